@@ -105,8 +105,8 @@ def measure(before: Sequence[str], after: Sequence[str], data: str, progress: Pr
         seed = read_config(RunDir(Path(first)).config).seed
         seeds.append(SeedPair(seed, evaluate_run(first).outcome.metrics, evaluate_run(second).outcome.metrics))
     other_settings = {
-        name: (str(ours), str(theirs))
-        for name, (ours, theirs) in differences(configs[0], configs[1]).items()
+        name: (str(value_before), str(value_after))
+        for name, (value_before, value_after) in differences(configs[0], configs[1]).items()
         if name not in ("data.train", "name")
     }
     sources = (configs[0].data.train, configs[1].data.train)
@@ -133,15 +133,15 @@ def over_seeds(comparison: BeforeAfter) -> dict[str, OverSeeds]:
     return answer
 
 
-def save_page(comparison: BeforeAfter, to: Path, title: str, progress: Progress) -> None:
-    """Write the page to ``to``. Raises UserError if writing fails."""
+def save_page(comparison: BeforeAfter, target: Path, title: str, progress: Progress) -> None:
+    """Write the page to ``target``. Raises UserError if writing fails."""
     fixes = comparison.record.fixes[:MAX_IMAGES] if comparison.record is not None else ()
     cards = []
     for position, fix in enumerate(fixes):
         progress("reading the images", position, len(fixes))
         cards.append(_card(fix))
-    with writing(to):
-        write_whole(to, page(comparison, cards, title).encode("utf-8", "replace"))
+    with writing(target):
+        write_whole(target, page(comparison, cards, title).encode("utf-8", "replace"))
 
 
 def page(comparison: BeforeAfter, cards: Sequence[str], title: str) -> str:
@@ -207,7 +207,7 @@ def _seeds_table(comparison: BeforeAfter) -> str:
     return (
         f"<h2>Over {len(comparison.seeds)} seeds</h2>{_table(rows)}"
         f'<p class="note">Trained with the seeds {seeds}: means with minimum and maximum. The 95 % interval of the '
-        "difference is from a paired t test. The table above is of the first seed.</p>"
+        "difference is from a paired t test. The table above shows the first seed.</p>"
     )
 
 
@@ -235,8 +235,8 @@ def _settings_warning(comparison: BeforeAfter) -> str:
     if not comparison.other_settings:
         return ""
     items = "".join(
-        f"<li><code>{escape(name)}</code>: {escape(ours)} before, {escape(theirs)} after</li>"
-        for name, (ours, theirs) in comparison.other_settings.items()
+        f"<li><code>{escape(name)}</code>: {escape(value_before)} before, {escape(value_after)} after</li>"
+        for name, (value_before, value_after) in comparison.other_settings.items()
     )
     return f'<div class="warning"><p>The runs also differ in these settings:</p><ul>{items}</ul></div>'
 

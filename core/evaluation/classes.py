@@ -33,9 +33,9 @@ def zero_shot_task(work: Work) -> Outcome:
     test = work.labelled_features(work.request.data, [PROJECTED])
     embedder = class_embedder(work.model, prompts.templates)
     names = [prompts.names_of(label) for label in test.labels.classes]
-    classes = embedder.embed_named(names, progress=work.share)
+    classes = embedder.embed_named(names, progress=work.report_share)
     scale = work.model.network.logit_scale.item()
-    result = zero_shot(test.features[PROJECTED], test.labels, classes, scale, work.share)
+    result = zero_shot(test.features[PROJECTED], test.labels, classes, scale, work.report_share)
     details: dict[str, Any] = {"templates": list(prompts.templates), "label": test.label, DATA_DIGEST: test.digest()}
     by_label = zip(test.labels.classes, names, strict=True)
     if renamed := {label: list(class_names) for label, class_names in by_label if class_names != (label,)}:
@@ -49,7 +49,7 @@ def plain_probe(work: Work) -> Outcome:
     layer = work.layer()
     splits = work.splits([layer])
     details = {"layer": layer} if work.request.shots else None
-    return work.annotate(_probe(work, splits.data(layer), layer, work.share), splits, details)
+    return work.annotate(_probe(work, splits.data(layer), layer, work.report_share), splits, details)
 
 
 def nearest_neighbours(work: Work) -> Outcome:
@@ -58,7 +58,12 @@ def nearest_neighbours(work: Work) -> Outcome:
     splits = work.splits([layer])
     train, test = splits.train, splits.test
     result = knn(
-        train.features[layer], train.labels, test.features[layer], test.labels, k=work.request.k, progress=work.share
+        train.features[layer],
+        train.labels,
+        test.features[layer],
+        test.labels,
+        k=work.request.k,
+        progress=work.report_share,
     )
     return work.annotate(result.outcome("knn", details={"layer": layer, "k": work.request.k}), splits)
 
@@ -77,12 +82,14 @@ def fused_probe(work: Work) -> Outcome:
     splits = work.splits([layer])
     classes = splits.train.labels.classes
     embed = class_embedder(model, templates).embed
-    outcomes = {IMAGE_ONLY: _probe(work, splits.data(layer), layer, part_of(work.share, 0, 1 / (len(texts) + 1)))}
+    outcomes = {
+        IMAGE_ONLY: _probe(work, splits.data(layer), layer, part_of(work.report_share, 0, 1 / (len(texts) + 1)))
+    }
     for position, text in enumerate(texts, start=1):
         fused_encoder = build_fused_encoder(model, text, classes, templates, embed)
         train, test = (_joined_data(work, fused_encoder, split) for split in (splits.train, splits.test))
         val = _joined_data(work, fused_encoder, splits.val) if splits.val else None
-        progress = part_of(work.share, position / (len(texts) + 1), (position + 1) / (len(texts) + 1))
+        progress = part_of(work.report_share, position / (len(texts) + 1), (position + 1) / (len(texts) + 1))
         outcomes[text] = _probe(work, (train, test, val), fused_encoder.layer, progress)
     return work.annotate(_combine(outcomes, texts), splits, {"templates": list(templates), "texts": list(texts)})
 

@@ -14,7 +14,7 @@ is compared with two, on ``probit(belief)``. There are two groups if
 - at most half of the pairs are in the lower group.
 
 The thresholds were set on random features with 100 to 2,500 pairs, weak to strong alignment, and image quality with a
-log-normal spread of 0 to 0.8. Sets with two groups:
+log-normal spread of 0 to 0.8. The number of these sets in which two groups were found:
 
 =========================  ==============  =================  ==========================================
 pairs                      400 or more     100                the lower group

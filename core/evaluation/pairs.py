@@ -41,12 +41,12 @@ def retrieval(work: Work) -> Outcome:
     dataset = open_images(model, work.request.data, work.progress, work.log)
     features = extract_pairs(model, dataset, work.progress)
     dataset.check(model.data.max_bad_share)
-    ranking_progress = part_of(work.share, 0, 0.5) if score_head is not None else work.share
+    ranking_progress = part_of(work.report_share, 0, 0.5) if score_head is not None else work.report_share
     by_image, by_text = ranks(features.images, features.texts, features.text_to_image, progress=ranking_progress)
     extra = {}
     if score_head is not None:
         score = _pair_scores(model, score_head, dataset, features)
-        reranking_progress = part_of(work.share, 0.5, 1)
+        reranking_progress = part_of(work.report_share, 0.5, 1)
         features_and_owners = (features.images, features.texts, features.text_to_image)
         with evaluating(model.network):
             extra = reranked_metrics(*rerank(*features_and_owners, score, work.request.rerank, reranking_progress))
@@ -119,7 +119,7 @@ def captioning(work: Work) -> Outcome:
     rows = sorted(generated)
     captions = [generated[row] for row in rows]
     references = [list(dataset.captions_of(row)) for row in rows]
-    scores = caption_scores(captions, references, progress=work.share)
+    scores = caption_scores(captions, references, progress=work.report_share)
     work.progress("METEOR and SPICE", 0, 0)
     java = java_metrics([captions[i] for i in scores.rows], [references[i] for i in scores.rows])
     outcome = scores.outcome(java)

@@ -51,7 +51,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Splits:
-    """Labelled images for training, testing and, if specified, choosing C; indexed by the training data's classes."""
+    """Labelled images for training, testing and, if specified, for choosing the inverse regularisation C of a probe.
+
+    Labels are indices into the training data's classes.
+    """
 
     train: LabelledFeatures
     test: LabelledFeatures
@@ -75,7 +78,7 @@ class Work:
     progress: Progress
     log: Log
 
-    def share(self, share: float, activity: str) -> None:
+    def report_share(self, share: float, activity: str) -> None:
         """Report the progress of an evaluator, 0 to 1."""
         self.progress(activity, round(share * _PER_MILLE), _PER_MILLE)
 

@@ -45,20 +45,20 @@ def rerank(
     if top < 1:
         raise EvaluationError(f"re-ranking needs at least one candidate, not {top}.")
     images, texts, owner = check_retrieval(image_features, text_features, text_to_image)
-    plain = ranks(images, texts, owner, progress=part_of(progress, 0, 0.1))
+    image_ranks, text_ranks = ranks(images, texts, owner, progress=part_of(progress, 0, 0.1))
     images, texts = unit_rows(images), unit_rows(texts)
 
-    captioned = plain[0].queries.to(images.device)
+    captioned = image_ranks.queries.to(images.device)  # rows of the images that have captions
     return (
         _reorder(
-            plain[0],
+            image_ranks,
             _candidates(images[captioned], texts, top),
             lambda rows, items: owner[items] == captioned[rows],
             lambda rows, items: score_pairs(captioned[rows], items),
             part_of(progress, 0.1, 0.55, "re-ranking captions"),
         ),
         _reorder(
-            plain[1],
+            text_ranks,
             _candidates(texts, images, top),
             lambda rows, items: items == owner[rows],
             lambda rows, items: score_pairs(items, rows),
@@ -76,14 +76,14 @@ def _candidates(queries: Tensor, items: Tensor, top: int) -> Tensor:
 
 
 def _reorder(
-    plain: Ranks,
+    cosine_ranks: Ranks,
     candidates: Tensor,
     matches: Callable[[Tensor, Tensor], Tensor],
     score: Callable[[Tensor, Tensor], Tensor],
     progress: Progress,
 ) -> Ranks:
     """The new ranks of queries with a correct item among the candidates; the ranks of other queries do not change."""
-    better, tied, correct = plain.better.clone(), plain.tied.clone(), plain.correct.clone()
+    better, tied, correct = (x.clone() for x in (cosine_ranks.better, cosine_ranks.tied, cosine_ranks.correct))
     k = candidates.shape[1]
     step = max(1, PAIRS_PER_CALL // k)
     for start in range(0, len(candidates), step):
@@ -100,7 +100,7 @@ def _reorder(
         tied[part] = torch.where(contains_correct, ((scores == best) & rivals).sum(dim=1).cpu(), tied[part])
         correct[part] = torch.where(contains_correct, ((scores == best) & is_correct).sum(dim=1).cpu(), correct[part])
     progress(1.0, "re-ranking")
-    return Ranks(plain.queries, better, tied, correct)
+    return Ranks(cosine_ranks.queries, better, tied, correct)
 
 
 def _check_scores(scores: Tensor, pairs: int) -> Tensor:

@@ -110,7 +110,8 @@ def _log_factorial(count: Tensor) -> Tensor:
 def _reciprocal_of_first(better: int, tied: int, correct: int) -> float:
     """The expected 1/rank of the first of ``correct`` candidates in random order among ``tied``, after ``better``."""
     position = torch.arange(1, tied + 2, dtype=torch.float64)
-    # The probability of each position follows from the previous position, which a wrong candidate has.
+    # Position i + 1 has the first correct candidate only if position i has a wrong one, so each probability follows
+    # from the previous one.
     steps = (tied - position[:-1] + 1) / (tied + correct - position[:-1])
     chances = correct / (tied + correct) * torch.cat([torch.ones(1, dtype=torch.float64), steps]).cumprod(0)
     return float((chances / (better + position)).sum())
@@ -263,7 +264,7 @@ def _count_rivals(
     of_images = torch.zeros(3, image_count, dtype=torch.int64)
     owners = owner.cpu()
     buffer = torch.empty(min(rows, captions), image_count, device=images.device)
-    marks = torch.empty_like(buffer)
+    marks = torch.empty_like(buffer)  # results of comparisons, as 0 and 1
     for start in range(0, captions, rows):
         progress(start / captions, "ranking")
         part = slice(start, min(start + rows, captions))
@@ -272,16 +273,16 @@ def _count_rivals(
         # A caption and its image are not rivals, in either direction.
         scores.scatter_(1, owner[part, None], -torch.inf)
 
-        def of_text(text: Tensor, image: Tensor, start: int = start) -> Tensor:
+        def cosine_of_text(text: Tensor, image: Tensor, start: int = start) -> Tensor:
             return pairs.cosine(image, text + start)
 
-        def of_image(image: Tensor, text: Tensor, start: int = start) -> Tensor:
+        def cosine_of_image(image: Tensor, text: Tensor, start: int = start) -> Tensor:
             return pairs.cosine(image, text + start)
 
-        of_texts[:2, part], _ = _rivals(scores, own_scores[part], marks[: len(scores)], of_text)
-        counts, equal = _rivals(scores.T, best, marks[: len(scores)].T, of_image)
+        of_texts[:2, part], _ = _rivals(scores, own_scores[part], marks[: len(scores)], cosine_of_text)
+        counts, tolerance = _rivals(scores.T, best, marks[: len(scores)].T, cosine_of_image)
         of_images[:2] += counts
-        of_images[2].index_add_(0, owners[part], (own_scores[part] >= best[owners[part]] - equal).long())
+        of_images[2].index_add_(0, owners[part], (own_scores[part] >= best[owners[part]] - tolerance).long())
     progress(1.0, "ranking")
     return of_texts, of_images
 

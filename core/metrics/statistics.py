@@ -164,22 +164,23 @@ def _bootstrap_means(queries: Queries, draws: int, seed: int) -> Floats:
 def _strata(values: Floats, strata: Integers) -> list[Floats]:
     """The values of each stratum. Strata with one row, which have no variance, are collapsed into one stratum.
 
-    If there is only one such stratum, it is collapsed with the smallest other stratum, as two totals.
+    If there is only one such stratum, it is collapsed with the smallest other stratum. The collapsed stratum contains
+    the sum of the values of each stratum in it.
     """
     _, position, sizes = np.unique(strata, return_inverse=True, return_counts=True)
-    alone = sizes == 1
-    if alone.sum() == 1 and len(sizes) > 1:
-        alone[np.where(alone, len(values), sizes).argmin()] = True
-    apart = [values[position == stratum] for stratum in np.flatnonzero(~alone)]
-    return [*apart, np.bincount(position, values)[alone]] if alone.any() else apart
+    is_collapsed = sizes == 1
+    if is_collapsed.sum() == 1 and len(sizes) > 1:
+        is_collapsed[np.where(is_collapsed, len(values), sizes).argmin()] = True
+    separate = [values[position == stratum] for stratum in np.flatnonzero(~is_collapsed)]
+    return [*separate, np.bincount(position, values)[is_collapsed]] if is_collapsed.any() else separate
 
 
 def _plain_means(values: Floats, draws: int, random: np.random.Generator, size: int | None = None) -> Floats:
     """The means of ``draws`` samples of ``values`` with replacement, each with ``size`` values (default: all)."""
     size = size or len(values)
-    kinds, often = np.unique(values, return_counts=True)
-    if len(kinds) <= _MAX_COUNTED_VALUES:  # the number of draws of each value is multinomial
-        resampled_means: Floats = random.multinomial(size, often / len(values), size=draws) @ kinds / size
+    distinct, counts = np.unique(values, return_counts=True)
+    if len(distinct) <= _MAX_COUNTED_VALUES:  # the number of draws of each value is multinomial
+        resampled_means: Floats = random.multinomial(size, counts / len(values), size=draws) @ distinct / size
         return resampled_means
     return _ratio_means(values, np.ones(len(values)), draws, random, size)
 

@@ -60,14 +60,14 @@ def degeneracy(captions: Sequence[Sequence[str]]) -> Degeneracy:
     return Degeneracy(
         captions=len(texts),
         empty=tuple(row for row, text in enumerate(texts) if not text),
-        looping=tuple(row for row, words in enumerate(captions) if loops(words)),
+        looping=tuple(row for row, words in enumerate(captions) if is_looping(words)),
         same=tuple(row for row, text in enumerate(texts) if text == common) if suspect else (),
         same_caption=common if suspect else "",
         distinct=len(set(texts)),
     )
 
 
-def loops(words: Sequence[str]) -> bool:
+def is_looping(words: Sequence[str]) -> bool:
     """Whether a run of one to four words occurs at least three times in succession."""
     for length in range(1, MAX_LOOP_WORDS + 1):
         same = 0  # number of consecutive words that equal the word ``length`` before them

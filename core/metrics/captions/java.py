@@ -35,7 +35,7 @@ class JavaScores:
     notes: tuple[str, ...]
 
 
-def available() -> dict[str, str]:
+def missing_requirements() -> dict[str, str]:
     """METEOR and SPICE -> the reason why the metric cannot run; "" if it can."""
     if shutil.which("java") is None:
         reason = "Java is not installed"
@@ -60,7 +60,7 @@ def java_metrics(captions: Sequence[str], references: Sequence[Sequence[str]]) -
     values: dict[str, float] = {}
     per_caption: dict[str, Floats] = {}
     notes = []
-    for name, reason in available().items():
+    for name, reason in missing_requirements().items():
         if not reason:
             try:
                 values[name], per_caption[name] = _score(name, tokenised_references, tokenised)

@@ -79,10 +79,10 @@ def caption_scores(
     """
     if len(captions) != len(references):
         raise EvaluationError(f"{len(captions)} captions do not match references for {len(references)} images.")
-    split = [
+    all_reference_words = [
         [words for reference in image_references if (words := tokens(reference))] for image_references in references
     ]
-    rows = tuple(row for row, image_references in enumerate(split) if image_references)
+    rows = tuple(row for row, image_references in enumerate(all_reference_words) if image_references)
     if not rows:
         raise EvaluationError(f"none of the {len(references)} images has a reference caption; check the data source.")
     notes = []
@@ -91,7 +91,7 @@ def caption_scores(
     if len(rows) == 1:
         notes.append("CIDEr weights words by their rarity among images, and is 0 for a single image.")
     words_by_row = [tokens(captions[row]) for row in rows]
-    reference_words = [split[row] for row in rows]
+    reference_words = [all_reference_words[row] for row in rows]
     return CaptionScores(
         bleu=bleu(words_by_row, reference_words),
         rouge=rouge_l(words_by_row, reference_words, part_of(progress, 0, 0.5)),
@@ -175,9 +175,9 @@ def longest_common(a: Words, b: Words) -> int:
 
 def cider(captions: Sequence[Words], references: Sequence[Sequence[Words]], progress: Progress = no_progress) -> Floats:
     """CIDEr-D of each caption (Q,), from 0 to 10 (Vedantam et al. 2015); document frequencies are of ``references``."""
-    images: Counter[tuple[str, ...]] = Counter()
+    image_counts: Counter[tuple[str, ...]] = Counter()  # n-gram -> number of images with a reference that contains it
     for image_references in references:
-        images.update(
+        image_counts.update(
             {
                 gram
                 for reference in image_references
@@ -185,19 +185,19 @@ def cider(captions: Sequence[Words], references: Sequence[Sequence[Words]], prog
                 for gram in grams(reference, order)
             }
         )
-    rarest = math.log(len(captions))
+    max_idf = math.log(len(captions))
     scores = np.zeros(len(captions))
     for row, (words, image_references) in enumerate(zip(captions, references, strict=True)):
         if row % 256 == 0:
             progress(row / len(captions), "CIDEr")
-        vectors = [_weigh(words, order, images, rarest) for order in range(1, ORDERS + 1)]
+        vectors = [_tf_idf(words, order, image_counts, max_idf) for order in range(1, ORDERS + 1)]
         total = 0.0
         for reference in image_references:
             # The length counts pairs of words, as in pycocoevalcap.
             delta = max(0, len(words) - 1) - max(0, len(reference) - 1)
             penalty = math.exp(-(delta**2) / (2 * CIDER_SIGMA**2))
             for order, vector in enumerate(vectors, start=1):
-                total += penalty * _cosine(vector, _weigh(reference, order, images, rarest))
+                total += penalty * _cosine(vector, _tf_idf(reference, order, image_counts, max_idf))
         scores[row] = 10 * total / (ORDERS * len(image_references))
     return scores
 
@@ -205,9 +205,10 @@ def cider(captions: Sequence[Words], references: Sequence[Sequence[Words]], prog
 Vector = dict[tuple[str, ...], float]
 
 
-def _weigh(words: Words, order: int, images: Counter[tuple[str, ...]], rarest: float) -> Vector:
+def _tf_idf(words: Words, order: int, image_counts: Counter[tuple[str, ...]], max_idf: float) -> Vector:
     """TF-IDF of each n-gram; an n-gram that occurs in no reference is treated as if it occurred for one image."""
-    return {gram: count * (rarest - math.log(max(1, images[gram]))) for gram, count in grams(words, order).items()}
+    counts = grams(words, order)
+    return {gram: count * (max_idf - math.log(max(1, image_counts[gram]))) for gram, count in counts.items()}
 
 
 def _cosine(caption: Vector, reference: Vector) -> float:

@@ -93,14 +93,14 @@ def few_shot(
         accuracies, Cs = [], []
         for draw in range(draws):
             step = position * draws + draw
-            watch = part_of(
+            search_progress = part_of(
                 progress,
                 step / (len(numbers) * draws),
                 (step + 1) / (len(numbers) * draws),
                 f"{number} per class, draw {draw + 1} of {draws}",
             )
             rows = draw_shots(y, number, settings.seed + draw)
-            C, _ = search_C(x[rows], y[rows], val_x, val_y, settings, watch)
+            C, _ = search_C(x[rows], y[rows], val_x, val_y, settings, search_progress)
             scaling = Scaling.of(x[rows], settings.standardise)
             model = fit_logistic(scaling.apply(x[rows]), y[rows], C, settings)
             probe = to_probe(model, scaling, train.labels.classes, settings)

@@ -20,7 +20,7 @@ from core.metrics.inputs import EvaluationError, Progress, check_features, full_
 
 NEIGHBOURS = 20
 TEMPERATURE = 0.07
-BLOCK_PAIRS = 1 << 24
+BLOCK_PAIRS = 1 << 24  # similarities of test and training rows that are computed at once
 
 
 def knn(

@@ -63,9 +63,9 @@ def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
     empty = sum(not prompt_name(name) for name in classes)
     if empty:
         raise EvaluationError(f"{empty} of {len(classes)} class names are empty; give each class a name.")
-    twice = [name for name, count in Counter(classes).items() if count > 1]
-    if twice:
-        raise EvaluationError(f"the class {twice[0]!r} is listed twice; remove one of them.")
+    duplicates = [name for name, count in Counter(classes).items() if count > 1]
+    if duplicates:
+        raise EvaluationError(f"the class {duplicates[0]!r} is listed twice; remove one of them.")
     return tuple(classes)
 
 
@@ -121,6 +121,6 @@ def _notes(
         notes.append(f"{unknown.total()} rows were skipped: their {len(unknown)} labels are not classes ({examples}).")
     ambiguous = [key for key, count in Counter(matching_key(name) for name in names).items() if count > 1]
     if ambiguous:
-        pair = [name for name in names if matching_key(name) == ambiguous[0]]
-        notes.append(f"classes that differ only in spelling are kept separate: {', '.join(map(repr, pair))}.")
+        spellings = [name for name in names if matching_key(name) == ambiguous[0]]
+        notes.append(f"classes that differ only in spelling are kept separate: {', '.join(map(repr, spellings))}.")
     return tuple(notes)

@@ -29,8 +29,8 @@ from core.metrics.classification.logistic import (
     ProbeSettings,
     Scaling,
     check_trainable,
-    converged,
     fit_logistic,
+    has_converged,
     to_probe,
 )
 from core.metrics.classification.probe import Probe
@@ -96,7 +96,7 @@ def linear_probe(
         x, y = np.concatenate([x, val_x]), np.concatenate([y, val_y])
     scaling = Scaling.of(x, settings.standardise)
     model = fit_logistic(scaling.apply(x), y, C, settings, part_of(progress, 0.85, 1))
-    if not converged(model):
+    if not has_converged(model):
         notes.append(f"the final fit (C = {C:.3g}) did not converge within {settings.max_iterations} iterations.")
     if C in (C_GRID[0], C_GRID[-1]):
         notes.append(f"the best C, {C:.0e}, is at the end of the searched range.")
@@ -121,8 +121,8 @@ def search_C(
         if position in accuracy or not 0 <= position < len(C_GRID):
             return
         share = len(accuracy) / fit_count
-        watch = part_of(progress, share, share + 1 / fit_count, f"searching C: {C_GRID[position]:.1e}")
-        model = fit_logistic(x, y, float(C_GRID[position]), settings, watch)
+        fit_progress = part_of(progress, share, share + 1 / fit_count, f"searching C: {C_GRID[position]:.1e}")
+        model = fit_logistic(x, y, float(C_GRID[position]), settings, fit_progress)
         accuracy[position] = float((model.predict(val_x) == val_y).mean())
 
     for position in range(0, len(C_GRID), FIRST_STRIDE):

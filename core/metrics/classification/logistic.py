@@ -89,7 +89,7 @@ class IterationWatch:
     """A callback that scikit-learn (from 1.9 on) calls at each L-BFGS iteration, so that long fits can be cancelled."""
 
     def __init__(self, progress: Progress, max_iterations: int) -> None:
-        self.progress, self.most, self.iterations = progress, max_iterations, 0
+        self.progress, self.max_iterations, self.iterations = progress, max_iterations, 0
 
     def setup(self, estimator: Any, context: Any) -> None:
         """Called once before fitting."""
@@ -103,7 +103,7 @@ class IterationWatch:
     def on_fit_task_end(self, estimator: Any, context: Any, **details: Any) -> bool:
         """Called after each iteration; ``progress`` may raise through the solver to cancel."""
         self.iterations += 1
-        self.progress(min(1.0, self.iterations / self.most), "fitting")
+        self.progress(min(1.0, self.iterations / self.max_iterations), "fitting")
         return False
 
 
@@ -114,7 +114,7 @@ def fit_logistic(
     settings: ProbeSettings = DEFAULT_SETTINGS,
     progress: Progress = no_progress,
 ) -> LogisticRegression:
-    """Fit a logistic regression on ``x`` (N, D), unscaled. Does not raise if it did not converge; see `converged`.
+    """Fit a logistic regression on ``x`` (N, D), unscaled. Does not raise if it did not converge; see `has_converged`.
 
     Always starts from zero, never from the solution for another C: scikit-learn's tolerance applies to the gradient
     averaged over rows; with many rows it is so loose that a warm start would end immediately.
@@ -135,7 +135,7 @@ def fit_logistic(
     return model
 
 
-def converged(model: LogisticRegression) -> bool:
+def has_converged(model: LogisticRegression) -> bool:
     """Whether the fit ended before the maximum number of iterations."""
     return int(model.n_iter_.max()) < int(model.max_iter)
 

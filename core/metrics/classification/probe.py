@@ -172,6 +172,12 @@ def _describes_probe(file: Path) -> bool:
 def _check_shapes(shapes: Mapping[str, tuple[int, ...]], record: _ProbeRecord, source: str) -> None:
     """Raise EvaluationError unless declared weight (K, D) and bias (K,) match the JSON; called before reading them."""
     weight, bias = shapes.get("weight", ()), shapes.get("bias", ())
-    classes, widths = len(record.classes), {weight[-1:], (record.features or (weight or (0,))[-1],)}
-    if len(weight) != 2 or weight[0] != classes or bias != (classes,) or len(widths) != 1 or weight[1] < 1:
+    classes = len(record.classes)
+    if (
+        len(weight) != 2
+        or weight[0] != classes
+        or bias != (classes,)
+        or weight[1] < 1
+        or record.features not in (None, weight[1])  # None: the width is not recorded
+    ):
         raise EvaluationError(f"the probe {source} and its JSON do not belong together; save it again.")

@@ -141,14 +141,14 @@ class ClassEmbedder:
 
 
 class CachedTextEncoder:
-    """Caches the results of ``encode``: stores the last ``most`` features in half precision.
+    """Caches the results of ``encode``: stores the newest ``capacity`` features in half precision.
 
     After a template or a name is edited, only the affected prompts are encoded again.
     """
 
-    def __init__(self, encode: EncodeTexts, most: int = 100_000) -> None:
+    def __init__(self, encode: EncodeTexts, capacity: int = 100_000) -> None:
         self.encoded = 0  # texts encoded so far
-        self._encode, self._most = encode, most
+        self._encode, self._capacity = encode, capacity
         self._features: dict[str, Tensor] = {}
 
     def __call__(self, texts: list[str]) -> Tensor:
@@ -157,7 +157,7 @@ class CachedTextEncoder:
             self.encoded += len(missing)
             self._features.update(zip(missing, unit_rows(self._encode(missing).float()).cpu().half(), strict=True))
         features = torch.stack([self._features[text] for text in texts]).float()
-        for text in [*self._features][: max(0, len(self._features) - self._most)]:  # removes the oldest
+        for text in [*self._features][: max(0, len(self._features) - self._capacity)]:  # removes the oldest
             del self._features[text]
         return features
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from core.metrics.captions import java as java_metrics
-from core.metrics.captions.degeneracy import degeneracy, loops
+from core.metrics.captions.degeneracy import degeneracy, is_looping
 from core.metrics.captions.scores import caption_scores, longest_common
 from core.metrics.captions.text import tokens
 from core.metrics.inputs import EvaluationError
@@ -99,7 +99,7 @@ def test_bad_input_raises_a_user_error() -> None:
     ],
 )
 def test_loops(caption: str, looping: bool) -> None:
-    assert loops(caption.split()) is looping
+    assert is_looping(caption.split()) is looping
 
 
 def test_degenerate_captions_are_reported() -> None:
@@ -135,7 +135,7 @@ def test_cancelling() -> None:
 
 def test_java_metrics_run_or_give_the_reason() -> None:
     scores = java_metrics.java_metrics(GOLDEN["captions"], GOLDEN["references"])
-    for name, reason in java_metrics.available().items():
+    for name, reason in java_metrics.missing_requirements().items():
         if reason:
             assert f"{name} was not computed: {reason}." in scores.notes
             assert name not in scores.values
@@ -155,4 +155,4 @@ def test_java_scores_join_the_outcome() -> None:
 
 def test_without_java_the_reason_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert java_metrics.available() == {"METEOR": "Java is not installed", "SPICE": "Java is not installed"}
+    assert java_metrics.missing_requirements() == {"METEOR": "Java is not installed", "SPICE": "Java is not installed"}

@@ -66,7 +66,7 @@ def test_a_class_with_several_names_is_their_mean_and_edits_encode_only_new_name
         "an icon of puppy",
         "art of a puppy.",
     ]
-    few = CachedTextEncoder(texts, most=2)
+    few = CachedTextEncoder(texts, capacity=2)
     few(["a", "b", "c"])
     few(["c"])
     assert few.encoded == 3
