@@ -33,7 +33,7 @@ class StudyTask:
 
 
 def parse_study_task(runs: Path, study: str, request: Sequence[str]) -> StudyTask:
-    """The task ``request`` of the study called ``study``: ``run ARM SEED STEPS`` or ``step ARM PART``.
+    """The task ``request`` of the study called ``study``: ``run ARM SEED STEPS`` or ``step ARM ROUND``.
 
     Raises UserError for anything else, and for an invalid folder name.
     """

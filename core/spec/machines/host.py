@@ -132,7 +132,7 @@ class Host(Connection):
     ) -> Future[Submitted]:
         """Start or resume a part of a study; ``files`` are ``study.json`` and its arms.
 
-        ``work``: ``run ARM SEED STEPS``, or ``step ARM PART``. Idempotent for one ``token``.
+        ``work``: ``run ARM SEED STEPS``, or ``step ARM ROUND``. Idempotent for one ``token``.
         """
         arguments = {"study": study, "files": dict(files), "what": list(work), "token": token, "devices": list(devices)}
         return self._read_answer(

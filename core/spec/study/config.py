@@ -197,15 +197,15 @@ class Study(Section):
         """The arm called ``name``, which may be an arm at one of the budgets."""
         return next(arm for arm in (*self.arms, *self.arms_to_train) if arm.name == name)
 
-    def base(self, name: str) -> Arm:
-        """The arm in the config that is trained under the name ``name``."""
+    def configured_arm(self, name: str) -> Arm:
+        """The arm in the config that is trained under ``name``; with budgets, ``name`` also contains the budget."""
         names = {budget_name(arm.name, seconds): arm for seconds in self.budgets for arm in self.arms}
         return names.get(name) or self.arm(name)
 
     def measures_of(self, arm: str) -> list[Measure]:
         """The measures for the arm that is trained under the name ``arm``."""
-        base = self.base(arm).name
-        return [measure for measure in self.measures if not measure.arms or base in measure.arms]
+        name = self.configured_arm(arm).name
+        return [measure for measure in self.measures if not measure.arms or name in measure.arms]
 
     def can_continue(self, previous: Study) -> bool:
         """Whether this study can reuse the runs of ``previous``: only arms, seeds, data and measures may be added."""

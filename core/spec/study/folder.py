@@ -103,15 +103,15 @@ class StudyDir:
         """The path of the file with the measures of a run."""
         return self.run(arm, seed).exports / "measures.json"
 
-    def step_time(self, arm: str, part: int) -> Path:
-        """The path of the file with the ``part``-th measurement of the step time of ``arm``."""
-        return self.times / f"{arm}-{part}.json"
+    def step_time(self, arm: str, round_number: int) -> Path:
+        """The path of the file with the step time of ``arm`` that was measured in round ``round_number`` (from 0)."""
+        return self.times / f"{arm}-{round_number}.json"
 
-    def read_step_time(self, arm: str, part: int) -> records.StepTimeFile | None:
+    def read_step_time(self, arm: str, round_number: int) -> records.StepTimeFile | None:
         """Read a measurement of an arm's step time, or None. Raises UserError for an invalid file."""
         from core.spec.study import records  # noqa: PLC0415  (a dozen models, built when a study is read)
 
-        path = self.step_time(arm, part)
+        path = self.step_time(arm, round_number)
         try:
             raw: Any = read_json(path, MAX_STATUS_BYTES)
         except FileNotFoundError:

@@ -48,13 +48,13 @@ class Runner:
         study = self.study
         for arm in study.arms:
             if is_tuned(study, arm):
-                self._cell(TUNING, study.tuning, study.tuning_condition, arm, study.tuning_seed, 0)
+                self._run_cell(TUNING, study.tuning, study.tuning_condition, arm, study.tuning_seed, 0)
         selected = set(select_arms(study, self.cells(TUNING)).values())
         arms = [arm for arm in study.arms if arm.name in selected]
         for condition in study.conditions:
             for seed, draw, arm in product(study.seeds, range(condition.draws), arms):
                 if not condition.families or arm.family in condition.families:
-                    self._cell(condition.name, study.report, condition, arm, seed, draw)
+                    self._run_cell(condition.name, study.report, condition, arm, seed, draw)
 
     def cells(self, condition: str) -> CellsByArm:
         """The finished cells of a condition: arm -> (seed, draw) -> result."""
@@ -80,14 +80,15 @@ class Runner:
             }
             write_whole(folder / f"cells-{name}.json", (json.dumps(plain) + "\n").encode())
 
-    def _cell(self, name: str, hands: Hands, condition: Condition, arm: Arm, seed: int, draw: int) -> None:
+    def _run_cell(self, name: str, hands: Hands, condition: Condition, arm: Arm, seed: int, draw: int) -> None:
+        """Train and evaluate one cell of the condition ``name``, unless it is finished."""
         path = self.out / "cells" / name / f"{arm.name}_{seed}_{draw}.json"
         if path.exists():
             return
         base_seed = seed if self.study.base_seed is None else self.study.base_seed
         base = RunDir(self.out / "bases" / f"base-{base_seed}")
         train_base(self.study, self.data, base, base_seed)
-        number = 1000 * seed + draw
+        number = 1000 * seed + draw  # seeds the data and the training of this cell
         replay = (self.study.base_data, arm.replay)
         pairs = training_pairs(
             self.data, hands.gain, self.study.held_out, condition.pairs, condition.mismatched, number, replay

@@ -26,7 +26,7 @@ MAX_STEPS = 10**9
 JOB = tuple(python_command("core.studies.study.step_time"))
 _POLL_SECONDS = 0.5
 
-Measuring = Callable[[StudyDir, str, int, threading.Event, Callable[[], None]], str]
+Measuring = Callable[[StudyDir, str, int, threading.Event, Callable[[], None]], str]  # `measure_locally`'s signature
 
 
 def measure_arms(
@@ -39,18 +39,19 @@ def measure_arms(
 ) -> Mapping[str, str]:
     """Measure the step time of each arm that has none yet. Returns an error message per failed arm.
 
-    ``wait`` is called about twice a second. ``measure``, such as `measure_locally`, measures one arm once. Returns
-    early when ``stop`` is set.
+    ``wait`` is called about twice a second. ``measure``, such as `measure_locally`, measures one arm in one round.
+    Returns early when ``stop`` is set.
     """
     problems: dict[str, str] = {}
     out.times.mkdir(exist_ok=True)
-    missing = [(part, arm) for part in range(ROUNDS) for arm in arms if not _is_measured(out, arm, part)]
-    for position, (part, arm) in enumerate(missing):
+    rounds = range(ROUNDS)
+    missing = [(number, arm) for number in rounds for arm in arms if not _is_measured(out, arm, number)]
+    for position, (round_number, arm) in enumerate(missing):
         if stop.is_set() or arm in problems:
             continue
-        if part == 0 or position == 0:
+        if round_number == 0 or position == 0:
             log(f"measuring the step time of {arm}")
-        if problem := measure(out, arm, part, stop, wait):
+        if problem := measure(out, arm, round_number, stop, wait):
             problems[arm] = problem
             log(f"failed: {arm}: {problem}")
     return problems
@@ -63,17 +64,17 @@ def steps_within(out: StudyDir, study: Study, arm: str, seconds: float) -> int:
 
 def step_time(out: StudyDir, study: Study, arm: str) -> StepTimeFile:
     """The step time of ``arm``, scaled by the first arm's. Raises StudyError if it has not been measured."""
-    base = study.base(arm).name
-    records, first = (_records(out, name) for name in (base, study.arms[0].name))
+    configured_arm = study.configured_arm(arm).name  # step times do not depend on the budget
+    records, records_of_first = (_records(out, name) for name in (configured_arm, study.arms[0].name))
     ratio = statistics.median(record.step_seconds / record.reference_seconds for record in records)
-    reference = statistics.median(record.step_seconds for record in first)
+    reference = statistics.median(record.step_seconds for record in records_of_first)
     return records[0].model_copy(update={"step_seconds": ratio * reference, "reference_seconds": reference})
 
 
 def _records(out: StudyDir, arm: str) -> list[StepTimeFile]:
     """All measurements of an arm. Raises StudyError if a measurement is missing or damaged."""
     try:
-        records = [record for part in range(ROUNDS) if (record := out.read_step_time(arm, part)) is not None]
+        records = [record for number in range(ROUNDS) if (record := out.read_step_time(arm, number)) is not None]
     except UserError as error:
         raise StudyError(f"the step time of {arm} is unknown: {error}") from error
     if len(records) < ROUNDS:
@@ -81,17 +82,17 @@ def _records(out: StudyDir, arm: str) -> list[StepTimeFile]:
     return records
 
 
-def _is_measured(out: StudyDir, arm: str, part: int) -> bool:
+def _is_measured(out: StudyDir, arm: str, round_number: int) -> bool:
     try:
-        return out.read_step_time(arm, part) is not None
+        return out.read_step_time(arm, round_number) is not None
     except UserError:
         return True  # `step_time` reports the error
 
 
-def measure_locally(out: StudyDir, arm: str, part: int, stop: threading.Event, wait: Callable[[], None]) -> str:
+def measure_locally(out: StudyDir, arm: str, round_number: int, stop: threading.Event, wait: Callable[[], None]) -> str:
     """Measure ``arm`` once in a process. Returns an error message, "" on success or if ``stop`` is set."""
     with tempfile.TemporaryFile() as output:
-        process = start_program([*JOB, str(out.path), arm, str(part)], output, output)
+        process = start_program([*JOB, str(out.path), arm, str(round_number)], output, output)
         while process.poll() is None:
             wait()
             if stop.wait(_POLL_SECONDS):

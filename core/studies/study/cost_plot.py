@@ -12,7 +12,7 @@ from typing import Any
 from core.studies.study.svg import COLOURS, dot, image, line, path, text
 from core.studies.study.table import format_value
 
-PANEL, TALL, LEFT, TOP, GAP = 360, 220, 60, 60, 60  # pixels
+PANEL_WIDTH, PANEL_HEIGHT, LEFT, TOP, GAP = 360, 220, 60, 60, 60  # pixels
 LEGEND_ROW = 18
 MAX_METRICS = 12  # further metrics are not drawn
 Point = tuple[float, Mapping[str, Any]]  # seconds, MEAN
@@ -23,16 +23,16 @@ def draw_costs(results: Mapping[str, Any]) -> str:
     metrics = list(results["metrics"])[:MAX_METRICS]
     arms = list(dict.fromkeys(arm["of"] for arm in results["arms"].values()))
     columns = min(2, max(1, len(metrics)))
-    width = columns * (LEFT + PANEL + 40)
+    width = columns * (LEFT + PANEL_WIDTH + 40)
     legend = LEGEND_ROW * len(arms) + 20
-    height = TOP + legend + (TALL + GAP) * -(-len(metrics) // columns)
+    height = TOP + legend + (PANEL_HEIGHT + GAP) * -(-len(metrics) // columns)
     parts: list[str] = []
     for row, arm in enumerate(arms):
         y = 40 + LEGEND_ROW * row
         parts += [line(LEFT, y, LEFT + 24, y, _colour(row), 2), text(LEFT + 32, y + 4, arm)]
-    for place, metric in enumerate(metrics):
-        x = LEFT + (place % columns) * (LEFT + PANEL + 40)
-        y = TOP + legend + (place // columns) * (TALL + GAP)
+    for index, metric in enumerate(metrics):
+        x = LEFT + (index % columns) * (LEFT + PANEL_WIDTH + 40)
+        y = TOP + legend + (index // columns) * (PANEL_HEIGHT + GAP)
         parts += _panel(results, arms, metric, x, y)
     return image(width, height, f"{results['name']}: means over seeds with 95 % intervals, by seconds", parts)
 
@@ -53,7 +53,8 @@ def _colour(row: int) -> str:
 
 def _panel(results: Mapping[str, Any], arms: Sequence[str], metric: str, x: float, y: float) -> list[str]:
     curves = {arm: curve(results, arm, metric) for arm in arms}
-    values = [v for some in curves.values() for _, mean in some for v in (mean["mean"], mean["low"], mean["high"])]
+    means = [mean for points in curves.values() for _, mean in points]
+    values = [mean[key] for mean in means for key in ("mean", "low", "high")]
     limits = [value for value in values if value is not None]
     low, high = min(limits, default=0.0), max(limits, default=1.0)
     low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
@@ -62,14 +63,15 @@ def _panel(results: Mapping[str, Any], arms: Sequence[str], metric: str, x: floa
 
     def position_of(seconds: float, value: float) -> tuple[float, float]:
         share = (math.log(seconds) - first) / (last - first) if last > first else 0.5
-        return x + PANEL * share, y + TALL * (1 - (value - low) / (high - low))
+        return x + PANEL_WIDTH * share, y + PANEL_HEIGHT * (1 - (value - low) / (high - low))
 
-    parts = [text(x, y - 8, metric, size=13), line(x, y, x, y + TALL), line(x, y + TALL, x + PANEL, y + TALL)]
+    bottom = y + PANEL_HEIGHT
+    parts = [text(x, y - 8, metric, size=13), line(x, y, x, bottom), line(x, bottom, x + PANEL_WIDTH, bottom)]
     parts += [
-        text(x - 6, position_of(budgets[0], v)[1] + 4, format_value(metric, v), size=11, anchor="end")
-        for v in (low, high)
+        text(x - 6, position_of(budgets[0], value)[1] + 4, format_value(metric, value), size=11, anchor="end")
+        for value in (low, high)
     ]
-    parts += [text(position_of(s, low)[0], y + TALL + 16, f"{s:g} s", size=11, anchor="middle") for s in budgets]
+    parts += [text(position_of(s, low)[0], bottom + 16, f"{s:g} s", size=11, anchor="middle") for s in budgets]
     for row, points in enumerate(curves.values()):
         colour = _colour(row)
         parts.append(path([position_of(seconds, mean["mean"]) for seconds, mean in points], colour))

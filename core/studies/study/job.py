@@ -204,16 +204,16 @@ def timing(run: RunDir) -> dict[str, Any]:
     }
 
 
-def typical_step_seconds(durations: Floats, every: int) -> float:
+def typical_step_seconds(durations: Floats, cycle: int) -> float:
     """Typical seconds of a step, given the ``durations`` (steps,) of all; 0.0 if there are none.
 
-    Steps with a teacher take longer, and come in cycles of ``every`` steps. The result is the mean of the median cycle,
+    Steps with a teacher take longer, and come once per ``cycle`` steps. The result is the mean of the median cycle,
     so that single slow steps do not count; without a full cycle, it is the mean of all steps.
     """
-    if len(durations) < every:
+    if len(durations) < cycle:
         return float(durations.mean()) if len(durations) else 0.0
-    in_cycles = len(durations) // every * every
-    return float(np.median(durations[:in_cycles].reshape(-1, every).mean(axis=1)))
+    in_cycles = len(durations) // cycle * cycle
+    return float(np.median(durations[:in_cycles].reshape(-1, cycle).mean(axis=1)))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 from core.studies.study.svg import COLOURS, dot, image, line, text
 from core.studies.study.table import format_value
 
-PANEL, ROW, LEFT, TOP, GAP = 360, 22, 150, 34, 26  # pixels
+PANEL_WIDTH, ROW_HEIGHT, LEFT, TOP, GAP = 360, 22, 150, 34, 26  # pixels
 MAX_METRICS = 12  # further metrics are not drawn
 
 
@@ -21,14 +21,14 @@ def draw(results: Mapping[str, Any]) -> str:
     """The whole image as SVG text; pale dots are seeds, large dots means, lines 95 % intervals."""
     arms = [name for name, arm in results["arms"].items() if arm["networks"]]
     metrics = list(results["metrics"])[:MAX_METRICS]
-    height_of = TOP + ROW * max(1, len(arms)) + GAP
+    panel_height = TOP + ROW_HEIGHT * max(1, len(arms)) + GAP
     columns = min(2, max(1, len(metrics)))
-    width = columns * (LEFT + PANEL + 30)
-    height = 40 + height_of * -(-len(metrics) // columns) if metrics else 60
+    width = columns * (LEFT + PANEL_WIDTH + 30)
+    height = 40 + panel_height * -(-len(metrics) // columns) if metrics else 60
     parts: list[str] = []
-    for place, metric in enumerate(metrics):
-        x = (place % columns) * (LEFT + PANEL + 30)
-        y = 40 + (place // columns) * height_of
+    for index, metric in enumerate(metrics):
+        x = (index % columns) * (LEFT + PANEL_WIDTH + 30)
+        y = 40 + (index // columns) * panel_height
         parts += _panel(results, arms, metric, x, y)
     return image(width, height, f"{results['name']}: means over seeds with 95 % intervals", parts)
 
@@ -37,18 +37,20 @@ def _panel(results: Mapping[str, Any], arms: Sequence[str], metric: str, x: floa
     """One metric: one row per arm; the axis spans all seeds and intervals."""
     means = {arm: results["arms"][arm]["networks"]["final"].get(metric) for arm in arms}
     available_means = [mean for mean in means.values() if mean]
-    reach = [
+    drawn_values = [
         value for mean in available_means for value in (*mean["values"], mean["low"], mean["high"]) if value is not None
     ]
-    bottom, top = min(reach, default=0.0), max(reach, default=0.0)
+    lowest, highest = min(drawn_values, default=0.0), max(drawn_values, default=0.0)
     left = x + LEFT
 
     def position_of(value: float) -> float:
-        return float(left + PANEL * (value - bottom) / (top - bottom)) if top > bottom else left + PANEL / 2
+        if highest == lowest:
+            return left + PANEL_WIDTH / 2
+        return float(left + PANEL_WIDTH * (value - lowest) / (highest - lowest))
 
     parts = [text(left, y + 14, metric, size=13)]
     for row, (arm, mean) in enumerate(means.items()):
-        middle = y + TOP + ROW * row
+        middle = y + TOP + ROW_HEIGHT * row
         parts.append(text(left - 8, middle + 4, arm, anchor="end"))
         if mean is None:
             continue
@@ -57,10 +59,10 @@ def _panel(results: Mapping[str, Any], arms: Sequence[str], metric: str, x: floa
         if mean["low"] is not None:
             parts.append(line(position_of(mean["low"]), middle, position_of(mean["high"]), middle, colour, 2))
         parts.append(dot(position_of(mean["mean"]), middle, colour, radius=4.5))
-        parts.append(text(left + PANEL + 8, middle + 4, format_value(metric, mean["mean"]), size=11))
-    end = y + TOP + ROW * (len(arms) - 0.5)
-    parts.append(line(left, end, left + PANEL, end, "#999999"))
+        parts.append(text(left + PANEL_WIDTH + 8, middle + 4, format_value(metric, mean["mean"]), size=11))
+    axis_y = y + TOP + ROW_HEIGHT * (len(arms) - 0.5)
+    parts.append(line(left, axis_y, left + PANEL_WIDTH, axis_y, "#999999"))
     if available_means:
-        parts.append(text(left, end + 14, format_value(metric, bottom), size=11))
-        parts.append(text(left + PANEL, end + 14, format_value(metric, top), size=11, anchor="end"))
+        parts.append(text(left, axis_y + 14, format_value(metric, lowest), size=11))
+        parts.append(text(left + PANEL_WIDTH, axis_y + 14, format_value(metric, highest), size=11, anchor="end"))
     return parts

@@ -176,20 +176,22 @@ class StudyQueue:
     def measure_steps(self, stop: threading.Event) -> None:
         """Measure the step time of arms with budgets that still have runs to train; such studies have one place."""
         timed = [
-            (run, self.study.base(run.arm).name) for run in self._selected_runs() if self.study.arm(run.arm).budget
+            (run, self.study.configured_arm(run.arm).name)
+            for run in self._selected_runs()
+            if self.study.arm(run.arm).budget
         ]
         waiting = [
-            (run, base)
-            for run, base in timed
+            (run, arm)
+            for run, arm in timed
             if run.state == "waiting" and not self.out.measures(run.arm, run.seed).exists()
         ]
         first = self.study.arms[0].name  # the reference of the other arms' step times
-        arms = list(dict.fromkeys([first, *(base for _, base in waiting)] if waiting else []))
+        arms = list(dict.fromkeys([first, *(arm for _, arm in waiting)] if waiting else []))
         place = self.places[0]
         measure = partial(measure_remotely, place) if isinstance(place, RemotePlace) else measure_locally
         problems = measure_arms(self.out, arms, stop, self.log, self._write_status, measure)
-        for run, base in waiting:
-            if problem := problems.get(base) or problems.get(first):
+        for run, arm in waiting:
+            if problem := problems.get(arm) or problems.get(first):
                 run.state, run.message = "failed", problem
 
     def _start(self) -> None:
@@ -220,17 +222,17 @@ class StudyQueue:
         A run that cannot be trained on any place is marked as failed.
         """
         try:
-            home = trained_on(self.out.run(run.arm, run.seed))
+            machine = trained_on(self.out.run(run.arm, run.seed))
         except UserError as error:
             run.state, run.message = "failed", str(error)
             return None
-        fitting = [place for place in self.places if home in (None, place.name)]
+        fitting = [place for place in self.places if machine in (None, place.name)]
         usable = [place for place in fitting if not place.problem]
         if not fitting:
             run.state = "failed"
             run.message = (
-                f"it was started on {home or 'this computer'}, which is not among the chosen machines; choose it too, "
-                f"or remove {self.out.run(run.arm, run.seed).path} to train it again."
+                f"it was started on {machine or 'this computer'}, which is not among the chosen machines; choose it "
+                f"too, or remove {self.out.run(run.arm, run.seed).path} to train it again."
             )
         elif not usable:
             run.state, run.message = "failed", fitting[0].problem

@@ -15,9 +15,10 @@ results.json::
         "cost_ratio": MEAN, "equal": "steps", "budget" or "" }],
      "metrics": [...]}
 
-A study with budgets also has "budgets": [SECONDS, ...], for each trained arm "of" and, in its cost, "budget", "steps",
-"clock", "flops", and "crossings": [{"arm", "baseline", "metric", "kind", "seconds", "last": the difference at the
-largest budget as {"seconds", "mean", "low", "high"}}].
+Each arm also has "of": the name of the arm in the config, without a budget. A study with budgets also has "budgets":
+[SECONDS, ...], and "budget", "steps", "clock" and "flops" in the cost of each arm. It also has "crossings": [{"arm",
+"baseline", "metric", "kind", "seconds", "last": the difference at the largest budget as {"seconds", "mean", "low",
+"high"}}].
 
 MEAN is {"mean", "low", "high", "values"}; PAIRED is {"difference": MEAN, "p_t", "p_exact", "significant", "seeds"}.
 
@@ -72,10 +73,9 @@ def collect(out: StudyDir, study: Study) -> dict[str, Any]:
     failed |= {(name, seed): reason for name, (_, damaged) in by_arm.items() for seed, reason in damaged.items()}
     arms: dict[str, dict[str, Any]] = {}
     for arm in study.arms_to_train:
-        base = study.base(arm.name).name
         first = budget_name(study.arms[0].name, arm.budget) if study.budgets else study.arms[0].name
         arms[arm.name] = {
-            "of": base,
+            "of": study.configured_arm(arm.name).name,
             "seeds": sorted(measures[arm.name]),
             "notes": {
                 str(seed): run_measures["notes"]
@@ -89,8 +89,8 @@ def collect(out: StudyDir, study: Study) -> dict[str, Any]:
             "networks": _networks(measures[arm.name]),
         }
     metrics: dict[str, None] = {}
-    for arm_found in arms.values():
-        metrics.update(dict.fromkeys(arm_found["networks"].get(FINAL, {})))
+    for arm_results in arms.values():
+        metrics.update(dict.fromkeys(arm_results["networks"].get(FINAL, {})))
     compare = [
         {**_comparison(name, base, measures[name], measures[base]), "equal": _equal(study.arm(name), study.arm(base))}
         for name, base in study.pairs
@@ -149,9 +149,10 @@ def _crossings(study: Study, compare: Sequence[dict[str, Any]]) -> list[dict[str
     for comparison in compare if study.budgets else ():
         for metric, networks in comparison["metrics"].items():
             if FINAL in networks:
-                key = (study.base(comparison["arm"]).name, study.base(comparison["baseline"]).name, metric)
+                arm, baseline = (study.configured_arm(comparison[key]).name for key in ("arm", "baseline"))
                 mean, seconds = networks[FINAL]["difference"], study.arm(comparison["arm"]).budget
-                points.setdefault(key, []).append(Difference(seconds, mean["mean"], mean["low"], mean["high"]))
+                point = Difference(seconds, mean["mean"], mean["low"], mean["high"])
+                points.setdefault((arm, baseline, metric), []).append(point)
     crossings = []
     for (arm, baseline, metric), differences in points.items():
         result = crossing(differences)

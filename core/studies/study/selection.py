@@ -33,7 +33,7 @@ class RunSelection:
 
     def has(self, study: Study, run: StudyRun) -> bool:
         """Whether ``run`` is selected."""
-        has_arm = not self.arms or run.arm in self.arms or study.base(run.arm).name in self.arms
+        has_arm = not self.arms or run.arm in self.arms or study.configured_arm(run.arm).name in self.arms
         return has_arm and (not self.seeds or run.seed in self.seeds)
 
 

@@ -36,7 +36,7 @@ class Paired:
 
     difference: Mean
     p_t: float | None  # two-sided, paired t; None if there is no spread
-    p_exact: float | None  # two-sided, all signs of the differences
+    p_exact: float | None  # two-sided permutation test over the signs of the differences
 
     @property
     def significant(self) -> bool:

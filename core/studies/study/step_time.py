@@ -1,7 +1,7 @@
 """Measures the step time and FLOPs of an arm on this machine, in a separate process.
 
-Flow: ``core.studies.study.budgets`` starts ``python -m core.studies.study.step_time OUT ARM PART`` several times for
-each arm of a study with budgets -> ``times/ARM-PART.json``. A short run with the full schedule is trained and
+Flow: ``core.studies.study.budgets`` starts ``python -m core.studies.study.step_time OUT ARM ROUND`` several times for
+each arm of a study with budgets -> ``times/ARM-ROUND.json``. A short run with the full schedule is trained and
 discarded. Its steps alternate with steps of the study's first arm: other load slows both alike, and the ratio is kept.
 Batches, the teacher and the optimiser count; validation and saving do not.
 """
@@ -33,34 +33,34 @@ from core.training.progress import Heartbeat
 from core.training.step.reports import numbers
 from core.training.step.utilisation import count_operations
 
-# Both numbers include the right share of steps with a teacher.
+# In TIMED_STEPS and in COUNTED_STEPS, steps with a teacher have the same share as in a full run.
 TIMED_STEPS = 32  # steps of the timed run
 COUNTED_STEPS = 12  # steps whose FLOPs are counted, which makes a step several times slower
 WARM_UP = 2  # first steps, which still allocate memory
 
 
-Config = Callable[[int], RunConfig]
-"""The config of a run with the given number of steps."""
+MakeConfig = Callable[[int], RunConfig]
+"""Returns the config of a run with the given number of steps."""
 
 
-def measure_step(config: Config, reference: Config | None = None) -> StepTimeFile:
+def measure_step(make_config: MakeConfig, reference: MakeConfig | None = None) -> StepTimeFile:
     """The step time of a run, and the step time of ``reference`` (default: the same run), measured in alternation.
 
     Means over the run's schedule: CPU seconds of all threads on a CPU, otherwise elapsed seconds.
     """
-    configs = [config] if reference is None else [config, reference]
+    makers = [make_config] if reference is None else [make_config, reference]
     with tempfile.TemporaryDirectory(prefix="step-time-") as folder, ExitStack() as stack:
         runs = [
-            stack.enter_context(_short_run(make_config(TIMED_STEPS), Path(folder) / f"timed-{number}", TIMED_STEPS))
-            for number, make_config in enumerate(configs)
+            stack.enter_context(_short_run(make(TIMED_STEPS), Path(folder) / f"timed-{number}", TIMED_STEPS))
+            for number, make in enumerate(makers)
         ]
         runtime = runs[0].loop.parts.runtime
         if runtime.device.type == "cpu":
             seconds = step_seconds(runs, time.process_time)
         else:  # one run after the other, since loader processes of two runs would compete for cores
-            seconds = [step_seconds([make_config], time.perf_counter)[0] for make_config in runs]
+            seconds = [step_seconds([run], time.perf_counter)[0] for run in runs]
         stack.close()
-        with _short_run(config(COUNTED_STEPS), Path(folder) / "counted", COUNTED_STEPS) as counted_run:
+        with _short_run(make_config(COUNTED_STEPS), Path(folder) / "counted", COUNTED_STEPS) as counted_run:
             return StepTimeFile(
                 clock="cpu" if runtime.device.type == "cpu" else "wall",
                 step_seconds=seconds[0],
@@ -106,16 +106,16 @@ def step_seconds(runs: Sequence[_ShortRun], clock: Callable[[], float]) -> list[
     """Mean seconds of a step for each of ``runs``; their steps alternate. Raises StudyError if they take no time."""
     for run in runs:
         run.read_images()
-    plain: list[list[float]] = [[] for _ in runs]
+    times_by_run: list[list[float]] = [[] for _ in runs]
     with ExitStack() as stack:
         batches = [stack.enter_context(closing(run.loop.parts.loader.batches(0, run.steps))) for run in runs]
         for _ in range(runs[0].steps):
-            for run, run_batches, times in zip(runs, batches, plain, strict=True):
+            for run, run_batches, times in zip(runs, batches, times_by_run, strict=True):
                 start_time = clock()
                 numbers(run.loop.train_step(next(run_batches)))
                 if run.loop.step > WARM_UP:
                     times.append(clock() - start_time)
-    means = [statistics.fmean(times) for times in plain]
+    means = [statistics.fmean(times) for times in times_by_run]
     if min(means) < MIN_STEP_SECONDS:
         raise StudyError(
             f"the clock of {platform.node()} measures {min(means):g} s per step, which gives no number of steps for a "
@@ -126,18 +126,18 @@ def step_seconds(runs: Sequence[_ShortRun], clock: Callable[[], float]) -> list[
 
 def main(arguments: list[str]) -> int:
     """Measure one arm and write its step time. After an error, print the message on stderr and return 1."""
-    folder, name, part = arguments
+    folder, name, round_number = arguments
     keep_freed_memory()
-    return run_reporting_errors(lambda: measure_arm(StudyDir(Path(folder)), name, int(part)))
+    return run_reporting_errors(lambda: measure_arm(StudyDir(Path(folder)), name, int(round_number)))
 
 
-def measure_arm(out: StudyDir, name: str, part: int) -> int:
-    """Measure the arm ``name`` for the ``part``-th time, and write its step time. Returns 0."""
+def measure_arm(out: StudyDir, name: str, round_number: int) -> int:
+    """Measure the arm ``name`` in round ``round_number`` (from 0), and write its step time. Returns 0."""
     study = absolute(read_study(out.study), out.path)
     arm, first, seed = study.arm(name), study.arms[0], study.seeds[0]
     reference = None if arm == first else lambda steps: run_config(out, study, first, seed, steps)
     record = measure_step(lambda steps: run_config(out, study, arm, seed, steps), reference)
-    write_whole(out.step_time(name, part), (record.model_dump_json(indent=1) + "\n").encode())
+    write_whole(out.step_time(name, round_number), (record.model_dump_json(indent=1) + "\n").encode())
     return 0
 
 

@@ -24,9 +24,9 @@ def line(x1: float, y1: float, x2: float, y2: float, colour: str = "black", widt
     return f'<line {ends} stroke="{colour}" stroke-width="{width:g}"/>'
 
 
-def text(x: float, y: float, words: str, size: int = 12, anchor: str = "start") -> str:
+def text(x: float, y: float, content: str, size: int = 12, anchor: str = "start") -> str:
     """Escaped text."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}">{escape(words)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}">{escape(content)}</text>'
 
 
 def dot(x: float, y: float, colour: str = "black", opacity: float = 1.0, radius: float = 2.5) -> str:
@@ -36,5 +36,5 @@ def dot(x: float, y: float, colour: str = "black", opacity: float = 1.0, radius:
 
 def path(points: Sequence[tuple[float, float]], colour: str) -> str:
     """A polyline."""
-    along = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return f'<polyline points="{along}" fill="none" stroke="{colour}" stroke-width="1.6"/>'
+    coordinates = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    return f'<polyline points="{coordinates}" fill="none" stroke="{colour}" stroke-width="1.6"/>'

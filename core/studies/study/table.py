@@ -101,20 +101,20 @@ def _budgets(results: Mapping[str, Any]) -> str:
         seconds = arm["cost"].get("budget", 0.0)
         for metric, networks in comparison["metrics"].items():
             if "final" in networks:
-                clock_text = _with_interval(metric, networks["final"]["difference"], signed=True)
-                by_budget[arm["of"], base["of"], metric, seconds] = clock_text
+                difference = _with_interval(metric, networks["final"]["difference"], signed=True)
+                by_budget[arm["of"], base["of"], metric, seconds] = difference
     rows = []
     for comparison in results["crossings"]:
         key = (comparison["arm"], comparison["baseline"], comparison["metric"])
         cells = [by_budget.get((*key, seconds), "") for seconds in budgets]
         word = "at" if comparison["kind"] in ("overtakes", "falls behind") else "from"
-        place_text = f" {word} {comparison['seconds']:.0f} s" if comparison["seconds"] is not None else ""
+        time_text = f" {word} {comparison['seconds']:.0f} s" if comparison["seconds"] is not None else ""
         rows.append(
             [
                 f"{comparison['arm']} - {comparison['baseline']}",
                 comparison["metric"],
                 *cells,
-                f"{comparison['kind']}{place_text}",
+                f"{comparison['kind']}{time_text}",
             ]
         )
     if not rows:

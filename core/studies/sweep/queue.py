@@ -159,7 +159,7 @@ class SweepQueue(StudyQueue):
             self._consecutive_failures = 0
             return
         message = f"{trial_name(number)} did not report '{missing}'; it has {', '.join(sorted(metrics))}."
-        if not is_settled(self.searcher):
+        if not has_complete_trial(self.searcher):
             raise StudyError(
                 f"{message} Correct the metric in the sweep and start the sweep again; finished trials are kept."
             )
@@ -244,7 +244,7 @@ class SweepQueue(StudyQueue):
                 return
             self._sweep_mtime = mtime
             sweep = read_sweep(self.folder.sweep)
-            check_edit(self.sweep, sweep, is_settled(self.searcher))
+            check_edit(self.sweep, sweep, has_complete_trial(self.searcher))
         except (OSError, UserError) as error:
             self.log(f"the change of {self.folder.sweep} is ignored: {error}")
             return
@@ -273,13 +273,16 @@ def contradiction(searcher: Searcher, number: int) -> str:
     return ""
 
 
-def is_settled(searcher: Searcher) -> bool:
+def has_complete_trial(searcher: Searcher) -> bool:
     """Whether any trial is complete; from then on the objectives are fixed."""
     return any(trial.state == TrialState.COMPLETE for trial in searcher.trials())
 
 
-def check_edit(before: Sweep, sweep: Sweep, settled: bool) -> None:
-    """Raise StudyError if ``sweep`` cannot continue with the trials of ``before``; ``settled``: see `is_settled`."""
+def check_edit(before: Sweep, sweep: Sweep, objectives_fixed: bool) -> None:
+    """Raise StudyError if ``sweep`` cannot continue with the trials of ``before``.
+
+    ``objectives_fixed``: whether the objectives must not change, see `has_complete_trial`.
+    """
     sweep.check_space()
     if not sweep.study([]).can_continue(before.study([])):
         raise StudyError(
@@ -289,7 +292,7 @@ def check_edit(before: Sweep, sweep: Sweep, settled: bool) -> None:
         )
     if [new.direction for new in sweep.objectives] != [old.direction for old in before.objectives]:
         raise StudyError("the number or direction of objectives has changed; restore them or choose a new folder.")
-    if settled and [new.metric for new in sweep.objectives] != [old.metric for old in before.objectives]:
+    if objectives_fixed and [new.metric for new in sweep.objectives] != [old.metric for old in before.objectives]:
         raise StudyError("the objectives were changed after a trial had finished; restore them or choose a new folder.")
 
 

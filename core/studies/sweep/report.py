@@ -12,10 +12,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from core.spec.files import write_whole
 from core.spec.study.sweep_report import SweepDir, SweepReport, TrialRecord
-from core.spec.study.sweep_report import TrialState as Name
+from core.spec.study.sweep_report import TrialState as StateName
 from core.studies.sweep.searcher import Searcher, is_feasible
 
-_STATES: dict[TrialState, Name] = {
+_STATES: dict[TrialState, StateName] = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "stopped early",
     TrialState.FAIL: "failed",

@@ -17,7 +17,7 @@ from core.studies.study.data import prepare
 from core.studies.study.places.place import THIS_COMPUTER
 from core.studies.study.places.selection import PlaceOptions, open_places
 from core.studies.study.queue import FolderInUse, Log, explaining_write_errors, study_lock
-from core.studies.sweep.queue import SweepQueue, check_edit, contradiction, is_settled, trained_trials
+from core.studies.sweep.queue import SweepQueue, check_edit, contradiction, has_complete_trial, trained_trials
 from core.studies.sweep.report import write_report
 from core.studies.sweep.searcher import Searcher, explaining_read_errors
 
@@ -43,7 +43,7 @@ def run_sweep(sweep: Sweep, origin: Path, out: SweepDir, log: Log, options: Plac
             report = out.read_report()
             if report is None or not out.sweep.exists() or (running_sweep := read_sweep(out.sweep)) == sweep:
                 raise
-            check_edit(running_sweep, sweep, settled=bool(report.best))
+            check_edit(running_sweep, sweep, objectives_fixed=bool(report.best))
             write_whole(out.sweep, sweep.to_json().encode())
             log(f"the sweep in {out.path} is running; it takes over the change before its next trial")
             return report
@@ -52,7 +52,7 @@ def run_sweep(sweep: Sweep, origin: Path, out: SweepDir, log: Log, options: Plac
 def _run(sweep: Sweep, out: SweepDir, log: Log, options: PlaceOptions) -> SweepReport:
     if out.sweep.exists():
         searcher = Searcher(read_sweep(out.sweep), out.journal)
-        check_edit(searcher.sweep, sweep, is_settled(searcher))
+        check_edit(searcher.sweep, sweep, has_complete_trial(searcher))
         searcher.sweep = sweep
     elif out.study.exists():
         raise StudyError(f"{out.path} contains a study; choose a new folder for the sweep.")

@@ -1,7 +1,7 @@
 """Entry point of a study's job on another machine: ``python -m core.studies.study.places.remote_main``.
 
-``run STUDY ARM SEED STEPS`` trains or resumes a run and evaluates it; ``step STUDY ARM PART`` measures a step time. The
-study's demo data are made once. The process outlives the connection, and can be started again at any moment.
+``run STUDY ARM SEED STEPS`` trains or resumes a run and evaluates it; ``step STUDY ARM ROUND`` measures a step time.
+The study's demo data are made once. The process outlives the connection, and can be started again at any moment.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def _work(out: StudyDir, kind: str, arm: str, numbers: list[int]) -> int:
     if kind == "run":
         seed, steps = numbers
         return job.work(out, arm, seed, steps)
-    (part,) = numbers
-    step_time.measure_arm(out, arm, part)
-    exports = RunDir(out.times / f"{arm}-{part}").exports
-    write_whole(exports / "step.json", out.step_time(arm, part).read_bytes())
+    (round_number,) = numbers
+    step_time.measure_arm(out, arm, round_number)
+    exports = RunDir(out.times / f"{arm}-{round_number}").exports
+    write_whole(exports / "step.json", out.step_time(arm, round_number).read_bytes())
     return 0
 
 

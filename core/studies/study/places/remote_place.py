@@ -48,16 +48,16 @@ class RemotePlace:
         self._known_data = known_data
         self._files: Mapping[str, str] = frozen_files(study)
         self._pending: Future[Any] | None = None
-        self._accept: Callable[[Any], None] = self._accept_facts
+        self._accept: Callable[[Any], None] = self._accept_facts  # handles the answer that ``_pending`` waits for
         self._retry_at = 0.0
-        self._checked = False
+        self._is_data_checked = False
         self._facts: tuple[float, Facts] | None = None
         self._busy: list[str] = []  # the device of each running run
 
     def offer(self) -> str | None:
         """A free GPU, or "" for one more process or job; None if nothing is free."""
         self._receive()
-        if self.problem or not self._checked:
+        if self.problem or not self._is_data_checked:
             return None
         if self.machine.launcher == "slurm":
             return "" if len(self._busy) < _MAX_SLURM_JOBS else None
@@ -119,10 +119,10 @@ class RemotePlace:
             self.problem = str(error)
 
     def _send(self, seconds: float) -> Future[Any] | None:
-        if not self._checked and (paths := user_data(self._study)):
+        if not self._is_data_checked and (paths := user_data(self._study)):
             self._accept = self._accept_data
             return self.host.data_facts(paths)
-        self._checked = True
+        self._is_data_checked = True
         if self.machine.launcher == "slurm" or (self._facts and seconds - self._facts[0] < _FACTS_VALID_SECONDS / 2):
             return None
         self._accept = self._accept_facts
@@ -144,7 +144,7 @@ class RemotePlace:
                     f"the data {dataset.name} on {self.name} ({dataset.pairs} rows) differs from the data on "
                     f"{first_machine} ({first.pairs} rows); copy the data to {self.name}, or do not use this machine."
                 )
-        self._checked = True
+        self._is_data_checked = True
 
 
 def local_data(study: Study) -> KnownData:

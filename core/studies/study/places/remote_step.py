@@ -1,6 +1,6 @@
 """Measure the step time of an arm on another machine.
 
-Flow: ``core.studies.study.budgets`` -> `measure_remotely` -> ``step_time`` on that machine -> ``times/ARM-PART.json``.
+Flow: ``core.studies.study.budgets`` -> `measure_remotely` -> ``step_time`` on that machine -> ``times/ARM-ROUND.json``.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _POLL_SECONDS = 0.5
 
 
 def measure_remotely(
-    place: RemotePlace, out: StudyDir, arm: str, part: int, stop: threading.Event, wait: Callable[[], None]
+    place: RemotePlace, out: StudyDir, arm: str, round_number: int, stop: threading.Event, wait: Callable[[], None]
 ) -> str:
     """Measure ``arm`` once, calling ``wait`` meanwhile; returns the error, "" on success or if ``stop`` is set."""
     while (device := place.offer()) is None:
         wait()
         if place.problem or stop.wait(_POLL_SECONDS):
             return place.problem
-    job = RemoteJob(place.host, place.request(["step", arm, str(part)], device))
+    job = RemoteJob(place.host, place.request(["step", arm, str(round_number)], device))
     try:
         while (progress := job.poll()) is None or progress.state.alive:
             wait()
@@ -38,7 +38,7 @@ def measure_remotely(
         if progress.state is not RunState.DONE:
             return progress.note or f"measuring the step time ended as {progress.state}"
         record = fetch_file(place.host, job.folder, "exports/step.json", MEGABYTE, stop.is_set)
-        path = out.step_time(arm, part)
+        path = out.step_time(arm, round_number)
         with writing(path, UserError):
             write_whole(path, record)
     except UserError as error:

@@ -57,6 +57,7 @@ class RemoteTraining:
         with writing(self._dir.path, UserError):
             self._dir.clear_control()
         record = read_record(self._dir)
+        # Whether an earlier process of the study started the run; it may have ended since.
         self._begun_before = record is not None and bool(record.folder) and not record.waiting
         if record is None or self._begun_before:
             folder = record.folder if record is not None else ""
@@ -71,14 +72,14 @@ class RemoteTraining:
         self._release: Callable[[], object] | None = release_device
         self._closing = threading.Event()
         self._fetching: threading.Thread | None = None
-        self._fetched: Ended | None = None
-        self._ending = False
+        self._fetched: Ended | None = None  # the result of the thread ``_fetching``
+        self._is_stop_requested = False
 
     def poll(self) -> Ended | None:
         """The outcome; None while in progress. Also mirrors the run, unless another program mirrors it."""
         if self._fetching is not None:
             return None if self._fetching.is_alive() else self._collect_fetched()
-        if self._ending and self._job.is_unsent:
+        if self._is_stop_requested and self._job.is_unsent:
             return self._end(Ended("it was not started before the study was stopped."))
         try:
             progress = self._job.poll()
@@ -93,7 +94,7 @@ class RemoteTraining:
 
     def request_stop(self) -> None:
         """Request the run to stop. Without a connection, the request is sent when the run is next followed."""
-        self._ending = True
+        self._is_stop_requested = True
         self._dir.ask("stop")
         if self._job.folder and self._host.state.kind == "ready":
             self._host.control(self._job.folder, "stop")
@@ -119,8 +120,8 @@ class RemoteTraining:
                 self._fetch(self._fetch_config)
         elif state is RunState.DONE:
             self._fetch(self._fetch_measures)
-        elif self._begun_before and not self._ending:
-            self._hand_over_again()
+        elif self._begun_before and not self._is_stop_requested:
+            self._submit_again()
         elif state in (RunState.PAUSED, RunState.STOPPED):
             return self._end(Ended(f"it was {state.value} on {self._record.machine}; resume the study to continue it."))
         else:
@@ -128,7 +129,7 @@ class RemoteTraining:
             return self._fail(progress.note or f"it ended as {state.value}", killed)
         return None
 
-    def _hand_over_again(self) -> None:
+    def _submit_again(self) -> None:
         """Submit a run again if it stopped early, or if there are new measures to evaluate."""
         self._begun_before = False
         self._record = self._record.model_copy(update={"token": secrets.token_hex(8), "folder": "", "waiting": True})
@@ -172,7 +173,7 @@ class RemoteTraining:
         if outcome.problem:
             return self._fail(outcome.problem)
         if self._begun_before and self._out.missing_measures(self._study, self._run.arm, self._run.seed):
-            self._hand_over_again()  # sent at the next poll, unless the study is stopping
+            self._submit_again()  # sent at the next poll, unless the study is stopping
             return None
         return self._end(outcome)
 

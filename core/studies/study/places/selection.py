@@ -55,7 +55,7 @@ def open_places(
     chosen_machines = StudyMachines(on=list(options.machines) or before.on, folder=before.folder)
     local = LocalPlace(out, options.jobs, options.devices)
     if chosen_machines.on in ([], [HERE]) and before.on in ([], [HERE]):
-        _refuse_mix(study, out, [""], [""])
+        _check_one_machine(study, out, [""], [""])
         yield [local]
         return
     if options.home is None:
@@ -64,7 +64,7 @@ def open_places(
     try:
         machine_names = [machine.name for machine in remote.machines.list.machines()]
         names = select_machines(chosen_machines.on, machine_names)
-        _refuse_mix(study, out, names, select_machines(before.on, machine_names))
+        _check_one_machine(study, out, names, select_machines(before.on, machine_names))
         known_data = local_data(study)
         places: list[Place] = [local] if "" in names else []
         places += [RemotePlace(name, remote, study, out, chosen_machines.folder, known_data) for name in names if name]
@@ -74,7 +74,11 @@ def open_places(
         remote.close()
 
 
-def _refuse_mix(study: Study, out: StudyDir, names: Sequence[str], before: Sequence[str]) -> None:
+def _check_one_machine(study: Study, out: StudyDir, names: Sequence[str], before: Sequence[str]) -> None:
+    """Raise StudyError if ``study`` needs one machine, but ``names``, or runs and step times so far, are of several.
+
+    ``before``: the machines of the last start.
+    """
     if not needs_one_machine(study):
         return
     machines = (_machine_of_started(out, arm.name, seed) for arm in study.arms_to_train for seed in study.seeds)

@@ -167,7 +167,7 @@ def test_measures_and_overrides_follow_the_arm() -> None:
     assert study.measures_of("base-80s") == []
     assert [one.name for one in study.measures_of("better-80s")] == ["val"]
     assert study.arm("better-80s").budget == 80
-    assert study.base("better-80s").name == "better"
+    assert study.configured_arm("better-80s").name == "better"
 
 
 @pytest.mark.parametrize(
