@@ -43,7 +43,7 @@ def count_with_unit(number: int, noun: str) -> str:
 
 def metric_title(name: str) -> str:
     """The title of a metric: ``Student image → text R@1`` for ``val/student/image_to_text_R@1``."""
-    words = name.removeprefix("val/").removeprefix("train/").replace("/", " ")
+    words = name.removeprefix("val/").removeprefix("train/").removeprefix("diag/").replace("/", " ")
     words = words.replace("image_to_text", "image → text").replace("text_to_image", "text → image").replace("_", " ")
     return words[:1].upper() + words[1:]
 

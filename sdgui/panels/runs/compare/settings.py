@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, Qt
 from PySide6.QtGui import QColor, QPixmap, QShowEvent
-from PySide6.QtWidgets import QCheckBox, QHeaderView, QWidget
+from PySide6.QtWidgets import QCheckBox, QHeaderView, QLineEdit, QWidget
 
 from core.spec.config import ConfigError
 from core.spec.reading import excerpt
@@ -126,11 +126,16 @@ class CompareModel(HeadedModel):
         super().__init__(parent)
         self._comparison, self._lines = Comparison(), tuple[FieldRow, ...]()
 
-    def show_comparison(self, comparison: Comparison, only_differing: bool) -> None:
-        """Show all rows, or only rows with differing values."""
+    def show_comparison(self, comparison: Comparison, only_differing: bool, search: str = "") -> None:
+        """Show the rows whose title contains every word of ``search``, optionally only those with differing values."""
+        words = search.casefold().split()
         self.beginResetModel()
         self._comparison = comparison
-        self._lines = tuple(line for line in comparison.lines if line.differs or not only_differing)
+        self._lines = tuple(
+            line
+            for line in comparison.lines
+            if (line.differs or not only_differing) and all(word in line.title.casefold() for word in words)
+        )
         self.endResetModel()
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008  # Qt's own signature
@@ -189,8 +194,15 @@ class ComparePart(QWidget):
         self.only.setChecked(True)
         self.only.setToolTip("Hide settings and metrics with the same value in all runs")
         self.only.toggled.connect(lambda _on: self._show())
+        self.search = QLineEdit(self)
+        self.search.setPlaceholderText("Filter by name")
+        self.search.setAccessibleName("Filter settings and metrics by name")
+        self.search.setToolTip("Show only settings and metrics whose name contains these words")
+        self.search.setClearButtonEnabled(True)
+        self.search.setMaximumWidth(28 * SPACE)
+        self.search.textChanged.connect(lambda _text: self._show())
         self.note = PlainLabel("", self, role="muted")
-        row = hbox(self.only, (self.note, 1))
+        row = hbox(self.search, self.only, (self.note, 1))
         column = vbox(row, (self.view, 1), into=self, margins=(0, SPACE, 0, 0))
         column.addStretch()  # below the note, while the table is hidden
         table.selection_changed.connect(lambda _runs: self.refresh())
@@ -216,7 +228,9 @@ class ComparePart(QWidget):
 
     def _show(self) -> None:
         number = len(self._comparison.names)
-        self.model.show_comparison(self._comparison if number else Comparison(), self.only.isChecked() and number > 1)
+        search = self.search.text()
+        comparison = self._comparison if number else Comparison()  # a row without runs says nothing
+        self.model.show_comparison(comparison, self.only.isChecked() and number > 1, search)
         self.view.setColumnWidth(0, 34 * SPACE)
         if number < 2:
             text = "Tick or select two or more runs to see how they differ."
@@ -224,8 +238,11 @@ class ComparePart(QWidget):
             text = f"{number} runs" + (
                 f", the first of {len(self._requested_ids)}" if len(self._requested_ids) > MAX_RUNS else ""
             )
+        nothing_found = number > 0 and self.model.rowCount() == 0
+        if nothing_found:
+            text += f"; no name contains “{search.strip()}”" if search.strip() else ", which do not differ"
         self.note.setText(text)
-        self.view.setVisible(number > 0)
+        self.view.setVisible(number > 0 and not nothing_found)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)

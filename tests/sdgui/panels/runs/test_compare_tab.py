@@ -49,6 +49,10 @@ def test_a_comparison_has_a_row_per_field_and_a_column_per_run(model: CompareMod
     assert each(model, Role.ForegroundRole) == [[muted] * 3, [muted, None, None]], "what all agree in is pale"
     model.show_comparison(TWO, only_differing=True)
     assert [model.index(row, 0).data() for row in range(model.rowCount())] == ["loss"]
+    model.show_comparison(TWO, only_differing=False, search=" TE s ")
+    assert [model.index(row, 0).data() for row in range(model.rowCount())] == ["State"], "each word is part of the name"
+    model.show_comparison(TWO, only_differing=True, search="state")
+    assert model.rowCount() == 0
 
 
 def test_only_metrics_missing_in_all_runs_are_omitted(

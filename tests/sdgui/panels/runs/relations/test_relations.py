@@ -323,6 +323,12 @@ def test_ticked_or_selected_runs_are_compared(table: RunTable, filled: tuple[Sto
     assert lines()["optim.weight_decay"][0] == lines()["optim.weight_decay"][1]
     part._show_result(((1, 2), Comparison()))
     assert part.note.text() == "2 runs", "an answer to an earlier request is not shown"
+    part.search.setText("no such name")
+    assert part.note.text() == "2 runs; no name contains “no such name”"
+    assert part.view.isHidden()
+    part.search.setText("decay weight")
+    assert list(lines()) == ["optim.weight_decay"]
+    part.search.clear()
     part.only.setChecked(True)
     part.show_runs((filled[1][0],))
     table.view.selectAll()
