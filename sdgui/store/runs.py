@@ -30,6 +30,7 @@ from sdgui.store.records import (
 )
 from sdgui.store.registry.activity import record_activity
 from sdgui.store.run_table.configs import keep_config
+from sdgui.store.run_table.summaries import nan_if_null, replace_summaries, summary_rows
 from sdgui.store.sessions import (
     ON_HOST,
     Sessions,
@@ -41,7 +42,6 @@ from sdgui.store.sessions import (
     tag_rows,
     tags_by_run,
 )
-from sdgui.store.summaries import nan_if_null, replace_summaries, summary_rows
 from sdgui.store.tables import ExperimentRow, RunRow, StepValueRow, StudyArmRow, SummaryRow
 
 _BATCH_SIZE = 500  # SQLite limits the number of ids in one statement
