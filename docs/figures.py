@@ -72,7 +72,6 @@ FAMILIES = {
     "adapt-image": "`sd-clip-adapt`, image features only",
     "plain": "plain fine-tuning",
     "ldifs": "LDIFS",
-    "l2sp": "L2-SP",
     "trajectory": "average of the trajectory",
     "trajectory-filter": "average of the trajectory, caption filter",
     "filter": "plain fine-tuning, caption filter",
@@ -200,7 +199,8 @@ def adapt_means(condition: str) -> str:
     for arm, row in adapting_results(condition)["conditions"][condition].items():
         ends = ", ".join(f"{row['path'][name][-1]:.1f}" for name in ("gain/R@10", "retain/R@10"))
         numbers = [f"{row[key]['mean']:.1f}" for key in ("gained at 85 %", "gained at 95 %")]
-        lines.append("| " + " | ".join([FAMILIES[_family(condition, arm)], *numbers, ends]) + " |")
+        family = _family(condition, arm)
+        lines.append("| " + " | ".join([FAMILIES.get(family, family), *numbers, ends]) + " |")
     return "\n\n" + "\n".join(lines) + "\n\n"
 
 
