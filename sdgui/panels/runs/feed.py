@@ -16,7 +16,7 @@ from PySide6.QtCore import QElapsedTimer, QObject, QTimer
 
 from core.spec.run.events import MAX_STEP
 from sdgui.panels.runs.plots.grid import PlotGrid
-from sdgui.panels.runs.plots.groups import parents_of
+from sdgui.panels.runs.plots.groups import ancestors_key
 from sdgui.runs.follower import Follower
 from sdgui.store.records import RunLabel, StoreError
 
@@ -25,14 +25,16 @@ _TIME_SLICE_MS = 25  # maximum time per turn; other events are handled in betwee
 Labels = Callable[[Sequence[int]], Mapping[int, RunLabel]]  # run ids -> labels by run id
 FindRun = Callable[[Path], int | None]  # folder -> id of its run, None if unknown
 _MAX_ANCESTORS = 20
+# changed parts of a history that are not metrics
 _NO_METRICS = frozenset({"log", "samples", "checkpoints", "evaluated", "lifecycle"})
 
 
 @dataclass
 class _PlottedRun:
-    """The plotted state of a run. ``points``: metric -> number of points, last step; ``starts``: number of starts.
+    """The plotted state of a run. ``points``: metric -> number of plotted points, step of the last one.
 
-    ``ancestors``: the runs that it continues, nearest first, each with its last step that counts.
+    ``starts``: how often the run was started or resumed when its points were plotted; ``ancestors``: (run id, step) of
+    the runs that it continues, nearest first; later points of an ancestor are not plotted.
     """
 
     starts: int = 0
@@ -55,7 +57,7 @@ class CurveFeed(QObject):
         self._follower, self._grid, self._labels, self._find_run = follower, grid, labels, find_run
         self._plotted_runs: dict[int, _PlottedRun] = {}
         self._held_ancestors: set[int] = set()  # unwatched runs whose histories are kept for their descendants
-        self._waiting: dict[tuple[int, str, bool], None] = {}  # run, metric, whether of ancestors; in order of change
+        self._waiting: dict[tuple[int, str, bool], None] = {}  # run id, metric, whether to plot the ancestors' curve
         self._has_obsolete_plots = False  # plots of a run that is no longer shown may remain
         self._timer = QTimer(self, singleShot=True, interval=_BATCH_MS)
         self._timer.timeout.connect(self._flush)
@@ -69,8 +71,8 @@ class CurveFeed(QObject):
             self._has_obsolete_plots = True
             self._waiting = {key: None for key in self._waiting if key[0] != gone}
             self._grid.remove_run(str(gone))
-            self._grid.remove_run(parents_of(str(gone)))
-            self._held_ancestors.add(gone)  # until ``_find_ancestors``
+            self._grid.remove_run(ancestors_key(str(gone)))
+            self._held_ancestors.add(gone)  # ``_find_ancestors`` below releases it, unless it is still needed
         added = [run_id for run_id in run_ids if run_id not in self._plotted_runs]
         for run_id in added:
             self._plotted_runs[run_id] = _PlottedRun()
@@ -98,9 +100,9 @@ class CurveFeed(QObject):
             if parents := [parent for parent, _ in self._plotted_runs[run_id].ancestors]:
                 names = [labels[parent].name if parent in labels else f"run {parent}" for parent in parents]
                 text = f"{' ← '.join(names)} (parent{'s' if len(names) > 1 else ''})"
-                self._grid.set_run(parents_of(str(run_id)), text, label.color)
+                self._grid.set_run(ancestors_key(str(run_id)), text, label.color)
             else:
-                self._grid.remove_run(parents_of(str(run_id)))
+                self._grid.remove_run(ancestors_key(str(run_id)))
         self._grid.legend.setVisible(len(self._grid.runs()) > 1)
 
     def _on_loaded(self, run_id: int) -> None:
@@ -162,7 +164,7 @@ class CurveFeed(QObject):
 
     # Ancestors
     def _find_ancestors(self) -> None:
-        """Hold the histories of the runs that watched runs continue or fork, and of no others."""
+        """Update the ancestors of the watched runs; their histories are kept, those of former ancestors released."""
         needed: set[int] = set()
         for run_id, plotted in self._plotted_runs.items():
             ancestors = self._ancestors_of(run_id)
@@ -182,7 +184,7 @@ class CurveFeed(QObject):
             self._timer.start()
 
     def _ancestors_of(self, run_id: int) -> list[tuple[int, int]]:
-        """As in `_PlottedRun`; a watched ancestor, which draws itself, ends the list."""
+        """The ``ancestors`` of a `_PlottedRun`. A watched ancestor ends the list, since it has a curve of its own."""
         ancestors: list[tuple[int, int]] = []
         limit, known = MAX_STEP, set(self._plotted_runs)
         while len(ancestors) < _MAX_ANCESTORS:
@@ -191,16 +193,19 @@ class CurveFeed(QObject):
             folder, step = parent.get("folder"), parent.get("step")
             if parent.get("kind") not in ("continue", "fork") or not isinstance(folder, str) or type(step) is not int:
                 break
-            found = self._find_run(Path(folder))
-            if found is None or found in known:
+            parent_id = self._find_run(Path(folder))
+            if parent_id is None or parent_id in known:
                 break
-            run_id, limit = found, min(limit, step)
+            run_id, limit = parent_id, min(limit, step)
             known.add(run_id)
             ancestors.append((run_id, limit))
         return ancestors
 
     def _plot_ancestors(self, run_id: int, metric: str) -> None:
-        """Their points and the run's first; times count back from the start of the run."""
+        """Plot the points of the ancestors, then the run's first point, so that both curves meet.
+
+        Times of ancestors are negative: seconds before the start of the run, as if the runs followed without a pause.
+        """
         plotted, own = self._plotted_runs[run_id], self._follower.history(run_id)
         if own is None or metric not in plotted.points or not plotted.ancestors:
             return
@@ -216,4 +221,4 @@ class CurveFeed(QObject):
                 start = float(seconds[0])
                 parts.insert(0, np.stack([curve.steps[:count], curve.values[:count], seconds]))
         steps, values, seconds = np.concatenate(parts, axis=1)
-        self._grid.set_points(parents_of(str(run_id)), metric, steps, values, seconds)
+        self._grid.set_points(ancestors_key(str(run_id)), metric, steps, values, seconds)

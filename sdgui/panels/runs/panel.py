@@ -43,7 +43,7 @@ class RunsPanel(Panel):
         self._actions: Actions | None = None
         self._has_started = False
         self._fitted_experiments: frozenset[int] | None = None  # the table was fitted to their runs
-        self._must_fit = True
+        self._must_fit = True  # fit the table to its rows when they are listed
         self._stack = QStackedWidget(self)
         self.empty = EmptyState("ph.chart-line", *_EMPTY, parent=self._stack)
         self.view = RunsView(services, self._stack)
@@ -56,7 +56,7 @@ class RunsPanel(Panel):
         services.follower.state_changed.connect(self._on_progressed)
         self._connect_table()
         self._connect_tabs()
-        self.view.fits_table = services.settings.value("runs/halves") is None
+        self.view.fits_table = services.settings.value("runs/halves") is None  # otherwise the user chose the height
         remember_sizes(self.view.split, services.settings, "runs/halves")
 
     def _connect_tabs(self) -> None:
@@ -116,7 +116,7 @@ class RunsPanel(Panel):
 
     def _on_listed(self, _listing: Listing) -> None:
         self._show_page()
-        if self._must_fit:  # not while the user types a filter
+        if self._must_fit:  # other experiments were selected; a new filter keeps the height
             self._must_fit = False
             self.view.fit_table()
         self.tabs.group_curves()

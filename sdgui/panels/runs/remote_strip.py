@@ -44,11 +44,11 @@ class RemoteStrip(QWidget):
             return
         self._run = run
         self.strip.finish()
-        if run is None or (run.is_local and not run.machine):
+        if run is None or (run.is_local and not run.machine):  # trains on this computer
             self.line.hide()
-        elif not run.is_local:
+        elif not run.is_local:  # a colleague's run
             self._show_text(self._colleague_reasons.get(run.id, "Finding the machine that has the curves of this run…"))
-        else:
+        else:  # started from this computer on another machine
             self._show_state(self._hosts.state(run.machine))
 
     def _on_state_changed(self, name: str, state: ConnectionState) -> None:

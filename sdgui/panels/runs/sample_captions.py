@@ -20,8 +20,8 @@ from sdgui.widgets.style.theme import SPACE
 NETWORKS = ("student", "teacher")
 MAX_ENTRIES = 50  # entries of a sample; the trainer writes eight
 _MAX_CAPTION_LENGTH = 1000
-_SIDE = 8 * SPACE
-_IMAGE, _TRUTH = range(2)
+_IMAGE_SIZE = 8 * SPACE  # width and height of an image, in px
+_IMAGE, _TRUTH = range(2)  # the first columns
 
 
 def entries_of(content: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
@@ -58,7 +58,7 @@ class CaptionTable(QTableWidget):
         self.setShowGrid(False)
         self.setTabKeyNavigation(False)
         self.verticalHeader().hide()
-        self.verticalHeader().setDefaultSectionSize(_SIDE + SPACE)
+        self.verticalHeader().setDefaultSectionSize(_IMAGE_SIZE + SPACE)
         self.horizontalHeader().setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
 
     def show_captions(self, captions: Mapping[str, Mapping[str, str]]) -> None:
@@ -70,7 +70,7 @@ class CaptionTable(QTableWidget):
         header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(_IMAGE, QHeaderView.ResizeMode.Fixed)
-        self.setColumnWidth(_IMAGE, _SIDE + 2 * SPACE)
+        self.setColumnWidth(_IMAGE, _IMAGE_SIZE + 2 * SPACE)
         for row, (image, texts) in enumerate(captions.items()):
             self._show_image(row, image)
             for column, name in enumerate(("truth", *networks), _TRUTH):
@@ -86,6 +86,6 @@ class CaptionTable(QTableWidget):
         self.setItem(row, _IMAGE, item)
         label = self.cellWidget(row, _IMAGE)
         if not isinstance(label, ImageLabel):
-            label = ImageLabel(_SIDE)
+            label = ImageLabel(_IMAGE_SIZE)
             self.setCellWidget(row, _IMAGE, label)
         label.show_image(Path(path))

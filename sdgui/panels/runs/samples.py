@@ -49,7 +49,7 @@ class SamplesView(QWidget):
         self.slider.setPageStep(1)
         self._step = PlainLabel(self, role="muted")
         self._pages = QStackedWidget(self)
-        self._pages.addWidget(self._retrieval())
+        self._pages.addWidget(self._make_retrieval_page())
         self.written = CaptionTable(self._pages)
         self._pages.addWidget(self.written)
         self.logged = LoggedSamples(self._pages)
@@ -61,17 +61,17 @@ class SamplesView(QWidget):
         self.captions.currentRowChanged.connect(self._show_hits)
         self.show_samples(())
 
-    def _retrieval(self) -> QWidget:
+    def _make_retrieval_page(self) -> QWidget:
         split = QSplitter(Qt.Orientation.Horizontal, self._pages)
         self.captions = QListWidget(split)
         self.captions.setAccessibleName("Sample captions")
         self.captions.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.galleries: dict[str, Gallery] = {}
-        self._sides = {network: self._side(network, split) for network in NETWORKS}
+        self._sides = {network: self._make_side(network, split) for network in NETWORKS}
         split.setSizes([240, 320, 320])
         return split
 
-    def _side(self, network: str, split: QSplitter) -> QWidget:
+    def _make_side(self, network: str, split: QSplitter) -> QWidget:
         side = QWidget(split)
         gallery = self.galleries[network] = Gallery(empty_text="", parent=side)
         gallery.set_thumbnail_size(64)

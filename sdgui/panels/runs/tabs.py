@@ -30,7 +30,7 @@ from sdgui.store.store import Store
 from sdgui.widgets.message import Message
 
 _ARRANGEMENT = "runs/plots"
-_SHOWN = {"log", "samples", "checkpoints", "evaluated", "lifecycle"}
+_SHOWN = {"log", "samples", "checkpoints", "evaluated", "lifecycle"}  # changed parts that event log or samples show
 
 
 class RunTabs(QObject):
@@ -68,12 +68,10 @@ class RunTabs(QObject):
     # Display
     def select(self, selection: Selection) -> None:
         """Overlay the watched runs, and show header, events and samples of the current run."""
-        recolored = bool(self._selection.study_runs) != bool(selection.study_runs)
         self._selection = selection
         self.feed.watch(selection.watched)
         self._watch_colleagues(selection.watched)
-        if recolored:
-            self.feed.rename()
+
         self.group_curves()
         self.view.board.show_runs(selection.watched)
         self.view.scatter.show_ticks()
@@ -87,7 +85,7 @@ class RunTabs(QObject):
             self._show_history()
 
     def _show_none(self) -> None:
-        """Show that no run is selected, and nothing of the run before."""
+        """Show that no run is selected, and clear what was shown about the previous run."""
         self._run = self._shown_end = None
         self.view.bar.clear()
         self.view.header.show_none()
@@ -202,9 +200,9 @@ class RunTabs(QObject):
         if self._run is not None:
             self._services.time_travel.go(self._run.folder, step)
 
-    def _on_travelled(self, run: Path, step: int) -> None:
-        """Move crosshair and samples to a step that was chosen here or in another panel."""
-        if self._run is None or run != self._run.folder:
+    def _on_travelled(self, folder: Path, step: int) -> None:
+        """Move crosshair and samples to a step of the run in ``folder``, chosen in this or another panel."""
+        if self._run is None or folder != self._run.folder:
             return
         slider = self.view.time
         if slider.steps and slider.step() != step:

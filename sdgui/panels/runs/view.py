@@ -25,7 +25,7 @@ from sdgui.widgets.style.theme import SPACE
 
 
 class RunsView(QWidget):
-    """The table with its bar and header; built from the outside in, since reparenting restyles all children."""
+    """The table with its bar and header. Parents are created before children: reparenting restyles all children."""
 
     def __init__(self, services: Services, parent: QWidget) -> None:
         super().__init__(parent)
@@ -51,11 +51,12 @@ class RunsView(QWidget):
             return
         view = self.table.view
         scroll = view.horizontalScrollBar()
-        around = self.table.height() - view.height() + view.horizontalHeader().height() + 2 * view.frameWidth()
-        around += scroll.sizeHint().height() if scroll.maximum() > 0 else 0
-        row = view.verticalHeader().defaultSectionSize()
-        rows = min(max(view.model().rowCount(), _MIN_ROWS), max(int(_TABLE_SHARE * room - around) // row, _MIN_ROWS))
-        self.split.setSizes([around + rows * row, room - around - rows * row])
+        other = self.table.height() - view.height() + view.horizontalHeader().height() + 2 * view.frameWidth()
+        other += scroll.sizeHint().height() if scroll.maximum() > 0 else 0  # height of everything but the rows
+        row_height = view.verticalHeader().defaultSectionSize()
+        most_rows = max(int(_TABLE_SHARE * room - other) // row_height, _MIN_ROWS)
+        height = other + min(max(view.model().rowCount(), _MIN_ROWS), most_rows) * row_height
+        self.split.setSizes([height, room - height])
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
@@ -68,7 +69,7 @@ _TIME_WIDTH = 64 * SPACE  # maximum width of the slider, in px
 
 
 class TabsView(QWidget):
-    """The tabs; built from the outside in, since reparenting restyles all children."""
+    """The tabs. Parents are created before children, since reparenting restyles all children."""
 
     def __init__(self, services: Services, table: RunTable, parent: QWidget) -> None:
         super().__init__(parent)

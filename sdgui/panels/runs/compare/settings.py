@@ -1,6 +1,6 @@
-"""The tab Compare: settings and metrics of runs, one column per run, optionally only the differing ones.
+"""The tab Compare: settings and metrics of runs, one column per run, optionally only the rows that differ.
 
-What was set is above what came out: facts, settings, then metrics with validation first.
+Order of the rows: facts, settings, metrics (validation first), then values read from the run folders.
 
 Flow: ticked (or selected) runs -> the store's cells, read in a thread -> rows -> table.
 """
@@ -50,7 +50,7 @@ class FieldRow:
 
 @dataclass(frozen=True)
 class Comparison:
-    """``colors``: the palette indices of the runs."""
+    """The runs side by side. ``lines``: the rows; ``names``, ``colors`` (palette indices): of each run."""
 
     names: tuple[str, ...] = ()
     lines: tuple[FieldRow, ...] = ()
@@ -62,7 +62,7 @@ def compare(store: Store, run_ids: Sequence[int]) -> Comparison:
     catalogue = store.catalogue()
     fields: list[Field] = [fact(name) for name in _FACTS]
     fields += [setting_field(name) for name in settings()]
-    fields += [catalogue.field(name) for name in sorted(catalogue.metrics, key=_section)]
+    fields += [catalogue.field(name) for name in sorted(catalogue.metrics, key=_section_rank)]
     cells = cells_of(store, run_ids, fields)
     listed_ids = [run_id for run_id in run_ids if run_id in cells]
     lines = []
@@ -79,8 +79,8 @@ def compare(store: Store, run_ids: Sequence[int]) -> Comparison:
     return Comparison(tuple(run.name for run in shown), tuple(lines), tuple(run.color for run in shown))
 
 
-def _section(metric: str) -> int:
-    """Sorts validation first, as it is what runs are compared by, and then as the plots."""
+def _section_rank(metric: str) -> int:
+    """The sort key of a metric: validation first, since runs are compared by it, then the sections of the plots."""
     section = chart_of(metric).section
     return -1 if section == "Validation" else SECTIONS.index(section)
 
@@ -108,7 +108,8 @@ def _recorded_facts(run: Run) -> dict[str, object]:
 
 
 def _best(field: Field, values: Sequence[object]) -> frozenset[int]:
-    is_metric = field.source is Source.METRIC or field.key == "metric"
+    """The columns with the best value; empty as in `FieldRow`."""
+    is_metric = field.source is Source.METRIC or field.key == "metric"  # the fact "metric" is the best mean recall
     if field.source is Source.METRIC and field.metrics[0].startswith("diag/"):  # neither higher nor lower is better
         return frozenset()
     numbers = [value for value in values if isinstance(value, (int, float))]

@@ -123,15 +123,15 @@ def _curve(series: Series, mode: XMode, smoothed: bool) -> Curve:
 
 def _columns(grid: PlotGrid, card: PlotCard) -> list[LastValues]:
     columns: dict[tuple[str, str], LastValues] = {}
-    for part in (card, *card.guests):
-        for series in part.series.values():
-            values, role = series.values[: series.own_size], series.key.rpartition("\n")[2]
+    for member in (card, *card.guests):
+        for series in member.series.values():
+            values, role = series.values[: series.size_without_joint], series.key.rpartition("\n")[2]
             finite = values[np.isfinite(values)]
             if series.visible and len(finite):
                 title = f"{series.metric} ({role})" if role else series.metric
                 column = columns.setdefault(
-                    (part.chart.id, role),
-                    LastValues(title, part.chart.kind == "share", higher_is_better(part.chart.id)),
+                    (member.chart.id, role),
+                    LastValues(title, member.chart.kind == "share", higher_is_better(member.chart.id)),
                 )
                 column.values.setdefault(grid.grouping.entry_of(series.group), []).append(float(finite[-1]))
     return list(columns.values())

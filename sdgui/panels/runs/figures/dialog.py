@@ -55,7 +55,7 @@ class PaperDialog(QDialog):
         self._data, self._settings = data, settings
         self._tasks = BackgroundTasks(self)
         self._y_bounds: dict[str, tuple[str, str]] = {}  # metric -> typed bounds
-        self._rendering = self._stale = False
+        self._rendering = self._stale = False  # stale: something changed while the preview was rendered
         self._picture = QPixmap()
         self._timer = QTimer(self, singleShot=True, interval=_PREVIEW_DELAY_MS)
         self._timer.timeout.connect(self._draw_preview)

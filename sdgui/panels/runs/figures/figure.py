@@ -29,7 +29,7 @@ Kind = Literal["pdf", "svg", "png"]
 FONTS = ("DejaVu Sans", "DejaVu Serif", "STIXGeneral")  # fonts bundled with matplotlib
 PNG_DPI = 300
 _CM = 2.54
-_SOLID: tuple[Any, ...] = ("-", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))  # line styles of the metrics in one panel
+_LINES: tuple[Any, ...] = ("-", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))  # styles of the metrics in one panel
 _MAX_DOTS = 40  # curves with more points are drawn without dots, as on screen
 _LIMITS = {"width": (3.0, 40.0), "aspect": (0.3, 8.0), "font_size": (4.0, 24.0)}
 _CHOICES = {"legend": ("inside", "below", "none"), "layout": ("row", "panel"), "kind": ("pdf", "svg", "png")}
@@ -131,8 +131,8 @@ def _fill(axes: Axes, panel: Sequence[MetricPlot], data: PlotData) -> None:
     if x_ranges:
         low, high = min(low for low, _ in x_ranges), max(high for _, high in x_ranges)
         axes.set_xlim(low / unit, high / unit)
-    bottom, top = axes.get_xlim()
-    y_ranges = [plot.y_range or _reach(plot, data, bottom * unit, top * unit) for plot in panel]
+    left, right = axes.get_xlim()
+    y_ranges = [plot.y_range or _y_range_within(left * unit, right * unit, plot, data) for plot in panel]
     known = [y_range for y_range in y_ranges if y_range is not None]
     if known:
         axes.set_ylim(scale * min(low for low, _ in known), scale * max(high for _, high in known))
@@ -147,21 +147,22 @@ def _fill(axes: Axes, panel: Sequence[MetricPlot], data: PlotData) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _add_curve(axes: Axes, curve: Curve, metric: int, log: bool, unit: float, scale: float) -> None:
+def _add_curve(axes: Axes, curve: Curve, metric_index: int, log: bool, unit: float, scale: float) -> None:
+    """Draw a curve of the metric ``metric_index`` of the panel. ``unit``: as in `x_unit`; ``scale`` multiplies y."""
     x = curve.x / unit
     if curve.band is not None:
         low, high = curve.band
-        seen = (low > 0) | (not log)
-        axes.fill_between(x, low * scale, high * scale, where=seen, color=curve.color, alpha=0.18, linewidth=0)
+        drawable = (low > 0) | (not log)
+        axes.fill_between(x, low * scale, high * scale, where=drawable, color=curve.color, alpha=0.18, linewidth=0)
     if curve.raw is not None:
         axes.plot(x, curve.raw * scale, color=curve.color, alpha=0.35, linewidth=0.6)
-    line: Any = (0, (4 + 3 * metric, 2)) if curve.dashed else _SOLID[metric % len(_SOLID)]
+    line: Any = (0, (4 + 3 * metric_index, 2)) if curve.dashed else _LINES[metric_index % len(_LINES)]
     few = len(x) <= _MAX_DOTS and curve.band is None
     marker: dict[str, Any] = {"marker": "o", "markersize": 2.2} if few or len(x) == 1 else {}
     axes.plot(x, curve.y * scale, color=curve.color, linestyle=line, linewidth=1.2, **marker)
 
 
-def _reach(plot: MetricPlot, data: PlotData, low: float, high: float) -> Range | None:
+def _y_range_within(low: float, high: float, plot: MetricPlot, data: PlotData) -> Range | None:
     """The y range of the points with x in [low, high], with the same margin as on screen."""
     parts: list[Floats] = []
     for curve in _curves([plot], data):
@@ -186,18 +187,18 @@ def _add_legend(
 
     curves = [curve for panel in panels for curve in _curves(panel, data)]
     colors = {curve.entry: curve.color for curve in curves}
-    lines = [(name, colors[key], _SOLID[0]) for key, name in data.entries.items() if key in colors]
+    lines = [(name, colors[key], _LINES[0]) for key, name in data.entries.items() if key in colors]
     if any(curve.dashed for curve in curves):
         lines += [("student", "#59636e", "-"), ("teacher", "#59636e", (0, (4, 2)))]
     metrics = max((_metrics(_curves(panel, data)) for panel in panels), key=len)
     if len(metrics) > 1:
-        lines += [(metric, "#59636e", _SOLID[number % len(_SOLID)]) for number, metric in enumerate(metrics)]
+        lines += [(metric, "#59636e", _LINES[number % len(_LINES)]) for number, metric in enumerate(metrics)]
     if style.legend == "none" or not lines:
         return
     handles = [Line2D([], [], color=color, linestyle=line, linewidth=1.2) for _, color, line in lines]
     letters = style.width / _CM * 72 / (0.6 * style.font_size)  # letters that fit into the width of the figure
     room = letters if style.legend == "below" else letters / len(panels) - 6  # 6 letters less for the axis
-    names = [_elided(name, math.floor(room) - 8) for name, _, _ in lines]
+    names = [_elided(name, math.floor(room) - 8) for name, _, _ in lines]  # line and gaps are as wide as 8 letters
     if style.legend == "below":
         columns = max(1, math.floor(letters / (max(map(len, names)) + 8)))
         legend = figure.legend(
@@ -211,8 +212,8 @@ def _add_legend(
         text.set_text(name)
 
 
-def _elided(name: str, most: int) -> str:
-    """``name`` shortened in the middle to ``most`` characters, since names often share their beginning."""
-    most = max(most, 9)
-    half = (most - 1) // 2
-    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
+def _elided(name: str, max_length: int) -> str:
+    """``name`` shortened in the middle, since names often share their beginning; to 9 characters at the least."""
+    max_length = max(max_length, 9)
+    half = (max_length - 1) // 2
+    return name if len(name) <= max_length else f"{name[:half]}…{name[-half:]}"

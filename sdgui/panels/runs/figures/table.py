@@ -64,23 +64,24 @@ def _cells(column: LastValues, keys: Sequence[str]) -> list[Cell]:
         values = [scale * value for value in column.values.get(key, ())]
         means.append(mean_of(len(values), fmean(values), fmean(x * x for x in values)) if values else None)
     sizes = [abs(mean.mean) for mean in means if mean is not None]
-    write = _writer(1 if column.is_share else _decimals(max(sizes, default=0.0)))
+    to_text = _number_format(1 if column.is_share else _decimals(max(sizes, default=0.0)))
     known = [mean.mean for mean in means if mean is not None]
-    best = write((max if column.higher_is_better else min)(known)) if len(known) > 1 else None
+    best = to_text((max if column.higher_is_better else min)(known)) if len(known) > 1 else None
     return [
         Cell()
         if mean is None
-        else Cell(write(mean.mean), "" if math.isnan(mean.half) else write(mean.half), write(mean.mean) == best)
+        else Cell(to_text(mean.mean), "" if math.isnan(mean.half) else to_text(mean.half), to_text(mean.mean) == best)
         for mean in means
     ]
 
 
 def _decimals(largest: float) -> int | None:
+    """The decimals of a column whose largest size is ``largest``; None for scientific notation."""
     digits = math.floor(math.log10(largest)) + 1 if largest else 1  # digits before the decimal point
     return max(0, _DIGITS - max(1, digits)) if -1 <= digits <= 7 else None
 
 
-def _writer(decimals: int | None) -> Callable[[float], str]:
+def _number_format(decimals: int | None) -> Callable[[float], str]:
     return f"{{:.{_DIGITS - 1}e}}".format if decimals is None else f"{{:.{decimals}f}}".format
 
 

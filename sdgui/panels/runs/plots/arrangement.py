@@ -89,7 +89,7 @@ class Arrangement:
 
     def with_range(self, chart_id: str, y_range: tuple[float, float] | None) -> Arrangement:
         """Set a fixed y range; None follows the data."""
-        ranges = {other: kept for other, kept in self.ranges.items() if other != chart_id}
+        ranges = {other: bounds for other, bounds in self.ranges.items() if other != chart_id}
         return replace(self, ranges=ranges if y_range is None else {**ranges, chart_id: y_range})
 
     def to_json(self) -> str:

@@ -43,7 +43,7 @@ class PlotCanvas(QWidget):
         self._shared_extent: tuple[float, float] | None = None
         self._y_range: tuple[float, float] | None = None
         self._auto_x = self._auto_y = True
-        self._waiting = False
+        self._waiting = False  # whether a redraw was deferred, because the canvas was not visible
         self._build()
         self._timer = QTimer(self, singleShot=True, interval=REDRAW_MS)
         self._timer.timeout.connect(self._redraw_if_seen)

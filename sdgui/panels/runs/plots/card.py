@@ -22,8 +22,8 @@ class PlotCard(QFrame):
     """A card with its series; the canvas is created only when the card becomes visible."""
 
     maximize_requested = Signal(str)  # chart id
-    pin_requested = Signal(str)
-    menu_requested = Signal(str, QPoint)
+    pin_requested = Signal(str)  # chart id
+    menu_requested = Signal(str, QPoint)  # chart id, position on the screen
 
     def __init__(self, chart: Chart, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -99,13 +99,13 @@ class PlotCard(QFrame):
             return
         former, self.guests = [guest for guest in self.guests if guest not in guests], guests
         for card in former:
-            card._become_guest(None, Qt.PenStyle.SolidLine)
+            card._set_host(None, Qt.PenStyle.SolidLine)
         for number, card in enumerate(guests):
-            card._become_guest(self, _GUEST_LINES[number % len(_GUEST_LINES)])
+            card._set_host(self, _GUEST_LINES[number % len(_GUEST_LINES)])
         self._title.setText(self.title)
         self._show()
 
-    def _become_guest(self, host: PlotCard | None, line: Qt.PenStyle) -> None:
+    def _set_host(self, host: PlotCard | None, line: Qt.PenStyle) -> None:
         self.host, self._line = host, line
         self._style_lines([*self.series.values(), *(self._means or ())])
         if host is None:

@@ -11,29 +11,32 @@ from sdgui.panels.runs.plots.groups import Chart
 from sdgui.widgets.message import error
 from sdgui.widgets.message_bar import MessageBar
 
-Arrange = Callable[[Arrangement], object]
+Apply = Callable[[Arrangement], object]
 
 
-def add_arranging(
-    menu: QMenu, chart: Chart, others: Sequence[Chart], arranged: Arrangement, arrange: Arrange, message: MessageBar
+def add_arrangement_entries(
+    menu: QMenu, chart: Chart, others: Sequence[Chart], current: Arrangement, apply: Apply, message: MessageBar
 ) -> None:
-    """Add entries to combine the plot with one of ``others`` (same unit), to separate it, and to set its y range."""
+    """Add entries to combine the plot with one of ``others`` (same unit), to separate it, and to set its y range.
+
+    Each entry passes a changed copy of the arrangement ``current`` to ``apply``.
+    """
     combinable = [other for other in others if other.kind == chart.kind and other.id != chart.id]
     combine = menu.addMenu("Combine with")
     combine.setEnabled(bool(combinable))
     for other in combinable:
         action = combine.addAction(other.title.replace("&", "&&"))
-        action.triggered.connect(lambda _=False, guest=other.id: arrange(arranged.combine(guest, chart.id)))
-    if arranged.guests(chart.id):
-        menu.addAction("Separate").triggered.connect(lambda: arrange(arranged.separate(chart.id)))
-    menu.addAction("Axis range…").triggered.connect(lambda: _ask_range(chart, arranged, arrange, message))
+        action.triggered.connect(lambda _=False, guest=other.id: apply(current.combine(guest, chart.id)))
+    if current.guests(chart.id):
+        menu.addAction("Separate").triggered.connect(lambda: apply(current.separate(chart.id)))
+    menu.addAction("Axis range…").triggered.connect(lambda: _ask_range(chart, current, apply, message))
     menu.addSeparator()
 
 
-def _ask_range(chart: Chart, arranged: Arrangement, arrange: Arrange, message: MessageBar) -> None:
+def _ask_range(chart: Chart, current: Arrangement, apply: Apply, message: MessageBar) -> None:
     """Ask for the y range in the unit of the axis; empty text follows the data again."""
     scale, unit = (100.0, " in %") if chart.kind == "share" else (1.0, "")
-    old = arranged.ranges.get(chart.id)
+    old = current.ranges.get(chart.id)
     text = f"{old[0] * scale:g} to {old[1] * scale:g}" if old else ""
     label = f"Range of the y axis{unit}, such as 0 to 50. Leave empty to follow the data."
     typed, accepted = QInputDialog.getText(message.window(), "Axis range", label, text=text)
@@ -46,4 +49,4 @@ def _ask_range(chart: Chart, arranged: Arrangement, arrange: Arrange, message: M
     if low > high or (low == high and typed.strip()):
         message.show_message(error(f"“{typed}” is not a range. Type two numbers, such as 0 to 50."))
         return
-    arrange(arranged.with_range(chart.id, (low, high) if typed.strip() else None))
+    apply(current.with_range(chart.id, (low, high) if typed.strip() else None))

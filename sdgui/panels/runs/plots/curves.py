@@ -34,7 +34,7 @@ class PlotCurves:
         self.x_mode: XMode = "step"
         self.log = False
         self.smooth = False
-        self.lifted = ""
+        self.lifted = ""  # the highlighted group, drawn in front
         self._box = box
         self._columns = 1  # number of columns in the last ``draw``
         self._layers: list[list[Reach]] = []
@@ -62,7 +62,10 @@ class PlotCurves:
         return (float(min(low for low, _ in ends)), float(max(high for _, high in ends))) if ends else None
 
     def draw(self, low: float, high: float, columns: int) -> tuple[float, float] | None:
-        """Look up the lines between ``low`` and ``high`` in ``columns`` pixels; returns their y range or None."""
+        """Look up the lines' extents in the ``columns`` pixel columns from x = ``low`` to ``high``.
+
+        Returns the y range of the lines; None if there are none. ``paint`` then draws them.
+        """
         ground = theme().color("surface")
         self._columns = columns
         raw: tuple[list[Reach], list[Reach]] = ([], [])  # background curves, curves of the highlighted group
@@ -92,20 +95,20 @@ class PlotCurves:
         (x0, x1), (y0, y1) = self._box.viewRange()
         width, height = self._box.width() / ((x1 - x0) or 1.0), self._box.height() / ((y1 - y0) or 1.0)
 
-        def placed(part: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-            return [((a - x0) * width, (y1 - b) * height) for a, b in part]
+        def to_pixels(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+            return [((x - x0) * width, (y1 - y) * height) for x, y in points]
 
         polylines = []
         for series in self.shown():
             color = mix(self.color(series), theme().color("surface"), _BAND_OPACITY)
-            polylines += [Polyline(placed(outline), color, filled=True) for outline in series.band_outlines(self.log)]
+            polylines += [Polyline(to_pixels(points), color, filled=True) for points in series.band_outlines(self.log)]
         for series in self.shown():
             for averaged in (False, True)[: 1 + self.smooth]:
                 x, y = series.drawn(self.x_mode, x0, x1, self._columns, averaged, self.log)
                 color = self.color(series)
                 if self.smooth and not averaged:
                     color = mix(color, theme().color("surface"), _RAW_OPACITY)
-                polylines += [Polyline(placed(part), color, series.style) for part in _unbroken(x, y)]
+                polylines += [Polyline(to_pixels(part), color, series.style) for part in _unbroken(x, y)]
         return polylines
 
     def draw_dots(self, low: float, high: float, top: float) -> None:
@@ -113,7 +116,7 @@ class PlotCurves:
         spots: list[dict[str, Any]] = []
         for series in self.shown():
             x, color = series.x(self.x_mode), self.color(series)
-            for i in series.lone(self.x_mode, low, high, _MAX_DOTS):
+            for i in series.dots(self.x_mode, low, high, _MAX_DOTS):
                 y = series.values[i]
                 if not self.log or y > 0:
                     y = np.log10(y) if self.log else y
@@ -157,7 +160,7 @@ def _unbroken(x: Floats, y: Floats) -> list[list[tuple[float, float]]]:
     """The points of the line, split at gaps."""
     parts: list[list[tuple[float, float]]] = [[]]
     for a, b in zip(x.tolist(), y.tolist(), strict=True):
-        if b == b:
+        if b == b:  # not nan
             parts[-1].append((a, b))
         elif parts[-1]:
             parts.append([])

@@ -21,7 +21,7 @@ from PySide6.QtWidgets import QWidget
 from core.spec.cells import escape_row
 from core.spec.files import write_whole
 from sdgui.panels.runs.plots.canvas import PlotCanvas
-from sdgui.panels.runs.plots.groups import belongs_to_parent
+from sdgui.panels.runs.plots.groups import is_ancestors_key
 from sdgui.panels.runs.plots.series import Series, pale
 from sdgui.shared.export.formats import ExportFormat
 from sdgui.widgets.file_dialogs import ask_save
@@ -53,7 +53,7 @@ def legend_of(runs: Mapping[str, tuple[str, int]], series: Sequence[Series]) -> 
     """One entry per run (name, palette index); with dashed ``series``, also what solid and dashed lines mean."""
     colors = {key: theme().run_color(color) for key, (_, color) in runs.items()}
     entries = [
-        LegendEntry(runs[key][0], pale(color) if belongs_to_parent(key) else color) for key, color in colors.items()
+        LegendEntry(runs[key][0], pale(color) if is_ancestors_key(key) else color) for key, color in colors.items()
     ]
     if any(curve.style == Qt.PenStyle.DashLine for curve in series):
         ink = theme().color("muted")
@@ -66,29 +66,31 @@ class Figure:
 
     def __init__(self, plots: ShownPlots) -> None:
         self._legend, self._frames = plots.legend, plots.frames
-        self._font, self._title = theme().font(), theme().font("title")
-        self._line = QFontMetricsF(self._font).height() + SPACE / 2
-        self._head = QFontMetricsF(self._title).height() + SPACE
+        self._font, self._title_font = theme().font(), theme().font("title")
+        self._line_height = QFontMetricsF(self._font).height() + SPACE / 2
+        self._title_height = QFontMetricsF(self._title_font).height() + SPACE
         areas = self._areas = [canvas.area().size() for _, canvas in plots.frames]
         self._columns = math.ceil(math.sqrt(len(areas)))
-        self._cell = QSizeF(max(area.width() for area in areas), self._head + max(area.height() for area in areas))
+        max_height = max(area.height() for area in areas)
+        self._cell = QSizeF(max(area.width() for area in areas), self._title_height + max_height)
         self._width = 2 * SPACE + self._columns * self._cell.width()
         rows = math.ceil(len(areas) / self._columns)
         self._legend_top = SPACE + rows * self._cell.height()
-        self._entries = self._placed(plots.legend)
-        bottom = max((rect.bottom() for rect in self._entries), default=self._legend_top)
+        self._legend_rects = self._place_legend()
+        bottom = max((rect.bottom() for rect in self._legend_rects), default=self._legend_top)
         self.size = QSizeF(math.ceil(self._width), math.ceil(bottom + SPACE))
 
-    def _placed(self, legend: Sequence[LegendEntry]) -> list[QRectF]:
+    def _place_legend(self) -> list[QRectF]:
+        """The rectangle of each legend entry, in as many lines as needed."""
         metrics, x, y = QFontMetricsF(self._font), float(SPACE), self._legend_top + SPACE
-        placed = []
-        for entry in legend:
+        rects = []
+        for entry in self._legend:
             width = min(_LEGEND_LINE + SPACE + metrics.horizontalAdvance(entry.name), self._width - 2 * SPACE)
             if x > SPACE and x + width > self._width - SPACE:
-                x, y = float(SPACE), y + self._line
-            placed.append(QRectF(x, y, width, self._line))
+                x, y = float(SPACE), y + self._line_height
+            rects.append(QRectF(x, y, width, self._line_height))
             x += width + 3 * SPACE
-        return placed
+        return rects
 
     def paint(self, painter: QPainter) -> None:
         """Draw the figure from (0, 0) to ``size``."""
@@ -99,11 +101,12 @@ class Figure:
             row, column = divmod(number, self._columns)
             cell = QRectF(SPACE + column * self._cell.width(), SPACE + row * self._cell.height(), 0, 0)
             cell.setSize(self._cell)
-            self._write(painter, title, QRectF(cell.x() + SPACE, cell.y(), cell.width() - SPACE, self._head), canvas)
+            title_rect = QRectF(cell.x() + SPACE, cell.y(), cell.width() - SPACE, self._title_height)
+            self._draw_title(painter, title, canvas.note(), title_rect)
             painter.save()
-            canvas.draw_onto(painter, QRectF(QPointF(cell.x(), cell.y() + self._head), self._areas[number]))
+            canvas.draw_onto(painter, QRectF(QPointF(cell.x(), cell.y() + self._title_height), self._areas[number]))
             painter.restore()
-        for entry, rect in zip(self._legend, self._entries, strict=True):
+        for entry, rect in zip(self._legend, self._legend_rects, strict=True):
             pen = QPen(entry.color, 2, Qt.PenStyle.DashLine if entry.dashed else Qt.PenStyle.SolidLine)
             painter.setPen(pen)
             painter.drawLine(QLineF(rect.x(), rect.center().y(), rect.x() + _LEGEND_LINE, rect.center().y()))
@@ -113,13 +116,13 @@ class Figure:
             name = metrics.elidedText(entry.name, Qt.TextElideMode.ElideMiddle, room.width())
             painter.drawText(room, int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft), name)
 
-    def _write(self, painter: QPainter, title: str, rect: QRectF, canvas: PlotCanvas) -> None:
-        painter.setFont(self._title)
+    def _draw_title(self, painter: QPainter, title: str, note: str, rect: QRectF) -> None:
+        painter.setFont(self._title_font)
         painter.setPen(theme().color("text"))
         painter.drawText(rect, int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft), title)
         painter.setFont(theme().font("small"))
         painter.setPen(theme().color("muted"))
-        painter.drawText(rect, int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight), canvas.note())
+        painter.drawText(rect, int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight), note)
 
 
 def save_figure(plots: ShownPlots, path: str, kind: Literal["png", "svg", "pdf"]) -> None:
@@ -178,11 +181,11 @@ def save_csv(series: Iterable[tuple[str, Series]], path: str) -> None:
     writer = csv.writer(text)
     writer.writerow(["curve", "metric", "step", "time", "value", "smoothed"])
     for metric, curve in series:
-        own = slice(curve.own_size)  # an ancestor's curve ends in a point of the run itself
-        columns = [column[own].tolist() for column in (curve.steps, curve.times, curve.values, curve.smoothed)]
-        for step, when, value, smooth in zip(*columns, strict=True):
-            numbers = (_number(step), "" if when != when else when, value, smooth)
-            writer.writerow(escape_row([curve.name, metric, *numbers]))
+        size = curve.size_without_joint
+        columns = [column[:size].tolist() for column in (curve.steps, curve.times, curve.values, curve.smoothed)]
+        for step, seconds, value, smooth in zip(*columns, strict=True):
+            numbers = (_number(step), "" if math.isnan(seconds) else seconds, value, smooth)
+            writer.writerow(marked_row([curve.name, metric, *numbers]))
     write_whole(Path(path), text.getvalue().encode())
 
 
@@ -214,9 +217,9 @@ PLOT_FORMATS: tuple[ExportFormat[WritePlots], ...] = (
 )
 
 
-def ask_and_export(export: ExportFormat[WritePlots], plots: ShownPlots, over: QWidget, message: MessageBar) -> None:
+def ask_and_export(export: ExportFormat[WritePlots], plots: ShownPlots, parent: QWidget, message: MessageBar) -> None:
     """Ask for a file and export the plots; ``message`` shows the outcome."""
-    target = ask_save(over, "Export", export.file_name, export.filter, export.suffix)
+    target = ask_save(parent, "Export", export.file_name, export.filter, export.suffix)
     if target is None:
         return
     try:

@@ -18,15 +18,15 @@ from PySide6.QtWidgets import QSplitter, QStackedWidget, QWidget
 from sdgui.panels.runs.plots.arrangement import Arrangement
 from sdgui.panels.runs.plots.canvas import PlotCanvas
 from sdgui.panels.runs.plots.card import PlotCard
-from sdgui.panels.runs.plots.card_menu import add_arranging
+from sdgui.panels.runs.plots.card_menu import add_arrangement_entries
 from sdgui.panels.runs.plots.export import ShownPlots, ask_and_export, legend_of
 from sdgui.panels.runs.plots.grouping import Grouping
 from sdgui.panels.runs.plots.groups import (
-    belongs_to_parent,
+    ancestors_key,
     chart_of,
     curve_key,
     curve_name,
-    parents_of,
+    is_ancestors_key,
     role_of,
     sort_metrics,
 )
@@ -56,8 +56,8 @@ class PlotGrid(QWidget):
         self._runs: dict[str, tuple[str, int, bool]] = {}  # key -> name, palette index, shown
         self._cards: dict[str, PlotCard] = {}
         self._maximized: str | None = None
-        self._view: tuple[float, float] | None = None
-        self._arranged = Arrangement()
+        self._view: tuple[float, float] | None = None  # x range that the user chose; None: all data
+        self._arrangement = Arrangement()
         self.toolbar = PlotToolbar(self)
         self.message = MessageBar(self)
         self._split = QSplitter(Qt.Orientation.Horizontal, self)
@@ -68,10 +68,10 @@ class PlotGrid(QWidget):
         self.empty = EmptyState("ph.chart-line", "Nothing to plot yet", _ABOUT, parent=self._stack)
         self._single = QWidget(self._stack)
         self._single_layout = vbox(into=self._single)
-        self._arrange()
+        self._place_widgets()
         self._connect()
 
-    def _arrange(self) -> None:
+    def _place_widgets(self) -> None:
         for widget in (self.empty, self.page, self._single):
             self._stack.addWidget(widget)
         self._split.setStretchFactor(0, 1)
@@ -91,8 +91,8 @@ class PlotGrid(QWidget):
         self.legend.toggled.connect(self._on_toggled)
         self.legend.soloed.connect(self._show_only)
         self.page.card_seen.connect(self._prepare_canvas)
-        self.page.folded.connect(lambda title: self.arrange(self._arranged.fold(title)))
-        self.toolbar.searched.connect(lambda text: self.arrange(replace(self._arranged, search=text)))
+        self.page.folded.connect(lambda title: self.arrange(self._arrangement.fold(title)))
+        self.toolbar.searched.connect(lambda text: self.arrange(replace(self._arrangement, search=text)))
         for key, slot in (("L", self.toolbar.log.toggle), ("R", self.reset_view), ("Esc", lambda: self.maximize(None))):
             shortcut = QShortcut(QKeySequence(key), self)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -110,10 +110,10 @@ class PlotGrid(QWidget):
             self._remove_card(chart_id)
         for name in names:
             self._card(name)
-        self._show_panel()
+        self._show_page()
 
     def set_run(self, key: str, name: str, color: int = 0) -> None:
-        """Add a run or rename it; ``color`` is its palette index. Keys of ``parents_of`` are drawn paler."""
+        """Add a run or rename it; ``color`` is its palette index. Curves of an `ancestors_key` are drawn paler."""
         visible = self._runs[key][2] if key in self._runs else True
         self._runs[key] = (name, color, visible)
         if self.grouping.on:
@@ -126,7 +126,7 @@ class PlotGrid(QWidget):
                     series.color, series.name = color, curve_name(name, series.key)
             if card.canvas is not None:
                 card.canvas.refresh()
-        self._show_panel()
+        self._show_page()
 
     def set_points(self, key: str, metric: str, x: ArrayLike, y: ArrayLike, times: ArrayLike | None = None) -> None:
         """Replace the points of a run's metric. Raises KeyError if ``set_run`` did not add the run."""
@@ -145,7 +145,7 @@ class PlotGrid(QWidget):
             for card in self._cards.values():
                 card.remove_group(key)
             self._extent_timer.start()
-            self._show_panel()
+            self._show_page()
 
     def runs(self) -> list[str]:
         """Keys of the runs in the order of adding."""
@@ -196,9 +196,9 @@ class PlotGrid(QWidget):
             card.set_maximized(True)
             self._single_layout.addWidget(card)
             card.show()
-        self._show_panel()
+        self._show_page()
 
-    # --- inside
+    # --- internals
 
     def _canvases(self) -> list[PlotCanvas]:
         return [card.canvas for card in self._cards.values() if card.canvas is not None]
@@ -211,7 +211,7 @@ class PlotGrid(QWidget):
             dash = Qt.PenStyle.DashLine if role_of(metric) == "teacher" else Qt.PenStyle.SolidLine
             series = Series(curve, curve_name(name, curve), color, dash, key, card.chart.title)
             series.set_weight(self.toolbar.weight if card.chart.smoothable else 0.0)
-            series.visible, series.is_ancestral = visible, belongs_to_parent(key)
+            series.visible, series.is_ancestral = visible, is_ancestors_key(key)
             card.put(series)
         return card.series[curve]
 
@@ -222,11 +222,11 @@ class PlotGrid(QWidget):
             card.maximize_requested.connect(
                 lambda chart_id: self.maximize(None if self._maximized == chart_id else chart_id)
             )
-            card.menu_requested.connect(self._menu)
-            card.pin_requested.connect(lambda chart_id: self.arrange(self._arranged.pin(chart_id)))
+            card.menu_requested.connect(self._open_menu)
+            card.pin_requested.connect(lambda chart_id: self.arrange(self._arrangement.pin(chart_id)))
             self._cards[chart.id] = card
             self._lay_out()
-            self._show_panel()
+            self._show_page()
         return self._cards[chart.id]
 
     def _remove_card(self, card_id: str) -> None:
@@ -240,26 +240,26 @@ class PlotGrid(QWidget):
 
     def _lay_out(self) -> None:
         for card_id, card in self._cards.items():
-            guests = [self._cards[guest] for guest in self._arranged.guests(card_id) if guest in self._cards]
+            guests = [self._cards[guest] for guest in self._arrangement.guests(card_id) if guest in self._cards]
             card.set_guests(guests)
-            card.set_y_range(self._arranged.ranges.get(card_id))
+            card.set_y_range(self._arrangement.ranges.get(card_id))
         cards = [card for card in self._cards.values() if card.host is None and card.chart.id != self._maximized]
         charts = [replace(card.chart, title=card.title) for card in cards]
         sections = []
-        for section in self._arranged.sections(charts):
+        for section in self._arrangement.sections(charts):
             cards = [self._cards[chart.id] for chart in section.charts]
             sections.append(Cards(section.title, cards, section.folded, section.large))
             for card in cards:
-                card.set_pinned(card.chart.id in self._arranged.pinned)
+                card.set_pinned(card.chart.id in self._arrangement.pinned)
         self.page.set_sections(sections)
 
     def arrange(self, arrangement: Arrangement) -> None:
         """Apply a new arrangement: pinned, folded and combined plots, search, ranges."""
-        self._arranged = arrangement
+        self._arrangement = arrangement
         self._lay_out()
         self.arranged.emit(arrangement)
 
-    def _show_panel(self) -> None:
+    def _show_page(self) -> None:
         page = self._single if self._maximized is not None else self.page if self._cards and self._runs else self.empty
         self._stack.setCurrentWidget(page)
 
@@ -344,17 +344,18 @@ class PlotGrid(QWidget):
             self.set_run_visible(run, visible)
 
     def _show_only(self, key: str) -> None:
+        """Show only the runs of a legend entry with their ancestors; if that is already so, show all runs."""
         soloed = set(self.grouping.members(key))
-        soloed |= {parents_of(run) for run in soloed}
-        alone = all(visible == (run in soloed) for run, (_, _, visible) in self._runs.items())
+        soloed |= {ancestors_key(run) for run in soloed}
+        is_solo = all(visible == (run in soloed) for run, (_, _, visible) in self._runs.items())
         for run in self.runs():
-            self.set_run_visible(run, alone or run in soloed)
+            self.set_run_visible(run, is_solo or run in soloed)
 
-    def _menu(self, card_id: str, point: QPoint) -> None:
-        menu, chart, arranged = self.toolbar.export_menu(), self._cards[card_id].chart, self._arranged
+    def _open_menu(self, card_id: str, point: QPoint) -> None:
+        menu, chart = self.toolbar.export_menu(), self._cards[card_id].chart
         menu.addSeparator()
         others = [other.chart for other in self.page.cards()]
-        add_arranging(menu, chart, others, arranged, self.arrange, self.message)
+        add_arrangement_entries(menu, chart, others, self._arrangement, self.arrange, self.message)
         menu.addAction("Maximise").triggered.connect(lambda: self.maximize(card_id))
         menu.addAction("Show all").triggered.connect(self.reset_view)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)

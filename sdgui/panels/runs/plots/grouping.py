@@ -68,7 +68,7 @@ class Grouping(QObject):
             self._timer.start()
 
     def show(self) -> None:
-        """Update legend and curves to groups or runs."""
+        """Show groups or runs in legend and plots."""
         self._legend.clear()
         if self.on:
             self._show_means()
@@ -102,7 +102,7 @@ MAX_POINTS = 2000  # points of a mean curve; more would not be visible
 
 
 def mean_curve(curves: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats, Floats]:
-    """Steps, means and half widths of the 95 % interval, (K,) each; nan with fewer than two runs.
+    """Steps, means and half widths of the 95 % interval, (K,) each; a half width is nan with fewer than two runs.
 
     ``curves``: steps and values of each run. A run counts between its first and last step; values are interpolated.
     """

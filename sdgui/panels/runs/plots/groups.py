@@ -30,8 +30,8 @@ _TITLES = {
     "runtime/memory_gib": "Memory in use (GiB)",
 }  # other metrics get a title made from their name
 _RATES = ("train/lr", "train/pairs_per_s", "train/grad_norm", "train/momentum")
-_PARENTS = "\tparents"  # the end of a key
-_WHO = ("student", "teacher")
+_ANCESTORS = "\tancestors"  # suffix of an ``ancestors_key``
+_NETWORKS = ("student", "teacher")
 _UNITS = {"_percent": "%", "_gib": "GiB", "_mb_per_s": "MB/s", "_w": "W", "_c": "°C"}
 
 
@@ -54,7 +54,7 @@ def chart_of(metric: str) -> Chart:
     """The plot that a metric belongs to."""
     prefix, _, name = metric.partition("/")
     network, _, measure = name.partition("/")
-    if prefix == "val" and network in _WHO and measure:
+    if prefix == "val" and network in _NETWORKS and measure:
         return Chart(f"val/{measure}", metric_title(measure), "Validation", "share" if is_share(metric) else "value")
     if prefix == "val":
         return Chart(metric, metric_title(name or metric), "Validation", "share" if is_share(metric) else "value")
@@ -72,7 +72,7 @@ def chart_of(metric: str) -> Chart:
 def role_of(metric: str) -> str:
     """``student`` or ``teacher`` if the metric belongs to one of them, otherwise ""."""
     parts = metric.split("/")
-    return parts[1] if len(parts) > 2 and parts[0] == "val" and parts[1] in _WHO else ""
+    return parts[1] if len(parts) > 2 and parts[0] == "val" and parts[1] in _NETWORKS else ""
 
 
 def curve_key(run: str, metric: str) -> str:
@@ -80,14 +80,14 @@ def curve_key(run: str, metric: str) -> str:
     return f"{run}\n{chart_of(metric).id}\n{role_of(metric)}"
 
 
-def parents_of(run: str) -> str:
-    """The key of the runs that ``run`` continues, which are one entry with one curve, paler than the run's."""
-    return run + _PARENTS
+def ancestors_key(run: str) -> str:
+    """The legend key of the ancestors of ``run``: all runs that it continues share one entry and one paler curve."""
+    return run + _ANCESTORS
 
 
-def belongs_to_parent(key: str) -> bool:
-    """Whether ``key`` is from ``parents_of``."""
-    return key.endswith(_PARENTS)
+def is_ancestors_key(key: str) -> bool:
+    """Whether ``key`` is an ``ancestors_key``, not the key of a run."""
+    return key.endswith(_ANCESTORS)
 
 
 def curve_name(run: str, curve: str) -> str:

@@ -6,7 +6,7 @@ from PySide6.QtCore import QEvent, QModelIndex, QPersistentModelIndex, QSize, Qt
 from PySide6.QtGui import QKeyEvent, QPainter, QPen
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
-from sdgui.panels.runs.plots.groups import belongs_to_parent
+from sdgui.panels.runs.plots.groups import is_ancestors_key
 from sdgui.panels.runs.plots.series import pale
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
@@ -103,7 +103,7 @@ class _Row(QStyledItemDelegate):
             painter.fillRect(option.rect, style.color("raised"))
         rect = option.rect.adjusted(SPACE // 2, 0, -SPACE // 2, 0)
         color = style.run_color(index.data(_COLOR)) if visible else style.color("border")
-        if visible and belongs_to_parent(index.data(_KEY)):
+        if visible and is_ancestors_key(index.data(_KEY)):
             color = pale(color)
         painter.setPen(QPen(color, 3, Qt.PenStyle.SolidLine, Qt.PenCapStyle.FlatCap))
         middle = rect.center().y()

@@ -89,8 +89,9 @@ def position_next_to(plot: QRect, size: QSize, room: QRect, mouse: QPoint) -> QP
     for place in places:
         if room.contains(QRect(place, size)):
             return place
-    right = mouse.x() < plot.center().x()
-    return QPoint(plot.right() - size.width() - SPACE if right else plot.left() + 8 * SPACE, plot.top() + SPACE)
+    is_mouse_left = mouse.x() < plot.center().x()
+    x = plot.right() - size.width() - SPACE if is_mouse_left else plot.left() + 8 * SPACE
+    return QPoint(x, plot.top() + SPACE)
 
 
 def position_text(mode: XMode, x: float) -> str:

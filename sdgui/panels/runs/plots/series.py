@@ -53,8 +53,8 @@ class Ema:
         if len(new_values) == 0:
             return out
         decay = np.zeros(len(new_values))  # weight ** 1, 2, …; only the non-negligible powers
-        telling = min(len(new_values), 1 + int(np.log(_NEGLIGIBLE) / np.log(self.weight)) if self.weight > 0 else 1)
-        decay[:telling] = self.weight ** np.arange(1, telling + 1, dtype=np.float64)
+        powers = min(len(new_values), 1 + int(np.log(_NEGLIGIBLE) / np.log(self.weight)) if self.weight > 0 else 1)
+        decay[:powers] = self.weight ** np.arange(1, powers + 1, dtype=np.float64)
         totals = (1.0 - self.weight) * decayed_sums(new_values, self.weight) + decay * self._total
         out[finite] = totals / (1.0 - self.weight**self._count * decay)
         self._total = float(totals[-1])
@@ -69,8 +69,8 @@ def column_peaks(x: Floats, y: Floats, low: float, high: float, columns: int) ->
     NaN is no value; a column with only NaN is a gap.
     """
     first = max(0, int(np.searchsorted(x, low, "left")) - 1)
-    last = min(len(x), int(np.searchsorted(x, high, "right")) + 1)
-    x, y = x[first:last], y[first:last]
+    end = min(len(x), int(np.searchsorted(x, high, "right")) + 1)
+    x, y = x[first:end], y[first:end]
     if len(x) <= 2 * columns:
         return x, y
     edges = np.linspace(low, high, columns + 1)
@@ -107,9 +107,7 @@ class Series:
         self._size = 0
         self._buffers: dict[str, Floats] = {name: np.empty(0) for name in ("x", "y", "t", "finite", "smooth")}
         self._ema = Ema(0.0)
-        self._looked_up: dict[
-            tuple[XMode, bool, bool], Extents
-        ] = {}  # extents of the current points, by how they are drawn
+        self._extents: dict[tuple[XMode, bool, bool], Extents] = {}  # of the current points, by x mode, smooth, log
         self._seconds: Floats | None = None
         self._all_finite = True  # whether every value is finite
 
@@ -121,8 +119,8 @@ class Series:
         return self._buffers["x"][: self._size]
 
     @property
-    def own_size(self) -> int:
-        """The number of points that can be read off: the line of ancestors ends in a point of the run."""
+    def size_without_joint(self) -> int:
+        """The number of points without the joint: the curve of ancestors ends in the first point of the run itself."""
         return max(0, self._size - self.is_ancestral)
 
     @property
@@ -132,7 +130,7 @@ class Series:
 
     @property
     def times(self) -> Floats:
-        """Seconds since the run started, (N,); nan if unknown."""
+        """Seconds since the run started, (N,); negative for ancestors, nan if unknown."""
         return self._buffers["t"][: self._size]
 
     @property
@@ -147,7 +145,7 @@ class Series:
     def replace(self, x: ArrayLike, y: ArrayLike, times: ArrayLike | None = None) -> None:
         """Replace all points. Raises ValueError if the lengths differ."""
         self._size = 0
-        self._looked_up.clear()
+        self._extents.clear()
         self._seconds = None
         self._ema = Ema(self._ema.weight)
         self.append(x, y, times)
@@ -155,14 +153,14 @@ class Series:
     def append(self, x: ArrayLike, y: ArrayLike, times: ArrayLike | None = None) -> None:
         """Append points, scalars or arrays. Raises ValueError if the lengths differ."""
         steps, values = _column(x), _column(y)
-        when = np.full(len(steps), np.nan) if times is None else _column(times)
-        if not len(steps) == len(values) == len(when):
-            raise ValueError(f"curve {self.key!r}: {len(steps)} steps, {len(values)} values, {len(when)} times")
+        seconds = np.full(len(steps), np.nan) if times is None else _column(times)
+        if not len(steps) == len(values) == len(seconds):
+            raise ValueError(f"curve {self.key!r}: {len(steps)} steps, {len(values)} values, {len(seconds)} times")
         if len(steps) == 0:
             return
         start = self._size
         self._grow(start + len(steps))
-        for name, column in (("x", steps), ("y", values), ("t", when)):
+        for name, column in (("x", steps), ("y", values), ("t", seconds)):
             self._buffers[name][start : self._size] = column
         if bool(np.any(np.diff(self.steps[max(0, start - 1) :]) < 0)):
             self._sort()
@@ -186,12 +184,12 @@ class Series:
     def extents(self, mode: XMode, smooth: bool, log: bool) -> Extents:
         """The extents of the raw or smoothed curve; with ``log``, of log10 values with gaps for values <= 0."""
         key = (mode, smooth, log)
-        if key not in self._looked_up:
+        if key not in self._extents:
             y = self.smoothed if smooth else self._finite
             if log:
                 y = np.log10(np.where(y > 0, y, np.nan))
-            self._looked_up[key] = Extents(self.x(mode), y)
-        return self._looked_up[key]
+            self._extents[key] = Extents(self.x(mode), y)
+        return self._extents[key]
 
     def drawn(
         self, mode: XMode, low: float, high: float, columns: int, smooth: bool, log: bool
@@ -226,23 +224,26 @@ class Series:
 
     def nearest(self, mode: XMode, x: float, slack: float) -> int | None:
         """Index of the point nearest to ``x``; None if the curve is further away than ``slack``."""
-        xs = self.x(mode)[: self.own_size]
+        xs = self.x(mode)[: self.size_without_joint]
         if len(xs) == 0 or x < xs[0] - slack or x > xs[-1] + slack:
             return None
         after = min(int(np.searchsorted(xs, x)), len(xs) - 1)
         before = max(0, after - 1)
         return before if abs(xs[before] - x) <= abs(xs[after] - x) else after
 
-    def lone(self, mode: XMode, low: float, high: float, most: int) -> NDArray[np.int64]:
-        """Points in view to draw as dots: all if there are few, otherwise points without a finite neighbour."""
+    def dots(self, mode: XMode, low: float, high: float, max_dots: int) -> NDArray[np.int64]:
+        """Indices of the points to draw as dots between ``low`` and ``high``.
+
+        All finite points if at most ``max_dots``, otherwise only those that no line shows: without a finite neighbour.
+        """
         x = self.x(mode)
-        first, last = int(np.searchsorted(x, low, "left")), int(np.searchsorted(x, high, "right"))
-        last = max(first, min(last, self.own_size))
-        if last - first > _DENSE:  # every pixel column shows points anyway
+        first, end = int(np.searchsorted(x, low, "left")), int(np.searchsorted(x, high, "right"))
+        end = max(first, min(end, self.size_without_joint))
+        if end - first > _DENSE:  # every pixel column shows points anyway
             return np.empty(0, np.int64)
-        finite = np.isfinite(self._finite[max(0, first - 1) : last + 1])
-        inner = finite[1 if first > 0 else 0 :][: last - first]
-        if int(inner.sum()) <= most:
+        finite = np.isfinite(self._finite[max(0, first - 1) : end + 1])
+        inner = finite[1 if first > 0 else 0 :][: end - first]
+        if int(inner.sum()) <= max_dots:
             return np.flatnonzero(inner) + first
         padded = np.concatenate(([False], finite, [False]))
         alone = padded[1:-1] & ~padded[:-2] & ~padded[2:]
@@ -254,8 +255,8 @@ class Series:
         if self._all_finite:
             return np.empty(0, np.int64)
         x = self.x(mode)
-        first, last = int(np.searchsorted(x, low, "left")), int(np.searchsorted(x, high, "right"))
-        indices: NDArray[np.int64] = np.flatnonzero(np.isnan(self._finite[first:last])) + first
+        first, end = int(np.searchsorted(x, low, "left")), int(np.searchsorted(x, high, "right"))
+        indices: NDArray[np.int64] = np.flatnonzero(np.isnan(self._finite[first:end])) + first
         return indices
 
     def _grow(self, size: int) -> None:
@@ -273,7 +274,8 @@ class Series:
         self._ema = Ema(self._ema.weight)
 
     def _derive(self, start: int) -> None:
-        self._looked_up.clear()
+        """Recompute what is derived from the values, from index ``start`` on."""
+        self._extents.clear()
         self._seconds = None
         new_values = self.values[start:]
         self._all_finite = (self._all_finite or start == 0) and bool(np.isfinite(new_values).all())

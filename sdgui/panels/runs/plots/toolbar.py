@@ -20,18 +20,18 @@ from sdgui.widgets.style.theme import SPACE
 class PlotToolbar(QWidget):
     """The toolbar. ``export_requested``: an entry of ``PLOT_FORMATS``."""
 
-    smoothing_changed = Signal(float)
+    smoothing_changed = Signal(float)  # weight
     log_changed = Signal(bool)
     x_mode_changed = Signal()
     reset_requested = Signal()
     export_requested = Signal(object)  # ExportFormat
-    searched = Signal(str)
+    searched = Signal(str)  # words in the names of plots
     means_changed = Signal(bool)
     figure_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.offers: Callable[[ExportFormat[WritePlots]], bool] = lambda _export: True
+        self.offers: Callable[[ExportFormat[WritePlots]], bool] = lambda _export: True  # whether a format is available
         self.smoothing = QSlider(Qt.Orientation.Horizontal, self)
         self.smoothing.setRange(0, 999)
         self.smoothing.setSingleStep(10)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sdgui.panels.runs.table.cells import Style, shares, style_of, text_of, title_of
+from sdgui.panels.runs.table.cells import Style, is_percentage, style_of, text_of, title_of
 from sdgui.store.run_table.fields import Field, Kind, Source
 from sdgui.widgets.relations.axis import Floats, ValueAxis
 
@@ -23,7 +23,7 @@ class Axis(ValueAxis):
     """The axis of a column of the table."""
 
     def __init__(self, field: Field, numbers: Floats, words: tuple[str, ...] = (), log: bool = False) -> None:
-        super().__init__(field.name, title_of(field), numbers, words, log, 100.0 if shares(field) else 1.0)
+        super().__init__(field.name, title_of(field), numbers, words, log, 100.0 if is_percentage(field) else 1.0)
         object.__setattr__(self, "field", field)
 
     field: Field
@@ -42,16 +42,17 @@ def axis_of(field: Field, values: Sequence[Any]) -> Axis | None:
         numbers = np.array([math.nan if value is None else value for value in plain], dtype=np.float64)
         if np.isnan(numbers).all():
             return None
-        spread = field.source is Source.SETTING and np.nanmin(numbers) > 0
-        return Axis(field, numbers, log=bool(spread and np.nanmax(numbers) / np.nanmin(numbers) >= _MIN_LOG_SPAN))
+        can_be_log = field.source is Source.SETTING and np.nanmin(numbers) > 0
+        return Axis(field, numbers, log=bool(can_be_log and np.nanmax(numbers) / np.nanmin(numbers) >= _MIN_LOG_SPAN))
     words = tuple(sorted({_word(field, value) for value in values if value not in (None, [])}))
     if not 0 < len(words) <= MAX_WORDS:
         return None
-    places = {word: float(index) for index, word in enumerate(words)}
-    return Axis(field, np.array([places.get(_word(field, value), math.nan) for value in values]), words)
+    positions = {word: float(index) for index, word in enumerate(words)}
+    return Axis(field, np.array([positions.get(_word(field, value), math.nan) for value in values]), words)
 
 
 def _plain(value: Any) -> float | str | None:
+    """A number as float, "word" for any other value; None if there is no value."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else "word"

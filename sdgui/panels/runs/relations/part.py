@@ -1,6 +1,6 @@
 """The tabs Scatter and Parallel: columns of the table over its listed runs, read when a tab is shown.
 
-Flow: ``RunTable.listed`` -> ``Relations.stale`` -> (when seen) the store's cells -> axes -> scatter or lines.
+Flow: ``RunTable.listed`` -> ``invalidate`` -> (when visible) the store's cells -> axes -> scatter or lines.
 Brushed runs become a filter of the table, or ticks.
 """
 
@@ -29,10 +29,10 @@ from sdgui.widgets.relations.parallel import MAX_RUNS, ParallelCoordinates
 from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE
 
-MAX_POINTS = 20_000
+MAX_POINTS = 20_000  # runs in the scatter plot
 _RATE = "optim.learning_rate"
 _MAX_COLORED = 100  # with more runs, only ticked runs have their own colour
-MAX_AXES = 10
+MAX_AXES = 10  # of the parallel coordinates
 _NO_AXIS = ("name", "note", "failure", "key", "recipe", "state", "progress", "tag")
 
 
@@ -66,15 +66,15 @@ class _Relation(QWidget):
 
     run_chosen = Signal(int)  # run id
 
-    def __init__(self, store: Store, table: RunTable, limit: int, parent: QWidget) -> None:
+    def __init__(self, store: Store, table: RunTable, max_runs: int, parent: QWidget) -> None:
         super().__init__(parent)
-        self._store, self.table, self._most = store, table, limit
+        self._store, self.table, self._max_runs = store, table, max_runs
         self.columns = Columns()
         self._stale = True
-        table.listed.connect(lambda _listing: self.stale())
+        table.listed.connect(lambda _listing: self.invalidate())
 
-    def stale(self) -> None:
-        """Read the columns again, because the table lists other runs or columns."""
+    def invalidate(self) -> None:
+        """Read the columns again once the tab is visible, because the table lists other runs or columns."""
         self._stale = True
         if self.isVisible():
             self._read()
@@ -92,7 +92,7 @@ class _Relation(QWidget):
             return
         fields = [field for field in self.table.model.fields if field.key not in _NO_AXIS or field.aggregate]
         fields = list(dict.fromkeys([*fields, fact("metric"), fact("duration")]))
-        query, store, limit = listing.query, self._store, self._most
+        query, store, limit = listing.query, self._store, self._max_runs
         listed_ids = rows.run_ids() if rows.groups is None else None
 
         def read() -> Columns:
@@ -109,6 +109,7 @@ class _Relation(QWidget):
         """Draw the loaded columns."""
 
     def choose(self, position: int) -> None:
+        """Emit ``run_chosen`` for the run at ``position`` in the loaded columns."""
         if 0 <= position < len(self.columns.run_ids):
             self.run_chosen.emit(self.columns.run_ids[position])
 
@@ -164,9 +165,9 @@ class ScatterPart(_Relation):
         x, y = by_name.get(self.across.currentData()), by_name.get(self.upward.currentData())
         if x is not None and y is not None:
             ticks, colors = self.table.model.ticks, zip(self.columns.run_ids, self.columns.colors, strict=True)
-            few = not ticks and len(self.columns.run_ids) <= _MAX_COLORED
-            shown = [color if few or run in ticks else None for run, color in colors]
-            self.scatter.show_axes(x, y, self.columns.names, shown)
+            color_all = not ticks and len(self.columns.run_ids) <= _MAX_COLORED
+            shown_colors = [color if color_all or run in ticks else None for run, color in colors]
+            self.scatter.show_axes(x, y, self.columns.names, shown_colors)
 
     def show_ticks(self) -> None:
         """Update the colours after a change of ticks."""
@@ -202,9 +203,9 @@ class ParallelPart(_Relation):
         self._on_brushed()
 
     def show_columns(self) -> None:
-        """Draw the loaded columns, metrics last, since the last axis colours the lines."""
+        """Draw the loaded columns: settings first, the metric last, since the last axis colours the lines."""
         axes = [axis for axis in self.columns.axes if axis.field.kind is not Kind.TIME and len(set(axis.numbers)) > 1]
-        axes.sort(key=lambda axis: (axis.field.kind is not None, axis.field.name == "metric"))
+        axes.sort(key=lambda axis: (axis.field.kind is not None, axis.field.name == "metric"))  # settings have no kind
         self.lines.show_axes(axes[-MAX_AXES:], self.columns.names)
 
     def _on_brushed(self) -> None:

@@ -20,10 +20,10 @@ from sdgui.widgets.plot_axes import dress
 from sdgui.widgets.relations.axis import Floats
 from sdgui.widgets.style.theme import SPACE, theme
 
-_SIZE, _LARGE = 7, 12
+_SIZE, _LARGE = 7, 12  # diameters of points, in px
 _MARGIN = 0.08  # of the range of the values
 _DURATIONS = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400)  # seconds between two ticks
-_TICK_PX = 110  # between two labelled durations
+_TICK_PX = 110  # minimum distance between two labelled durations
 
 
 class _WordAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
@@ -44,8 +44,8 @@ class _WordAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
     def tickSpacing(self, low: float, high: float, size: float) -> Any:
         if self.axis is None or self.axis.field.kind is not Kind.DURATION:
             return super().tickSpacing(low, high, size)
-        fewest = (high - low) * _TICK_PX / max(size, 1.0)
-        return [(next((step for step in _DURATIONS if step >= fewest), _DURATIONS[-1] * ceil(fewest / 86400)), 0)]
+        min_step = (high - low) * _TICK_PX / max(size, 1.0)
+        return [(next((step for step in _DURATIONS if step >= min_step), _DURATIONS[-1] * ceil(min_step / 86400)), 0)]
 
     def tickStrings(self, values: Any, scale: float, spacing: float) -> list[str]:
         if self.axis is not None and self.axis.log:
@@ -56,7 +56,7 @@ class _WordAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
 
 
 class Scatter(QWidget):
-    """The plot. ``run_clicked``: the position of a run."""
+    """The plot. ``run_clicked``: the position of a run in the ``names`` of ``show_axes``."""
 
     run_clicked = Signal(int)
 
@@ -118,7 +118,7 @@ class Scatter(QWidget):
         )
 
     def nearest(self, position: QPointF, reach: float = 12.0) -> int | None:
-        """The run within ``reach`` pixels of a scene position; None if there is none."""
+        """The position of the nearest run within ``reach`` pixels of a scene position; None if there is none."""
         if not len(self._plotted_runs):
             return None
         box = self.plot.getViewBox()
@@ -160,6 +160,6 @@ def _range(axis: Axis, values: Floats) -> tuple[float, float]:
     """The range of an axis: the values with a margin, which does not reach below 0 unless a value does."""
     low, high = float(values.min()), float(values.max())
     is_linear = not (axis.words or axis.log)
-    alone = abs(low) / 2 if is_linear and low else 0.5
-    margin = _MARGIN * (high - low) if low < high else alone
+    margin_of_one_value = abs(low) / 2 if is_linear and low else 0.5
+    margin = _MARGIN * (high - low) if low < high else margin_of_one_value
     return max(0.0, low - margin) if is_linear and low > 0 else low - margin, high + margin

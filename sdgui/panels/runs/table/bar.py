@@ -102,9 +102,9 @@ class TableBar(QWidget):
             action.setChecked(field.name in self._layout.group_by)
             action.triggered.connect(lambda on, name=field.name: self._toggle(name, on))
         menu.addSeparator()
-        no = menu.addAction("Do not group")
-        no.setEnabled(bool(self._layout.group_by))
-        no.triggered.connect(lambda: self.group_requested.emit(()))
+        ungroup = menu.addAction("Do not group")
+        ungroup.setEnabled(bool(self._layout.group_by))
+        ungroup.triggered.connect(lambda: self.group_requested.emit(()))
         return menu
 
     def _toggle(self, name: str, on: bool) -> None:

@@ -18,8 +18,8 @@ from sdgui.store.run_table.fields import FACTS, SHARES, Field, Kind, Source
 from sdgui.store.run_table.intervals import Mean
 from sdgui.widgets.formats import count, duration, metric_title
 
-_DIGITS = 4  # significant digits of metrics that are not shares
-_COUNTED = frozenset({"step", "steps", "metric_step"})
+_DIGITS = 4  # significant digits of metrics that are not shown in per cent
+_COUNTS = frozenset({"step", "steps", "metric_step"})  # facts shown as whole numbers, such as 1 200
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def title_of(field: Field) -> str:
         title = metric_title(field.key) + {"last": " (last)", "at": f" at {count(field.step)}"}.get(field.aggregate, "")
     else:
         title = field.key
-    return f"{title}, %" if shares(field) else title
+    return f"{title}, %" if is_percentage(field) else title
 
 
 def tip_of(field: Field) -> str:
@@ -54,7 +54,7 @@ def tip_of(field: Field) -> str:
     return f"{statistic} of {metric_text}\nIn a filter: {field.name}"
 
 
-def shares(field: Field) -> bool:
+def is_percentage(field: Field) -> bool:
     """Whether a field is shown in per cent."""
     if field.source is Source.METRIC:
         return is_share(field.metrics[0])
@@ -70,7 +70,7 @@ def is_numeric(field: Field, value: Any) -> bool:
 
 def style_of(field: Field, values: Iterable[Any]) -> Style:
     """The number format of a column, based on the largest of ``values``."""
-    if shares(field):
+    if is_percentage(field):
         return Style(100.0, 0 if field.key == "progress" else 1)
     if field.source is not Source.METRIC:
         return Style()
@@ -103,7 +103,7 @@ def text_of(field: Field, value: Any, style: Style) -> str:
 
 
 def _number(field: Field, value: float, style: Style) -> str:
-    if field.source is Source.RUN and field.key in _COUNTED:
+    if field.source is Source.RUN and field.key in _COUNTS:
         return count(value)
     if style.decimals is not None:
         return f"{style.scale * value:.{style.decimals}f}"
@@ -135,18 +135,21 @@ def band_text(field: Field, value: Any) -> str:
         return "not finite"
     width = band_width(field)
     low = math.floor(value / width + 1e-9) * width
-    scale, decimals = (100.0, 0) if shares(field) else (1.0, 1)
+    scale, decimals = (100.0, 0) if is_percentage(field) else (1.0, 1)
     return f"{scale * low:.{decimals}f} to {scale * (low + width):.{decimals}f}"
 
 
-def group_title(fields: Sequence[Field], values: Sequence[Any], run: str) -> str:
-    """The common values of a group as its title; a recipe is named after the experiment of ``run``, a member."""
+def group_title(fields: Sequence[Field], values: Sequence[Any], member_name: str) -> str:
+    """The common values of a group as its title. ``member_name``: the name of one of its runs.
+
+    A recipe (same settings, any seed) is shown as the experiment of this run and the start of the recipe's hash.
+    """
     parts = []
     for field, value in zip(fields, values, strict=True):
         if field.source is Source.METRIC:
             parts.append(f"{title_of(field)}: {band_text(field, value)}")
         elif field.key == "recipe" and isinstance(value, str):
-            parts.append(f"{run.rpartition(' · ')[0]} ({value[:4]})")
+            parts.append(f"{member_name.rpartition(' · ')[0]} ({value[:4]})")
         else:
             parts.append(f"{title_of(field)}: {text_of(field, value, Style()) or 'none'}")
     return " · ".join(parts)

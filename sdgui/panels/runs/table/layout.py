@@ -32,7 +32,7 @@ DEFAULT_COLUMNS = (
     "note",
     "machine",
 )
-SORT_KEYS_KEPT = 3
+MAX_SORT_KEYS = 3
 MAX_COLUMNS = 100
 
 
@@ -64,7 +64,7 @@ class TableLayout:
         return cls(
             filter=raw["filter"] if isinstance(raw.get("filter"), str) else "",
             columns=tuple(_names(raw["columns"])[:MAX_COLUMNS]) if "columns" in raw else DEFAULT_COLUMNS,
-            sort=tuple(sort[:SORT_KEYS_KEPT]),
+            sort=tuple(sort[:MAX_SORT_KEYS]),
             group_by=tuple(_names(raw.get("group_by"))),
             only_differing=raw.get("only_differing") is True,
             widths={
@@ -79,7 +79,7 @@ class TableLayout:
         first = self.sort[0] if self.sort else None
         descending = not first[1] if first is not None and first[0] == name else _begins_descending(name)
         others = tuple(key for key in self.sort if key[0] != name)
-        return replace(self, sort=((name, descending), *others)[:SORT_KEYS_KEPT])
+        return replace(self, sort=((name, descending), *others)[:MAX_SORT_KEYS])
 
     def with_columns(self, columns: Iterable[str]) -> TableLayout:
         """The layout with these columns, without duplicates."""

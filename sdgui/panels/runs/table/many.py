@@ -69,7 +69,7 @@ class ManySheet(QFrame):
         completer = QCompleter(self._completions, self)
         completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         self.add.setCompleter(completer)
-        self._has = PlainLabel("Keep tags", self, role="muted")
+        self._tags_label = PlainLabel("Keep tags", self, role="muted")
         self._tags = QWidget(self)
         FlowLayout(self._tags)
         self.note = QPlainTextEdit(self)
@@ -85,7 +85,7 @@ class ManySheet(QFrame):
         set_role(self.apply, "primary")
         self.apply.clicked.connect(self._apply)
         foot = hbox((self.append, 1), self.apply)
-        vbox(self.title, self.add, self._has, self._tags, self.note, foot, into=self, margins=SPACE)
+        vbox(self.title, self.add, self._tags_label, self._tags, self.note, foot, into=self, margins=SPACE)
         for keys in ("Ctrl+Return", "Ctrl+Enter"):
             QShortcut(QKeySequence(keys), self).activated.connect(self._apply)
 
@@ -115,7 +115,7 @@ class ManySheet(QFrame):
             box.setToolTip(plain_tip(f"Untick to remove the tag {tag} from {number} of these runs"))
             layout.addWidget(box)
             self._boxes[tag] = box
-        self._has.setVisible(bool(self._boxes))
+        self._tags_label.setVisible(bool(self._boxes))
         self._tags.setVisible(bool(self._boxes))
 
     def edit(self) -> ManyEdit:

@@ -52,9 +52,9 @@ class RunTableModel(QAbstractTableModel):
         self.fields: list[Field] = [NAME]
         self.listing: Listing | None = None
         self._cells: dict[int, CellsOfRun] = {}
-        self._keys: list[Field] = []  # the grouping fields: loaded for group headings
+        self._keys: list[Field] = []  # the fields that runs are grouped by; their cells are loaded for group headings
         self._styles: list[Style] = [Style()]
-        self._requested: dict[int, None] = {}
+        self._requested: dict[int, None] = {}  # runs whose cells the next request reads
         self._in_request: frozenset[int] = frozenset()  # the runs of the last request
         self.open_groups: set[GroupKeys] = set()  # groups that the user expanded, also while their runs are loading
         self.ticks: frozenset[int] = frozenset()
@@ -306,7 +306,7 @@ class RunTableModel(QAbstractTableModel):
         return [near_id for near_id in near if near_id is not None and near_id not in self._cells]
 
     def _store_cells(self, fields: Sequence[Field], cells: dict[int, CellsOfRun]) -> None:
-        if list(fields) != [*self.fields, *self._keys]:
+        if list(fields) != [*self.fields, *self._keys]:  # read for columns that are no longer shown
             self._cells.clear()
         else:
             if len(self._cells) > _CACHE_SIZE:
@@ -322,7 +322,7 @@ class RunTableModel(QAbstractTableModel):
             self.dataChanged.emit(self.index(0, 0), self.index(len(self.rows) - 1, len(self.fields) - 1), [_DISPLAY])
 
     def _restyle(self) -> None:
-        """Recompute each column's decimals from the cells read so far."""
+        """Recompute each column's decimals from a sample of the cells read so far."""
         recent = list(self._cells.values())[-512:]
         means = [group.means for group in (self.rows.groups or ())[:256]]
         styles = []

@@ -53,9 +53,9 @@ class RunTable(QWidget):
         self.bar = TableBar(self)
         self.view = RunTableView(self.model, self)
         self._chooser: ColumnChooser | None = None
-        self._current: int | None = None
-        self._reported_run: int | None = None
-        self._stale: set[int] = set()
+        self._current: int | None = None  # run of the current row
+        self._reported_run: int | None = None  # last run emitted by ``run_chosen`` or set by ``select_run``
+        self._stale: set[int] = set()  # live runs whose row is out of date
         self._experiments: frozenset[int] | None = None  # experiments whose runs are listed; None: all
         self._started = False
         self._live_timer = QTimer(self, singleShot=True, interval=_LIVE_UPDATE_MS)

@@ -37,7 +37,7 @@ class Rows:
         self._open = dict(open_groups or {})  # position of an expanded group -> its runs
         self._starts: list[int] = []  # row of each group's header
         self._rows_of: dict[int, int] = {}  # run id -> row, built on first use
-        self._count()
+        self._number_rows()
 
     def __len__(self) -> int:
         return self._length
@@ -88,17 +88,17 @@ class Rows:
     def open_group(self, group: int, run_ids: Sequence[int]) -> None:
         """Expand a group with these runs."""
         self._open[group] = list(run_ids)
-        self._count()
+        self._number_rows()
 
     def close_group(self, group: int) -> None:
         self._open.pop(group, None)
-        self._count()
+        self._number_rows()
 
     def children(self, group: int) -> int:
         """The number of rows below a group's header."""
         return len(self._open.get(group, ()))
 
-    def _count(self) -> None:
+    def _number_rows(self) -> None:
         self._rows_of.clear()
         if self.groups is None:
             self._length = len(self._ids)

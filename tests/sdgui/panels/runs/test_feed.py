@@ -19,7 +19,7 @@ from sdgui.panels.runs.event_log import EventLogModel
 from sdgui.panels.runs.feed import CurveFeed
 from sdgui.panels.runs.model import Line, event_lines
 from sdgui.panels.runs.plots.grid import PlotGrid
-from sdgui.panels.runs.plots.groups import curve_key, parents_of
+from sdgui.panels.runs.plots.groups import ancestors_key, curve_key
 from sdgui.panels.runs.tabs import RunTabs
 from sdgui.runs.history import RunHistory
 from sdgui.store.records import RunLabel, StoreError
@@ -226,7 +226,7 @@ def clock(moment: float) -> str:
 
 def ancestral(watched: Watched, run_id: int) -> list[float]:
     """The steps of the curve of the runs that ``run_id`` continues."""
-    return watched.steps(parents_of(str(run_id)))
+    return watched.steps(ancestors_key(str(run_id)))
 
 
 def forked(folder: str, step: int, kind: str = "fork") -> Event:
@@ -242,11 +242,11 @@ def test_the_curve_of_a_fork_begins_with_that_of_its_ancestors(watched: Watched)
     watched.tails.report(1, started(0), *losses(1, 2, 3))
     assert watched.steps(3) == [5, 6]
     assert ancestral(watched, 3) == [1, 2, 3, 4, 5], "no gap before the fork's first point"
-    series = watched.grid._cards[LOSS].series[curve_key(parents_of("3"), LOSS)]
+    series = watched.grid._cards[LOSS].series[curve_key(ancestors_key("3"), LOSS)]
     assert (series.name, series.is_ancestral) == ("second ← first (parents)", True)
     assert series.times.tolist() == [-2.0, -1.0, -1.0, 0.0, 1.0], "before the fork"
     assert series.nearest("step", 5.0, slack=1.0) == 3, "the last point is read off the fork's own curve"
-    assert series.lone("step", 0.0, 9.0, most=40).tolist() == [0, 1, 2, 3]
+    assert series.dots("step", 0.0, 9.0, max_dots=40).tolist() == [0, 1, 2, 3]
     assert not watched.grid.legend.isHidden()
     assert [name for name, _ in watched.grid.legend.shown_entries().values()] == ["third", "second ← first (parents)"]
     watched.feed.watch((3, 2))

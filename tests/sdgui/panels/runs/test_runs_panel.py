@@ -288,7 +288,7 @@ def test_pinned_and_folded_sections_are_remembered(qtbot: QtBot, panel: RunsPane
     panel.tabs.view.grid.arrange(arranged)
     again = RunsPanel(services)
     qtbot.addWidget(again)
-    assert again.tabs.view.grid._arranged == arranged
+    assert again.tabs.view.grid._arrangement == arranged
 
 
 def test_a_filter_without_matches_can_still_be_changed(panel: RunsPanel, services: Services) -> None:
@@ -342,20 +342,6 @@ def test_unreadable_samples_are_reported(panel: RunsPanel, services: Services, m
     assert panel.tabs._run is None
     panel.view.table.failed.emit("No such column.")
     assert (received[-1].level, received[-1].text) == ("error", "No such column.")
-
-
-def test_colours_are_reread_when_a_study_is_selected_or_left(
-    panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run, named = make_run(services), list[None]()
-    monkeypatch.setattr(panel.tabs.feed, "rename", lambda: named.append(None))
-    steps = ((Selection(run.experiment_id, run.id, run.id), 0), (Selection(study_runs=(run.id,)), 1),
-             (Selection(study_runs=(run.id,)), 1), (Selection(run.experiment_id, run.id, run.id), 2))  # fmt: skip
-    for selection, number in steps:
-        panel.select(selection)
-        assert len(named) == number
-    assert panel.tabs._run is not None
-    assert panel.tabs._run.id == run.id
 
 
 def test_curves_of_a_groups_runs_are_fetched_from_their_owners(

@@ -14,16 +14,17 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 _FACTOR = 16  # points per block of the next level
 _MIN_BLOCKS = 4  # blocks per column; with fewer, a finer level is used
+_COARSEST = 4096  # a level with at most this many blocks has no coarser level above it
 
 
 class Extents:
     """The vertical extents of a curve. ``x`` ascends; nan in ``y`` leaves a gap."""
 
     def __init__(self, x: Floats, y: Floats) -> None:
-        self._even = _step(x)
+        self._spacing = _spacing(x)
         # per level: x of each block's start, minimum, maximum
         self._levels: list[tuple[Floats, Floats, Floats]] = [(x, y, y)]
-        while len(self._levels[-1][0]) > 4096:
+        while len(self._levels[-1][0]) > _COARSEST:
             above, low, high = self._levels[-1]
             starts = np.arange(0, len(above), _FACTOR)
             self._levels.append((above[starts], np.fmin.reduceat(low, starts), np.fmax.reduceat(high, starts)))
@@ -37,8 +38,9 @@ class Extents:
         x, lowest, highest = self._levels[level]
         if len(x) == 0:
             return np.full(columns, np.nan), np.full(columns, np.nan)
-        if self._even is not None:
-            step = self._even * _FACTOR**level
+        # starts: first block of each column; crossing: y of the line at each edge between columns
+        if self._spacing is not None:
+            step = self._spacing * _FACTOR**level
             starts, before, share = _even_points(float(x[0]), step, len(x), low, high, columns)
             crossing = lowest[before] + share * (lowest[np.minimum(before + 1, len(x) - 1)] - lowest[before])
         else:
@@ -48,6 +50,7 @@ class Extents:
         if level and starts[0]:  # the previous block has points in the first column
             starts = np.concatenate(([starts[0] - 1], starts[1:]))
         inner_low = _parts(np.fmin, lowest, starts)
+        # with at most one point per column, both extremes are equal
         inner_high = inner_low if level == 0 and (starts[1:] - starts[:-1] <= 1).all() else None
         if inner_high is None:
             inner_high = _parts(np.fmax, highest, starts)
@@ -71,9 +74,10 @@ class Extents:
 def _even_points(
     first: float, step: float, n: int, low: float, high: float, columns: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
-    """For n evenly spaced points: first point of each column, point before each edge, fraction past it; (columns + 1,).
+    """For n evenly spaced points and the columns + 1 edges of columns, three arrays of shape (columns + 1,).
 
-    The fraction is nan for edges outside the range of points.
+    The first point at or after each edge; the last point at or before it; how far the edge lies beyond that point, as a
+    fraction of ``step``, nan for edges outside the range of points.
     """
     places = (np.linspace(low, high, columns + 1) - first) / step
     starts = np.clip(np.ceil(places), 0, n).astype(np.intp)
@@ -82,7 +86,7 @@ def _even_points(
     return starts, before, share
 
 
-def _step(x: Floats) -> float | None:
+def _spacing(x: Floats) -> float | None:
     """The distance between evenly spaced points; None if they are not evenly spaced."""
     if len(x) < 3:
         return None

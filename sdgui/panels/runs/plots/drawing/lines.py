@@ -21,7 +21,7 @@ from sdgui.panels.runs.plots.drawing.raster import raster
 
 Point = tuple[float, float]
 LINE_WIDTH = 1.5  # in logical pixels
-# Lengths of a dash and of a period along a line.
+# Length of a dash, and of a dash with the gap after it; along the line, in logical pixels.
 _DASHES = {Qt.PenStyle.DashLine: (5.0, 9.0), Qt.PenStyle.DotLine: (2.0, 5.0), Qt.PenStyle.DashDotLine: (12.0, 16.0)}
 _STEEP = 6.0  # steeper parts of a dashed line (px per px) are solid, so that no gap hides a spike
 
@@ -85,16 +85,16 @@ def dashed(low: Floats, high: Floats, style: Qt.PenStyle, ratio: float) -> tuple
 def draw_layers(
     layers: Sequence[Sequence[Reach]], y_range: tuple[float, float], height: int, ratio: float
 ) -> list[QImage]:
-    """An image of each layer that has lines. ``height`` is in device pixels, of which a logical pixel has ``ratio``.
+    """An image of each layer that has lines. ``height``: in device pixels; ``ratio``: device pixels per logical pixel.
 
-    One image per layer: painting them into a new image with QPainter leaks references to None.
+    Layers are not merged into one image: painting into a new image with QPainter leaks references to None.
     """
     bottom, top = y_range
     scale = height / ((top - bottom) or 1.0)
     images = []
     for layer in layers if height > 0 else ():
         if layer:
-            pixels = _layer(layer, top, scale, height, ratio)
+            pixels = _pixels_of(layer, top, scale, height, ratio)
             columns = pixels.shape[1]
             view = QImage(pixels.data, columns, height, 4 * columns, QImage.Format.Format_ARGB32_Premultiplied)
             image = view.copy()  # the copy owns its pixels
@@ -103,7 +103,7 @@ def draw_layers(
     return images
 
 
-def _layer(layer: Sequence[Reach], top: float, scale: float, height: int, ratio: float) -> NDArray[np.uint32]:
+def _pixels_of(layer: Sequence[Reach], top: float, scale: float, height: int, ratio: float) -> NDArray[np.uint32]:
     low = np.stack([(top - reach.high) * scale for reach in layer])
     high = np.stack([(top - reach.low) * scale for reach in layer])
     for row, line in enumerate(layer):

@@ -109,11 +109,11 @@ def test_metrics_are_combined_in_one_plot_and_separated_again(grid: PlotGrid) ->
     assert [title for title, _ in grid.shown().frames] == ["Mean recall", "Total loss + Learning rate"]
     grid.remove_run("r2")
     assert {curve.group for curve in loss.canvas.series()} == {"r1"}
-    grid.arrange(grid._arranged.separate(LOSS))
+    grid.arrange(grid._arrangement.separate(LOSS))
     assert [ids for _, ids, _ in sections(grid)] == [["val/mean_recall"], [LOSS], [RATE]]
     assert {(curve.metric, curve.style) for curve in loss.canvas.series()} == {("Total loss", solid)}
     assert {curve.style for curve in rate.series.values()} == {solid}
-    grid.arrange(grid._arranged.combine(RATE, LOSS))
+    grid.arrange(grid._arrangement.combine(RATE, LOSS))
     grid.set_metrics([RATE])
     assert sections(grid) == [("Speed and rates", [RATE], False)], "without its host it has a plot"
 
@@ -122,7 +122,7 @@ def test_only_metrics_of_one_unit_are_combined_and_a_typed_range_is_shown(
     grid: PlotGrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def menu_of(metric: str) -> QMenu:
-        grid._menu(metric, QPoint(5, 5))
+        grid._open_menu(metric, QPoint(5, 5))
         menu = QApplication.activePopupWidget()
         assert isinstance(menu, QMenu)
         menu.close()
@@ -147,4 +147,4 @@ def test_only_metrics_of_one_unit_are_combined_and_a_typed_range_is_shown(
     assert recall.view_range()[1] == pytest.approx(np.log10([0.1, 0.6]))
     monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: ("", True))
     action(menu_of("val/mean_recall"), "Axis range…").trigger()
-    assert grid._arranged.ranges == {}
+    assert grid._arrangement.ranges == {}

@@ -151,6 +151,6 @@ def test_lone_points_are_found() -> None:
     y[50:100] = np.nan
     y[70] = 5.0
     series.replace(np.arange(200), y)
-    assert series.lone("step", 0, 199, most=10).tolist() == [70]
-    assert series.lone("step", 60, 80, most=10).tolist() == [70]
+    assert series.dots("step", 0, 199, max_dots=10).tolist() == [70]
+    assert series.dots("step", 60, 80, max_dots=10).tolist() == [70]
     assert series.not_finite("step", 95, 120).tolist() == [95, 96, 97, 98, 99]

@@ -147,7 +147,7 @@ def test_loaded_values_are_not_read_again(
     part.hide()
     part.show()
     assert requests == []
-    part.stale()
+    part.invalidate()
     assert len(requests) == 1
 
 
@@ -244,8 +244,8 @@ def test_runs_of_closed_groups_are_drawn_up_to_the_limit(table: RunTable, filled
     assert all(button.isEnabled() for button in (part.filter, part.overlay, part.clear))
     table.show_layout(table.current_layout.grouped_by())
     settle(table)
-    part._most = 4
-    part.stale()
+    part._max_runs = 4
+    part.invalidate()
     settle(table)
     assert len(part.columns.run_ids) == 4
 

@@ -204,7 +204,7 @@ def test_the_sheet_shows_the_tags_of_the_runs_and_keeps_them_all(sheet: ManyShee
     assert sheet.title.text() == "3 runs"
     assert [(box.text(), box.isChecked()) for box in sheet._boxes.values()] == [("best (2)", True), ("slow (1)", True)]
     assert sheet._tags.isVisible()
-    assert sheet._has.isVisible()
+    assert sheet._tags_label.isVisible()
     assert sheet.append.isChecked()
     assert not sheet.edit(), "nothing was asked for"
     sheet.add.setText("left over")
@@ -212,7 +212,7 @@ def test_the_sheet_shows_the_tags_of_the_runs_and_keeps_them_all(sheet: ManyShee
     sheet.open({9: []}, [], QPoint(0, 0))
     assert (sheet.title.text(), sheet.add.text(), sheet.note.toPlainText()) == ("1 run", "", "")
     assert not sheet._tags.isVisible()
-    assert not sheet._has.isVisible()
+    assert not sheet._tags_label.isVisible()
 
 
 @pytest.mark.parametrize("way", ["button", "enter", "ctrl"])
