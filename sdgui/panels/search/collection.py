@@ -1,4 +1,4 @@
-"""The images to search: a run's validation split, a folder or table, or an index on disk; the same for both models.
+"""The images to search: a run's validation split, a folder or table, or for each model an index on disk.
 
 Flow: the user's choice or a dropped folder -> ``changed(side)`` -> `sdgui.panels.search.source` creates the targets.
 """
@@ -24,7 +24,7 @@ from sdgui.widgets.style.theme import set_role
 
 HELD_OUT, DATA, INDEX = "held-out", "data", "index"
 _INDEXES = "search/indexes"
-_REMEMBERED = 8
+_MAX_RECENT = 8  # indexes to choose from
 
 
 class CollectionBox(QWidget):
@@ -119,9 +119,9 @@ class CollectionBox(QWidget):
         self.folder_chosen.emit()
 
     def show_index(self, side: int, folder: str) -> None:
-        """Choose an index and add it to the recent ones."""
+        """Choose an index for a side, and add it to the recent indexes."""
         older = [recent for recent in self._recent() if recent != folder]
-        self._settings.setValue(_INDEXES, json.dumps([folder, *older][:_REMEMBERED]))
+        self._settings.setValue(_INDEXES, json.dumps([folder, *older][:_MAX_RECENT]))
         for box in self.indexes:
             if box.findData(folder) < 0:
                 box.insertItem(0, short(folder), folder)
@@ -152,7 +152,7 @@ class CollectionBox(QWidget):
             self.search_folder(str(folder))
 
     def ask_index(self) -> None:
-        """Choose an index in a dialog, for the first side without an index."""
+        """Choose an index in a dialog: for the second side if only this side has none, otherwise for the first."""
         side = int(self._comparing and bool(self.index(0)) and not self.index(1))
         if folder := ask_folder(self, "Index folder (contains manifest.json)"):
             self.show_index(side, str(folder))

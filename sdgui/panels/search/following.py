@@ -21,7 +21,11 @@ _BATCH_MS = 250  # changes of the run within this time are combined
 
 
 class RunFollowing(QObject):
-    """Follows a run. ``run_id``: the last followed run. A source selected by the user stays until ``use``."""
+    """Selects a run in the source bar once it has a checkpoint.
+
+    ``run_id``: the run last selected in this way. It is not selected again until ``use``, so that a model that the user
+    chooses afterwards stays.
+    """
 
     open_requested = Signal()  # open the target in the source bar
     nothing_to_open = Signal(str)  # the reason
@@ -33,8 +37,8 @@ class RunFollowing(QObject):
         self._services, self._source, self._panel = services, source, panel
         self._run: Run | None = None
         self.run_id: int | None = None
-        self._settle = QTimer(self, singleShot=True, interval=_BATCH_MS)
-        self._settle.timeout.connect(self.follow)
+        self._batch_timer = QTimer(self, singleShot=True, interval=_BATCH_MS)
+        self._batch_timer.timeout.connect(self.follow)
         services.follower.state_changed.connect(self._on_run_changed)
         services.follower.progress_changed.connect(self._on_run_changed)
 
@@ -63,7 +67,7 @@ class RunFollowing(QObject):
 
     def stop(self) -> None:
         """Stop following while another panel is shown."""
-        self._settle.stop()
+        self._batch_timer.stop()
 
     def follow(self) -> None:
         """Select a new run in the source bar once it has a checkpoint, and request to open it."""
@@ -92,6 +96,6 @@ class RunFollowing(QObject):
         return "This run ended before its first checkpoint. Choose another model above, or resume the run."
 
     def _on_run_changed(self, run_id: int) -> None:
-        waits = self._run is not None and run_id == self._run.id and run_id != self.run_id
-        if waits and self._panel.isVisible() and not self._settle.isActive():
-            self._settle.start()
+        is_awaited = self._run is not None and run_id == self._run.id and run_id != self.run_id
+        if is_awaited and self._panel.isVisible() and not self._batch_timer.isActive():
+            self._batch_timer.start()

@@ -1,7 +1,7 @@
 """Builds, refreshes and relocates an index on disk, with progress and cancel.
 
-Flow: sheet -> the pool's worker ``search_index`` or ``search_relocate`` -> progress -> ``ended(folder)``. If a build is
-cancelled or fails, the images encoded so far are kept; the same button continues the build.
+Flow: sheet -> the pool's worker ``search_index`` or ``search_relocate`` -> progress -> ``succeeded(folder)``. If a
+build is cancelled or fails, the images encoded so far are kept; the same button continues the build.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class IndexSheet(QFrame):
     """The form with three rows: build, refresh, relocate."""
 
     working = Signal(str, str, int, int)  # purpose, activity, done, total
-    ended = Signal(str)  # folder of a finished index
-    finished = Signal()  # succeeded or failed
+    succeeded = Signal(str)  # folder of the index that was built, refreshed or relocated
+    finished = Signal()  # a job succeeded or failed
     message_requested = Signal(object)  # Message
 
     def __init__(
@@ -64,7 +64,7 @@ class IndexSheet(QFrame):
         self.move_images = QPushButton("Re&locate", self)
         self.move_images.setToolTip("Record that the images have moved to a new folder")
         self._arrange()
-        self.build.clicked.connect(self.start)
+        self.build.clicked.connect(self.start_building)
         self.refresh.clicked.connect(self.start_refresh)
         self.move_images.clicked.connect(self.start_relocating)
 
@@ -106,7 +106,7 @@ class IndexSheet(QFrame):
         self._calls.cancel("index")
 
     # Jobs
-    def start(self) -> None:
+    def start_building(self) -> None:
         """Build the index with the selected model, or continue building."""
         model_choice = self._selected_model()
         if model_choice is None:
@@ -143,7 +143,7 @@ class IndexSheet(QFrame):
             self._enable(True)
             self.finished.emit()
             self.message_requested.emit(_report(folder, result))
-            self.ended.emit(folder)
+            self.succeeded.emit(folder)
 
         def failed(failure: Failure) -> None:
             self._enable(True)

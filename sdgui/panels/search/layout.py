@@ -57,7 +57,7 @@ class SearchView(QWidget):
 
     known_chosen = Signal(object)  # Known
     known_activated = Signal(object)  # Known
-    compare_requested = Signal(int)  # k
+    compare_requested = Signal(int)  # k: find the pairs that only one model has among its first k results
     like_requested = Signal(str, int)  # path, row of an image on the map
     map_wanted = Signal(bool)  # whether to include captions
     map_names_wanted = Signal(str, list, list)  # purpose, rows, numbers of captions
@@ -100,7 +100,7 @@ class SearchView(QWidget):
         sheet.working.connect(self.indexing)
         sheet.finished.connect(lambda: self.jobs.end("index"))
         sheet.message_requested.connect(self.show_message)
-        sheet.ended.connect(lambda folder: self.source.collection.show_index(0, folder))
+        sheet.succeeded.connect(lambda folder: self.source.collection.show_index(0, folder))
         return sheet
 
     @cached_property
@@ -212,7 +212,7 @@ class SearchView(QWidget):
         folder.activated.connect(self.source.collection.ask_folder)
 
     def _toggle_filters(self) -> None:
-        _ = self.filters
+        _ = self.filters  # creates the form on first use
         self.filter_popover.toggle()
 
     def chosen_filters(self) -> tuple[dict[str, Any], bool]:

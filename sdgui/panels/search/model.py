@@ -49,7 +49,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Query:
-    """A query. ``caption``: the number of a caption with a known image, or -1."""
+    """A query. ``prompts``: RAW or the name of a set of prompts; ``group``: whether near-identical images are grouped.
+
+    ``caption``: the number of a caption of the collection, whose image is known; otherwise -1.
+    """
 
     words: str = ""
     parts: tuple[Part, ...] = ()
@@ -58,7 +61,7 @@ class Query:
     filters: Mapping[str, Any] = field(default_factory=dict)
     group: bool = True
     caption: int = -1
-    true_path: str = ""  # image of the known caption
+    true_path: str = ""  # the correct image: that of ``caption``, or the query image in a search for captions
     true_row: int = -1
 
     @property

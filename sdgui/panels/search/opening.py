@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 
-_BY_WEIGHT = ("error", "warning", "info")
+_BY_SEVERITY = ("error", "warning", "info")
 
 
 class OpeningMessages:
@@ -45,7 +45,7 @@ class OpeningMessages:
         texts = list(dict.fromkeys(message.text for _, message in titled))
         text = texts[0] if len(texts) == 1 else " ".join(f"{name}: {message.text}" for name, message in titled)
         details = "\n\n".join(dict.fromkeys(message.details for _, message in titled if message.details))
-        ordered = sorted((message for _, message in titled), key=lambda message: _BY_WEIGHT.index(message.level))
+        ordered = sorted((message for _, message in titled), key=lambda message: _BY_SEVERITY.index(message.level))
         label = next((message.remedy.label for message in ordered if message.remedy is not None), "")
         return Message(ordered[0].level, text, details, Remedy(label, lambda: self._press(label)) if label else None)
 

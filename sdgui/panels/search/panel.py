@@ -194,11 +194,11 @@ class SearchPanel(Panel):
         self.tab_results.forget(side)
         self._end_jobs(side, *purposes)
         source = self.view.source
-        lacks = "Choose an index for the second model, or build one." if source.kind == INDEX else ""
-        self.view.sides[side].clear("Opening…" if source.target(side) is not None else lacks)
+        without_target = "Choose an index for the second model, or build one." if source.kind == INDEX else ""
+        self.view.sides[side].clear("Opening…" if source.target(side) is not None else without_target)
 
     def _leave_collection(self, side: int, target: Target) -> None:
-        """Drop numbers of captions and images, which are invalid in another collection."""
+        """Clear explanations, and in another collection also a query that refers to rows of the old one."""
         previous_target = self.sessions[side].target
         other_data = previous_target is None or previous_target.collection != target.collection
         if side == 0 and previous_target is not None and other_data:
@@ -324,6 +324,7 @@ class SearchPanel(Panel):
     def _show_progress(self, side: int, purpose: str, activity: str, completed: int, total: int) -> None:
         if purpose == AHEAD:
             return
+        # these requests are mostly short: progress is shown only once the worker reports some
         is_quiet = purpose in ("query", "facets", "evaluate", "compare", WHY) and activity == "starting"
         if activity == "starting":
             activity = {"map": "computing the map", "open": "opening"}.get(purpose, activity)

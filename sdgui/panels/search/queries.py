@@ -32,7 +32,7 @@ class SearchQueries(QObject):
         self._view, self._sessions = view, sessions
         self.number = 0
         self.query = Query()
-        self._k = _FIRST_RESULTS
+        self._k = _FIRST_RESULTS  # number of results to request
         self._answers: list[Results | None] = [None, None]
         self._query_message: Message | None = None  # message about the current query, cleared by the next results
         self._typing = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
@@ -99,7 +99,7 @@ class SearchQueries(QObject):
         return row if side == 0 or self._same_rows() else -1
 
     def _same_rows(self) -> bool:
-        """Whether images and captions have the same numbers in both collections; not so in growing indexes."""
+        """Whether images and captions have the same numbers on both sides; unknown for folders, which may change."""
         first, second = (session.target for session in self._sessions)
         if first is None or second is None or first.is_updated_on_open or second.is_updated_on_open:
             return False

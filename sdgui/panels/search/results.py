@@ -162,9 +162,9 @@ def true_line(rank: float | None, answer: Mapping[str, Any], query: Query) -> st
     if rank is None:
         return f"Correct image: not among the first {count(len(answer['rows']))}{total_text}"
     rank_shown = count(rank) if rank == int(rank) else f"{rank:.1f}"
-    position_text = "" if rank <= _last(answer["rows"]) else ", not shown"
-    return f"Correct image: rank {rank_shown}{total_text}{' ✓' if rank == 1 else position_text}"
+    suffix = " ✓" if rank == 1 else "" if rank <= _last_rank(answer["rows"]) else ", not shown"
+    return f"Correct image: rank {rank_shown}{total_text}{suffix}"
 
 
-def _last(rows: Sequence[Row]) -> int:
+def _last_rank(rows: Sequence[Row]) -> int:
     return int(rows[-1]["rank"]) if rows else 0

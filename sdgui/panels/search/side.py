@@ -44,9 +44,9 @@ class SearchSide(QWidget):
         self._export = export
         self.answer: Results | None = None
         self.query = Query()
-        self.title = ElidedLabel("", self, Qt.TextElideMode.ElideMiddle, role="title")  # the network is at its end
-        self.true = PlainLabel(self)
-        self.line = ElidedLabel("", self, role="small")
+        self.title = ElidedLabel("", self, Qt.TextElideMode.ElideMiddle, role="title")  # shows its end: the network
+        self.true = PlainLabel(self)  # the rank of the correct image, if it is known
+        self.line = ElidedLabel("", self, role="small")  # number of results above the cut-off
         self.gallery = Gallery(cache_dir, "", self)
         self.gallery.set_thumbnail_size(100)
         self.detail = ElidedLabel("", self, Qt.TextElideMode.ElideMiddle, role="small")

@@ -36,11 +36,12 @@ class SourceBar(QWidget):
     changed = Signal(int)  # side to open; -1: both
     renewed = Signal(int)  # this side's run has a newer checkpoint
     compared = Signal(bool)  # whether there is a second side
-    refused = Signal(str)
+    refused = Signal(str)  # why a model cannot be chosen
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._quiet, self._pool = False, services.pool
+        self._pool = services.pool
+        self._quiet = False  # whether choices change without emitting ``changed``
         self.pickers = (ModelChip(services, "search", self), ModelChip(services, "search", self))
         first_slider, second_slider = (InterpolationSlider(picker, self) for picker in self.pickers)
         self.interpolations = (first_slider, second_slider)
@@ -79,7 +80,7 @@ class SourceBar(QWidget):
             picker.renewed.connect(lambda _choice, side=side: self.renewed.emit(side))
             picker.refused.connect(self.refused)
         self.compare.toggled.connect(self._on_compare_toggled)
-        self.presets.menu().aboutToShow.connect(self._enable)
+        self.presets.menu().aboutToShow.connect(self._enable_actions)
         self.versus.triggered.connect(self.student_against_teacher)
         self.swap.triggered.connect(self.swap_models)
         self.against_another.triggered.connect(self._ask_second_model)
@@ -202,7 +203,7 @@ class SourceBar(QWidget):
         self.compare.setChecked(True)
         self.pickers[1].open()
 
-    def _enable(self) -> None:
+    def _enable_actions(self) -> None:
         self.versus.setEnabled(len(self.pickers[0].networks()) > 1)
         self.swap.setEnabled(self.comparing and self.kind != INDEX)
         self.single.setEnabled(self.comparing)
@@ -256,9 +257,9 @@ class SourceBar(QWidget):
             self.button.setText(title)
             self.collection.facts.setText("No images are open yet.")
             return
-        rest = facts.get("rest", 0)
-        whole = f" of {count(facts['images'] + rest)}" if rest else ""
-        images = f"{count(facts['images'])}{whole} images"
+        rest = facts.get("rest", 0)  # images that are not open yet
+        total_text = f" of {count(facts['images'] + rest)}" if rest else ""
+        images = f"{count(facts['images'])}{total_text} images"
         captions = f"{count(facts['captions'])} captions · " if facts["captions"] else ""
         self.button.setText(f"{title} · {images}")
         self.collection.facts.setText(

@@ -41,8 +41,8 @@ class TabResults(QObject):
         self._evaluations: list[Mapping[str, Any] | None] = [None, None]
         self._stored: list[PanelResult | None] = [None, None]  # stored evaluations, until new ones are computed
         view.compare_requested.connect(self.compare)
-        view.map_wanted.connect(self._make_map)
-        view.map_names_wanted.connect(self._name_points)
+        view.map_wanted.connect(self._request_map)
+        view.map_names_wanted.connect(self._request_names)
 
     def forget(self, side: int) -> None:
         """Drop the results of a side that changes its model or collection."""
@@ -84,20 +84,20 @@ class TabResults(QObject):
         )
 
     def _show(self, choose: bool = False) -> None:
-        """Show the evaluations; the second side's only if it searches the same data."""
+        """Show the evaluations; the second side's only if it searches the same data. ``choose``: select a query."""
         view = self._view
         is_stored = self._stored[0] is not None and self._evaluations[0] is None
         answers = (
             [result.content for result in self._stored if result is not None] if is_stored else list(self._evaluations)
         )
         comparable = is_stored or same_collection(self._sessions)
-        sides = [answer for side, answer in enumerate(answers) if answer is not None and (side == 0 or comparable)]
+        shown = [answer for side, answer in enumerate(answers) if answer is not None and (side == 0 or comparable)]
         if answers[0] is None:
-            sides = []
-        names = [view.source.short_name(side) for side in range(len(sides))]
+            shown = []
+        names = [view.source.short_name(side) for side in range(len(shown))]
         evaluated_at = when(self._stored[0].made) if is_stored and self._stored[0] is not None else ""
-        view.evaluation.show_sides(sides, names, evaluated_at)
-        if not sides:
+        view.evaluation.show_sides(shown, names, evaluated_at)
+        if not shown:
             return
         if is_stored:
             view.show_work()
@@ -124,14 +124,14 @@ class TabResults(QObject):
         subject, data = _store_keys(target)
         store = self._services.store
 
-        def recalled(result: PanelResult | None) -> None:
+        def done(result: PanelResult | None) -> None:
             session = self._sessions[side]
             if result is not None and session.target == target and session.facts is None:
                 self._stored[side] = result
                 self._show()
 
         problem = SEARCH_EVALUATE.problem
-        self._services.writer.submit(lambda: store.last_result(_PANEL, subject, data, problem), recalled)
+        self._services.writer.submit(lambda: store.last_result(_PANEL, subject, data, problem), done)
 
     def compare(self, k: int) -> None:
         """Request the pairs that only one model finds within its first ``k`` results."""
@@ -154,7 +154,7 @@ class TabResults(QObject):
             )
 
     # The map
-    def _make_map(self, captions: bool) -> None:
+    def _request_map(self, captions: bool) -> None:
         view = self._view
 
         def done(answer: Map) -> None:
@@ -165,14 +165,14 @@ class TabResults(QObject):
             "map",
             SEARCH_MAP,
             done,
-            self._failure_handler("map0", partial(self._make_map, captions)),
+            self._failure_handler("map0", partial(self._request_map, captions)),
             view.map.show_map,
             shown=MAX_POINTS,
             captions=captions,
             packed=True,
         )
 
-    def _name_points(self, purpose: str, rows: list[int], texts: list[int]) -> None:
+    def _request_names(self, purpose: str, rows: list[int], texts: list[int]) -> None:
         """Request the names of points of a large map."""
         view = self._view
 
@@ -184,7 +184,7 @@ class TabResults(QObject):
             purpose,
             SEARCH_POINTS,
             done,
-            self._failure_handler(f"{purpose}0", partial(self._name_points, purpose, rows, texts)),
+            self._failure_handler(f"{purpose}0", partial(self._request_names, purpose, rows, texts)),
             rows=rows,
             texts=texts,
         )

@@ -20,7 +20,8 @@ from sdgui.worker.replies import Failure
 from sdgui.worker.verbs import SEARCH_OPEN, SEARCH_QUERY, Answer, Results, SearchOpened, Verb
 
 WHY = "why"
-HOVER, LASSO, THUMBNAILS = "hover", "lasso", "thumbnails"  # names of points of the map, requested independently
+# requests for the names of the map's points: the point under the mouse, the points in the lasso, those with thumbnails
+HOVER, LASSO, THUMBNAILS = "hover", "lasso", "thumbnails"
 _FIRST_IMAGES = 512  # images of a table that can be searched while the others are encoded
 ABOUT_TARGET = (
     "query",
@@ -90,7 +91,7 @@ class SearchSession(QObject):
         self._pool, self._cache_dir = pool, cache_dir
         self._calls: WorkerCalls | None = None
         self._client_key = ""
-        self._next: tuple[int, dict[str, Any]] | None = None
+        self._next: tuple[int, dict[str, Any]] | None = None  # number and arguments of the waiting query
         self.target: Target | None = None
         self.facts: SearchOpened | None = None
 
@@ -192,7 +193,10 @@ class SearchSession(QObject):
         partial: Callable[[Any], None] | None = None,
         **arguments: Any,
     ) -> None:
-        """Call another verb with this collection's ``key``. Ignored if no collection is open."""
+        """Call another verb with this collection's ``key``. Ignored if no collection is open.
+
+        ``partial`` receives intermediate answers.
+        """
         if self._calls is not None and self.facts is not None and not self.opening:
             self._calls.ask(purpose, verb, done, failed, partial, **{"key": self.key, **arguments})
 
@@ -204,12 +208,12 @@ class SearchSession(QObject):
             self._calls.ask(purpose, verb, done, failed, None, **arguments)
 
     def drop(self, purpose: str) -> None:
-        """Cancel requests of this purpose silently."""
+        """Cancel requests of this purpose; their callbacks are not called."""
         if self._calls is not None:
             self._calls.drop(purpose)
 
     def cancel(self, purpose: str) -> None:
-        """Cancel requests of this purpose."""
+        """Cancel requests of this purpose; their ``failed`` receives `Cancelled`."""
         if self._calls is not None:
             self._calls.cancel(purpose)
 

@@ -46,7 +46,7 @@ class SearchBar(QWidget):
         super().__init__(parent)
         self._history = history
         self._history_index = -1  # -1: not in the history
-        self._typed = ""
+        self._typed = ""  # the words before the user went back in the history
         self._filters: dict[str, Any] = {}
         self._group = True
         self._evaluation_query = Query()  # a query opened from the evaluation, whose answer is known; else empty

@@ -16,7 +16,7 @@ from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
-_IMAGE = 3 * SPACE
+_IMAGE_SIZE = 3 * SPACE  # width and height, in px
 _HEIGHT = 28  # px, fits one line of text
 _MAX_TITLE_LENGTH = 28
 
@@ -49,12 +49,12 @@ class Chip(QFrame):
         remove.clicked.connect(self.removed)
         widgets: list[QWidget] = [self._sign, self._title, self._weight, remove]
         if part.image:
-            image = ImageLabel(_IMAGE, self)
+            image = ImageLabel(_IMAGE_SIZE, self)
             image.show_image(Path(part.image))
             widgets.insert(1, image)
         hbox(*widgets, into=self, spacing=SPACE // 2, margins=(SPACE // 2, 0, SPACE // 2, 0))
         for button in (self._sign, remove):
-            button.setFixedHeight(_IMAGE)
+            button.setFixedHeight(_IMAGE_SIZE)
         self.setFixedHeight(_HEIGHT)
         self._show()
 

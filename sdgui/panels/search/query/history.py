@@ -13,7 +13,7 @@ from sdgui.panels.search.model import Query
 from sdgui.shared.stored_json import parse_stored
 
 _RECENT, _SAVED = "search/recent", "search/saved"
-_REMEMBERED = 100
+_MAX_RECENT = 100
 
 
 class SearchHistory:
@@ -25,10 +25,10 @@ class SearchHistory:
         self.saved = self._read(_SAVED)
 
     def remember(self, query: Query) -> None:
-        """Add ``query`` at the top of the recent searches; empty queries are skipped."""
+        """Add ``query`` at the top of the recent searches, unless it is empty or a caption of the evaluation."""
         if query.caption >= 0 or (stored := Query.from_json(query.to_json())) is None:
             return
-        self.recent = [stored, *(past for past in self.recent if past != stored)][:_REMEMBERED]
+        self.recent = [stored, *(past for past in self.recent if past != stored)][:_MAX_RECENT]
         self._write(_RECENT, self.recent)
 
     def is_saved(self, query: Query) -> bool:

@@ -28,18 +28,18 @@ TEXTS, IMAGES, PAIRS = "text_to_image", "image_to_text", "pairs"
 
 
 class EvaluationPane(QWidget):
-    """``query_selected``: a ``Known``; ``activated``: Enter or double click; ``compare_requested(k)``: find pairs."""
+    """The table of queries, and the recall curves below it."""
 
-    query_selected = Signal(object)
-    activated = Signal(object)
-    compare_requested = Signal(int)
+    query_selected = Signal(object)  # Known
+    activated = Signal(object)  # Known; Enter or double click
+    compare_requested = Signal(int)  # k: find the pairs that only one model has among its first k results
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._sides: list[Mapping[str, Any]] = []
         self._names: list[str] = []
         self._pairs: Mapping[str, Any] | None = None
-        self._pairs_chosen = False  # pairs were shown before a model was reopened
+        self._pairs_chosen = False  # *Found by one model only* was chosen when the second model was closed
         self._evaluated_at = ""
         self.model = KnownModel(self)
         self.way = NoWheelComboBox(self)
@@ -199,7 +199,7 @@ class EvaluationPane(QWidget):
         self.activated.emit(self.model.visible_queries[index.row()])
 
 
-_TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+_TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # labelled values of k
 
 
 @dataclass(frozen=True)

@@ -86,18 +86,18 @@ class KnownModel(HeadedModel):
         self.all_queries, self._query_title, self._names = queries, query_title, list(names)
         self.visible_queries = []
         self.endResetModel()
-        self._arrange()
+        self._update_visible()
 
     def set_filter(self, text: str) -> None:
         """Show only queries that contain ``text``, ignoring case."""
         self._filter = text.casefold()
-        self._arrange()
+        self._update_visible()
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         self._order = (column, order)
-        self._arrange()
+        self._update_visible()
 
-    def _arrange(self) -> None:
+    def _update_visible(self) -> None:
         self.beginResetModel()
         column, order = self._order
         visible = (

@@ -35,7 +35,7 @@ from sdgui.widgets.style.theme import SPACE, set_role, theme
 MAX_POINTS = 100_000  # points of a map
 _MAX_LASSOED = 2000  # shown images of a lasso
 _MAX_COLORS = 8  # label values with their own colour
-_POPUP = 16 * SPACE
+_POPUP_WIDTH = 16 * SPACE  # of the image, in px
 _HELP = "Drag a lasso around points to see their images here. Shift+drag moves the map, the wheel zooms."
 
 
@@ -52,7 +52,7 @@ class MapPage(QWidget):
         self._points = MapPoints()
         self._hover: tuple[int, QPoint] = (-1, QPoint())
         self._lassoed: list[int] = []
-        self._named_groups: tuple[list[int], list[tuple[str, int]]] = ([], [])  # of each point; names on the map
+        self._named_groups: tuple[list[int], list[tuple[str, int]]] = ([], [])  # each point's group; (name, group)
         self.color = NoWheelComboBox(self)
         self.captions = QCheckBox("captions", self)
         self.fit = QPushButton("Show all", self)
@@ -145,19 +145,19 @@ class MapPage(QWidget):
         previous_label = self.color.currentData()
         self.color.clear()
         self.color.addItem("images and captions", "")
-        for name in points.telling_labels():
+        for name in points.labels_to_color_by():
             self.color.addItem(name, name)
         row = self.color.findData(previous_label) if previous_label else self.color.count() - 1
         self.color.setCurrentIndex(max(0, row))
-        self.canvas.set_points(points.positions, self._groups(), len(points.rows))
+        self.canvas.set_points(points.positions, self._update_groups(), len(points.rows))
         self.canvas.show_images({})
         self.images.update()
         if not has_same_rows:
             self._show_lassoed([])
 
     # Colours
-    def _groups(self) -> list[int]:
-        """The colour group of each point; also updates names and legend."""
+    def _update_groups(self) -> list[int]:
+        """Update the names on the map and the legend; returns the colour group of each point."""
         label = str(self.color.currentData() or "")
         groups, legend = self._points.colors(label, _MAX_COLORS, OTHER)
         self._show_legend(legend)
@@ -172,7 +172,7 @@ class MapPage(QWidget):
         self.canvas.set_names(self._points.group_spots(*self._named_groups, within))
 
     def _recolor(self) -> None:
-        self.canvas.set_groups(self._groups())
+        self.canvas.set_groups(self._update_groups())
         self.images.update()
 
     def _show_legend(self, legend: list[tuple[str, int]]) -> None:
@@ -245,9 +245,9 @@ class _Popup(QFrame):
         super().__init__(parent)
         set_role(self, "card")
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self._image = ImageLabel(_POPUP, self)
+        self._image = ImageLabel(_POPUP_WIDTH, self)
         self._words = PlainLabel(self, wordWrap=True)
-        self._words.setFixedWidth(_POPUP)
+        self._words.setFixedWidth(_POPUP_WIDTH)
         vbox(self._image, self._words, into=self, margins=SPACE)
         self.hide()
 

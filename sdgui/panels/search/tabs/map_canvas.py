@@ -26,7 +26,7 @@ from sdgui.widgets.style.theme import theme
 
 Floats = npt.NDArray[np.float64]
 _MAX_DISTANCE = 12.0  # px; points further from the mouse are not hovered
-_SIZE = 8
+_SIZE = 8  # diameter of a point, in px
 _WORDS_WIDTH = 96  # px, of the words below an image
 MANY = 6_000  # more points are drawn as one image
 OTHER = -1  # colour group of points in the default colour
@@ -78,12 +78,12 @@ class MapCanvas(QWidget):
         super().__init__(parent)
         self._positions: Floats = np.zeros((0, 2))
         self._groups: npt.NDArray[np.int64] = np.zeros(0, np.int64)
-        self._images = 0
+        self._image_count = 0  # the first points are images, the others captions
         self._marked: list[int] = []
         self._names: list[pg.TextItem] = []
-        self._captions: list[pg.TextItem] = []
+        self._word_items: list[pg.TextItem] = []
         self._contours: list[pg.IsocurveItem] = []
-        self._pictures: list[QGraphicsPixmapItem] = []
+        self._thumbnail_items: list[QGraphicsPixmapItem] = []
         self._hovered_point = -1
         self._box = _LassoBox()
         self._view = pg.PlotWidget(viewBox=self._box)
@@ -92,10 +92,10 @@ class MapCanvas(QWidget):
         self._view.hideAxis("bottom")
         self._view.setFrameShape(pg.PlotWidget.Shape.NoFrame)
         self._view.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._dots, self._marks, self._rings = (pg.ScatterPlotItem(pxMode=True) for _ in range(3))
+        self._discs, self._triangles, self._rings = (pg.ScatterPlotItem(pxMode=True) for _ in range(3))
         self._lasso = pg.PlotCurveItem()
-        self._many = MapDots()
-        for item in (self._many, self._marks, self._dots, self._rings, self._lasso):
+        self._many = MapDots()  # draws more than ``MANY`` points, instead of discs and triangles
+        for item in (self._many, self._triangles, self._discs, self._rings, self._lasso):
             self._box.addItem(item, ignoreBounds=True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName("Map of images and captions")
@@ -115,7 +115,7 @@ class MapCanvas(QWidget):
         """
         is_new = len(positions) != len(self._positions)
         self._positions, self._groups = positions, np.asarray(groups, np.int64)
-        self._images, self._marked = images, self._marked if not is_new else []
+        self._image_count, self._marked = images, self._marked if not is_new else []
         self._draw()
         self._draw_contours()
         captions = count_with_unit(len(positions) - images, "caption")
@@ -143,7 +143,7 @@ class MapCanvas(QWidget):
         for item in self._contours:
             self._box.removeItem(item)
         self._contours = []
-        lines = density(self._positions[: self._images])
+        lines = density(self._positions[: self._image_count])
         if lines is None:
             return
         (x, y), (dx, dy) = (lines.origin - 0.5 * lines.step).tolist(), lines.step.tolist()  # a cell's centre is at 0.5
@@ -204,15 +204,15 @@ class MapCanvas(QWidget):
 
     def images_in_view(self) -> list[int]:
         """The images in view."""
-        return [index for index in self.in_view() if index < self._images]
+        return [index for index in self.in_view() if index < self._image_count]
 
-    def apart(self, indices: Sequence[int], distance: float) -> list[int]:
-        """Those of ``indices``, from the first on, that are at least ``distance`` pixels apart in x or y."""
-        places = self._positions[list(indices)] / np.maximum(self._box.viewPixelSize(), 1e-12)
+    def without_overlaps(self, indices: Sequence[int], distance: float) -> list[int]:
+        """The ``indices`` without those nearer than ``distance`` pixels (in x and y) to an earlier remaining one."""
+        pixels = self._positions[list(indices)] / np.maximum(self._box.viewPixelSize(), 1e-12)
         chosen: list[int] = []
         for number in range(len(indices)):
-            away = np.abs(places[chosen] - places[number]).max(axis=1, initial=0.0)
-            if (away >= distance).all():
+            distances = np.abs(pixels[chosen] - pixels[number]).max(axis=1, initial=0.0)
+            if (distances >= distance).all():
                 chosen.append(number)
         return [indices[number] for number in chosen]
 
@@ -223,9 +223,9 @@ class MapCanvas(QWidget):
 
     def show_images(self, images: Mapping[int, QPixmap], words: Mapping[int, str] | None = None) -> None:
         """Draw these images, and no others, over their points, and their ``words`` below them where there is room."""
-        for item in self._pictures:
+        for item in self._thumbnail_items:
             self._box.removeItem(item)
-        self._pictures = []
+        self._thumbnail_items = []
         for index, pixmap in images.items():
             item = QGraphicsPixmapItem(pixmap)
             size = pixmap.deviceIndependentSize()
@@ -234,34 +234,34 @@ class MapCanvas(QWidget):
             item.setPos(*self._positions[index].tolist())
             item.setZValue(1)
             self._box.addItem(item, ignoreBounds=True)
-            self._pictures.append(item)
+            self._thumbnail_items.append(item)
         self._show_words(images, words or {})
 
     def _show_words(self, images: Mapping[int, QPixmap], words: Mapping[int, str]) -> None:
         """Draw ``words`` below ``images``, unless they would cover an image or other words."""
-        for item in self._captions:
+        for item in self._word_items:
             self._box.removeItem(item)
-        self._captions = []
+        self._word_items = []
         font, color = theme().font("small"), theme().color("text")
         metrics, pixel = QFontMetricsF(font), np.maximum(self._box.viewPixelSize(), 1e-12)
         centers = {index: self._positions[index] / pixel for index in images}  # px, y upwards
         sides = {index: pixmap.deviceIndependentSize().height() for index, pixmap in images.items()}
-        taken = [(*(centers[index] - sides[index] / 2), *(centers[index] + sides[index] / 2)) for index in images]
+        occupied = [(*(centers[index] - sides[index] / 2), *(centers[index] + sides[index] / 2)) for index in images]
         for index, text in words.items():
             text = metrics.elidedText(text, Qt.TextElideMode.ElideRight, _WORDS_WIDTH)
             (x, y), half = centers[index], metrics.horizontalAdvance(text) / 2
             top = y - sides[index] / 2
-            place = (x - half, top - metrics.height(), x + half, top)
-            if not text or any(_overlap(place, other) for other in taken):
+            rect = (x - half, top - metrics.height(), x + half, top)
+            if not text or any(_overlap(rect, other) for other in occupied):
                 continue
-            taken.append(place)
+            occupied.append(rect)
             item = pg.TextItem(text, color=color)
             item.setFont(font)
             item.textItem.document().setDocumentMargin(0)
             item.setAnchor((0.5, -sides[index] / 2 / item.textItem.boundingRect().height()))
             item.setPos(*self._positions[index].tolist())
             self._box.addItem(item, ignoreBounds=True)
-            self._captions.append(item)
+            self._word_items.append(item)
 
     def nearest(self, point: QPointF) -> int:
         """The point nearest to ``point`` (scene coordinates) within ``_MAX_DISTANCE``; -1 if there is none."""
@@ -295,20 +295,22 @@ class MapCanvas(QWidget):
                 [argb(current_theme.run_color(i)) for i in range(len(current_theme.colors.runs))] + [argb(other_color)],
                 np.uint32,
             )
-            self._many.set_points(self._positions, colors[self._groups], self._images)
-            self._dots.clear()
-            self._marks.clear()
+            self._many.set_points(self._positions, colors[self._groups], self._image_count)
+            self._discs.clear()
+            self._triangles.clear()
             self.mark(self._marked)
             return
         self._many.set_points(np.zeros((0, 2)), np.zeros(0, np.uint32), 0)
         brushes = [pg.mkBrush(current_theme.run_color(i)) for i in range(len(current_theme.colors.runs))] + [
             pg.mkBrush(other_color)
         ]
-        point_brushes = [brushes[group] for group in self._groups.tolist()]  # OTHER is the last one
-        count = self._images
+        point_brushes = [brushes[group] for group in self._groups.tolist()]  # OTHER, -1, is the last brush
+        count = self._image_count
         ground = pg.mkPen(current_theme.color("surface"), width=0.5)
-        self._dots.setData(pos=self._positions[:count], brush=point_brushes[:count], size=_SIZE, symbol="o", pen=ground)
-        self._marks.setData(
+        self._discs.setData(
+            pos=self._positions[:count], brush=point_brushes[:count], size=_SIZE, symbol="o", pen=ground
+        )
+        self._triangles.setData(
             pos=self._positions[count:], brush=point_brushes[count:], size=_SIZE, symbol="t1", pen=ground
         )
         self.mark(self._marked)

@@ -17,9 +17,9 @@ _MARGIN = 5  # empty bins at each side, in which lines close
 
 @dataclass(frozen=True)
 class Density:
-    """``grid`` (_BINS, _BINS): images per bin, smoothed; the first is centred at ``origin`` (2,), ``step`` (2,) apart.
+    """``grid`` (_BINS, _BINS): the smoothed number of images per bin; ``levels``: its value at each line of ``SHARES``.
 
-    ``levels``: for each of ``SHARES``, the density at its line.
+    ``origin`` (2,): the centre of the first bin; ``step`` (2,): the width and height of a bin.
     """
 
     grid: Floats

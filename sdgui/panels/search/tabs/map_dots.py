@@ -14,6 +14,7 @@ from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QPainterPath, QPolygonF
 
 Floats = npt.NDArray[np.float64]
+# pixels of each symbol, relative to its centre
 _DISC = [(x, y) for x in range(-2, 3) for y in range(-2, 3) if x * x + y * y <= 5]
 _TRIANGLE = [(x, y) for y in range(-2, 3) for x in range(-2, 3) if abs(x) <= (y + 2) / 2]
 _MASK_SIZE = 1024  # width and height of a lasso's mask, in px
@@ -26,13 +27,13 @@ class MapDots(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
         super().__init__()
         self._positions: Floats = np.zeros((0, 2))
         self._colors: npt.NDArray[np.uint32] = np.zeros(0, np.uint32)
-        self._images = 0
+        self._image_count = 0
         self._bounds = QRectF()
 
     def set_points(self, positions: Floats, colors: npt.NDArray[np.uint32], images: int) -> None:
         """Set the points. ``positions``: (N, 2); ``colors``: ARGB, (N,)."""
         self.prepareGeometryChange()
-        self._positions, self._colors, self._images = positions, colors, images
+        self._positions, self._colors, self._image_count = positions, colors, images
         if len(positions):
             low, high = positions.min(0), positions.max(0)
             self._bounds = QRectF(*low, *(high - low))
@@ -48,7 +49,7 @@ class MapDots(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
         width, height = round(device.width() * ratio), round(device.height() * ratio)
         to_pixels = painter.deviceTransform()
         image = dots_image(
-            self._pixel_positions(to_pixels), self._colors, self._images, width, height, max(1, round(ratio))
+            self._pixel_positions(to_pixels), self._colors, self._image_count, width, height, max(1, round(ratio))
         )
         painter.save()
         painter.resetTransform()
@@ -58,8 +59,8 @@ class MapDots(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
 
     def _pixel_positions(self, to_pixels: Any) -> npt.NDArray[np.int32]:
         scale = np.array([[to_pixels.m11(), to_pixels.m12()], [to_pixels.m21(), to_pixels.m22()]])
-        moved = self._positions @ scale + (to_pixels.dx(), to_pixels.dy())
-        pixels: npt.NDArray[np.int32] = np.clip(moved, -9, 1 << 20).astype(np.int32)
+        positions = self._positions @ scale + (to_pixels.dx(), to_pixels.dy())
+        pixels: npt.NDArray[np.int32] = np.clip(positions, -9, 1 << 20).astype(np.int32)  # else int32 may overflow
         return pixels
 
 
@@ -69,12 +70,12 @@ def dots_image(
     """An image of discs over triangles with ``colors`` (N,) at ``pixels`` (N, 2). ``size``: scale of the symbols."""
     canvas = np.zeros((height, width), np.uint32)
     edge = 3 * size
-    seen = (
+    is_visible = (
         (pixels[:, 0] >= edge) & (pixels[:, 0] < width - edge) & (pixels[:, 1] >= edge) & (pixels[:, 1] < height - edge)
     )
     flat, number = canvas.ravel(), np.arange(len(pixels))
     for shape, kind in ((_TRIANGLE, number >= images), (_DISC, number < images)):
-        indices = np.flatnonzero(seen & kind)
+        indices = np.flatnonzero(is_visible & kind)
         middle = pixels[indices, 1].astype(np.int64) * width + pixels[indices, 0]
         point_colors = colors[indices]
         for x, y in shape:

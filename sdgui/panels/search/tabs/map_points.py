@@ -95,15 +95,16 @@ class MapPoints:
         return next((row for row, (known_path, _) in self._images.items() if known_path == path), -1)
 
     # Colours
-    def telling_labels(self) -> list[str]:
-        """Labels with more than one value, rarest first."""
-        telling = [name for name, (_, codes) in self.labels.items() if len(np.unique(codes[codes >= 0])) > 1]
-        return sorted(telling, key=lambda name: int((self.labels[name][1] >= 0).sum()))
+    def labels_to_color_by(self) -> list[str]:
+        """Labels with more than one value; those that the fewest images have come first."""
+        names = [name for name, (_, codes) in self.labels.items() if len(np.unique(codes[codes >= 0])) > 1]
+        return sorted(names, key=lambda name: int((self.labels[name][1] >= 0).sum()))
 
     def colors(self, label: str, limit: int, other_color: int) -> tuple[list[int], list[tuple[str, int]]]:
-        """The colour of each point, and the legend: the ``limit`` most frequent values, others have ``other_color``.
+        """The colour of each point, and the legend. The ``limit`` most frequent values of ``label`` have own colours.
 
-        Without a label, images and captions have different colours. With one, a caption has the colour of its image.
+        All other values have ``other_color``; a caption has the colour of its image. If ``label`` is "", images and
+        captions have different colours.
         """
         images, captions = len(self.rows), len(self.texts)
         if not label:
@@ -124,7 +125,10 @@ class MapPoints:
     def group_spots(
         self, groups: Sequence[int], legend: Iterable[tuple[str, int]], within: Sequence[int] | None = None
     ) -> list[tuple[str, Floats]]:
-        """Each text of ``legend`` and the densest position (2,) of its group's images (those ``within``, if given)."""
+        """For each group of ``legend``: its text, and the position (2,) where its images lie closest together.
+
+        ``groups``: of each point; ``within``: indices of the images that count; None: all.
+        """
         chosen = np.arange(len(self.rows)) if within is None else np.asarray(within, np.int64)
         image_groups, positions = np.asarray(groups, np.int64)[chosen], self.positions[chosen]
         spots = [(text, positions[image_groups == group]) for text, group in legend]

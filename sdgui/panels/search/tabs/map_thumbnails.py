@@ -17,7 +17,7 @@ from sdgui.panels.search.tabs.map_points import Name
 from sdgui.widgets.gallery.thumbnails import Thumbnails
 from sdgui.widgets.style.theme import SPACE
 
-SIDE = 5 * SPACE  # of a thumbnail, with its frame
+SIDE = 5 * SPACE  # width and height of a thumbnail with its frame, in px
 _FRAME = 2
 _MAX_IN_VIEW = 400  # with more images in view, thumbnails would hide the map
 _MAX_FRAMED = 2000  # thumbnails that are kept in memory
@@ -66,7 +66,7 @@ class MapThumbnails(QObject):
     def _show(self) -> None:
         self.settled.emit()
         indices = self._canvas.images_in_view() if self.is_close else []
-        indices = self._canvas.apart(indices, SIDE) if len(indices) <= _MAX_IN_VIEW else []
+        indices = self._canvas.without_overlaps(indices, SIDE) if len(indices) <= _MAX_IN_VIEW else []
         if self._request_names(indices):
             return
         names = {index: name for index in indices if (name := self._name_of(index)) is not None and name.path}
@@ -98,8 +98,8 @@ def framed(pixmap: QPixmap, color: QColor, ratio: float) -> QPixmap:
     painter = QPainter(out)
     inside = out.rect().adjusted(frame, frame, -frame, -frame)
     painter.fillRect(inside, Qt.GlobalColor.white)  # the model sees transparent pixels as white
-    ways = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
-    scaled = pixmap.scaled(inside.size(), *ways)
+    modes = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
+    scaled = pixmap.scaled(inside.size(), *modes)
     corner = inside.center() - scaled.rect().center()
     painter.drawPixmap(corner, scaled)
     painter.end()

@@ -55,7 +55,7 @@ class WhyFollowing(QObject):
         self._query, self._sides, self._sessions, self._jobs = query, sides, sessions, jobs
         self._selected_path = selected_path
         self._path = ""  # the explained image, kept while the user types
-        self.on = False
+        self.on = False  # whether explanations are shown
         self._typing_timer = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
         self._typing_timer.timeout.connect(self._ask_all)
         query.changed.connect(self._on_changed)

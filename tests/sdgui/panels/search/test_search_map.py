@@ -147,7 +147,7 @@ def test_points_of_a_large_map_are_placed_correctly_in_any_view(
     groups, look = [0, 1, 2, 0, 1], theme()
     canvas.set_points(PLACES, groups, 4)
     canvas.mark([3])
-    assert len(canvas._dots.points()) == len(canvas._marks.points()) == 0, "one image instead of shapes"
+    assert len(canvas._discs.points()) == len(canvas._triangles.points()) == 0, "one image instead of shapes"
     for _ in range(2):
         image = canvas.grab().toImage()
         for place, group in zip(PLACES[:3], groups, strict=False):
@@ -159,7 +159,7 @@ def test_points_of_a_large_map_are_placed_correctly_in_any_view(
     assert canvas.grab().toImage().pixelColor(at) == look.run_color(2)
     assert [tuple(point.pos()) for point in canvas._rings.points()] == [(1.0, 1.0)]
     canvas.set_points(PLACES[:2], [0, 1], 2)
-    assert len(canvas._dots.points()) == 2, "of few the shapes again"
+    assert len(canvas._discs.points()) == 2, "of few the shapes again"
     assert canvas.grab().toImage().pixelColor(at) != look.run_color(2)
 
 
@@ -273,20 +273,20 @@ def test_thumbnails_that_do_not_overlap_are_shown_when_zoomed_in(qtbot: QtBot, p
     answer["images"].append({**answer["images"][0], "row": 13})  # at the same place as the first
     page.show_map(answer)
     canvas = page.canvas
-    assert canvas.apart([0, 3], 1.0) == [0]
+    assert canvas.without_overlaps([0, 3], 1.0) == [0]
     qtbot.wait(200)
-    assert canvas._pictures == [], "everything is in view"
+    assert canvas._thumbnail_items == [], "everything is in view"
     canvas._box.setRange(xRange=(-0.2, 0.2), yRange=(-0.2, 0.2), padding=0)
-    qtbot.waitUntil(lambda: len(canvas._pictures) == 1, timeout=10000)
-    assert (canvas._pictures[0].pos().x(), canvas._pictures[0].pos().y()) == (0.0, 0.0)
-    (words,) = canvas._captions
+    qtbot.waitUntil(lambda: len(canvas._thumbnail_items) == 1, timeout=10000)
+    assert (canvas._thumbnail_items[0].pos().x(), canvas._thumbnail_items[0].pos().y()) == (0.0, 0.0)
+    (words,) = canvas._word_items
     assert words.toPlainText() == page._points.name(0).words  # type: ignore[union-attr]
     center = canvas._box.mapViewToScene(QPointF(0.0, 0.0))
     assert words.mapRectToScene(words.boundingRect()).top() == pytest.approx(center.y() + SIDE / 2, abs=1.0)
     assert [item.toPlainText() for item in canvas._names] == ["warm"], "the only group in view"
     canvas.show_all()
-    qtbot.waitUntil(lambda: canvas._pictures == [], timeout=10000)
-    assert canvas._captions == []
+    qtbot.waitUntil(lambda: canvas._thumbnail_items == [], timeout=10000)
+    assert canvas._word_items == []
 
 
 def test_words_that_would_cover_an_image_are_left_out(canvas: MapCanvas) -> None:
@@ -296,14 +296,16 @@ def test_words_that_would_cover_an_image_are_left_out(canvas: MapCanvas) -> None
     canvas.set_points(np.array([(0.0, 0.0), (0.0, -45 * pixel), (1.0, 1.0)]), [0, 0, 0], images=3)
     canvas._box.setRange(xRange=(0.0, 1.0), yRange=(-0.2, 1.0), padding=0.1)
     canvas.show_images(dict.fromkeys(range(3), QPixmap(40, 40)), {0: "above", 1: "below", 2: "apart"})
-    assert [item.toPlainText() for item in canvas._captions] == ["below", "apart"]
+    assert [item.toPlainText() for item in canvas._word_items] == ["below", "apart"]
 
 
 def test_many_images_have_density_lines_below_thumbnails(canvas: MapCanvas) -> None:
     canvas.set_points(np.random.default_rng(0).normal(size=(300, 2)), [0] * 300, images=300)
     assert len(canvas._contours) == 4
     canvas.show_images({0: QPixmap(8, 8)})
-    assert all(canvas._dots.zValue() < line.zValue() < canvas._pictures[0].zValue() for line in canvas._contours)
+    assert all(
+        canvas._discs.zValue() < line.zValue() < canvas._thumbnail_items[0].zValue() for line in canvas._contours
+    )
     outer = canvas._contours[0].mapRectToParent(canvas._contours[0].boundingRect())
     assert outer.contains(canvas._contours[-1].mapRectToParent(canvas._contours[-1].boundingRect()))
     canvas.set_points(np.zeros((3, 2)), [0] * 3, images=3)

@@ -145,14 +145,14 @@ def test_a_run_is_searched_once_it_has_a_checkpoint_and_gives_the_reason_until_t
     assert following._run is not None
     assert following._run.id == run.id, "the newest run"
     search._services.follower.state_changed.emit(run.id + 1, RunState.DONE)
-    assert not following._settle.isActive(), "another run's matter"
+    assert not following._batch_timer.isActive(), "another run's matter"
     search._services.follower.state_changed.emit(run.id, RunState.DONE)
-    assert following._settle.isActive()
+    assert following._batch_timer.isActive()
     search.on_leave()
-    assert not following._settle.isActive()
+    assert not following._batch_timer.isActive()
     search.hide()
     search._services.follower.state_changed.emit(run.id, RunState.DONE)
-    assert not following._settle.isActive(), "nobody looks"
+    assert not following._batch_timer.isActive(), "nobody looks"
 
 
 def test_steps_are_saved_only_for_a_search_and_the_outcome_is_reported(

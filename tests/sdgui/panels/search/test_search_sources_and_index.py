@@ -123,7 +123,7 @@ def test_an_index_is_built_from_the_selection_and_its_end_is_reported(
     assert sheet.source._about._images_only
     told, ended, finished, working = list[Message](), list[str](), list[None](), list[tuple[Any, ...]]()
     sheet.message_requested.connect(told.append)
-    sheet.ended.connect(ended.append)
+    sheet.succeeded.connect(ended.append)
     sheet.finished.connect(lambda: finished.append(None))
     sheet.working.connect(lambda *what: working.append(what))
     sent = Sent()
