@@ -24,7 +24,10 @@ _GROUP = "Captions"
 
 @dataclass(frozen=True)
 class Commands:
-    """The objects that actions work on, and the panel's own commands."""
+    """The objects that actions work on, and the panel's own commands.
+
+    ``caption_uncaptioned``: caption images without a caption; ``caption_selected``, ``caption_shown``: caption again.
+    """
 
     view: CaptionView
     edits: CaptionEdits

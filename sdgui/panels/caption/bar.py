@@ -102,11 +102,11 @@ class CaptionsBar(QWidget):
         if not words:
             return matches
 
-        def both(entry: Entry) -> bool:
+        def matches_words_too(entry: Entry) -> bool:
             text = f"{entry.text}\n{entry.name}".casefold()
             return all(word in text for word in words) and (matches is None or matches(entry))
 
-        return both
+        return matches_words_too
 
     def _emit_filter(self) -> None:
         self._typing.stop()

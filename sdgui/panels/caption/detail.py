@@ -31,15 +31,15 @@ from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
 
-_IMAGE = 26 * SPACE
+_IMAGE_SIZE = 26 * SPACE  # width and height, in px
 _CANDIDATE = Qt.ItemDataRole.UserRole
 _ROW_MARGIN = 6 * SPACE  # padding and icon of a candidate's row, in px
 
 
 class CaptionsDetail(QWidget):
-    """``candidate_accepted(path, text, side)``: use this candidate as the caption."""
+    """The selected image, its candidates and where they come from."""
 
-    candidate_accepted = Signal(str, str, str)
+    candidate_accepted = Signal(str, str, str)  # path, text, side: use this candidate as the caption
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -49,7 +49,7 @@ class CaptionsDetail(QWidget):
         blank = QPixmap(16, 16)
         blank.fill(Qt.GlobalColor.transparent)
         self._blank = QIcon(blank)
-        self.image = ImageLabel(_IMAGE, self)
+        self.image = ImageLabel(_IMAGE_SIZE, self)
         self.name = ElidedLabel("", self, Qt.TextElideMode.ElideMiddle, role="title")
         self.state = PlainLabel(self, wordWrap=True, role="small")
         self.candidates = QListWidget(self)
@@ -72,7 +72,7 @@ class CaptionsDetail(QWidget):
         vbox(image, *texts, into=self, spacing=SPACE // 2, margins=(SPACE, 0, 0, 0))
         self.candidates.itemActivated.connect(self._accept)
         self.candidates.setMinimumHeight(12 * SPACE)
-        self.setMinimumWidth(_IMAGE + 2 * SPACE)
+        self.setMinimumWidth(_IMAGE_SIZE + 2 * SPACE)
         theme().changed.connect(self._restyle)  # a method, so that it is disconnected with this widget
         self.show_entry(None)
 
@@ -95,7 +95,7 @@ class CaptionsDetail(QWidget):
             self.image.show_image(Path(entry.path) if entry is not None else None)
         self.name.setText(" ".join(entry.name.split()) if entry is not None else "")
         self.name.setToolTip(plain_tip(entry.path if entry is not None else ""))
-        self.state.setText(self._state(entry))
+        self.state.setText(self._state_text(entry))
         contents = self._provenances(entry)
         self.origin.setText("\n".join(dict.fromkeys(about_text(content) for content in contents)))
         self.origin.setToolTip(plain_tip("\n".join(dict.fromkeys(map(weights_text, contents)))))
@@ -110,7 +110,7 @@ class CaptionsDetail(QWidget):
     def _items(self) -> list[QListWidgetItem]:
         return [self.candidates.item(row) for row in range(self.candidates.count())]
 
-    def _state(self, entry: Entry | None) -> str:
+    def _state_text(self, entry: Entry | None) -> str:
         if entry is None:
             return "Select an image in the list."
         text = STATE_TEXTS[entry.state]
@@ -158,8 +158,8 @@ class CaptionsDetail(QWidget):
 
     def _provenances(self, entry: Entry | None) -> list[Mapping[str, Any]]:
         """The provenance of each model's captions of ``entry``."""
-        captions = entry.captions.values() if entry is not None else ()
-        return [self._origins[made.origin] for made in captions if made.origin in self._origins]
+        origins = [captions.origin for captions in entry.captions.values()] if entry is not None else []
+        return [self._origins[origin] for origin in origins if origin in self._origins]
 
 
 class _WrappingDelegate(QStyledItemDelegate):

@@ -11,8 +11,8 @@ from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE
 
-_NUMBER = 6
-_SIDE = 7 * SPACE
+_NUMBER = 6  # of images
+_IMAGE_SIZE = 7 * SPACE  # width and height, in px
 
 
 class Examples(QWidget):
@@ -34,7 +34,7 @@ class Examples(QWidget):
         for path in () if self.buttons else self._demo.examples(_NUMBER):
             button = QToolButton(self)
             button.setIcon(QIcon(str(path)))
-            button.setIconSize(QSize(_SIDE, _SIDE))
+            button.setIconSize(QSize(_IMAGE_SIZE, _IMAGE_SIZE))
             button.setToolTip("Caption this image")
             button.setAccessibleName(f"Caption demo image {len(self.buttons) + 1}")
             button.setCursor(Qt.CursorShape.PointingHandCursor)

@@ -73,7 +73,7 @@ def export_sidecars(images: Sequence[CaptionedImage], progress: Progress, force:
 
 
 def _write_provenance(folder: Path, images: Sequence[CaptionedImage]) -> None:
-    """Add the images to the folder's provenance file; a file of this name from another program is left unchanged."""
+    """Add the images to the folder's provenance file, or to a numbered one if another program has written this file."""
     path, captions = folder / SIDECAR_PROVENANCE, dict[str, Any]()
     number = 2
     while path.exists():
@@ -126,14 +126,14 @@ def export_coco(images: Sequence[CaptionedImage], path: Path, progress: Progress
 def save_source(images: Sequence[CaptionedImage], folder: Path, progress: Progress, _force: bool = False) -> Exported:
     """Write a data source for ``data.train``: ``train.csv``, links to the images, ``provenance.json``.
 
-    The manifest's paths are inside the folder, as data sources require. A cancelled or failed export leaves no folder.
+    The table's paths are inside the folder, as data sources require. A cancelled or failed export leaves no folder.
     Raises CaptionFileError if the folder is not empty or cannot be written.
     """
     try:
-        inside = folder / IMAGES
+        image_folder = folder / IMAGES
         if folder.exists() and any(folder.iterdir()):
             raise CaptionFileError(f"{folder} is not empty and was not changed. Choose a new folder.")
-        inside.mkdir(parents=True)
+        image_folder.mkdir(parents=True)
     except OSError as error:
         raise CaptionFileError(
             f"{folder} cannot be created: {error.strerror or error}; choose another folder."

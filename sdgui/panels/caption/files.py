@@ -31,13 +31,13 @@ CaptionFormat = ExportFormat[WriteCaptions]
 class CaptionFiles(QObject):
     """Exports captions. ``images`` returns the selected captions if several are selected, otherwise all."""
 
-    use_requested = Signal(str, int)  # manifest, number of images: train on the saved captions
+    use_requested = Signal(str, int)  # path of the saved table, number of images: train on them
 
     def __init__(
-        self, images: Images, strip: ProgressStrip, show_message: ShowMessage, home: Path, over: QWidget
+        self, images: Images, strip: ProgressStrip, show_message: ShowMessage, home: Path, parent: QWidget
     ) -> None:
-        super().__init__(over)
-        self._images, self._show_message, self._home, self._window = images, show_message, home, over
+        super().__init__(parent)
+        self._images, self._show_message, self._home, self._parent = images, show_message, home, parent
         self._folder = Path.home()
         self._on_done: Callable[[Exported], None] = self._show_report
         self.task = ExportTask(strip, self)
@@ -46,8 +46,8 @@ class CaptionFiles(QObject):
 
     def slots(self) -> list[tuple[CaptionFormat, Callable[[], None]]]:
         """Each format with the slot that its action calls."""
-        ways = {"file": self._ask_file, "folder": self._ask_folder, "beside": self._write_sidecars}
-        return [(export, partial(ways[export.target], export)) for export in CAPTION_FORMATS]
+        slots = {"file": self._ask_file, "folder": self._ask_folder, "beside": self._write_sidecars}
+        return [(export, partial(slots[export.target], export)) for export in CAPTION_FORMATS]
 
     # --- questions
 
@@ -58,18 +58,18 @@ class CaptionFiles(QObject):
             return
 
         def check(_progress: Progress) -> Exported:
-            return Exported(Path(), existing_sidecars(images))
+            return Exported(Path(), existing_sidecars(images))  # here, ``written`` is the number of existing files
 
-        def checked(existing: Exported) -> None:
-            if existing.written:
-                self._ask_overwrite(export, images, existing.written)
+        def on_checked(report: Exported) -> None:
+            if report.written:
+                self._ask_overwrite(export, images, report.written)
             else:
                 self.write(export.write, Path(), False, images)
 
-        self._run("Checking for existing text files", images, check, checked)
+        self._run("Checking for existing text files", images, check, on_checked)
 
     def _ask_overwrite(self, export: CaptionFormat, images: Sequence[CaptionedImage], existing: int) -> None:
-        box = QMessageBox(self._window)
+        box = QMessageBox(self._parent)
         box.setObjectName("overwrite")
         box.setIcon(QMessageBox.Icon.Question)
         box.setWindowTitle("Export captions")
@@ -91,11 +91,11 @@ class CaptionFiles(QObject):
 
     def _ask_file(self, export: CaptionFormat) -> None:
         start = self._folder / export.file_name
-        if self._exportable() and (file := ask_save(self._window, "Export as", start, export.filter, export.suffix)):
+        if self._exportable() and (file := ask_save(self._parent, "Export as", start, export.filter, export.suffix)):
             self.write(export.write, file.path, force=file.confirmed)
 
     def _ask_folder(self, export: CaptionFormat) -> None:
-        if parent := ask_folder(self._window, "Choose where to create the new folder"):
+        if parent := ask_folder(self._parent, "Choose where to create the new folder"):
             self._export_folder(export, free_path(parent / export.stem))
 
     # --- work
@@ -115,9 +115,9 @@ class CaptionFiles(QObject):
 
     def _export_folder(self, export: CaptionFormat, folder: Path) -> None:
         if images := self._exportable():
-            then = self._show_saved if export is TRAINING_DATA else self._show_report
+            on_done = self._show_saved if export is TRAINING_DATA else self._show_report
             write = export.write
-            self._run("Saving captions", images, lambda progress: write(images, folder, progress, False), then)
+            self._run("Saving captions", images, lambda progress: write(images, folder, progress, False), on_done)
 
     def _show_saved(self, report: Exported) -> None:
         """Report the saved training data and offer to train on it."""
@@ -132,9 +132,11 @@ class CaptionFiles(QObject):
             self._show_message(info("There are no captions to export yet."))
         return [] if self.task.running else images
 
-    def _run(self, title: str, images: Sequence[CaptionedImage], work: Work, then: Callable[[Exported], None]) -> None:
+    def _run(
+        self, title: str, images: Sequence[CaptionedImage], work: Work, on_done: Callable[[Exported], None]
+    ) -> None:
         if not self.task.running:
-            self._on_done = then
+            self._on_done = on_done
             self.task.start(title, len(images), work)
 
     def _show_failure(self, failure: Failure) -> None:

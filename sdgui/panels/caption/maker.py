@@ -23,7 +23,7 @@ from sdgui.worker.verbs import CAPTION, CAPTION_OPEN, Captioner, CaptionPart
 
 _IMAGES_PER_REQUEST = 1000
 _BATCH_MS = 40
-_ABOUT = ("model", "pretrained", "weights", "step", "digest", "precision")
+_ORIGIN_FACTS = ("model", "pretrained", "weights", "step", "digest", "precision")  # with the settings, the origin
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ class CaptionMaker(QObject):
     progress = Signal(str, int, int)  # activity, images done, total
     finished = Signal(int, int)  # numbers of captioned and refused images; the queue is empty
     failed = Signal(object)  # Failure; the queue was dropped
-    noted = Signal(str)
+    noted = Signal(str)  # a note of the worker
 
     def __init__(self, pool: WorkerPool, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._pool = pool
         self._calls: WorkerCalls | None = None
-        self._key = ""
+        self._connected_model = ""
         self._jobs: deque[_Job] = deque()
         self._waiting: set[str] = set()  # images of the queued jobs and of the running job
         self._running_job: _Job | None = None
@@ -65,8 +65,8 @@ class CaptionMaker(QObject):
         self._answered: set[str] = set()  # images of the running job with an answer
         self._cancelled: list[str] = []  # cancelled images; the worker has not stopped yet
         self.remaining: list[str] = []  # images that were dropped by the last failure
-        self._first = True  # the job's first answer is emitted without waiting for a batch
-        self._reported = self._captioned = self._refused = self._total = 0
+        self._is_first_answer = True  # of a job; it is emitted without waiting for a batch
+        self._done_before_job = self._captioned = self._refused = self._total = 0
         self.facts: Captioner | None = None
         self._timer = QTimer(self, singleShot=True, interval=_BATCH_MS)
         self._timer.timeout.connect(self._emit_answers)
@@ -89,7 +89,7 @@ class CaptionMaker(QObject):
     def make(self, choice: ModelChoice, paths: Sequence[str], settings: GenerationSettings) -> None:
         """Queue images to caption."""
         if not self.busy and not self._jobs:
-            self._reported = self._captioned = self._refused = self._total = 0
+            self._done_before_job = self._captioned = self._refused = self._total = 0
         self._total += len(paths)
         self._waiting.update(paths)
         for start in range(0, len(paths), _IMAGES_PER_REQUEST):
@@ -127,17 +127,17 @@ class CaptionMaker(QObject):
         self.drop()
         if self._calls is not None:
             self._calls.close()
-        self._calls, self._key = None, ""
+        self._calls, self._connected_model = None, ""
 
     # --- one request after another
 
     def _connect(self, choice: ModelChoice) -> WorkerCalls:
-        if self._calls is None or self._key != choice.model:
+        if self._calls is None or self._connected_model != choice.model:
             if self._calls is not None:
                 self._calls.close()
             self._calls = WorkerCalls(self._pool.client(choice.model, choice.title), self)
             self._calls.progress.connect(self._show_progress)
-            self._key = choice.model
+            self._connected_model = choice.model
         return self._calls
 
     def _start_next_job(self) -> None:
@@ -149,8 +149,8 @@ class CaptionMaker(QObject):
             return
         job = self._running_job = self._jobs.popleft()
         self._answered.clear()
-        self._first, self._reported = True, self._captioned + self._refused
-        self.progress.emit("Opening the model", self._reported, self._total)
+        self._is_first_answer, self._done_before_job = True, self._captioned + self._refused
+        self.progress.emit("Opening the model", self._done_before_job, self._total)
         self._connect(job.choice).ask(
             "open", CAPTION_OPEN, self._send_job, self._fail_job, model=job.choice.model, weights=job.choice.network
         )
@@ -171,7 +171,7 @@ class CaptionMaker(QObject):
             return
         settings = fit_to_context(job.settings, facts["max_tokens"])
         fields = settings.model_dump(mode="json")
-        content = {**{name: facts.get(name) for name in _ABOUT}, "settings": fields}
+        content = {**{name: facts.get(name) for name in _ORIGIN_FACTS}, "settings": fields}
         key = origin_key(content)
         self.origin.emit(key, content)
 
@@ -204,8 +204,8 @@ class CaptionMaker(QObject):
         else:
             self._refused += 1
             self._answers.append(Answer(path, None, str(result.get("error", ""))))
-        if self._first:
-            self._first = False
+        if self._is_first_answer:
+            self._is_first_answer = False
             self._emit_answers()
         elif not self._timer.isActive():
             self._timer.start()
@@ -219,9 +219,9 @@ class CaptionMaker(QObject):
 
     def _show_progress(self, purpose: str, activity: str, completed: int, _total: int) -> None:
         if self._running_job is None or purpose == "open":
-            self.progress.emit(activity[:1].upper() + activity[1:], self._reported, self._total)
+            self.progress.emit(activity[:1].upper() + activity[1:], self._done_before_job, self._total)
         else:
-            self.progress.emit("Captioning", self._reported + completed, self._total)
+            self.progress.emit("Captioning", self._done_before_job + completed, self._total)
 
     def _finish_job(self, _result: Mapping[str, Any]) -> None:
         self._emit_answers()
@@ -242,7 +242,7 @@ class CaptionMaker(QObject):
         self.failed.emit(failure)
 
 
-def fit_to_context(settings: GenerationSettings, longest: int) -> GenerationSettings:
-    """``settings`` with the caption length limited to ``longest``, the model's context length."""
-    max_tokens = min(settings.max_tokens, longest)
+def fit_to_context(settings: GenerationSettings, context_length: int) -> GenerationSettings:
+    """``settings`` with the length of captions limited to the model's context length, in tokens."""
+    max_tokens = min(settings.max_tokens, context_length)
     return settings.model_copy(update={"max_tokens": max_tokens, "min_tokens": min(settings.min_tokens, max_tokens)})

@@ -44,7 +44,10 @@ class ModelCaptions:
 
 @dataclass(frozen=True)
 class Entry:
-    """One image. ``text``: the caption to export; ``origin``: who wrote it: a side, ``HAND``, or "" if uncaptioned."""
+    """One image. ``position``: its place in the list, ascending; ``text``: the caption to export.
+
+    ``origin``: who wrote ``text``: a side, ``HAND``, or "" if there is no caption; ``refused``: why captioning failed.
+    """
 
     path: str
     position: int
@@ -79,8 +82,10 @@ class Entry:
     def with_captions(self, side: Side, captions: ModelCaptions) -> Entry:
         """The entry with a model's captions: text written by hand is kept, otherwise the first model's best is used."""
         entry = replace(self, captions={**self.captions, side: captions}, refused="")
-        free = entry.origin in ("", side) or (side == "a" and entry.origin == "b" and "a" not in self.captions)
-        return entry.with_text(captions.best.text, side) if free and captions.best is not None else entry
+        # the first model has priority, even if the second model's captions arrived earlier
+        is_first_of_a = side == "a" and entry.origin == "b" and "a" not in self.captions
+        may_replace = entry.origin in ("", side) or is_first_of_a
+        return entry.with_text(captions.best.text, side) if may_replace and captions.best is not None else entry
 
     def with_refusal(self, reason: str) -> Entry:
         """The entry with the reason why captioning failed; the caption is kept."""

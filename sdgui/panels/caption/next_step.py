@@ -28,10 +28,10 @@ TRAIN = (
 _MIN_IMAGES_FOR_BASE = 20_000  # with fewer images, the preset's demo size is used
 
 
-def training_config(store: Store, choice: ModelChoice | None, manifest: Path, images: int) -> RunConfig:
-    """A config that trains on a saved data source, based on the captioning run's config or the preset sd-coca.
+def training_config(store: Store, choice: ModelChoice | None, table: Path, images: int) -> RunConfig:
+    """A config that trains on a saved ``table``, based on the config of the captioning run or on the preset sd-coca.
 
-    Raises StoreError if the run was deleted.
+    ``images``: their number. Raises StoreError if the run was deleted.
     """
     base: RunConfig | None = None
     if choice is not None and choice.run_id is not None:
@@ -41,7 +41,7 @@ def training_config(store: Store, choice: ModelChoice | None, manifest: Path, im
             base = None  # a config file edited by hand may be invalid: use the preset
     if base is None:
         base = preset_config("sd-coca", "base" if images >= _MIN_IMAGES_FOR_BASE else "demo")
-    data = base.data.model_copy(update={"train": str(manifest)})
+    data = base.data.model_copy(update={"train": str(table)})
     return base.model_copy(update={"data": data, "name": f"{base.name} on edited captions"})
 
 

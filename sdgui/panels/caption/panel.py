@@ -67,11 +67,11 @@ class CaptionsPanel(Panel):
         self.work = CaptionsWork(services.pool, self.model, self.undo, choice, settings, *answers)
         show_refused = partial(view.tools.show_state, "Refused")
         self.refusals = CaptionsRefusals(view.target, view.bar, view.show_message, show_refused, self)
-        self._count_later = QTimer(self, singleShot=True, interval=_COUNT_MS)
+        self._count_timer = QTimer(self, singleShot=True, interval=_COUNT_MS)
         self._connect()
 
     def _connect(self) -> None:
-        self._count_later.timeout.connect(self.view.show_counts)
+        self._count_timer.timeout.connect(self.view.show_counts)
         self.undo.indexChanged.connect(lambda _index: self._clear_undo_offer())
         self.model.changed.connect(self.persistence.keep)
         self.model.removed.connect(self.persistence.forget)
@@ -84,7 +84,7 @@ class CaptionsPanel(Panel):
         self.persistence.failed.connect(lambda sentence: self.view.show_message(error(sentence)))
         self.view.list.current_changed.connect(lambda _path: self.view.show_current())
         self.view.list.menu_requested.connect(self._open_menu)
-        self.view.list.selection_reported.connect(self._count_later.start)
+        self.view.list.selection_reported.connect(self._count_timer.start)
         self.view.detail.candidate_accepted.connect(
             lambda path, text, side: self.edits.write({path: (text, side)}, "Use a candidate")
         )
@@ -116,9 +116,9 @@ class CaptionsPanel(Panel):
             self.edits,
             self.files,
             self.undo,
-            self.caption_waiting,
+            self.caption_uncaptioned,
             self.caption_selected,
-            self.caption_all,
+            self.caption_shown,
             self._services.basket,
         )
         self.actions_added = add_actions(actions, self, commands)
@@ -222,7 +222,7 @@ class CaptionsPanel(Panel):
         self.view.detail.set_titles({name: self._title(name) for name in SIDES})
         self.view.show_empty()
         if self._held_paths is None and self.isVisible() and side in self.work.sides:
-            self.work.caption_missing(side)
+            self.work.complete_side(side)
             self.work.open(side)
 
     def _on_weights_changed(self, side: Side, _choice: ModelChoice) -> None:
@@ -243,11 +243,11 @@ class CaptionsPanel(Panel):
         if compares and self._held_paths is None:
             if self.view.tools.pickers["b"].choice() is None:
                 self.view.tools.pickers["b"].setFocus()
-            self.work.caption_missing("b")
+            self.work.complete_side("b")
         elif not compares:
             self.work.makers["b"].cancel()
 
-    def caption_waiting(self) -> None:
+    def caption_uncaptioned(self) -> None:
         """Caption the images without a caption."""
         if self._has_model():
             self.work.caption_uncaptioned()
@@ -257,7 +257,7 @@ class CaptionsPanel(Panel):
         if self._has_model():
             self.work.caption([entry.path for entry in self.view.list.selected()])
 
-    def caption_all(self) -> None:
+    def caption_shown(self) -> None:
         """Caption all shown images again."""
         if self._has_model():
             self.work.caption([entry.path for entry in self.model.shown()])
@@ -296,11 +296,11 @@ class CaptionsPanel(Panel):
         entries = selected if len(selected) > 1 else self.model.entries()
         return [to_captioned_image(entry, self._origins) for entry in entries if entry.text]
 
-    def _train_on(self, manifest: str, images: int) -> None:
+    def _train_on(self, table: str, images: int) -> None:
         """Open a new experiment that trains on the saved captions."""
         try:
             choice = self.view.tools.pickers["a"].choice()
-            self.define_requested.emit(training_config(self._services.store, choice, Path(manifest), images))
+            self.define_requested.emit(training_config(self._services.store, choice, Path(table), images))
         except StoreError as problem:
             self.view.show_message(error(str(problem)))
 
@@ -314,8 +314,8 @@ class CaptionsPanel(Panel):
         menu.popup(position)
 
     def _on_counted(self) -> None:
-        if not self._count_later.isActive():
-            self._count_later.start()
+        if not self._count_timer.isActive():
+            self._count_timer.start()
 
     def _next_step(self) -> None:
         if self.view.tools.pickers["a"].choice() is not None:

@@ -46,36 +46,36 @@ class CaptionPersistence(QObject):
         self._tasks = BackgroundTasks(self)
         self._timer = QTimer(self, singleShot=True, interval=_BATCH_MS)
         self._timer.timeout.connect(self.flush)
-        self._read_again = QTimer(self, singleShot=True)
-        self._read_again.timeout.connect(self.restore)
-        self.failed.connect(lambda _sentence: self._begin(_RETRY_MS))
-        self.unreadable.connect(lambda _sentence: self._read_again.start(_RETRY_MS))
+        self._retry_timer = QTimer(self, singleShot=True)
+        self._retry_timer.timeout.connect(self.restore)
+        self.failed.connect(lambda _sentence: self._schedule_flush(_RETRY_MS))
+        self.unreadable.connect(lambda _sentence: self._retry_timer.start(_RETRY_MS))
         if (app := QCoreApplication.instance()) is not None:
             app.aboutToQuit.connect(self.close)
 
     def restore(self) -> None:
         """Read the list in parts; after a failure, continue where reading stopped, so that later edits are kept."""
-        self._read_again.stop()
+        self._retry_timer.stop()
         self._tasks.run(self._read, failed=self.unreadable.emit)
 
     def keep(self, entries: Iterable[Entry]) -> None:
         """Store the current state of these entries."""
         self._changed.update((entry.path, entry) for entry in entries)
-        self._begin()
+        self._schedule_flush()
 
     def keep_origin(self, key: str, content: Mapping[str, Any]) -> None:
         """Store the content of an origin key."""
         self._origins[key] = content
-        self._begin()
+        self._schedule_flush()
 
     def forget(self, paths: Iterable[str]) -> None:
         """Remove images from the store."""
         self._changed.update((path, None) for path in paths)
-        self._begin()
+        self._schedule_flush()
 
-    def _begin(self, after: int = _BATCH_MS) -> None:
+    def _schedule_flush(self, delay_ms: int = _BATCH_MS) -> None:
         if not self._timer.isActive():
-            self._timer.start(after)
+            self._timer.start(delay_ms)
 
     def flush(self) -> None:
         """Start writing the pending changes."""

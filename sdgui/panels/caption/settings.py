@@ -29,7 +29,8 @@ _SEARCH_OF_FIELD = {  # fields that only one search method reads
 }
 
 
-def _reads(search: str, field: str) -> bool:
+def _uses(search: str, field: str) -> bool:
+    """Whether the search method uses a field; greedy search makes only one caption."""
     return _SEARCH_OF_FIELD.get(field, search) == search and not (search == "greedy" and field == "captions")
 
 
@@ -113,7 +114,7 @@ class CaptionSettings(QFrame):
                 errors[name] = str(error)
         search = self.rows["search"].text()
         for name in self.rows:  # unused fields need not be valid
-            if not _reads(search, name):
+            if not _uses(search, name):
                 values[name] = 1 if name == "captions" else getattr(DEFAULTS, name)
                 errors.pop(name, None)
         if not errors:
@@ -121,16 +122,16 @@ class CaptionSettings(QFrame):
         base = DEFAULTS.model_dump()
         for name, row in self.rows.items():
             row.set_error(errors.get(name, ""))
-            row.set_differs(name in errors or (_reads(search, name) and values.get(name) != base[name]))
+            row.set_differs(name in errors or (_uses(search, name) and values.get(name) != base[name]))
         self._update_visible()
 
     def _update_visible(self) -> None:
         """Show the fields of the selected search; advanced fields only on request, or if changed or invalid."""
         search = self.rows["search"].text()
         for name, row in self.rows.items():
-            is_rare = row.spec.advanced and name != "seed"
+            is_rare = row.spec.advanced and name != "seed"  # sampling always shows its seed
             is_needed = not is_rare or self._more.isChecked() or row.differs or bool(row.error)
-            row.setVisible(is_needed and _reads(search, name))
+            row.setVisible(is_needed and _uses(search, name))
 
     def _validate(self, values: Mapping[str, Any], emit: bool) -> dict[str, str]:
         try:

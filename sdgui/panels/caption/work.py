@@ -45,12 +45,10 @@ class CaptionsWork(QObject):
         super().__init__(parent)
         self._model, self._undo, self._choice, self._settings = model, undo, choice, settings
         self._strip, self._show_message = strip, show_message
-        self._before_recaptioning: dict[Side, dict[str, Entry]] = {
-            "a": {},
-            "b": {},
-        }  # the entries as they were before re-captioning
+        # side -> path -> the entry before it was captioned again, for undo
+        self._before_recaptioning: dict[Side, dict[str, Entry]] = {"a": {}, "b": {}}
         self._remaining: dict[Side, list[str]] = {"a": [], "b": []}  # images left uncaptioned by a failure or a stop
-        self._noted: set[str] = set()
+        self._shown_notes: set[str] = set()
         self.compares = False
         self.makers: dict[Side, CaptionMaker] = {side: CaptionMaker(pool, self) for side in SIDES}
         for side, maker in self.makers.items():
@@ -77,18 +75,18 @@ class CaptionsWork(QObject):
             self._start_maker(side, paths)
 
     def caption_again(self, side: Side, paths: Sequence[str]) -> None:
-        """Caption ``paths`` and the images still queued. The side's model has new weights."""
+        """Caption ``paths`` and the images still queued with the new weights of the side's model."""
         queued = self.makers[side].drop()
         self._start_maker(side, dict.fromkeys([*paths, *queued]))
 
-    def caption_missing(self, side: Side) -> None:
+    def complete_side(self, side: Side) -> None:
         """Caption the images that this side has not captioned yet."""
         self._start_maker(side, [entry.path for entry in self._model.entries() if side not in entry.captions])
 
     def caption_uncaptioned(self) -> None:
-        """Caption images without a caption; while comparing, also images without one from the second model."""
-        for side in self.sides:
-            entries = self._model.entries()
+        """Complete each side in use; the first model also captions images whose caption the user has deleted."""
+        entries = self._model.entries()
+        for side in self.sides:  # an entry with captions of a model "waits" if the user has deleted its text
             self._start_maker(
                 side, [e.path for e in entries if side not in e.captions or (side == "a" and e.state == "waiting")]
             )
@@ -126,8 +124,8 @@ class CaptionsWork(QObject):
     # --- results
 
     def _show_notes(self, facts: Mapping[str, Any]) -> None:
-        notes = [str(note) for note in facts.get("notes", []) if str(note) not in self._noted]
-        self._noted.update(notes)
+        notes = [str(note) for note in facts.get("notes", []) if str(note) not in self._shown_notes]
+        self._shown_notes.update(notes)
         if notes:
             self._show_message(warning(notes[0], "\n".join(notes[1:])))
 

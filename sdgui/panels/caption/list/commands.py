@@ -14,7 +14,7 @@ from sdgui.panels.caption.list.rows import CaptionsModel
 from sdgui.panels.caption.model import HAND, SIDES, Entry
 from sdgui.widgets.formats import count_with_unit
 
-Text = tuple[str, str]  # caption, author
+Text = tuple[str, str]  # text and origin of an `Entry`
 
 
 class WriteTexts(QUndoCommand):
@@ -74,12 +74,12 @@ class ReplaceCandidates(QUndoCommand):
         self._model = model
         self._before = list(before)
         self._after = [entry for old_entry in before if (entry := model.entry(old_entry.path)) is not None]
-        self._first = True
+        self._is_first = True  # the first ``redo``, by the undo stack itself, changes nothing
 
     def redo(self) -> None:
-        if not self._first:
+        if not self._is_first:
             self._restore_entries(self._after)
-        self._first = False
+        self._is_first = False
 
     def undo(self) -> None:
         self._restore_entries(self._before)
@@ -94,8 +94,8 @@ class ReplaceCandidates(QUndoCommand):
         self._model.update(restored)
 
 
-def typed(entry: Entry, text: str) -> Text:
-    """The typed text and its author: the model if the text equals one of its candidates."""
+def with_origin(entry: Entry, text: str) -> Text:
+    """The text that the user typed, and its origin: the model if the text equals one of its candidates."""
     for side in SIDES:
         if side in entry.captions and any(candidate.text == text for candidate in entry.captions[side].candidates):
             return text, side

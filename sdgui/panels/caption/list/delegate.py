@@ -19,7 +19,7 @@ from sdgui.widgets.gallery.broken_text import broken_at_words
 from sdgui.widgets.gallery.thumbnails import Thumbnails
 from sdgui.widgets.style.theme import SPACE, theme
 
-LINES = 3
+LINES = 3  # of a caption
 _CACHE_SIZE = 3000  # limit of each cache: scaled images and wrapped texts
 _Index = QModelIndex | QPersistentModelIndex
 _ICONS: dict[State, tuple[str, str]] = {
@@ -72,14 +72,14 @@ class CaptionsDelegate(QStyledItemDelegate):
             painter.setPen(QPen(self._colors["accent_text"], 1))
             painter.drawRect(box.adjusted(0, 0, -1, -2))
         if index.column() == IMAGE:
-            self._image_cell(painter, box, entry)
+            self._paint_image_cell(painter, box, entry)
         elif index.column() == SCORE:
             self._paint_score(painter, box, str(index.data() or ""))
         else:
             self._paint_caption(painter, box, entry, str(index.data() or ""), index.column() == CAPTION)
         painter.restore()
 
-    def _image_cell(self, painter: QPainter, box: QRect, entry: Entry) -> None:
+    def _paint_image_cell(self, painter: QPainter, box: QRect, entry: Entry) -> None:
         side = box.height() - SPACE
         rect = QRect(box.left() + SPACE // 2, box.top() + SPACE // 2, side, side)
         thumbnail = self._thumbnails.get(Path(entry.path))
@@ -119,8 +119,8 @@ class CaptionsDelegate(QStyledItemDelegate):
         pixmap = self._scaled.get(key)
         if pixmap is None:
             room = QSize(round(side * ratio), round(side * ratio))
-            ways = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
-            pixmap = QPixmap.fromImage(image.scaled(room, *ways))
+            modes = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
+            pixmap = QPixmap.fromImage(image.scaled(room, *modes))
             pixmap.setDevicePixelRatio(ratio)
             self._scaled[key] = pixmap
             if len(self._scaled) > _CACHE_SIZE:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QUndoStack
 
-from sdgui.panels.caption.list.commands import RemoveImages, Text, WriteTexts, typed
+from sdgui.panels.caption.list.commands import RemoveImages, Text, WriteTexts, with_origin
 from sdgui.panels.caption.list.replace import Finder
 from sdgui.panels.caption.list.rows import CaptionsModel
 from sdgui.panels.caption.list.table import CaptionsList
@@ -31,7 +31,7 @@ class CaptionEdits(QObject):
         """Set the caption that the user typed."""
         entry = self._model.entry(path)
         if entry is not None and text != entry.text:
-            self.write({path: typed(entry, text)}, "Edit")
+            self.write({path: with_origin(entry, text)}, "Edit")
 
     def write(self, texts: Mapping[str, Text], title: str) -> None:
         """Change captions in one undo step."""
@@ -65,7 +65,7 @@ class CaptionEdits(QObject):
             text = " ".join(text.split())
             if number and text != entry.text:
                 match_count += number
-                texts[entry.path] = typed(entry, text)
+                texts[entry.path] = with_origin(entry, text)
         self.write(texts, f"Replace in {count(len(texts))} captions")
         if texts:
             text = f"Replaced {count(match_count)} in {count_with_unit(len(texts), 'caption')}."

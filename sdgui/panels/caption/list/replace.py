@@ -110,9 +110,9 @@ class ReplaceBar(QWidget):
         words = self.words.text()
         if not words:
             return None
-        marks = (self.case.isChecked(), self.whole_words.isChecked(), self.regular.isChecked())
+        options = (self.case.isChecked(), self.whole_words.isChecked(), self.regular.isChecked())
         try:
-            result = finder(words, self.replacement.text(), *marks)
+            result = finder(words, self.replacement.text(), *options)
             result.replaced("")  # raises for an unknown group
         except (re.error, IndexError):
             return None
@@ -125,9 +125,9 @@ class ReplaceBar(QWidget):
             self.count_label.setText("invalid pattern" if self.words.text() else "")
             self.button.setEnabled(False)
             return
-        places, texts = occurrences(finder, self._texts())
-        self.count_label.setText(f"{count(places)} in {count(texts)} captions" if places else "none")
-        self.button.setEnabled(places > 0)
+        matches, captions = occurrences(finder, self._texts())
+        self.count_label.setText(f"{count(matches)} in {count(captions)} captions" if matches else "none")
+        self.button.setEnabled(matches > 0)
 
     def _ask_replace(self) -> None:
         self._typing.stop()

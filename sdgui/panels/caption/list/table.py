@@ -64,7 +64,7 @@ class CaptionsList(QTableView):
         self._gather = QTimer(self, singleShot=True, interval=_GATHER_MS)
         self._gather.timeout.connect(self._paint_arrived)
         self._tidy = QTimer(self, singleShot=True, interval=100)
-        self._tidy.timeout.connect(self._drop_stale)
+        self._tidy.timeout.connect(self._drop_hidden)
         self.thumbnails.ready.connect(self._on_thumbnail_arrived)
         self.verticalScrollBar().valueChanged.connect(lambda _value: self._tidy.start())
         self.selectionModel().currentChanged.connect(self._on_current_changed)
@@ -86,11 +86,11 @@ class CaptionsList(QTableView):
         self.viewport().update()
 
     def _reset(self) -> None:
-        self._widths()
+        self._set_widths()
         self.selection_reported.emit()
         self.current_changed.emit(self.current_path())
 
-    def _widths(self) -> None:
+    def _set_widths(self) -> None:
         """Divide the remaining width between the caption columns."""
         head = self.horizontalHeader()
         head.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
@@ -103,7 +103,7 @@ class CaptionsList(QTableView):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self._widths()
+        self._set_widths()
 
     # --- selection
 
@@ -198,7 +198,8 @@ class CaptionsList(QTableView):
             if row >= 0:
                 self.update(self.captions.index(row, IMAGE))
 
-    def _drop_stale(self) -> None:
+    def _drop_hidden(self) -> None:
+        """Do not read the thumbnails of rows that were scrolled out of view."""
         first, last = self.rowAt(0), self.rowAt(self.viewport().height() - 1)
         last = self.captions.rowCount() - 1 if last < 0 else last
         self.thumbnails.keep_only(Path(self.captions.at(row).path) for row in range(max(0, first), last + 1))

@@ -160,7 +160,7 @@ def test_undoing_captioning_again_keeps_text_typed_meanwhile(
 ) -> None:
     drop(qtbot, panel, images(tmp_path, "a.png", "b.png", "later.png"))
     panel.view.settings.set_settings(panel.view.settings.settings.model_copy(update={"prompt": "see"}))
-    panel.caption_all()
+    panel.caption_shown()
     qtbot.waitUntil(lambda: texts(panel)[1] == "see a b indeed")
     panel.edits.type(panel.model.at(0).path, "mine")
     qtbot.waitUntil(lambda: not panel.work.busy)

@@ -132,7 +132,7 @@ def test_loaded_images_are_painted_and_those_out_of_view_are_released(
     assert view._arrived_paths == set()
     view.captions.add_paths(f"/p/{number}.png" for number in range(40))
     monkeypatch.setattr(view.thumbnails, "keep_only", lambda paths: kept.append([path.name for path in paths]))
-    view._drop_stale()
+    view._drop_hidden()
     assert kept[0][0] == "waiting.png"
     assert len(kept[0]) < 20
     view.scrollToBottom()
@@ -140,5 +140,5 @@ def test_loaded_images_are_painted_and_those_out_of_view_are_released(
     assert kept[1][-1] == "39.png"
     assert "waiting.png" not in kept[1]
     view.captions.set_filter(lambda entry: entry.position < 2)
-    view._drop_stale()
+    view._drop_hidden()
     assert kept[2] == ["waiting.png", "captioned.png"]

@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.caption_files import Candidate
 from sdgui.app.start import make_application
-from sdgui.panels.caption.list.commands import WriteTexts, typed
+from sdgui.panels.caption.list.commands import WriteTexts, with_origin
 from sdgui.panels.caption.list.rows import CaptionsModel
 from sdgui.panels.caption.list.table import CaptionsList
 from sdgui.panels.caption.model import Entry, ModelCaptions, entry_of, to_kept_caption
@@ -160,7 +160,7 @@ def test_captions_of_a_person_are_never_overwritten_in_any_order() -> None:
     assert taken.candidate() == Candidate("b next")
     assert entry.with_captions("a", one).with_refusal("gone").text == "a best"
     both = entry.with_captions("a", one).with_captions("b", two)
-    assert [typed(both, text) for text in ("b next", "mine", "")] == [("b next", "b"), ("mine", "hand"), ("", "")]
+    assert [with_origin(both, text) for text in ("b next", "mine", "")] == [("b next", "b"), ("mine", "hand"), ("", "")]
 
 
 def test_a_captioned_image_is_no_longer_refused() -> None:

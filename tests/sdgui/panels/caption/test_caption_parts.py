@@ -72,7 +72,7 @@ def test_only_the_selection_is_captioned_again_and_exported(qtbot: QtBot, panel:
     assert texts(panel) == ["a a indeed", "see a b indeed", ""]
     panel.view.tools.words.setText("a.png")
     panel.view.tools._emit_filter()
-    panel.caption_all()
+    panel.caption_shown()
     qtbot.waitUntil(lambda: not panel.work.busy)
     assert texts(panel) == ["see a a indeed", "see a b indeed", ""]
     panel.view.tools.words.clear()
@@ -101,7 +101,7 @@ def test_another_model_captions_only_new_images(
     paths = images(tmp_path, "a.png", "slow.png")
     panel.view.target.take_paths(paths)
     qtbot.waitUntil(lambda: len(panel.model) == 2 and texts(panel)[0] == "a a indeed")
-    panel.caption_waiting()
+    panel.caption_uncaptioned()
     panel.work.caption([paths[1]])
     assert panel.work.makers["a"]._total == 2, "what is being captioned is not asked for again"
     panel.view.list.setFocus()

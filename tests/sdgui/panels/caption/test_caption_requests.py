@@ -121,7 +121,7 @@ def test_only_missing_captions_are_requested_from_each_of_two_models(works: Work
     caption(works.workers["two"], 1)
     works.workers["two"].answer("caption", {})
     assert works.strip.isHidden()
-    work.caption_missing("b")
+    work.complete_side("b")
     works.workers["two"].answer("caption_open", FACTS)
     assert works.asked("two") == ["c"]
     works.choices["a"] = None
