@@ -29,7 +29,7 @@ from sdgui.widgets.formats import free_name
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import theme
 
-_START = ("clip", "sd-clip")
+_START = ("clip", "sd-clip")  # arms of a new study by default: a baseline and our method
 _SOURCE = Qt.ItemDataRole.UserRole  # preset name, experiment id, or None for an existing arm
 
 

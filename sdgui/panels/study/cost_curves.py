@@ -11,7 +11,7 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtWidgets import QWidget
 
-from sdgui.panels.study.model import interval, is_share
+from sdgui.panels.study.model import interval_text, is_share
 from sdgui.panels.study.plot import StudyPlot
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
@@ -47,7 +47,7 @@ def cost_curves(results: Mapping[str, Any], metric: str, network: str) -> list[C
         arm_points = points.setdefault(arm.get("of", ""), [])
         if mean is not None and seconds > 0:
             low, high = (None if mean[end] is None else scale * mean[end] for end in ("low", "high"))
-            arm_points.append(CostPoint(seconds, scale * mean["mean"], low, high, interval(metric, mean)))
+            arm_points.append(CostPoint(seconds, scale * mean["mean"], low, high, interval_text(metric, mean)))
     return [
         CostCurve(name, tuple(sorted(arm_points, key=lambda point: point.seconds)), color)
         for color, (name, arm_points) in enumerate(points.items())
@@ -83,7 +83,7 @@ def _at_every_budget(results: Mapping[str, Any]) -> str:
 
 def _difference(metric: str, last: Mapping[str, Any] | None) -> str:
     """The difference as text, such as ``(+10.1 [3.5, 16.7] at 80 s)``; "" for older files without it."""
-    return "" if last is None else f" ({interval(metric, last, signed=True)} at {last['seconds']:g} s)"
+    return "" if last is None else f" ({interval_text(metric, last, signed=True)} at {last['seconds']:g} s)"
 
 
 class CostCurves(StudyPlot):
@@ -115,9 +115,9 @@ class CostCurves(StudyPlot):
 
     def _fit(self, plot: pg.PlotWidget, budgets: Sequence[float]) -> None:
         points = [point for curve in self._curves for point in curve.points]
-        reach = [end for point in points for end in (point.mean, point.low, point.high) if end is not None]
-        if reach:
-            plot.setYRange(min(reach), max(max(reach), min(reach) + 1e-9), padding=0.08)
+        values = [value for point in points for value in (point.mean, point.low, point.high) if value is not None]
+        if values:
+            plot.setYRange(min(values), max(max(values), min(values) + 1e-9), padding=0.08)
             first, last = math.log(budgets[0]), math.log(budgets[-1])
             plot.setXRange(first - 0.2, max(last, first + 0.2) + 0.2, padding=0)
 

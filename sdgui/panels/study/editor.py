@@ -222,11 +222,12 @@ class StudyEditor(QWidget):
         self.wrong.setText(problem)
         self.make.setEnabled(study is not None)
         if study is not None:
-            edited_arms = {arm.name for arm, experiment in self.presets.ticked() if experiment is not None}
-            presets = [arm for arm in study.arms if arm.name not in edited_arms]
+            # new arms from experiments have no config file yet, so that they cannot be compared
+            from_experiments = {arm.name for arm, experiment in self.presets.ticked() if experiment is not None}
+            comparable_arms = [arm for arm in study.arms if arm.name not in from_experiments]
             self.arms.clear()  # stays visible, so that the list above does not move under the mouse
-            if presets:
-                fill_arms(self.arms, study.model_copy(update={"arms": presets}))
+            if comparable_arms:
+                fill_arms(self.arms, study.model_copy(update={"arms": comparable_arms}))
         return study is not None
 
     def _make(self) -> None:

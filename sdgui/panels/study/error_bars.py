@@ -59,8 +59,8 @@ class ErrorBars(StudyPlot):
             point = pg.ScatterPlotItem(x=[position], y=[bar.mean], size=12, brush=color, pen=pg.mkPen(None))
             point.setToolTip(plain_tip(f"{bar.name}: {bar.text}"))
             plot.addItem(point)
-        reach = [end for bar in self._bars for end in (bar.mean, bar.low, bar.high, *bar.values) if end is not None]
-        if reach:
-            margin = 0.0 if max(reach) > min(reach) else max(0.1 * abs(reach[0]), 1e-9)
-            plot.setYRange(min(reach) - margin, max(reach) + margin, padding=0.06)
+        ends = [end for bar in self._bars for end in (bar.mean, bar.low, bar.high, *bar.values) if end is not None]
+        if ends:
+            margin = 0.0 if max(ends) > min(ends) else max(0.1 * abs(ends[0]), 1e-9)
+            plot.setYRange(min(ends) - margin, max(ends) + margin, padding=0.06)
             plot.setXRange(-0.6, max(2, len(self._bars)) - 0.4, padding=0)

@@ -66,7 +66,7 @@ class ExportMenu(QMenu):
         parent: QWidget,
     ) -> None:
         super().__init__(parent)
-        self._view, self._folder, self._over = view, folder, parent
+        self._view, self._folder, self._parent = view, folder, parent
         self._show_message, self._failed = show_message, failed
         self._tasks = BackgroundTasks(self)
         self.setToolTipsVisible(True)
@@ -79,13 +79,13 @@ class ExportMenu(QMenu):
         if (folder := self._folder()) is None:
             return
         start = Path.home() / f"{folder.name}-{export.file_name}"
-        target = ask_save(self._over, "Export the results", start, export.filter, export.suffix)
+        target = ask_save(self._parent, "Export the results", start, export.filter, export.suffix)
         if target is None:
             return
         if target.problem:
             self._failed(target.problem)
             return
-        message, tables = info(f"Results written to {target.path}."), self._view.tables_now()
+        message, tables = info(f"Results written to {target.path}."), self._view.shown_tables()
         self._tasks.run(
             lambda: export.write(StudyDir(folder), tables, target.path),
             lambda _: self._show_message(message),

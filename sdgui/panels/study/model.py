@@ -24,13 +24,13 @@ class Cell:
     value: float | str = math.nan
     tip: str = ""
     role: str = ""  # colour role of the theme
-    right: bool = True
+    right: bool = True  # right-aligned, as numbers are
     exported: str = ""  # the text in CSV files, if it differs
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table. ``metrics``: the metric of each column, or of each row."""
+    """A table. ``metrics``: the metric of each column if ``by_column``, otherwise of each row; "" for none."""
 
     columns: Sequence[str]
     tips: Sequence[str]
@@ -51,31 +51,31 @@ def is_share(metric: str) -> bool:
     return not any(name in metric for name in _NO_SHARE)
 
 
-def number(metric: str, value: float, signed: bool = False) -> str:
+def number_text(metric: str, value: float, signed: bool = False) -> str:
     """A value as text, such as ``40.6`` (per cent) or ``0.812``; ``signed`` for differences."""
     text = f"{100 * value:+.1f}" if is_share(metric) else f"{value:+.3f}"
     return text if signed else text.lstrip("+")
 
 
-def probability(p: float) -> str:
+def probability_text(p: float) -> str:
     """A p value as text, such as ``0.062`` or ``< 0.001``."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def interval(metric: str, mean: Mapping[str, Any], signed: bool = False) -> str:
+def interval_text(metric: str, mean: Mapping[str, Any], signed: bool = False) -> str:
     """A mean with its interval, such as ``40.6 [38.1, 43.1]``; only the mean for a single seed."""
-    centre = number(metric, mean["mean"], signed)
+    centre = number_text(metric, mean["mean"], signed)
     low, high = mean["low"], mean["high"]
     if low is None or high is None:
         return centre
-    return f"{centre} [{number(metric, low, signed)}, {number(metric, high, signed)}]"
+    return f"{centre} [{number_text(metric, low, signed)}, {number_text(metric, high, signed)}]"
 
 
 def mean_text(metric: str, mean: Mapping[str, Any]) -> str:
     """A mean with half of its interval, such as ``40.6 ± 2.5``; only the mean for a single seed."""
     low, high = mean["low"], mean["high"]
-    centre = number(metric, mean["mean"])
-    return centre if low is None or high is None else f"{centre} ± {number(metric, (high - low) / 2)}"
+    centre = number_text(metric, mean["mean"])
+    return centre if low is None or high is None else f"{centre} ± {number_text(metric, (high - low) / 2)}"
 
 
 def metric_heading(metric: str) -> str:
@@ -101,10 +101,10 @@ def means_table(results: Mapping[str, Any], network: str) -> Table:
                     Cell("–", tip="No finished run" if not seeds else f"Not evaluated for the {network} network")
                 )
             else:
-                by_seed = ", ".join(number(metric, value) for value in mean["values"])
-                tip = f"{metric_title(metric)}: {interval(metric, mean)}\nBy seed: {by_seed}"
-                cells.append(Cell(mean_text(metric, mean), mean["mean"], tip, exported=interval(metric, mean)))
-        rows.append([*cells, *_cost(arm.get("cost") or {})])
+                by_seed = ", ".join(number_text(metric, value) for value in mean["values"])
+                tip = f"{metric_title(metric)}: {interval_text(metric, mean)}\nBy seed: {by_seed}"
+                cells.append(Cell(mean_text(metric, mean), mean["mean"], tip, exported=interval_text(metric, mean)))
+        rows.append([*cells, *_cost_cells(arm.get("cost") or {})])
     tips = ["", "Finished seeds", *(f"Mean of {metric} ± half of its 95 % interval" for metric in metrics)]
     return Table(
         ["Arm", "Seeds", *map(metric_heading, metrics), "Step", "Training", "Cost"],
@@ -115,7 +115,7 @@ def means_table(results: Mapping[str, Any], network: str) -> Table:
     )
 
 
-def _cost(cost: Mapping[str, Any]) -> list[Cell]:
+def _cost_cells(cost: Mapping[str, Any]) -> list[Cell]:
     if not cost:
         return [Cell("–")] * 3
     step, train, ratio = cost["step_seconds"]["mean"], cost["train_seconds"]["mean"], cost.get("ratio")
@@ -126,7 +126,7 @@ def _cost(cost: Mapping[str, Any]) -> list[Cell]:
 def differences_table(results: Mapping[str, Any], network: str) -> Table:
     """One row per comparison and metric: paired difference, intervals and tests."""
     rows, metrics = [], []
-    adjusted = _holm(results, network)
+    adjusted = _holm_p_values(results, network)
     for comparison in results["compare"]:
         by_metric = {metric: networks.get(network) for metric, networks in comparison["metrics"].items()}
         for metric, paired in by_metric.items():
@@ -138,9 +138,9 @@ def differences_table(results: Mapping[str, Any], network: str) -> Table:
                     Cell(comparison["arm"], comparison["arm"], right=False),
                     Cell(comparison["baseline"], comparison["baseline"], right=False),
                     Cell(metric_title(metric), metric, right=False),
-                    *_paired(metric, paired),
-                    _adjusted(adjusted.get((comparison["arm"], comparison["baseline"], metric))),
-                    _probability(paired["p_exact"]),
+                    *_paired_cells(metric, paired),
+                    _holm_cell(adjusted.get((comparison["arm"], comparison["baseline"], metric))),
+                    _probability_cell(paired["p_exact"]),
                     Cell(f"{ratio['mean']:.2f} x", ratio["mean"]) if ratio else Cell("–"),
                 ]
             )
@@ -171,7 +171,7 @@ def differences_table(results: Mapping[str, Any], network: str) -> Table:
     return Table(columns, tips, rows, metrics)
 
 
-def _holm(results: Mapping[str, Any], network: str) -> dict[tuple[str, str, str], float]:
+def _holm_p_values(results: Mapping[str, Any], network: str) -> dict[tuple[str, str, str], float]:
     """(arm, baseline, metric) -> Holm-adjusted p of final networks; {} for other networks."""
     values = {
         (comparison["arm"], comparison["baseline"], metric): networks["final"]["p_t"]
@@ -182,25 +182,25 @@ def _holm(results: Mapping[str, Any], network: str) -> dict[tuple[str, str, str]
     return dict(zip(values, holm(list(values.values())), strict=True))
 
 
-def _adjusted(p: float | None) -> Cell:
+def _holm_cell(p: float | None) -> Cell:
     if p is None:
         return Cell("–", math.nan, right=False)
-    return Cell(f"{'yes' if p < 0.05 else 'no'} (p {'' if p < 0.001 else '= '}{probability(p)})", p, right=False)
+    return Cell(f"{'yes' if p < 0.05 else 'no'} (p {'' if p < 0.001 else '= '}{probability_text(p)})", p, right=False)
 
 
-def _paired(metric: str, paired: Mapping[str, Any]) -> list[Cell]:
+def _paired_cells(metric: str, paired: Mapping[str, Any]) -> list[Cell]:
     difference = paired["difference"]
-    by_seed = ", ".join(number(metric, value, signed=True) for value in difference["values"])
+    by_seed = ", ".join(number_text(metric, value, signed=True) for value in difference["values"])
     is_significant = bool(paired["significant"])
     role = "" if not is_significant else "good" if difference["mean"] > 0 else "error"
-    alone = "one seed" if len(difference["values"]) == 1 else "no spread"
-    word = alone if difference["low"] is None else "yes" if is_significant else "no"
-    first = Cell(interval(metric, difference, signed=True), difference["mean"], f"by seed: {by_seed}", role)
-    return [first, _probability(paired["p_t"]), Cell(word, word, right=False)]
+    reason = "one seed" if len(difference["values"]) == 1 else "no spread"  # why there is no interval
+    word = reason if difference["low"] is None else "yes" if is_significant else "no"
+    first = Cell(interval_text(metric, difference, signed=True), difference["mean"], f"by seed: {by_seed}", role)
+    return [first, _probability_cell(paired["p_t"]), Cell(word, word, right=False)]
 
 
-def _probability(p: float | None) -> Cell:
-    return Cell("–") if p is None else Cell(probability(p), p)
+def _probability_cell(p: float | None) -> Cell:
+    return Cell("–") if p is None else Cell(probability_text(p), p)
 
 
 def to_csv(tables: Sequence[Table]) -> str:
@@ -210,8 +210,8 @@ def to_csv(tables: Sequence[Table]) -> str:
     for index, table in enumerate(tables):
         if index:
             writer.writerow([])
-        writer.writerow(escape_row(table.columns))
-        # text left-aligned, numbers right-aligned
+        writer.writerow(marked_row(table.columns))
+        # left-aligned cells are text, which a spreadsheet must not execute as a formula
         writer.writerows(
             [
                 [(cell.exported or cell.text) if cell.right else escape_cell(cell.text) for cell in row]

@@ -250,7 +250,7 @@ class StudyPanel(Panel):
         """Open the form to add seeds and arms to the shown study, or ask for more trials of a sweep."""
         snapshot, store = self._snapshot(), self._services.store
         if snapshot is not None and snapshot.is_sweep:
-            self._extend(snapshot)
+            self._ask_trials(snapshot)
             return
         if self._study is None or snapshot is None or snapshot.study is None:
             return
@@ -265,7 +265,7 @@ class StudyPanel(Panel):
         self._extended_id = self._id()
         self._show_editor(self.editor.seeds)
 
-    def _extend(self, snapshot: StudySnapshot) -> None:
+    def _ask_trials(self, snapshot: StudySnapshot) -> None:
         trial_count = snapshot.sweep.wanted if snapshot.sweep is not None else 1
         trials, accepted = QInputDialog.getInt(
             self, "Extend the sweep", "Total number of trials", trial_count + 10, 1, MAX_ITEMS - 1
@@ -291,10 +291,10 @@ class StudyPanel(Panel):
             for name, experiment in experiments.items()
             if experiment.config is not None
         }
-        grows, programs = self._extended_id, self._programs
+        extended_id, programs = self._extended_id, self._programs
 
         def write() -> StudyRecord:
-            return programs.add(study, configs) if grows is None else programs.grow(grows, study, configs)
+            return programs.add(study, configs) if extended_id is None else programs.grow(extended_id, study, configs)
 
         self._tasks.run(write, self._on_added, self._on_failed)
 
@@ -334,10 +334,10 @@ class StudyPanel(Panel):
             self.toolbar.begin.setEnabled(False)
             self._tasks.run(lambda: self._programs.start(study_id), None, self._on_failed)
 
-    def _choose_machines(self, on: list[str]) -> None:
+    def _choose_machines(self, names: list[str]) -> None:
         if (study_id := self._id()) is not None:
             self.bar.clear()
-            self._tasks.run(lambda: self._programs.choose_machines(study_id, on), None, self._on_failed)
+            self._tasks.run(lambda: self._programs.choose_machines(study_id, names), None, self._on_failed)
 
     def _end(self, request: EndRequest) -> None:
         if (study_id := self._id()) is None:
@@ -380,17 +380,16 @@ class StudyPanel(Panel):
             store.restore_study(study.id)
             return store.study(study.id)
 
-        def deleted(study: StudyRecord) -> None:
+        def on_deleted(study: StudyRecord) -> None:
             self._study = None
             self.stack.setCurrentWidget(self.empty)
             self.refresh()
-            self.changed.emit(
-                Changes(frozenset(study.arms), studies=frozenset((study.id,)))
-            )  # moved to the bin with the study
+            # the study's experiments are moved to the bin too
+            self.changed.emit(Changes(frozenset(study.arms), studies=frozenset((study.id,))))
             text = f"Moved “{study.name}” to the bin; its folder is kept."
-            self.show_message(Message("info", text, remedy=Remedy("Undo", back)))
+            self.show_message(Message("info", text, remedy=Remedy("Undo", undo)))
 
-        def back() -> None:
+        def undo() -> None:
             self._tasks.run(restore, self._on_added, self._on_failed)
 
-        self._tasks.run(delete, deleted, self._on_failed)
+        self._tasks.run(delete, on_deleted, self._on_failed)

@@ -14,14 +14,14 @@ from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QSortFil
 from PySide6.QtWidgets import QTableView
 
 from sdgui.panels.study.error_bars import Bar
-from sdgui.panels.study.model import Cell, Table, interval, is_share
+from sdgui.panels.study.model import Cell, Table, interval_text, is_share
 from sdgui.shared.tables import HeadedModel
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import theme
 
 Index = QModelIndex | QPersistentModelIndex
-SORT = Qt.ItemDataRole.UserRole
-METRIC = int(Qt.ItemDataRole.UserRole) + 1
+SORT = Qt.ItemDataRole.UserRole  # role of a cell's sort key
+METRIC = int(Qt.ItemDataRole.UserRole) + 1  # role of the metric that a cell is about
 
 
 def bars_of(results: Mapping[str, Any], metric: str, network: str, colors: Mapping[str, int]) -> list[Bar]:
@@ -34,7 +34,7 @@ def bars_of(results: Mapping[str, Any], metric: str, network: str, colors: Mappi
             low, high = (None if mean[end] is None else scale * mean[end] for end in ("low", "high"))
             values = tuple(scale * value for value in mean["values"])
             color = colors.get(name, index)
-            bars.append(Bar(name, scale * mean["mean"], low, high, values, interval(metric, mean), color))
+            bars.append(Bar(name, scale * mean["mean"], low, high, values, interval_text(metric, mean), color))
     return bars
 
 
@@ -42,8 +42,8 @@ def bars_title(bars: Sequence[Bar]) -> str:
     """What the bars show, as the end of the plot's title."""
     if not any(len(bar.values) > 1 for bar in bars):
         return ": one seed per arm"
-    between = any(bar.low is not None for bar in bars)
-    return ": means of seeds with 95 % intervals" if between else ": means of seeds"
+    has_intervals = any(bar.low is not None for bar in bars)
+    return ": means of seeds with 95 % intervals" if has_intervals else ": means of seeds"
 
 
 class ResultsModel(HeadedModel):
@@ -91,7 +91,7 @@ class ResultsModel(HeadedModel):
         return None
 
 
-def sortable(view: QTableView) -> ResultsModel:
+def make_sortable(view: QTableView) -> ResultsModel:
     """Give ``view`` a model whose columns can be sorted; at first, its rows are in the order of the study."""
     model, proxy = ResultsModel(view), QSortFilterProxyModel(view)
     proxy.setSourceModel(model)

@@ -35,9 +35,9 @@ class StudyToolbar(QWidget):
         self.box.setToolTip("Current study")
         self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.box.setMinimumContentsLength(8)
-        keeps = self.box.sizePolicy()
-        keeps.setRetainSizeWhenHidden(True)  # the other buttons do not move
-        self.box.setSizePolicy(keeps)
+        policy = self.box.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)  # so that the buttons do not move
+        self.box.setSizePolicy(policy)
         self.new, self.open_button = QPushButton("New…", self), QPushButton("&Open…", self)
         self.begin, self.pause, self.stop = (QPushButton(text, self) for text in ("&Start", "Pa&use", "Sto&p"))
         self.machines = MachinesButton(self)
@@ -87,18 +87,18 @@ class StudyToolbar(QWidget):
         is_ready = snapshot is not None and snapshot.study is not None and not editing
         alive = snapshot is not None and snapshot.alive
         study_id = study.id if study is not None else None
-        is_ending, kills = ending.is_ending(study_id), ending.overdue(study_id)
+        is_ending, can_kill = ending.is_ending(study_id), ending.overdue(study_id)
         self.box.setEnabled(not editing)
         self.begin.setText("&Start" if state in ("not started", "gone", "grown") else "Re&sume")
         self.begin.setEnabled(is_ready and not alive and state != "done")
-        if self.begin.isVisibleTo(self):  # only one of the two is shown, so that the row fits next to the tree
+        if self.begin.isVisibleTo(self):  # either Start or Pause is shown, so that the row fits next to the tree
             self.begin.setVisible(not alive)
             self.pause.setVisible(alive)
         self.machines.setEnabled(is_ready and not alive)
         self.machines.show_chosen(snapshot.on if snapshot is not None else ())
         self.pause.setEnabled(is_ready and alive and not is_ending)
-        self.stop.setEnabled(is_ready and alive and (kills or not is_ending))
-        self.stop.setText("&Kill" if kills else "Sto&p")
+        self.stop.setEnabled(is_ready and alive and (can_kill or not is_ending))
+        self.stop.setText("&Kill" if can_kill else "Sto&p")
         self.export.setEnabled(is_ready and snapshot is not None and snapshot.results is not None)
         self.folder.setEnabled(study is not None and not editing)
         self.bin.setEnabled(self.folder.isEnabled() and not alive)
@@ -118,7 +118,7 @@ class MachinesButton(QPushButton):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._hosts: Hosts | None = None
-        self._on: list[str] = [HERE]
+        self._chosen_names: list[str] = [HERE]
         set_role(self, "flat")
         self.machines = _StaysOpen(self)
         self.machines.aboutToShow.connect(self.fill)
@@ -130,10 +130,10 @@ class MachinesButton(QPushButton):
         """Set the object that lists the machines."""
         self._hosts = hosts
 
-    def show_chosen(self, on: Sequence[str]) -> None:
+    def show_chosen(self, names: Sequence[str]) -> None:
         """Show the chosen machines; [] stands for this computer."""
-        if list(on or [HERE]) != self._on:
-            self._on = list(on or [HERE])
+        if list(names or [HERE]) != self._chosen_names:
+            self._chosen_names = list(names or [HERE])
             self._show()
 
     def fill(self) -> None:
@@ -155,7 +155,7 @@ class MachinesButton(QPushButton):
     def _add(self, title: str, name: str) -> None:
         action = QAction(title.replace("&", "&&"), self.machines)
         action.setCheckable(True)
-        action.setChecked(name in self._on)
+        action.setChecked(name in self._chosen_names)
         action.triggered.connect(lambda checked: self._tick(name, checked))
         action.setData(name)
         self.machines.addAction(action)
@@ -163,21 +163,22 @@ class MachinesButton(QPushButton):
     def _tick(self, name: str, checked: bool) -> None:
         """Handle a tick: *Any free machine* excludes the others; without ticks, this computer is chosen."""
         if name == ANY:
-            on = [ANY] if checked else [HERE]
+            names = [ANY] if checked else [HERE]
         else:
-            on = [ticked for ticked in self._on if ticked not in (name, ANY)] + ([name] if checked else [])
-        self._on = on or [HERE]
+            names = [other for other in self._chosen_names if other not in (name, ANY)] + ([name] if checked else [])
+        self._chosen_names = names or [HERE]
         for action in self.machines.actions():
-            action.setChecked(action.data() in self._on)
+            action.setChecked(action.data() in self._chosen_names)
         self._show()
-        self.machines_chosen.emit(list(self._on))
+        self.machines_chosen.emit(list(self._chosen_names))
 
     def _show(self) -> None:
-        names = ", ".join(_title(name) for name in self._on)
-        text = _title(self._on[0]) if len(self._on) == 1 else f"{count(len(self._on))} machines"
+        titles = [_title(name) for name in self._chosen_names]
+        names = ", ".join(titles)
+        text = titles[0] if len(titles) == 1 else f"{count(len(titles))} machines"
         text = text if len(text) <= _MAX_NAME_LENGTH else text[: _MAX_NAME_LENGTH - 1] + "…"
         self.setText(text.replace("&", "&&"))
-        self.setIcon(theme().icon("ph.laptop" if self._on == [HERE] else "ph.hard-drives", "accent_text"))
+        self.setIcon(theme().icon("ph.laptop" if self._chosen_names == [HERE] else "ph.hard-drives", "accent_text"))
         self.setToolTip(plain_tip(f"The study's runs train on: {names}. Each run uses the first free device"))
         self.setAccessibleName(f"Machines of the study: {names}")
 

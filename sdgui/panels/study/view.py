@@ -25,7 +25,7 @@ from sdgui.panels.study.arms import fill_arms
 from sdgui.panels.study.cost_curves import CostCurves, cost_curves, crossing_texts
 from sdgui.panels.study.error_bars import ErrorBars
 from sdgui.panels.study.model import Table, differences_table, means_table, metric_heading
-from sdgui.panels.study.results import METRIC, bars_of, bars_title, sortable
+from sdgui.panels.study.results import METRIC, bars_of, bars_title, make_sortable
 from sdgui.runs.study_status import StudyRunSnapshot, StudySnapshot
 from sdgui.shared.tables import CopyingTable
 from sdgui.widgets.elided_label import ElidedLabel
@@ -79,17 +79,17 @@ class StudyView(QWidget):
         self.progress.setTextVisible(False)
         self.progress.setAccessibleName("Finished runs")
         self.tabs = QTabWidget(self)
-        results = self._results(self.tabs)
+        results = self._make_results_page(self.tabs)
         self.runs, self.arms = QTreeWidget(self.tabs), QTreeWidget(self.tabs)
         for widget, title in ((results, "Resu&lts"), (self.runs, "Ru&ns"), (self.arms, "&Arms")):
             self.tabs.addTab(widget, title)
-        self._models = [sortable(view) for view in (self.means, self.differences)]
+        self._models = [make_sortable(view) for view in (self.means, self.differences)]
         for view in (self.means, self.differences):
             view.selectionModel().currentChanged.connect(self._on_cell_chosen)
         self._build()
 
-    def _results(self, parent: QWidget) -> QWidget:
-        """The page of results; built from the outside in, since reparenting restyles all children."""
+    def _make_results_page(self, parent: QWidget) -> QWidget:
+        """Create parents before children, since reparenting restyles all children."""
         results = QWidget(parent)
         self.note = PlainLabel(results, wordWrap=True, role="small")
         self.split = QSplitter(Qt.Orientation.Vertical, results)
@@ -139,7 +139,7 @@ class StudyView(QWidget):
         if self.fits_table:
             rows = max(_MIN_ROWS, self.means.model().rowCount()) + 2  # with the headings and a scroll bar
             height = self.tables.tabBar().height() + rows * self.means.verticalHeader().defaultSectionSize()
-            rest = max(1, self.split.height() - height)
+            rest = max(1, self.split.height() - height)  # for the bars or the curves, of which one is hidden
             self.split.setSizes([height, rest, rest])
 
     # Display
@@ -166,7 +166,7 @@ class StudyView(QWidget):
         self._estimate = text
         self._show_note()
 
-    def tables_now(self) -> list[Table]:
+    def shown_tables(self) -> list[Table]:
         """The two tables to export."""
         return [model.table for model in self._models]
 

@@ -13,7 +13,7 @@ import numpy as np
 from core.spec.reading import excerpt
 from core.spec.study.sweep import Value
 from core.spec.study.sweep_report import SweepReport, TrialRecord
-from sdgui.panels.study.model import Cell, Table, is_share, metric_heading, number
+from sdgui.panels.study.model import Cell, Table, is_share, metric_heading, number_text
 from sdgui.widgets.formats import duration
 from sdgui.widgets.relations.axis import Floats, ValueAxis
 
@@ -27,7 +27,7 @@ _MIN_LOG_SPAN = 100.0  # positive values with a larger max/min get a log scale
 
 def value_text(metric: str, value: float) -> str:
     """A metric's value as text, such as ``0.058 s`` or ``40.6``."""
-    return f"{value:.3g} {COSTS[metric][1]}" if metric in COSTS else number(metric, value)
+    return f"{value:.3g} {COSTS[metric][1]}" if metric in COSTS else number_text(metric, value)
 
 
 def objective_heading(metric: str) -> str:

@@ -36,7 +36,7 @@ from sdgui.widgets.style.theme import SPACE, theme
 Draw = Callable[[pg.PlotWidget, SweepReport, Sequence[str]], str]
 """Draws a plot for the names selected in the boxes, and returns its title."""
 
-_SIZE = 9
+_SIZE = 9  # diameter of a point, in px
 
 
 class SweepPlot(StudyPlot):
@@ -66,6 +66,7 @@ class SweepPlot(StudyPlot):
         """Show the trials; the selection in the boxes is kept."""
         self.report = report
         for index, (box, items) in enumerate(zip(self.boxes, self._item_lists, strict=True)):
+            # a second box with the same items starts at the second item
             names, selected, position = items(report), box.currentText(), self._item_lists[:index].count(items)
             if names != [box.itemText(row) for row in range(box.count())]:
                 box.clear()
@@ -95,9 +96,9 @@ def objectives_of(report: SweepReport) -> list[str]:
     return [objective.metric for objective in report.objectives]
 
 
-def history(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) -> str:
+def history(plot: pg.PlotWidget, report: SweepReport, selected: Sequence[str]) -> str:
     """Draw the objective of each trial, and the best value so far."""
-    index = objectives_of(report).index(settings[0])
+    index = objectives_of(report).index(selected[0])
     trials, objective = complete_trials(report), report.objectives[index]
     values = np.array([trial.values[index] for trial in trials]) * factor(objective.metric)
     numbers = np.array([trial.number for trial in trials], float)
@@ -113,20 +114,20 @@ def history(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) -
     return f"{objective_heading(objective.metric)} of each trial; line: best so far"
 
 
-def slices(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) -> str:
+def slices(plot: pg.PlotWidget, report: SweepReport, selected: Sequence[str]) -> str:
     """Draw an objective over one setting; later trials are lighter."""
-    trials, index = complete_trials(report), objectives_of(report).index(settings[1])
-    x, y = setting_axis(report, settings[0], trials), objective_axis(report, index, trials)
+    trials, index = complete_trials(report), objectives_of(report).index(selected[1])
+    x, y = setting_axis(report, selected[0], trials), objective_axis(report, index, trials)
     shade = [trial.number / max(1, report.trials[-1].number) for trial in trials]
     _points(plot, x.scaled(), y.scaled(), [_tip(report, trial) for trial in trials], shade)
     _label(plot, "bottom", x)
     return f"{y.title} over {x.title}; blue: early trials, yellow: late ones"
 
 
-def contour(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) -> str:
+def contour(plot: pg.PlotWidget, report: SweepReport, selected: Sequence[str]) -> str:
     """Draw an objective over two settings: the trials, and an inverse-distance interpolation."""
-    trials, index = complete_trials(report), objectives_of(report).index(settings[2])
-    x, y = (setting_axis(report, name, trials) for name in settings[:2])
+    trials, index = complete_trials(report), objectives_of(report).index(selected[2])
+    x, y = (setting_axis(report, name, trials) for name in selected[:2])
     values = objective_axis(report, index, trials)
     shade = np.nan_to_num(values.places(), nan=0.5)
     is_finite = np.isfinite(x.scaled()) & np.isfinite(y.scaled())
@@ -144,9 +145,9 @@ def contour(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) -
     return f"{values.title} over {x.title} and {y.title}; yellow: highest"
 
 
-def importance(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) -> str:
+def importance(plot: pg.PlotWidget, report: SweepReport, selected: Sequence[str]) -> str:
     """Draw the PED-ANOVA importance of each setting."""
-    shares = report.importance.get(settings[0], {})
+    shares = report.importance.get(selected[0], {})
     if not shares:
         return "Importance needs at least 4 finished trials."
     names = sorted(shares, key=lambda name: shares[name])
@@ -158,10 +159,10 @@ def importance(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]
     plot.getAxis("left").setTicks([[(position, name) for position, name in enumerate(names)]])
     plot.getAxis("left").setWidth(26 * SPACE)
     plot.getAxis("bottom").setLabel("Importance, %")
-    return f"Importance of each setting for {settings[0]} (PED-ANOVA)"
+    return f"Importance of each setting for {selected[0]} (PED-ANOVA)"
 
 
-def timeline(plot: pg.PlotWidget, report: SweepReport, _settings: Sequence[str]) -> str:
+def timeline(plot: pg.PlotWidget, report: SweepReport, _selected: Sequence[str]) -> str:
     """Draw a bar per trial, from its start to its end."""
     started = [trial for trial in report.trials if trial.started]
     if not started:
@@ -181,7 +182,7 @@ def timeline(plot: pg.PlotWidget, report: SweepReport, _settings: Sequence[str])
     return "Time of each trial, from its proposal to its result"
 
 
-def intermediate(plot: pg.PlotWidget, report: SweepReport, _settings: Sequence[str]) -> str:
+def intermediate(plot: pg.PlotWidget, report: SweepReport, _selected: Sequence[str]) -> str:
     """Draw the intermediate values that early stopping uses."""
     trials = [trial for trial in report.trials if trial.intermediate]
     for trial in trials:
@@ -205,10 +206,10 @@ def intermediate(plot: pg.PlotWidget, report: SweepReport, _settings: Sequence[s
     )
 
 
-def pareto(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) -> str:
+def pareto(plot: pg.PlotWidget, report: SweepReport, selected: Sequence[str]) -> str:
     """Draw two objectives; trials on the Pareto front are yellow."""
     trials = complete_trials(report)
-    x, y = (objective_axis(report, objectives_of(report).index(name), trials) for name in settings)
+    x, y = (objective_axis(report, objectives_of(report).index(name), trials) for name in selected)
     front = frozenset(report.best)
     shade = [1.0 if trial.number in front else 0.0 for trial in trials]
     _points(plot, x.scaled(), y.scaled(), [_tip(report, trial) for trial in trials], shade)

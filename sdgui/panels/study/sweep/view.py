@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QProgressBar, QPushButton, QTabWidget, QWidget
 
 from core.spec.study.confirming import confirmable_trials
 from core.spec.study.sweep_report import SweepReport, trial_name
-from sdgui.panels.study.results import SORT, sortable
+from sdgui.panels.study.results import SORT, make_sortable
 from sdgui.panels.study.sweep import plots
 from sdgui.panels.study.sweep.model import objective_heading, setting_names, trials_table, value_text
 from sdgui.panels.study.sweep.plots import SweepPlot, objectives_of
@@ -46,7 +46,7 @@ class SweepView(QWidget):
         self.confirm.clicked.connect(self.confirm_requested)
         self.tabs = QTabWidget(self)
         self.trials = CopyingTable("Sweep trials", self.tabs)
-        self._model = sortable(self.trials)
+        self._model = make_sortable(self.trials)
         self.trials.activated.connect(self._open_run)
         self.parallel = ParallelCoordinates(self.tabs)
         setting, second_setting = ("Setting", setting_names), ("Second setting", setting_names)

@@ -31,7 +31,7 @@ def test_a_started_study_fills_queue_tables_plot_and_tree(
     panel.toolbar.begin.click()
     until(qtbot, panel, "done")
     assert unknown not in panel.view.note.text()
-    means, differences = panel.view.tables_now()
+    means, differences = panel.view.shown_tables()
     assert cells(means)[0][:3] == ["clip", "2", "10.5 ± 5.0"]
     assert cells(means)[1][:3] == ["sd-clip", "2", "20.5 ± 5.0"]
     (steps,) = cells(differences)

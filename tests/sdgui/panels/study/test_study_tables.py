@@ -18,10 +18,10 @@ from sdgui.panels.study.model import (
     Cell,
     Table,
     differences_table,
-    interval,
+    interval_text,
     is_share,
     means_table,
-    number,
+    number_text,
     to_csv,
 )
 from sdgui.panels.study.results import ResultsModel
@@ -81,14 +81,14 @@ def test_proportions_are_in_percent_and_other_scores_are_not() -> None:
         False,
         False,
     ]
-    assert (number("R@1", 0.4056), number("CIDEr", 0.8123)) == ("40.6", "0.812")
-    assert (number("R@1", 0.02, signed=True), number("R@1", -0.02)) == ("+2.0", "-2.0")
-    assert number("CIDEr", 0.5, signed=True) == "+0.500"
-    assert interval("R@1", a_mean(0.4, 0.02)) == "40.0 [38.0, 42.0]"
-    assert interval("R@1", a_mean(0.4, None)) == "40.0"
-    assert interval("R@1", a_mean(0.1, 0.3)) == "10.0 [-20.0, 40.0]", "as in the export"
-    assert interval("CIDEr", a_mean(0.1, 0.3)) == "0.100 [-0.200, 0.400]"
-    assert interval("R@1", a_mean(-0.01, 0.02), signed=True) == "-1.0 [-3.0, +1.0]"
+    assert (number_text("R@1", 0.4056), number_text("CIDEr", 0.8123)) == ("40.6", "0.812")
+    assert (number_text("R@1", 0.02, signed=True), number_text("R@1", -0.02)) == ("+2.0", "-2.0")
+    assert number_text("CIDEr", 0.5, signed=True) == "+0.500"
+    assert interval_text("R@1", a_mean(0.4, 0.02)) == "40.0 [38.0, 42.0]"
+    assert interval_text("R@1", a_mean(0.4, None)) == "40.0"
+    assert interval_text("R@1", a_mean(0.1, 0.3)) == "10.0 [-20.0, 40.0]", "as in the export"
+    assert interval_text("CIDEr", a_mean(0.1, 0.3)) == "0.100 [-0.200, 0.400]"
+    assert interval_text("R@1", a_mean(-0.01, 0.02), signed=True) == "-1.0 [-3.0, +1.0]"
 
 
 def test_a_mean_has_its_seeds_unit_and_cost() -> None:
