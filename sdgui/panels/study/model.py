@@ -210,7 +210,7 @@ def to_csv(tables: Sequence[Table]) -> str:
     for index, table in enumerate(tables):
         if index:
             writer.writerow([])
-        writer.writerow(marked_row(table.columns))
+        writer.writerow(escape_row(table.columns))
         # left-aligned cells are text, which a spreadsheet must not execute as a formula
         writer.writerows(
             [

@@ -185,7 +185,7 @@ def save_csv(series: Iterable[tuple[str, Series]], path: str) -> None:
         columns = [column[:size].tolist() for column in (curve.steps, curve.times, curve.values, curve.smoothed)]
         for step, seconds, value, smooth in zip(*columns, strict=True):
             numbers = (_number(step), "" if math.isnan(seconds) else seconds, value, smooth)
-            writer.writerow(marked_row([curve.name, metric, *numbers]))
+            writer.writerow(escape_row([curve.name, metric, *numbers]))
     write_whole(Path(path), text.getvalue().encode())
 
 
