@@ -57,14 +57,17 @@ class Evaluations(QObject):
         self._evaluate_next()
 
     def follow_interpolation(self, choice: ModelChoice) -> None:
-        """Evaluate the shown result with interpolated weights; replaces the result of earlier interpolated weights."""
+        """Evaluate the shown result again with the interpolated weights ``choice``.
+
+        Ignored if the result is from another model. A result of other interpolated weights is replaced.
+        """
         results, shown = self._view.results, self._view.results.current()
         if shown is None or shown.measure.method == "saved" or self._session.busy("measure"):
             return
         target = shown.measure.target
         if (tuned_name(target.model), target.weights) != (tuned_name(choice.model), choice.network):
             return
-        measure = shown.measure.other(model=choice.model, title=choice.title)
+        measure = shown.measure.with_target(model=choice.model, title=choice.title)
         previous = shown if tuned_name(target.model) != target.model else None
         self._session.drop("interpolated")
         if (known := results.of(measure)) is not None:

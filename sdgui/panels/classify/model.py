@@ -86,7 +86,7 @@ class Measure:
             arguments |= {"text": settings.text, "templates": settings.templates}
         return "classify_probe", arguments
 
-    def other(self, **changes: Any) -> Measure:
+    def with_target(self, **changes: Any) -> Measure:
         """The same evaluation with ``changes`` to its target, such as another model or other weights."""
         return replace(self, target=replace(self.target, **changes))
 
@@ -101,9 +101,9 @@ class Confusion:
 
     def wrong(self) -> Confusion:
         """The cells off the diagonal, most images first."""
-        off = np.flatnonzero(self.true != self.predicted)
-        off = off[np.argsort(-self.count[off], kind="stable")]
-        return Confusion(self.true[off], self.predicted[off], self.count[off])
+        indices = np.flatnonzero(self.true != self.predicted)
+        indices = indices[np.argsort(-self.count[indices], kind="stable")]
+        return Confusion(self.true[indices], self.predicted[indices], self.count[indices])
 
 
 def read_confusion(cells: Mapping[str, Any]) -> Confusion:
@@ -147,11 +147,11 @@ class EvaluationResult:
     def macro_f1(self) -> float:
         """The mean F1 of the classes that occur as truth or prediction, as in scikit-learn's ``f1_score``."""
         cells = self.confusion
-        right = cells.true == cells.predicted
+        is_correct = cells.true == cells.predicted
         hits, true, predicted = (
             np.bincount(classes, counts, minlength=len(self.classes))
             for classes, counts in (
-                (cells.true[right], cells.count[right]),
+                (cells.true[is_correct], cells.count[is_correct]),
                 (cells.true, cells.count),
                 (cells.predicted, cells.count),
             )

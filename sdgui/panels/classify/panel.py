@@ -22,8 +22,8 @@ from sdgui.panels.classify.model import EvaluationResult, Measure, Settings, Tar
 from sdgui.panels.classify.notes import skipped_rows
 from sdgui.panels.classify.probes import Probes
 from sdgui.panels.classify.tabs.compare import result_title
-from sdgui.panels.classify.tabs.confusion import PAGE
-from sdgui.panels.classify.tabs.mistakes import PAGE as MISTAKES
+from sdgui.panels.classify.tabs.confusion import PAGE as CELL_PAGE
+from sdgui.panels.classify.tabs.mistakes import PAGE as MISTAKES_PAGE
 from sdgui.panels.classify.travel import ClassifyTravel
 from sdgui.panels.classify.view import PARTS, ClassifyView
 from sdgui.panels.classify.work import ClassifySession
@@ -46,7 +46,8 @@ class ClassifyPanel(Panel):
         super().__init__(parent)
         self._services = services
         self._actions: Actions | None = None
-        self._demo, self._searches = DemoStep(PURPOSE), 0
+        self._demo = DemoStep(PURPOSE)
+        self._searches = 0  # requests for the next step since the last answer
         self._restored = False
         self._opened_answers: dict[Target, Mapping[str, Any]] = {}
         self._loaded: Measure | None = None  # the saved probe that classifies the images of Try it
@@ -106,7 +107,7 @@ class ClassifyPanel(Panel):
             self._services.writer.submit(lambda: kept_results(store), self._restore_results)
             if self.view.source.model.choice() is None:
                 self.view.source.model.choose_default()
-        self._find_step()
+        self._find_next_step()
 
     def on_leave(self) -> None:
         if self._restored:
@@ -114,7 +115,7 @@ class ClassifyPanel(Panel):
 
     def refresh(self) -> None:
         if self.isVisible():
-            self._find_step()
+            self._find_next_step()
 
     def focus_search(self) -> None:
         self.view.focus_search()
@@ -124,17 +125,19 @@ class ClassifyPanel(Panel):
         self.view.bar.show_message(message)
 
     # The next step that the empty panel offers
-    def _find_step(self) -> None:
+    def _find_next_step(self) -> None:
         """Find the next step in the background; calls during a search cause one more search."""
         self._searches += 1
         if self._searches == 1:
             store = self._services.store
-            self._tasks.run(lambda: next_step(store), self._show_step, lambda _: self._show_step(DemoStep(PURPOSE)))
+            self._tasks.run(
+                lambda: next_step(store), self._show_next_step, lambda _: self._show_next_step(DemoStep(PURPOSE))
+            )
 
-    def _show_step(self, step: DemoStep) -> None:
+    def _show_next_step(self, step: DemoStep) -> None:
         searches, self._searches = self._searches, 0
         if searches > 1:
-            self._find_step()
+            self._find_next_step()
         self._demo = step
         self.view.empty.set_content("Nothing classified yet", step.text, step.button)
 
@@ -215,11 +218,11 @@ class ClassifyPanel(Panel):
             self.show_message(Message("error", failure.text, failure.details))
 
     def _ask_cell(self, true: int, predicted: int, offset: int) -> None:
-        tab, arguments = self.view.matrix, {"true": true, "predicted": predicted, "offset": offset, "limit": PAGE}
+        tab, arguments = self.view.matrix, {"true": true, "predicted": predicted, "offset": offset, "limit": CELL_PAGE}
         self._ask("cell", "classify_cell", tab.show_cell, tab.cell_failed, **arguments)
 
     def _ask_mistakes(self, offset: int) -> None:
-        tab, arguments = self.view.mistakes, {"offset": offset, "limit": MISTAKES}
+        tab, arguments = self.view.mistakes, {"offset": offset, "limit": MISTAKES_PAGE}
         self._ask("mistakes", "classify_mistakes", tab.append, tab.more_failed, **arguments)
 
     def _try_prompts(self, prompts: str) -> None:

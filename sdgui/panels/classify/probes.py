@@ -49,10 +49,8 @@ class Probes(QObject):
             return
         name = f"probe-{Path(probe.target.model.partition('@')[0]).name}{_SUFFIX}"
         if target := ask_save(self._window, "Save the probe", name, f"*{_SUFFIX}", _SUFFIX):
-            path, description = (
-                target.path,
-                target.path.with_suffix(".json"),
-            )  # the dialog asked about one
+            path, description = target.path, target.path.with_suffix(".json")
+            # the dialog has asked about at most one of the two files
             if not target.replaces and (existing := [file for file in (path, description) if file.exists()]):
                 self._show_message(error(f"{existing[0]} already exists; choose another name."))
             else:

@@ -28,7 +28,7 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
-_OWN, _OTHER, _ALL = "", "other", "all"
+_OWN, _OTHER, _ALL = "", "other", "all"  # the model's training data, other training data; all methods
 
 
 class ClassifySource(QWidget):
@@ -36,7 +36,7 @@ class ClassifySource(QWidget):
 
     run_requested = Signal()
     model_changed = Signal()
-    refused = Signal(str)
+    refused = Signal(str)  # why a model or data cannot be used
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -52,6 +52,7 @@ class ClassifySource(QWidget):
         self.more = IconButton("ph.sliders-horizontal", "More options", checkable=True, parent=self)
         self.button = QPushButton("Classify", self)
         self.options = OptionsRow(services.settings, self)
+        # the label to select once the data has been read
         self._wanted_label = str(services.settings.value("classify/label") or "")
         self._build()
         self._connect()
@@ -206,9 +207,9 @@ class ClassifySource(QWidget):
 
     def _on_label_chosen(self) -> None:
         self._wanted_label = self.chosen_label()
-        same = self.train_label.findData(self.chosen_label())
-        if same >= 0:
-            self.train_label.setCurrentIndex(same)
+        row = self.train_label.findData(self.chosen_label())
+        if row >= 0:
+            self.train_label.setCurrentIndex(row)
 
     def _on_training_described(self, facts: Mapping[str, Any]) -> None:
         """List the label columns; show the choice if none is called like the label to predict."""

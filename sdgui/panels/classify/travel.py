@@ -83,7 +83,7 @@ class ClassifyTravel(QObject):
         if step == self._own_step:
             self._show_result(result, step)
             return
-        measure = result.measure.other(model=f"{self._run}@{step}")
+        measure = result.measure.with_target(model=f"{self._run}@{step}")
         if measure in self._cache:
             self._show_result(self._cache[measure], step)
             return

@@ -67,7 +67,7 @@ class ClassifyView(QWidget):
         self.results = ResultList(self)
         self.empty = EmptyState("ph.chart-bar", "Nothing classified yet", "", primary=False)
         self.tabs = QTabWidget(self)
-        self.first = QStackedWidget(self)
+        self.first = QStackedWidget(self)  # page of the first tab: the empty state, or the accuracy
         self.split = QSplitter(Qt.Orientation.Horizontal, self)
         FileDrop(self, "Classify the images of this folder or table").dropped.connect(self.source.data.set_source)
         self._fill_tabs()

@@ -92,24 +92,25 @@ class ClassifySession(QObject):
         failed: Failed,
         partial: MeasuredDone | None = None,
     ) -> None:
+        """Open the data, then evaluate, in the worker that ``calls_for`` returns."""
         calls = self.calls_for(measure)
 
-        def answered(answer: dict[str, Any]) -> None:
+        def on_answer(answer: dict[str, Any]) -> None:
             if measure.method == "saved":
                 self._probes[measure] = str(answer["probe"])
                 answer = answer["result"]
             self._results[measure] = str(answer["result"])
             done(read_result(measure, answer))
 
-        def preliminary(answer: dict[str, Any]) -> None:
+        def on_partial(answer: dict[str, Any]) -> None:
             if partial is not None:
                 partial(read_result(measure, answer))
 
-        def opened(key: str) -> None:
+        def on_opened(key: str) -> None:
             verb, arguments = measure.request()
-            calls.ask(purpose, CLASSIFY[verb], answered, failed, preliminary, opened=key, **arguments)
+            calls.ask(purpose, CLASSIFY[verb], on_answer, failed, on_partial, opened=key, **arguments)
 
-        self._open(purpose, calls, measure.target, opened, failed)
+        self._open(purpose, calls, measure.target, on_opened, failed)
 
     def _result(self, purpose: str, measure: Measure, done: KeyDone, failed: Failed) -> None:
         """Pass the key of the result to ``done``; evaluate first if there is no result yet."""
@@ -127,30 +128,30 @@ class ClassifySession(QObject):
             done(self._probes[measure])
             return
 
-        def loaded(answer: dict[str, Any]) -> None:
+        def on_loaded(answer: dict[str, Any]) -> None:
             self._probes[measure] = str(answer["probe"])
             done(self._probes[measure])
 
-        self.calls_for(measure).ask(purpose, CLASSIFY["classify_load_probe"], loaded, failed, path=measure.path)
+        self.calls_for(measure).ask(purpose, CLASSIFY["classify_load_probe"], on_loaded, failed, path=measure.path)
 
     def ask(self, purpose: str, measure: Measure, verb: str, done: Done, failed: Failed, **arguments: Any) -> None:
         """Call ``verb`` on a result; the key of the result is the argument ``result``."""
 
-        def known(key: str) -> None:
+        def ask_with(key: str) -> None:
             self.calls_for(measure).ask(purpose, CLASSIFY[verb], done, failed, result=key, **arguments)
 
-        self._result(purpose, measure, known, failed)
+        self._result(purpose, measure, ask_with, failed)
 
     def compare(self, a: Measure, b: Measure, done: Done, failed: Failed) -> None:
         """Compare A with B, in the worker of A."""
 
-        def both(first: str, second: str) -> None:
-            self.calls_for(a).ask("compare", CLASSIFY["classify_compare"], done, failed, a=first, b=second)
+        def ask_difference(a_key: str, b_key: str) -> None:
+            self.calls_for(a).ask("compare", CLASSIFY["classify_compare"], done, failed, a=a_key, b=b_key)
 
-        def with_first(first: str) -> None:
-            self._result("compare", b, partial(both, first), failed)
+        def find_b(a_key: str) -> None:
+            self._result("compare", b, partial(ask_difference, a_key), failed)
 
-        self._result("compare", a, with_first, failed)
+        self._result("compare", a, find_b, failed)
 
     def few_shot(self, measure: Measure, draws: int, done: Done, failed: Failed, partial: Done) -> None:
         """Compute the few-shot curve of a probe, point by point."""
@@ -158,13 +159,13 @@ class ClassifySession(QObject):
         kind = "fused" if measure.method == "fused" else "image"
         calls = self.calls_for(measure)
 
-        def opened(key: str) -> None:
+        def on_opened(key: str) -> None:
             calls.ask(
                 "few-shot", CLASSIFY["classify_few_shot"], done, failed, partial,
                 opened=key, kind=kind, text=settings.text, templates=settings.templates, draws=draws,
             )  # fmt: skip
 
-        self._open("few-shot", calls, measure.target, opened, failed)
+        self._open("few-shot", calls, measure.target, on_opened, failed)
 
     def try_images(
         self,
@@ -179,16 +180,16 @@ class ClassifySession(QObject):
         """Predict the classes of single images, by a probe and among typed names."""
         calls = self.calls_for(probe) if probe is not None else self.calls(model[0])
 
-        def known(key: str) -> None:
+        def ask_with(key: str) -> None:
             calls.ask(
                 purpose, CLASSIFY["classify_try"], done, failed, model=model[0], weights=model[1],
                 images=list(images), classes=list(classes), probe=key, top=10,
             )  # fmt: skip
 
         if probe is None:
-            known("")
+            ask_with("")
         else:
-            self._probe(purpose, probe, known, failed)
+            self._probe(purpose, probe, ask_with, failed)
 
     def load(self, probe: Measure, done: KeyDone, failed: Failed) -> None:
         """Read a saved probe and pass its key to ``done``."""
@@ -207,11 +208,13 @@ class ClassifySession(QObject):
     def _with_probe(
         self, purpose: str, probe: Measure, verb: str, name: str, done: Done, failed: Failed, **arguments: Any
     ) -> None:
-        def known(key: str) -> None:
+        """Call ``verb``; the key of the probe is the argument ``name``."""
+
+        def ask_with(key: str) -> None:
             arguments[name] = key
             self.calls_for(probe).ask(purpose, CLASSIFY[verb], done, failed, None, **arguments)
 
-        self._probe(purpose, probe, known, failed)
+        self._probe(purpose, probe, ask_with, failed)
 
     def cancel(self, purpose: str) -> None:
         """Cancel the requests of a purpose; their ``failed`` receives ``Cancelled``."""

@@ -17,7 +17,7 @@ MAX_UNDO = 200  # undo steps
 
 @dataclass(frozen=True)
 class Typed:
-    """Typed text. ``templates``: one per line; ``names``: label -> comma-separated names, unless the label itself."""
+    """Typed text. ``templates``: one per line; ``names``: label -> comma-separated class names, if not the label."""
 
     templates: str
     names: Mapping[str, str] = field(default_factory=dict)

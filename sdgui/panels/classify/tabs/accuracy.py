@@ -43,7 +43,8 @@ class AccuracyTab(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.figure, self.interval = PlainLabel(self), PlainLabel(self, role="muted")
+        self.figure = PlainLabel(self)  # the accuracy, in a large font
+        self.interval = PlainLabel(self, role="muted")
         self.further = PlainLabel(self, wordWrap=True, role="muted")
         for label in (self.figure, self.interval, self.further):
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)

@@ -108,7 +108,7 @@ class CompareTab(QWidget):
         self._compare_new()
 
     def _second_row(self, previous: object) -> int:
-        """The row of ``previous`` if it is comparable with the first result, else of the newest such one; -1: none."""
+        """The row of ``previous`` if comparable with the first result, else of the newest comparable result, or -1."""
         first = self.first()
         rows = {
             row: result.measure
@@ -120,6 +120,7 @@ class CompareTab(QWidget):
         return next((row for row, measure in rows.items() if measure == previous), next(iter(rows), -1))
 
     def _compare_new(self) -> None:
+        """Compare the selected results, unless they are already compared."""
         if (self.a.currentData(), self.b.currentData()) != self._compared:
             self._compare_selected()
 
@@ -156,13 +157,13 @@ class CompareTab(QWidget):
         network = _OTHER_NETWORK.get(first.target.weights) if first is not None else None
         if first is None or not network:
             return None
-        return first.other(weights=network, title=first.target.title.replace(first.target.weights, network))
+        return first.with_target(weights=network, title=first.target.title.replace(first.target.weights, network))
 
     def _of_model(self, choice: ModelChoice | None) -> Measure | None:
         first = self.first()
         if first is None or choice is None:
             return None
-        return first.other(model=choice.model, weights=choice.network, title=choice.title)
+        return first.with_target(model=choice.model, weights=choice.network, title=choice.title)
 
     def _compare_with(self, measure: Measure | None) -> None:
         first = self.first()
@@ -204,7 +205,7 @@ class CompareTab(QWidget):
         main = answer["differences"]["acc1"]
         self.sentence.setText(difference_sentence(main, result_title(a), result_title(b)))
         parts = [
-            f"{METRICS.get(name, name)} {points(difference['value'])} ({_ends(difference)})"
+            f"{METRICS.get(name, name)} {points(difference['value'])} ({_interval_text(difference)})"
             for name, difference in answer["differences"].items()
             if name != "acc1"
         ]
@@ -243,7 +244,7 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.1f} points".replace("-", "−")
 
 
-def _ends(difference: Mapping[str, Any]) -> str:
+def _interval_text(difference: Mapping[str, Any]) -> str:
     low, high = difference["interval"]["low"], difference["interval"]["high"]
     return f"95 %: {100 * low:+.1f} to {100 * high:+.1f}".replace("-", "−")
 
@@ -253,13 +254,13 @@ def difference_sentence(difference: Mapping[str, Any], a: str, b: str) -> str:
     gap = difference["value"]
     if not difference["significant"]:
         return (
-            f"No significant difference: {a} minus {b} is {points(gap)} ({_ends(difference)}); "
+            f"No significant difference: {a} minus {b} is {points(gap)} ({_interval_text(difference)}); "
             "the paired bootstrap interval includes 0."
         )
-    better, worse = (a, b) if gap > 0 else (b, a)
-    return (
-        f"{better} is better than {worse}: the first minus the second is {points(gap)} ({_ends(difference)}, paired)."
-    )
+    better, worse, sign = (a, b, 1) if gap > 0 else (b, a, -1)
+    low, high = sorted(sign * 100 * difference["interval"][end] for end in ("low", "high"))
+    interval = f"95 %: {low:.1f} to {high:.1f}".replace("-", "−")
+    return f"{better} is better than {worse} by {100 * abs(gap):.1f} points ({interval}, paired)."
 
 
 def _columns() -> list[Column]:

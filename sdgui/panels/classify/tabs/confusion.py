@@ -65,11 +65,11 @@ class MatrixTab(QWidget):
         self.pairs = ClassTable("Most confused pairs", _pair_columns(), "", self)
         self.title = PlainLabel(self, wordWrap=True)
         self.gallery = Gallery(cache, "Click a cell or a pair to see its images, or press Enter in a cell.", self)
-        self._tools()
+        self._build_tools()
         self._arrange()
         self._connect()
 
-    def _tools(self) -> None:
+    def _build_tools(self) -> None:
         self.find_box.setAccessibleName("Find a class")
         self.find_box.setToolTip("Press Enter to go to the next class with a matching name")
         self.order.setAccessibleName("Class order")
@@ -85,12 +85,12 @@ class MatrixTab(QWidget):
         self.fit_button = IconButton("ph.corners-out", "Show the whole matrix", parent=self)
         tip = "Edit the zero-shot prompts; the matrix updates as you type"
         self.prompts = IconButton("ph.text-aa", tip, text="Prompts", checkable=True, parent=self)
-        self.following = IconButton("ph.caret-right", "Next mistake", parent=self)
-        for button, key in ((self.larger, "+"), (self.smaller, "−"), (self.fit_button, "0"), (self.following, "N")):
+        self.next_button = IconButton("ph.caret-right", "Next mistake", parent=self)
+        for button, key in ((self.larger, "+"), (self.smaller, "−"), (self.fit_button, "0"), (self.next_button, "N")):
             button.setToolTip(plain_tip(f"{button.accessibleName()} ({key} in the matrix)"))
 
     def _arrange(self) -> None:
-        buttons = (self.following, self.smaller, self.larger, self.fit_button)
+        buttons = (self.next_button, self.smaller, self.larger, self.fit_button)
         choices = (self.prompts, self.order, self.mistakes_only)
         tools = hbox((self.find_box, 1), *choices, *buttons, spacing=SPACE // 2)
         matrix_side, image_side = QWidget(self), QWidget(self)
@@ -118,7 +118,7 @@ class MatrixTab(QWidget):
         self.larger.clicked.connect(lambda: self.matrix.zoom(1.5))
         self.smaller.clicked.connect(lambda: self.matrix.zoom(1 / 1.5))
         self.fit_button.clicked.connect(self.matrix.fit)
-        self.following.clicked.connect(lambda: self.matrix.next_mistake())
+        self.next_button.clicked.connect(lambda: self.matrix.next_mistake())
         self.mistakes_only.toggled.connect(self.matrix.set_mistakes_only)
         self.order.activated.connect(lambda _row: self._apply_order())
         self.prompts.toggled.connect(self._edit_prompts)
@@ -189,8 +189,9 @@ class MatrixTab(QWidget):
         self.beside.setMinimumWidth((27 if on else 36) * SPACE)  # leaves room for the matrix in a narrow window
 
     def _begin_prompts(self, result: EvaluationResult) -> None:
-        by_prompts = result.measure.method in ("zero-shot", "fused")
-        if by_prompts or not self.editor.names.classes:
+        """Edit the prompts of the result; for a result without prompts, the editor stays as it is once it is filled."""
+        uses_prompts = result.measure.method in ("zero-shot", "fused")
+        if uses_prompts or not self.editor.names.classes:
             self.editor.begin(result.measure.settings.templates, result.classes, result.accuracy)
 
     def show_trial(self, result: EvaluationResult) -> None:

@@ -24,7 +24,7 @@ from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE
 
-PAGE = 120
+PAGE = 120  # images per request
 _BASKET: tuple[tuple[str, str, Kind], ...] = (
     (
         "Add to the &basket: correct the label",

@@ -27,7 +27,7 @@ _LEGEND_SYMBOLS = ("●", "■", "▼", "◆")
 
 @dataclass(frozen=True)
 class PointLine:
-    """A line: ``x`` > 0, ``y`` from 0 to 1; ``low`` and ``high``: bounds of the intervals, None if there are none."""
+    """A line: ``x`` > 0, ``y`` from 0 to 1; ``low``, ``high``: the interval of each point, None if a point has none."""
 
     name: str
     x: Sequence[float]

@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 from sdgui.widgets.style.theme import SPACE, theme
 
 SHARE_ROLE = Qt.ItemDataRole.UserRole + 7
-_FIGURE = "−100.0 %"
+_WIDEST_NUMBER = "−100.0 %"
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ShareDelegate(QStyledItemDelegate):
 
     def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
         metrics = option.fontMetrics
-        return QSize(metrics.horizontalAdvance(_FIGURE) + 12 * SPACE, metrics.height() + SPACE)
+        return QSize(metrics.horizontalAdvance(_WIDEST_NUMBER) + 12 * SPACE, metrics.height() + SPACE)
 
     def paint(
         self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
@@ -45,10 +45,10 @@ class ShareDelegate(QStyledItemDelegate):
         if option.state & QStyle.StateFlag.State_Selected:
             painter.fillRect(option.rect, style.color("selection"))
         inner = QRectF(option.rect).adjusted(SPACE / 2, 0, -SPACE / 2, 0)
-        figure = min(option.fontMetrics.horizontalAdvance(_FIGURE) + SPACE, inner.width() * 0.6)
+        number_width = min(option.fontMetrics.horizontalAdvance(_WIDEST_NUMBER) + SPACE, inner.width() * 0.6)
         if isinstance(share, Share):
-            room = QRectF(inner.x(), inner.center().y() - SPACE / 2, inner.width() - figure - SPACE / 2, SPACE)
-            _bar(painter, room, share)
+            width = inner.width() - number_width - SPACE / 2
+            _paint_bar(painter, QRectF(inner.x(), inner.center().y() - SPACE / 2, width, SPACE), share)
         painter.setPen(style.color("text"))
         painter.setFont(style.font("text"))
         text = str(index.data() or "")
@@ -56,7 +56,7 @@ class ShareDelegate(QStyledItemDelegate):
         painter.restore()
 
 
-def _bar(painter: QPainter, room: QRectF, share: Share) -> None:
+def _paint_bar(painter: QPainter, room: QRectF, share: Share) -> None:
     style = theme()
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setPen(Qt.PenStyle.NoPen)

@@ -50,19 +50,19 @@ class RowsModel(HeadedModel):
     def set_rows(self, rows: Sequence[Row]) -> None:
         """Replace all rows."""
         self.rows = list(rows)
-        self._arrange()
+        self._update_visible()
 
     def set_filter(self, text: str) -> None:
         """Show the rows whose first column contains every word of ``text``."""
         self._words = text.casefold().split()
-        self._arrange()
+        self._update_visible()
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         """Sort by ``column``; the sort is stable."""
         self._sorting = column, order
-        self._arrange()
+        self._update_visible()
 
-    def _arrange(self) -> None:
+    def _update_visible(self) -> None:
         self.beginResetModel()
         first, (number, order) = self.columns[0].text, self._sorting
         names = (first(row).casefold() for row in self.rows) if self._words else iter(())
@@ -146,7 +146,7 @@ class ClassTable(QWidget):
         view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         view.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         head = view.horizontalHeader()
-        head.setStyleSheet("QHeaderView::section { padding-left: 4px; padding-right: 12px; }")  # the sort arrow's
+        head.setStyleSheet("QHeaderView::section { padding-left: 4px; padding-right: 12px; }")  # for the sort arrow
         titles = (self.fontMetrics().horizontalAdvance(column.title) for column in self.model.columns)
         head.setMinimumSectionSize(max(titles) + 2 * SPACE)
         for number, column in enumerate(self.model.columns):

@@ -52,7 +52,7 @@ class TryTab(QWidget):
     def __init__(self, home: Path, settings: QSettings, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._settings = settings
-        self._trier: object = None  # the probe or model that classifies
+        self._classifier: object = None  # the probe or model that classifies
         self._names: list[str] | None = None  # the typed names of the last request
         self._answers: dict[str, Mapping[str, Any]] = {}  # image -> its answer to ``question``
         self._shown_image = ""  # the image whose classes are shown
@@ -135,7 +135,7 @@ class TryTab(QWidget):
             self._show_current()
             self.ask()
 
-    def typed(self) -> list[str]:
+    def typed_names(self) -> list[str]:
         """The typed names: one per line, or in a single line separated by commas."""
         text = self.names.toPlainText()
         # with one name per line, names may contain commas
@@ -150,14 +150,14 @@ class TryTab(QWidget):
     @property
     def question(self) -> tuple[object, tuple[str, ...]]:
         """What the answers depend on: the probe or model, and the typed names."""
-        return self._trier, tuple(self._names or ())
+        return self._classifier, tuple(self._names or ())
 
-    def show_probe(self, title: str, trier: object = None) -> None:
-        """Show the probe's title, "" if there is none. A new ``trier`` discards the answers."""
+    def show_probe(self, title: str, classifier: object = None) -> None:
+        """Show the probe's title, "" if there is none. A new ``classifier`` discards the answers."""
         text = f"Probe: {title}" if title else "No probe yet: fit a linear or fused probe, or load a saved probe"
         self.probe_title.setText(text)
-        if trier != self._trier:
-            self._trier = trier
+        if classifier != self._classifier:
+            self._classifier = classifier
             self._discard_answers()
             self._show_classes("", None)
 
@@ -169,7 +169,7 @@ class TryTab(QWidget):
     def ask(self) -> None:
         """Request the current image's answer if it is unknown; ``ask_more`` requests the others."""
         self._typing.stop()
-        names = self.typed()
+        names = self.typed_names()
         if names != self._names:
             self._names = names
             self._discard_answers()
@@ -181,7 +181,7 @@ class TryTab(QWidget):
         """Request answers for some of the remaining images."""
         self._waiting = [path for path in self._waiting if path not in self._answers]
         if self._waiting:
-            self.predictions_requested.emit(self._waiting[:_IMAGES_PER_REQUEST], self.typed(), False)
+            self.predictions_requested.emit(self._waiting[:_IMAGES_PER_REQUEST], self.typed_names(), False)
 
     # Answers
     def show_answer(self, answer: Mapping[str, Any]) -> None:

@@ -41,6 +41,7 @@ class ConfusionCells:
         self._keys, self._counts = (keys, self.count) if by_key is None else (keys[by_key], self.count[by_key])
         strength = self._strengths()
         self._weakest_first = np.argsort(strength, kind="stable")  # 16-bit integers, so NumPy uses radix sort
+        # level and display position (row, column) of each cell, weakest cells first
         self._level = np.where(self.true == self.predicted, strength, strength + np.uint16(STEPS))[self._weakest_first]
         self._y, self._x = self._sorted_positions(self.true), self._sorted_positions(self.predicted)
         self.order: Integers = np.arange(size)
@@ -52,7 +53,7 @@ class ConfusionCells:
         return np.clip(np.rint(strength * (STEPS - 1)), 1, STEPS - 1).astype(np.uint16)
 
     def _sorted_positions(self, classes: Integers) -> NDArray[np.int32]:
-        """Each cell's position along one axis, weakest cells first, so that strong cells are drawn on top."""
+        """``classes`` (N,) of the cells in the order of drawing: weakest first, so that strong cells are on top."""
         return classes[self._weakest_first].astype(np.int32)
 
     def set_order(self, order: Sequence[int] | Integers) -> None:

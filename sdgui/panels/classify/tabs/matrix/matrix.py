@@ -51,7 +51,7 @@ class ConfusionMatrix(QWidget):
         self.classes: list[str] = []
         self.cells = ConfusionCells(0, [], [], [])
         self._scale, self._left_cell, self._top_cell = 1.0, 0.0, 0.0
-        self._fitting = True
+        self._fitting = True  # whether the full matrix is shown, also after resizing
         self._mistakes_only = False
         self._current: tuple[int, int] | None = None  # row and column in display order
         self._hovered: tuple[int, int] | None = None

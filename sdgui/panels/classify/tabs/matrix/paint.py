@@ -19,7 +19,7 @@ from sdgui.widgets.style.theme import SPACE, theme
 
 _MAX_LABEL_WIDTH = 18 * SPACE  # px
 _MIN_COUNT_SIZE = 22  # px per cell; counts are painted in larger cells
-_NICE = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+_LABEL_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
 class Colours:
@@ -45,7 +45,7 @@ class MatrixPainter:
     """Paints a ``Scene``; ``measure`` reserves the room for labels."""
 
     def __init__(self) -> None:
-        self._side = self._head = 3 * SPACE
+        self._side = self._head = 3 * SPACE  # room for labels on the left and at the top, in px
 
     def measure(self, classes: Sequence[str]) -> None:
         """Reserve room for the longest names, within bounds."""
@@ -179,7 +179,7 @@ _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 def label_step(height: int, scale: float) -> int:
     """n such that the names of every n-th class fit, at ``height`` px per name and ``scale`` px per class."""
-    return next((step for step in _NICE if step >= height / scale), 10_000)
+    return next((step for step in _LABEL_STEPS if step >= height / scale), 10_000)
 
 
 def _on_one_line(name: str) -> str:

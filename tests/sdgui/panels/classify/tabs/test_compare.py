@@ -73,13 +73,15 @@ def test_results_comparable_with_the_first_are_offered_and_requested(tab: Compar
     assert buttons(tab)[0] == ("With image-only", True)
     tab.network.click()
     tab.measure_other.click()
-    assert measured == [fused.measure.other(weights="student", title="demo · student")], "no other model is chosen"
+    assert measured == [fused.measure.with_target(weights="student", title="demo · student")], (
+        "no other model is chosen"
+    )
     assert tab.other_model.set_choice(ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32"))
     tab.measure_other.click()
     assert measured[1:] == [
-        fused.measure.other(model="open_clip:ViT-B-32,openai", weights="", title="ViT-B-32 · openai")
+        fused.measure.with_target(model="open_clip:ViT-B-32,openai", weights="", title="ViT-B-32 · openai")
     ]
-    alone = a_result(a_measure().other(weights=""))
+    alone = a_result(a_measure().with_target(weights=""))
     tab.set_results([alone, fused, image], alone)
     assert (tab.a.currentIndex(), tab.b.currentIndex()) == (0, 2), "the second one stays chosen"
     assert compared[-1] == (alone.measure, image.measure)
@@ -102,15 +104,15 @@ def test_the_difference_is_shown_in_words_by_class_and_by_image(tab: CompareTab)
         "only_a": [only], "only_b": [], "both_right": 1200, "both_wrong": 3,
     }  # fmt: skip
     tab.show_difference(image, fused, answer)
-    gap = "the first minus the second is +3.3 points (95 %: +1.0 to +5.6, paired)."
-    assert tab.sentence.text() == f"{first} is better than {second}: {gap}"
+    gap = "by 3.3 points (95 %: 1.0 to 5.6, paired)."
+    assert tab.sentence.text() == f"{first} is better than {second} {gap}"
     assert tab.further.text() == ("top-5 accuracy −1.0 points (95 %: +1.0 to +5.6) · both correct 1,200, both wrong 3")
     assert tab.table.visible_rows() == [1, 0], "the largest loss first"
     assert tab.table.model.index(0, 4).data() == "−100.0"
     assert [item.caption for item in tab.only_a.items()] == ["cat (other result: dog)"]
     assert (tab.only_b.items(), tab.titles[1].text()) == ([], f"Only {second} is correct")
-    worse = difference_sentence(difference | {"value": -0.033}, "A", "B")
-    assert worse.startswith("B is better than A: the first minus the second is −3.3 points")
+    worse = difference | {"value": -0.033, "interval": {"low": -0.056, "high": -0.01}}
+    assert difference_sentence(worse, "A", "B") == "B is better than A by 3.3 points (95 %: 1.0 to 5.6, paired)."
     even = difference_sentence(difference | {"significant": False}, "A", "B")
     assert even.startswith("No significant difference: A minus B is +3.3 points")
     tab.show_failure()

@@ -193,7 +193,7 @@ def test_mistakes_are_fixes_of_the_evaluated_data(qtbot: QtBot, tmp_path: Path) 
     assert [(fix.path, fix.value, fix.run) for one in put[2:] for fix in one.fixes] == [
         ("/c.png", "c", "/runs/y"), ("/c.png", "", "/runs/y"),
     ], "of the result that is shown now"  # fmt: skip
-    tab.show_result(a_result(a_measure("knn", model="open_clip:x").other(label=""), mistakes=images))
+    tab.show_result(a_result(a_measure("knn", model="open_clip:x").with_target(label=""), mistakes=images))
     put_all([0])
     assert [(fix.kind, fix.run) for fix in put[-1].fixes] == [("excluded", "open_clip:x")]
     assert len(put) == 5, "without a column there is no label to change"

@@ -87,10 +87,10 @@ def test_names_come_from_the_data_and_update_while_typing(qtbot: QtBot, tried: T
     tab.set_class_names(["cat", "Smith, John"])
     assert tab.data_names.isEnabled()
     tab.data_names.click()
-    assert tab.typed() == ["cat", "Smith, John"], "a line each, whatever commas there are"
+    assert tab.typed_names() == ["cat", "Smith, John"], "a line each, whatever commas there are"
     for text, names in ((" a , b ,, ", ["a", "b"]), ("a\n\n b, c ", ["a", "b, c"]), ("", []), ("a, b\n", ["a", "b"])):
         tab.names.setPlainText(text)
-        assert tab.typed() == names
+        assert tab.typed_names() == names
     tab.set_class_names([])
     assert not tab.data_names.isEnabled()
     tab.show_probe("")
