@@ -18,8 +18,8 @@ from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
 from sdgui.widgets.still_boxes import StillDoubleSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role, theme
 
-BINS = 1000
-BARS = 50
+BINS = 1000  # match scores are counted in thousandths
+BARS = 50  # each bar sums several bins
 
 
 class BeliefHistogram(QWidget):
@@ -94,9 +94,9 @@ class BeliefHistogram(QWidget):
         self._left.setWidth(6 * SPACE)
         plot.clear()
         bars = self._bins.reshape(BARS, -1).sum(axis=1)
-        wrong = None if self._shuffled is None else self._shuffled.reshape(BARS, -1).sum(axis=1)
+        shuffled_bars = None if self._shuffled is None else self._shuffled.reshape(BARS, -1).sum(axis=1)
         x = (np.arange(BARS) + 0.5) / BARS
-        for heights, color in ((bars, "accent"), (wrong, "warning")):
+        for heights, color in ((bars, "accent"), (shuffled_bars, "warning")):
             if heights is not None:
                 brush, pen = current_theme.color(color), pg.mkPen(current_theme.color("surface"))
                 plot.addItem(pg.BarGraphItem(x=x, height=heights, width=1 / BARS, brush=brush, pen=pen))

@@ -36,7 +36,7 @@ _FILTERS: tuple[tuple[str, Shown], ...] = (
     ("Marked mismatched", "wrong"),
     ("Marked correct", "right"),
 )
-_KEYS = {Qt.Key.Key_X: True, Qt.Key.Key_Space: False, Qt.Key.Key_U: None}
+_KEYS = {Qt.Key.Key_X: True, Qt.Key.Key_Space: False, Qt.Key.Key_U: None}  # key -> mark, as in ``marked``
 _HINT = "X mismatched · Space correct · U unmark · S use suggestion · F2 edit · Enter enlarge · Ctrl+Z undo"
 _TOOLS_HEIGHT = 5 * SPACE  # slider and key hints between the gallery and the row of buttons
 _EMPTY = "Choose a run and data above. The run ranks the pairs by how well caption and image match, lowest first."
@@ -64,7 +64,7 @@ class CleanView(QWidget):
         self.bar = MessageBar(self)
         self.stack = QStackedWidget(self)
         self.empty = EmptyState("ph.eraser", "Find mismatched pairs", _EMPTY, parent=self.stack, primary=False)
-        self.body = self._body()
+        self.body = self._make_body()
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.body)
         column = vbox(self.source, (self.stack, 1), margins=(2 * SPACE, SPACE, 2 * SPACE, SPACE))
@@ -73,17 +73,17 @@ class CleanView(QWidget):
             view.installEventFilter(self)
         self._restore_layout()
 
-    def _body(self) -> QWidget:
-        """Build the panel from the outside in: reparenting a widget restyles all its children."""
+    def _make_body(self) -> QWidget:
+        """Create parents before children, since reparenting a widget restyles all its children."""
         body = QWidget(self.stack)
         self.split = QSplitter(Qt.Orientation.Horizontal, body, childrenCollapsible=False)
-        self._images()
-        self._figures()
+        self._build_image_side()
+        self._build_figure_side()
         self.split.setSizes([450, 440])
-        vbox((self.split, 1), self._foot(body), into=body)
+        vbox((self.split, 1), self._make_foot(body), into=body)
         return body
 
-    def _images(self) -> None:
+    def _build_image_side(self) -> None:
         image_side = QWidget(self.split)
         self.filters = StillComboBox(image_side)
         self.filters.setAccessibleName("Which pairs are shown")
@@ -99,7 +99,7 @@ class CleanView(QWidget):
         top = hbox(self.filters, (self.words, 1))
         vbox(top, (self.gallery, 1), self.hint, into=image_side, spacing=SPACE // 2, margins=(0, 0, SPACE, 0))
 
-    def _figures(self) -> None:
+    def _build_figure_side(self) -> None:
         right = QWidget(self.split)
         self.facts = PlainLabel(right, wordWrap=True, role="small")
         self.threshold_text = PlainLabel(right, wordWrap=True)
@@ -109,7 +109,7 @@ class CleanView(QWidget):
         self.sides.setSizes([200, 320])
         vbox(self.facts, self.threshold_text, (self.sides, 1), into=right, spacing=SPACE // 2, margins=(SPACE, 0, 0, 0))
 
-    def _foot(self, body: QWidget) -> QHBoxLayout:
+    def _make_foot(self, body: QWidget) -> QHBoxLayout:
         self.counts = ElidedLabel("", body)
         self.exclude_below = QCheckBox("Exclude all be&low the threshold", body)
         self.exclude_below.setToolTip("Exclude all pairs below the threshold, except those marked correct")
@@ -147,7 +147,7 @@ class CleanView(QWidget):
         """The gallery item of a pair; cached per mark and exclusion."""
         pair = ranked_pairs.pairs[index]
         is_corrected, caption = pair.key in ranked_pairs.corrections, ranked_pairs.caption(pair)
-        mark, faint = ranked_pairs.marks.get(pair.key), ranked_pairs.excluded(pair) and not is_corrected
+        mark, faint = ranked_pairs.marks.get(pair.key), ranked_pairs.is_excluded(pair) and not is_corrected
         cached = self._items.get((index, mark, faint, caption))
         if cached is None:
             suggestion = f"suggestion: {pair.suggestion}" if pair.suggestion else ""
@@ -183,12 +183,13 @@ class CleanView(QWidget):
 
         ``other_source``: the model and data of the ranking if they differ from the chosen ones.
         """
-        out = 0 if ranked_pairs is None else ranked_pairs.excluded_count()
-        self.save_button.setEnabled(out > 0)
+        excluded_count = 0 if ranked_pairs is None else ranked_pairs.excluded_count()
+        self.save_button.setEnabled(excluded_count > 0)
         if ranked_pairs is None:
             self.basket_button.setEnabled(False)
             return
-        self.basket_button.setEnabled(out > len(ranked_pairs.corrections))  # corrections are already in the basket
+        # corrected pairs are excluded too, but their corrections are already in the basket
+        self.basket_button.setEnabled(excluded_count > len(ranked_pairs.corrections))
         facts = ""
         if other_source:
             facts = f"This ranking is by {other_source}. Press Rank the pairs to rank with the current choice.\n"
@@ -203,15 +204,15 @@ class CleanView(QWidget):
         if ranked_pairs.ranked_at:
             facts += f" Ranked {datetime.fromtimestamp(ranked_pairs.ranked_at).strftime('%Y-%m-%d %H:%M')}."
         self.facts.setText(facts.replace(" %", "\u00a0%"))
-        below, shuffled_below = ranked_pairs.below(), ranked_pairs.shuffled_below()
+        below, shuffled_below = ranked_pairs.below_count(), ranked_pairs.shuffled_below_count()
         text = f"{count(below)} below {ranked_pairs.threshold / BINS:.3f}" if ranked_pairs.threshold else ""
         if shuffled_below is not None and below and ranked_pairs.shuffled:
             recall = percent(shuffled_below / ranked_pairs.shuffled)
             text += f": {percent(shuffled_below / below)} of these are shuffled ({recall} of all shuffled pairs)"
         self.threshold_text.setText(text)
-        wrong, right = ranked_pairs.marked(wrong=True), ranked_pairs.marked(wrong=False)
+        wrong, right = ranked_pairs.mark_count(wrong=True), ranked_pairs.mark_count(wrong=False)
         self.counts.setText(
-            f"{count(out)} of {count(ranked_pairs.total)} excluded · "
+            f"{count(excluded_count)} of {count(ranked_pairs.total)} excluded · "
             f"{count(wrong)} marked mismatched, {count(right)} correct"
             f" · {count(shown_count)} shown"
         )

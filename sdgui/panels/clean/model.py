@@ -1,6 +1,6 @@
 """The ranked pairs of the Clean panel: marks, the threshold, and the pairs to exclude. No Qt.
 
-Flow: worker's answer and the store's marks -> ``RankedPairs`` -> gallery, table, histogram, ``saving``.
+Flow: worker's answer and the store's marks -> ``RankedPairs`` -> gallery, table, histogram, ``save_arguments``.
 
 Match scores (``belief``) are compared in thousandths, as in ``core.evaluation.noise``. Counts below a threshold are
 therefore exact for all pairs, although only the pairs with the lowest match scores are listed.
@@ -77,27 +77,27 @@ class RankedPairs:
 
     def suggested_threshold(self) -> int:
         """The threshold below which pairs are likely mismatched; 0 if no pair is."""
-        reached = np.cumsum(self.bins)
-        return int(np.searchsorted(reached, self.mismatched, side="left")) + 1 if self.mismatched else 0
+        cumulative = np.cumsum(self.bins)
+        return int(np.searchsorted(cumulative, self.mismatched, side="left")) + 1 if self.mismatched else 0
 
     def caption(self, pair: Pair) -> str:
         """The pair's caption, or the user's correction."""
         return self.corrections.get(pair.key, pair.caption)
 
     # Counts
-    def below(self, threshold: int | None = None) -> int:
+    def below_count(self, threshold: int | None = None) -> int:
         """The number of pairs below the threshold."""
         return int(self.bins[: self.threshold if threshold is None else threshold].sum())
 
-    def shuffled_below(self) -> int | None:
+    def shuffled_below_count(self) -> int | None:
         """The number of shuffled pairs below the threshold; None if the data does not mark shuffled pairs."""
         return None if self.shuffled_bins is None else int(self.shuffled_bins[: self.threshold].sum())
 
-    def marked(self, wrong: bool) -> int:
+    def mark_count(self, wrong: bool) -> int:
         """The number of pairs with this mark."""
         return sum(mark is wrong for mark in self.marks.values())
 
-    def excluded(self, pair: Pair) -> bool:
+    def is_excluded(self, pair: Pair) -> bool:
         """Whether ``pair`` is excluded from saving."""
         mark = self.marks.get(pair.key)
         return mark is True or (mark is None and self.exclude_below and pair.bin < self.threshold)
@@ -105,16 +105,16 @@ class RankedPairs:
     def excluded_count(self) -> int:
         """The number of excluded pairs."""
         if not self.exclude_below:
-            return self.marked(wrong=True)
+            return self.mark_count(wrong=True)
         pairs_by_key = {pair.key: pair for pair in self.pairs}
-        count = self.below()
-        for key, wrong in self.marks.items():
+        count = self.below_count()
+        for key, wrong in self.marks.items():  # a mark counts more than the threshold
             pair = pairs_by_key.get(key)
-            inside = pair is not None and pair.bin < self.threshold
-            count += (wrong and not inside) - (inside and not wrong)
+            is_below = pair is not None and pair.bin < self.threshold
+            count += (wrong and not is_below) - (is_below and not wrong)
         return count
 
-    def saving(self) -> dict[str, Any]:
+    def save_arguments(self) -> dict[str, Any]:
         """The arguments of ``noise_save`` for the excluded pairs."""
         marked_keys = [list(key) for key, wrong in self.marks.items() if wrong]
         if not self.exclude_below:
@@ -122,7 +122,7 @@ class RankedPairs:
         right = [list(key) for key, wrong in self.marks.items() if not wrong]
         is_complete = len(self.pairs) == self.total or (self.pairs and self.pairs[-1].bin >= self.threshold)
         if is_complete:  # every pair below the threshold is listed
-            return {"pairs": [*marked_keys, *(list(pair.key) for pair in self.pairs if self._below_threshold(pair))]}
+            return {"pairs": [*marked_keys, *(list(pair.key) for pair in self.pairs if self._is_unmarked_below(pair))]}
         return {"pairs": marked_keys, "below": self.threshold, "kept": right, "key": self.key}
 
     def excluded_pairs(self) -> list[Pair]:
@@ -130,10 +130,10 @@ class RankedPairs:
         listed_keys = {pair.key for pair in self.pairs}
         marked_keys = [key for key, wrong in self.marks.items() if wrong and key not in listed_keys]
         unlisted = [Pair(path, caption, 0.0, None, 0, None) for path, caption in marked_keys]
-        listed = (pair for pair in self.pairs if self.excluded(pair) and pair.key not in self.corrections)
+        listed = (pair for pair in self.pairs if self.is_excluded(pair) and pair.key not in self.corrections)
         return [*listed, *unlisted]
 
-    def _below_threshold(self, pair: Pair) -> bool:
+    def _is_unmarked_below(self, pair: Pair) -> bool:
         return pair.bin < self.threshold and pair.key not in self.marks
 
     @cached_property

@@ -1,7 +1,7 @@
 """Clean: finds likely mismatched pairs with a trained run, to mark, exclude and save as cleaned training data.
 
 Flow: run and data -> worker ``noise_open`` -> ``RankedPairs`` (with the store's marks) -> gallery, table, histogram;
-keys mark pairs, and marks are stored immediately; worker ``noise_save`` -> a manifest -> a new experiment.
+keys (X, Space, U) mark pairs, marks are stored immediately; worker ``noise_save`` -> a table -> a new experiment.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from sdgui.widgets.message import error, info, warning
 from sdgui.worker.replies import Failure
 from sdgui.worker.verbs import SavedPairs
 
-_UNDO = 100
+_MAX_UNDO = 100  # undo steps
 _ROWS_PER_UPDATE = 200  # rows that are redrawn in one turn of the event loop
-_SETTLE_MS = 120
+_SETTLE_MS = 120  # pause in dragging the threshold after which the images are updated
 
 
 class CleanPanel(Panel):
@@ -51,15 +51,15 @@ class CleanPanel(Panel):
         self.visible_indices: list[int] = []
         self._entered = False
         self.work = CleanWork(services.pool, services.store, self)
-        self._recalled: tuple[str, str] | None = None  # run and data whose last ranking was requested
+        self._recalled_source: tuple[str, str] | None = None  # run and data whose last ranking was requested
         self._saved = ""  # path of the data saved from the shown ranking
         self._undo: list[dict[Key, bool | None]] = []
         self._line_row = -1  # first row at or above the threshold
         self._stale: dict[int, None] = {}  # rows with outdated images, in order
-        self._later = QTimer(self, singleShot=True, interval=0)
-        self._later.timeout.connect(self._redraw_some)
-        self._settle = QTimer(self, singleShot=True, interval=_SETTLE_MS)
-        self._settle.timeout.connect(self._on_threshold_settled)
+        self._redraw_timer = QTimer(self, singleShot=True, interval=0)
+        self._redraw_timer.timeout.connect(self._redraw_some)
+        self._settle_timer = QTimer(self, singleShot=True, interval=_SETTLE_MS)
+        self._settle_timer.timeout.connect(self._on_threshold_settled)
         self._connect()
         self._update()
 
@@ -139,9 +139,9 @@ class CleanPanel(Panel):
         """Show the last ranking by the chosen run on the chosen data."""
         request, choice = self.view.source.request(), self.view.source.model.choice()
         key = (request["run"], request["data"]) if request is not None else None
-        if key is not None and choice is not None and key != self._recalled:
+        if key is not None and choice is not None and key != self._recalled_source:
             self.work.recall(key[0], choice.title, key[1])
-        self._recalled = key
+        self._recalled_source = key
         self._update()
 
     def _show_refused(self, sentence: str) -> None:
@@ -223,13 +223,13 @@ class CleanPanel(Panel):
         self._stale.update(dict.fromkeys(rows))
         self._redraw_rows([row for row in rows if row in seen])
         self._redraw_some()
-        self.view.table.pairs.marked(rows)
+        self.view.table.pairs.refresh_rows(rows)
         self._update()
 
     def _redraw_some(self) -> None:
         self._redraw_rows(list(islice(self._stale, _ROWS_PER_UPDATE)))
         if self._stale:
-            self._later.start()
+            self._redraw_timer.start()
 
     def _redraw_rows(self, rows: list[int]) -> None:
         assert self.ranked is not None
@@ -243,7 +243,7 @@ class CleanPanel(Panel):
         if self.ranked is not None:
             self.ranked.threshold = threshold
             self._update()
-            self._settle.start()
+            self._settle_timer.start()
 
     def _on_threshold_settled(self) -> None:
         """Update the images once dragging has stopped."""
@@ -297,7 +297,7 @@ class CleanPanel(Panel):
     def _remember_marks(self, before: dict[Key, bool | None], pairs: list[Pair]) -> None:
         assert self.ranked is not None
         self._undo.append(before)
-        del self._undo[:-_UNDO]
+        del self._undo[:-_MAX_UNDO]
         self.work.keep_marks(self.ranked, {pair.key: self.ranked.marks.get(pair.key) for pair in pairs})
 
     # Corrections
@@ -385,7 +385,7 @@ class CleanPanel(Panel):
 
     def _update(self) -> None:
         """Update the counts and the enabled state of the buttons."""
-        ranking = self.work.ranking
+        ranking = self.work.is_ranking
         self.view.source.rank.setEnabled(self.view.source.request() is not None and not ranking)
         self.view.show_counts(self.ranked, len(self.visible_indices), self._other_source())
         self.view.use_button.setEnabled(bool(self._saved))

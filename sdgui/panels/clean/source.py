@@ -35,7 +35,7 @@ class CleanSource(QWidget):
 
     changed = Signal()
     rank_requested = Signal()
-    refused = Signal(str)
+    refused = Signal(str)  # why a model or data cannot be used
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -101,7 +101,7 @@ class CleanSource(QWidget):
             self.data.set_source(data)
         return True
 
-    # Remembered
+    # Saved choices
     def state(self) -> str:
         return json.dumps(
             {"model": self.model.state(), "data": self.data.source(), "both": bool(self.networks.currentData())}

@@ -53,7 +53,7 @@ class PairsModel(HeadedModel):
         assert self._ranked is not None
         return self._ranked.pairs[self._indices[row]]
 
-    def marked(self, rows: Sequence[int]) -> None:
+    def refresh_rows(self, rows: Sequence[int]) -> None:
         """Update rows after their marks have changed."""
         for first, last in runs_of(rows):
             self.dataChanged.emit(self.index(first, 0), self.index(last, self.columnCount() - 1))
@@ -72,7 +72,7 @@ class PairsModel(HeadedModel):
     def heading(self, column: int, role: int) -> object:
         title, _, tip = _COLUMNS[column]
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            return _side(column) if column else _side(1)  # the sort arrow is on the right
+            return _alignment(column or 1)  # "Rank" is left-aligned, since the sort arrow is on the right
         return {int(Qt.ItemDataRole.DisplayRole): title, int(Qt.ItemDataRole.ToolTipRole): tip}.get(role)
 
     def data(self, index: Index, role: int = int(Qt.ItemDataRole.DisplayRole)) -> object:
@@ -88,7 +88,7 @@ class PairsModel(HeadedModel):
         if role == Qt.ItemDataRole.EditRole:
             return self._ranked.caption(pair)
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            return _side(column)
+            return _alignment(column)
         if role == Qt.ItemDataRole.AccessibleTextRole and column == _MARK:
             spoken = {True: "marked mismatched", False: "marked correct", None: "not marked"}[mark]
             return "corrected" if is_corrected else spoken
@@ -98,7 +98,7 @@ class PairsModel(HeadedModel):
         if role == Qt.ItemDataRole.ForegroundRole and not is_corrected:
             if column == _MARK and mark is not None:
                 return theme().color("error" if mark else "good")
-            return theme().color("muted") if self._ranked.excluded(pair) else None
+            return theme().color("muted") if self._ranked.is_excluded(pair) else None
         return None
 
     def flags(self, index: Index) -> Qt.ItemFlag:
@@ -116,7 +116,7 @@ def _probability(pair: Pair) -> str:
     return "–" if pair.right is None else f"{pair.right:.3f}"
 
 
-def _side(column: int) -> Qt.AlignmentFlag:
+def _alignment(column: int) -> Qt.AlignmentFlag:
     side = Qt.AlignmentFlag.AlignRight if column in (0, 3, 4) else Qt.AlignmentFlag.AlignLeft
     return side | Qt.AlignmentFlag.AlignVCenter
 
@@ -141,11 +141,11 @@ class PairsTable(CopyingTable):
         head.setSortIndicatorShown(True)
         head.setSortIndicator(0, Qt.SortOrder.AscendingOrder)
         head.sortIndicatorChanged.connect(self._sort)
-        self._quiet = False
+        self._quiet = False  # whether rows are selected without emitting ``chosen``
         self.selectionModel().selectionChanged.connect(self._on_selection_changed)
-        self.pairs.modelReset.connect(self._fit)
+        self.pairs.modelReset.connect(self._fit_columns)
 
-    def _fit(self) -> None:
+    def _fit_columns(self) -> None:
         head = self.horizontalHeader()
         if self.pairs.columnCount() < 2:
             return

@@ -63,7 +63,7 @@ class CleanWork(QObject):
         self.background = BackgroundTasks(self)
 
     @property
-    def ranking(self) -> bool:
+    def is_ranking(self) -> bool:
         """Whether a ranking is being computed."""
         return self._requested is not None and self._requested.calls.busy("rank")
 
@@ -105,7 +105,7 @@ class CleanWork(QObject):
 
     @property
     def title(self) -> str:
-        """The title of that run's model."""
+        """The title of the model whose ranking is shown; "" before the first."""
         return self._current.title if self._current is not None else ""
 
     def recall(self, run: str, title: str, data: str) -> None:
@@ -119,7 +119,7 @@ class CleanWork(QObject):
         self.background.run(read, partial(self._recalled, run, title))
 
     def _recalled(self, run: str, title: str, pairs: RankedPairs | None) -> None:
-        if pairs is None or self.ranking:
+        if pairs is None or self.is_ranking:
             return
         self._drop_request()
         self._requested = _Session(run, title, WorkerCalls(self._pool.client(pairs.model), self))
@@ -136,7 +136,7 @@ class CleanWork(QObject):
     def save(self, pairs: RankedPairs, path: Path, replace: bool) -> None:
         """Write the pairs that are not excluded to ``path``."""
         if self._current is not None:
-            arguments = pairs.saving() | {"data": pairs.data, "to": str(path), "excluded": []}
+            arguments = pairs.save_arguments() | {"data": pairs.data, "to": str(path), "excluded": []}
             saved, failed = self.saved.emit, self.save_failed.emit
             self._current.calls.ask("save", CLEANED.write, saved, failed, replace=replace, **arguments)
 
@@ -152,10 +152,11 @@ class CleanWork(QObject):
         if not undone:
             return
 
-        def take(entries: Sequence[StoredFix]) -> None:
-            basket.remove([one.id for one in entries if (one.fix.path, one.fix.caption, one.fix.value) in undone])
+        def remove(entries: Sequence[StoredFix]) -> None:
+            fixes = {entry.id: entry.fix for entry in entries}
+            basket.remove([number for number, fix in fixes.items() if (fix.path, fix.caption, fix.value) in undone])
 
-        basket.read(take)
+        basket.read(remove)
 
     def keep_marks(self, pairs: RankedPairs, marks: Mapping[Key, bool | None]) -> None:
         """Write marks to the store in the background."""

@@ -24,7 +24,7 @@ from sdgui.worker.data_verbs import RowsOpened
 class FiguresPage(QWidget):
     """The page of statistics. ``value_chosen``: show the images with this value of a label."""
 
-    value_chosen = Signal(str, str)
+    value_chosen = Signal(str, str)  # label, value
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -55,7 +55,7 @@ class FiguresPage(QWidget):
             left.addSpacing(SPACE)
             left.addWidget(heading)
             left.addWidget(bars)
-        self._several = heading
+        self._captions_heading = heading
         left.addStretch(1)
         head = hbox(PlainLabel("&Label", self, role="title", buddy=self.label), self.label, None, spacing=-1)
         right = vbox(head, self._no_label, (self.values, 1))
@@ -77,7 +77,7 @@ class FiguresPage(QWidget):
         self.words.set_bars(word_bars(facts["words"]))
         has_several = len(facts["captions"]) > 1
         self.captions.set_bars(caption_bars(facts["captions"]) if has_several else [])
-        for widget in (self.captions, self._several):
+        for widget in (self.captions, self._captions_heading):
             widget.setVisible(has_several)
         self.label.addItems(list(facts["labels"]))
         if facts["split"]:
@@ -137,7 +137,7 @@ def caption_bars(captions: list[list[int]]) -> list[Bar]:
     return [Bar(str(number), images, tip.format(number, count(images))) for number, images in captions]
 
 
-_HEIGHT = 18 * SPACE
+_HEIGHT = 18 * SPACE  # of a bar chart, in px
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,8 @@ class Bars(QWidget):
     def set_bars(self, bars: Sequence[Bar]) -> None:
         """Replace all bars."""
         self._bars = list(bars)
-        longest = max(self._bars, key=lambda bar: bar.value, default=None)
-        self.setAccessibleDescription(f"highest: {longest.tip}" if longest is not None else "")
+        highest = max(self._bars, key=lambda bar: bar.value, default=None)
+        self.setAccessibleDescription(f"highest: {highest.tip}" if highest is not None else "")
         self.update()
 
     def sizeHint(self) -> QSize:
@@ -171,8 +171,8 @@ class Bars(QWidget):
 
     def _slot(self, index: int) -> QRect:
         """The area of bar ``index``, without its label."""
-        wide = self.width() / max(1, len(self._bars))
-        left, right = round(index * wide), round((index + 1) * wide)
+        width = self.width() / max(1, len(self._bars))
+        left, right = round(index * width), round((index + 1) * width)
         return QRect(left, 0, max(1, right - left), self.height() - self.fontMetrics().height() - SPACE // 2)
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -180,32 +180,32 @@ class Bars(QWidget):
         painter.setFont(theme().font("small"))
         metrics = painter.fontMetrics()
         max_value = max((bar.value for bar in self._bars), default=0)
-        room, shown_to = metrics.height() + SPACE // 2, -SPACE
+        value_height, labels_end = metrics.height() + SPACE // 2, -SPACE  # the labels drawn so far end at this x
         for index, bar in enumerate(self._bars):
             slot = self._slot(index)
-            high = round((slot.height() - room) * bar.value / max_value) if max_value else 0
+            height = round((slot.height() - value_height) * bar.value / max_value) if max_value else 0
             if bar.value:
                 gap = 1 if slot.width() > 3 else 0
-                box = QRect(slot.left(), slot.bottom() - max(1, high), slot.width() - gap, max(1, high))
+                box = QRect(slot.left(), slot.bottom() - max(1, height), slot.width() - gap, max(1, height))
                 painter.fillRect(box, theme().color("accent"))
             painter.setPen(theme().color("muted"))
-            wide = metrics.horizontalAdvance(bar.label)
-            left = min(max(0, slot.center().x() - wide // 2), self.width() - wide)
-            if bar.label and left > shown_to:
+            width = metrics.horizontalAdvance(bar.label)
+            left = min(max(0, slot.center().x() - width // 2), self.width() - width)
+            if bar.label and left > labels_end:
                 painter.drawText(QPoint(left, self.height() - metrics.descent() - 1), bar.label)
-                shown_to = left + wide + SPACE
+                labels_end = left + width + SPACE
         if max_value:
-            self._mark(painter, max_value)
+            self._paint_highest_value(painter, max_value)
         painter.setPen(theme().color("border"))
         bottom = self._slot(0).bottom() if self._bars else self.height() - 1
         painter.drawLine(0, bottom, self.width(), bottom)
         painter.end()
 
-    def _mark(self, painter: QPainter, max_value: int) -> None:
+    def _paint_highest_value(self, painter: QPainter, max_value: int) -> None:
         index = next(number for number, bar in enumerate(self._bars) if bar.value == max_value)
         text, metrics = count(max_value), painter.fontMetrics()
-        wide = metrics.horizontalAdvance(text)
-        left = min(max(0, self._slot(index).center().x() - wide // 2), self.width() - wide)
+        width = metrics.horizontalAdvance(text)
+        left = min(max(0, self._slot(index).center().x() - width // 2), self.width() - width)
         painter.setPen(theme().color("text"))
         painter.drawText(QPoint(left, metrics.ascent()), text)
 

@@ -66,7 +66,7 @@ class GroupsPage(QWidget):
 
     check_requested = Signal()
     other_requested = Signal()
-    exclude_requested = Signal(list)
+    exclude_requested = Signal(list)  # rows
 
     def __init__(self, cache_dir: Path, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -74,8 +74,8 @@ class GroupsPage(QWidget):
         self._rows = SourceRows()
         self._groups: list[Group] = []
         self.summary = ElidedLabel("", self, role="small")
-        self.other_copies = QPushButton("C&ompare with another split…", self)
-        self.other_copies.setToolTip("Choose another split of this data to find images that are in both")
+        self.compare = QPushButton("C&ompare with another split…", self)
+        self.compare.setToolTip("Choose another split of this data to find images that are in both")
         self.check = QPushButton("&Check again", self)
         self.copies = QPushButton("E&xclude copies", self)
         self.copies.setToolTip("Keep only the first image of each group of exact duplicates")
@@ -90,13 +90,13 @@ class GroupsPage(QWidget):
         self._build()
         self.check.clicked.connect(self.check_requested)
         self.empty.activated.connect(self.check_requested)
-        self.other_copies.clicked.connect(self.other_requested)
+        self.compare.clicked.connect(self.other_requested)
         self.list.currentRowChanged.connect(self._show_group)
         self.copies.clicked.connect(self._exclude_copies)
         self.leaks.clicked.connect(self._exclude_leaks)
 
     def _build(self) -> None:
-        head = hbox((self.summary, 1), self.other_copies, self.check, self.copies, self.leaks)
+        head = hbox((self.summary, 1), self.compare, self.check, self.copies, self.leaks)
         split = QSplitter(Qt.Orientation.Horizontal, self, childrenCollapsible=False)
         split.addWidget(self.list)
         split.addWidget(self.gallery)
@@ -148,15 +148,15 @@ class GroupsPage(QWidget):
             return
         group = self._groups[number]
         members = [self._item(row) for row in group.rows if row < len(self._rows)]
-        theirs = [
+        copies = [
             GalleryItem(Path(path), badge=split, badge_spoken=f"in {split}") for split, path in group.other_copies
         ]
-        self.gallery.set_items([*members, *theirs])
+        self.gallery.set_items([*members, *copies])
 
     def _item(self, row: int) -> GalleryItem:
-        out = row in self._rows.excluded
-        badge = "excluded" if out else ""
-        return GalleryItem(Path(self._rows.paths[row]), self._caption(row), badge=badge, faint=out)
+        is_excluded = row in self._rows.excluded
+        badge = "excluded" if is_excluded else ""
+        return GalleryItem(Path(self._rows.paths[row]), self._caption(row), badge=badge, faint=is_excluded)
 
     def refresh(self) -> None:
         """Update the page after a change of the exclusions."""
@@ -182,7 +182,7 @@ def summary(checked: Checked) -> str:
     return " · ".join(parts)
 
 
-def marked_rows(checked: Checked) -> dict[str, frozenset[int]]:
+def problem_rows(checked: Checked) -> dict[str, frozenset[int]]:
     """The rows with problems by kind of problem, for the filters."""
     groups: Sequence[Sequence[int]] = [*checked["exact"], *checked["near"]]
     leaking = {leak["row"] for leak in checked["leaks"]}

@@ -76,12 +76,12 @@ class DataView(QWidget):
         self.tabs = QTabWidget(self)
         self.empty = EmptyState("ph.stack", _TITLE, _EMPTY, _OPEN, "", self)
         self.stack = QStackedWidget(self)
-        self._pages()
+        self._build_pages()
         self._arrange()
         self._connect()
         self._restore()
 
-    def _pages(self) -> None:
+    def _build_pages(self) -> None:
         thumbnails = self._services.store.home / "thumbnails"
         self.gallery = Gallery(thumbnails, "No image matches the filter.", self.tabs)
         self.gallery.view.setToolTip(plain_tip(_HINT))
@@ -190,23 +190,23 @@ class DataView(QWidget):
         self.value.setEnabled(bool(values))
 
     def show_counts(self, shown_count: int, rows: SourceRows) -> None:
-        """Show how many are filtered and excluded; the gallery shows how many there are."""
-        out = len(rows.excluded)
+        """Show how many rows pass the filter, if not all, and how many are excluded."""
+        excluded_count = len(rows.excluded)
         parts = [f"{count(shown_count)} of {count(len(rows))}"] if shown_count != len(rows) else []
-        self.counts.setText(" · ".join([*parts, *([f"{count(out)} excluded"] if out else [])]))
+        self.counts.setText(" · ".join([*parts, *([f"{count(excluded_count)} excluded"] if excluded_count else [])]))
 
     def name_tabs(self, groups: int | None, broken: int) -> None:
         """Append the numbers of problems to the page titles."""
         self.tabs.setTabText(GROUPS, "&Duplicates and leaks" + (f" ({count(groups)})" if groups else ""))
         self.tabs.setTabText(BROKEN, "Bro&ken" + (f" ({count(broken)})" if broken else ""))
 
-    def show_controls(self, on: bool) -> None:
-        """Enable the controls that need rows; if ``on`` is False, show the page that offers to open data."""
-        self.stack.setCurrentIndex(1 if on else 0)
-        has_source = on or bool(self.source.source())
+    def show_controls(self, has_rows: bool) -> None:
+        """Enable the controls that need rows; without rows, show the page that offers to open data."""
+        self.stack.setCurrentIndex(1 if has_rows else 0)
+        has_source = has_rows or bool(self.source.source())
         self.empty.set_content(*(_OPENING if has_source else (_TITLE, _EMPTY, _OPEN)))
         for widget in (self.words, self.label, self.value, self.subset, self.save, self.more):
-            widget.setEnabled(on)
+            widget.setEnabled(has_rows)
             widget.setVisible(has_source)
         self.counts.setVisible(has_source)
 

@@ -25,14 +25,14 @@ class Filter:
 
 @dataclass
 class SourceRows:
-    """The rows of a source. ``marked``: kind of problem (duplicates, broken) -> rows found by the check."""
+    """The rows of a source. ``problem_rows``: "duplicates" or "broken" -> rows with this problem, once checked."""
 
     source: str = ""
     paths: list[str] = field(default_factory=list)
     captions: list[tuple[str, ...]] = field(default_factory=list)
     labels: dict[str, list[str]] = field(default_factory=dict)
     excluded: set[int] = field(default_factory=set)
-    marked: dict[str, frozenset[int]] = field(default_factory=dict)
+    problem_rows: dict[str, frozenset[int]] = field(default_factory=dict)
     _texts: list[str] = field(default_factory=list)  # case-folded captions of each row
     _undo: list[list[int]] = field(default_factory=list)  # rows that were excluded or included, per step
 
@@ -67,8 +67,8 @@ class SourceRows:
         elif row_filter.subset == "uncaptioned":
             rows = [row for row in rows if not self._texts[row]]
         elif row_filter.subset != "all":
-            marked_rows = self.marked.get(row_filter.subset, frozenset())
-            rows = [row for row in rows if row in marked_rows]
+            problem_rows = self.problem_rows.get(row_filter.subset, frozenset())
+            rows = [row for row in rows if row in problem_rows]
         return list(rows)
 
     def values(self, label: str) -> list[str]:
@@ -76,15 +76,15 @@ class SourceRows:
         values = set(self.labels.get(label, ()))
         return sorted(value for value in values if value) + ([NONE] if "" in values else [])
 
-    def row_of(self, paths: Iterable[str]) -> list[int]:
-        """The rows of these images; unknown ones are ignored."""
+    def rows_of(self, paths: Iterable[str]) -> list[int]:
+        """The rows of these images; unknown paths are ignored."""
         selected = frozenset(paths)
         return [row for row, path in enumerate(self.paths) if path in selected]
 
     # Excluding
-    def exclude(self, rows: Iterable[int], out: bool = True) -> list[int]:
-        """Exclude ``rows`` from saving, or include them again; returns the changed ones."""
-        changed = [row for row in rows if (row in self.excluded) != out]
+    def exclude(self, rows: Iterable[int], excluded: bool = True) -> list[int]:
+        """Exclude ``rows`` from saving, or include them again; returns the changed rows."""
+        changed = [row for row in rows if (row in self.excluded) != excluded]
         if changed:
             self._undo.append(changed)
             del self._undo[:-MAX_UNDO]
@@ -92,7 +92,7 @@ class SourceRows:
         return changed
 
     def toggle(self, rows: Sequence[int]) -> list[int]:
-        """Exclude ``rows``, or include them again if all are excluded; returns the changed ones."""
+        """Exclude ``rows``, or include them again if all are excluded; returns the changed rows."""
         return self.exclude(rows, not all(row in self.excluded for row in rows))
 
     def undo(self) -> list[int]:
@@ -116,4 +116,4 @@ class SourceRows:
         return copies
 
 
-NONE = "(none)"
+NONE = "(none)"  # stands for a row without a value of the label

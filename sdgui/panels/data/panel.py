@@ -19,8 +19,8 @@ from core.spec.config import ConfigError, read_config
 from core.spec.data.fixes import Fix
 from core.spec.presets import preset_config
 from core.spec.shards import may_exist
-from sdgui.panels.data.groups import marked_rows
-from sdgui.panels.data.images import saving_start
+from sdgui.panels.data.groups import problem_rows
+from sdgui.panels.data.images import suggested_path
 from sdgui.panels.data.layout import IMAGES, VIEWS, DataView
 from sdgui.panels.data.model import SourceRows
 from sdgui.panels.data.shown import ShownRows
@@ -63,11 +63,11 @@ class DataPanel(Panel):
         self._actions: Actions | None = None
         self._entered = False
         self.work = DataWork(services.pool, services.store.home, self)
-        self._settle = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
-        self._settle.timeout.connect(self.show_rows)
+        self._filter_timer = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
+        self._filter_timer.timeout.connect(self.show_rows)
         self._parts: deque[RowsPart | RowsOpened] = deque()  # received parts that are not shown yet
-        self._taking = QTimer(self, interval=0)
-        self._taking.timeout.connect(self._take_part)
+        self._part_timer = QTimer(self, interval=0)
+        self._part_timer.timeout.connect(self._handle_next_part)
         self._connect()
         self.view.show_controls(False)
 
@@ -76,8 +76,8 @@ class DataPanel(Panel):
         FileDrop(self, "Open this folder or table").dropped.connect(self.show_source)
         view.source.changed.connect(self.open)
         view.source.held_out.connect(self._on_held_out)
-        view.empty.activated.connect(self._choose)
-        view.filtered.connect(self._settle.start)
+        view.empty.activated.connect(self._open_menu)
+        view.filtered.connect(self._filter_timer.start)
         view.label.activated.connect(self._on_label_chosen)
         view.action_requested.connect(self._run_action)
         view.tabs.currentChanged.connect(self._on_tab_changed)
@@ -86,7 +86,7 @@ class DataPanel(Panel):
         view.figures.value_chosen.connect(self._on_value_chosen)
         view.groups.check_requested.connect(self.check)
         view.groups.other_requested.connect(self._ask_other)
-        view.groups.exclude_requested.connect(lambda rows: self.exclude(rows, out=True))
+        view.groups.exclude_requested.connect(lambda rows: self.exclude(rows, excluded=True))
         view.views_made.connect(self._on_views_made)
         view.strip.cancelled.connect(work.cancel)
         work.progress.connect(self._show_progress)
@@ -103,7 +103,7 @@ class DataPanel(Panel):
     def set_actions(self, actions: Actions) -> None:
         self._actions = actions
 
-    def _choose(self) -> None:
+    def _open_menu(self) -> None:
         """Offer the ways to open data, including the demo images, which are created first if necessary."""
         menu, demo = self.view.source.menu(), self._services.demo
         menu.addSeparator()
@@ -123,7 +123,7 @@ class DataPanel(Panel):
             self.view.bar.show_message(error(f"The run's config cannot be read: {problem}"))
             return
         self.show_source(config.data.train)
-        self.view.views.take(f"Run of {config.name}", config)
+        self.view.views.add_config(f"Run of {config.name}", config)
 
     def on_enter(self) -> None:
         if self._entered:
@@ -135,15 +135,15 @@ class DataPanel(Panel):
 
     def refresh(self) -> None:
         if is_made(self.view, "views"):
-            self._offer(self.view.views)
+            self._offer_configs(self.view.views)
 
     def _on_views_made(self, page: ViewsPage) -> None:
         page.define_requested.connect(self.define_requested)
-        self._offer(page)
+        self._offer_configs(page)
         if self.rows.source:
             page.choose_for(self.rows.source)
 
-    def _offer(self, page: ViewsPage) -> None:
+    def _offer_configs(self, page: ViewsPage) -> None:
         try:
             experiments = reversed(self._services.store.experiments())
         except StoreError:
@@ -188,12 +188,12 @@ class DataPanel(Panel):
 
     def _on_part(self, part: RowsPart | RowsOpened) -> None:
         self._parts.append(part)
-        self._taking.start()
+        self._part_timer.start()
 
-    def _take_part(self) -> None:
+    def _handle_next_part(self) -> None:
         """Handle one part per turn of the event loop, since many may arrive together."""
         if not self._parts:
-            self._taking.stop()
+            self._part_timer.stop()
             return
         part = self._parts.popleft()
         if "paths" in part:
@@ -221,13 +221,13 @@ class DataPanel(Panel):
         self._show_views()
 
     def _restore_exclusions(self, paths: list[str]) -> None:
-        if paths and (rows := self.rows.row_of(paths)):
+        if paths and (rows := self.rows.rows_of(paths)):
             self.rows.excluded.update(rows)
             self._redraw(rows)
 
     def _on_open_failed(self, failure: Failure) -> None:
-        some = f"Reading was cancelled. The first {count(len(self.rows))} images are shown."
-        self._on_failed(failure, some if len(self.rows) else "Cancelled.")
+        text = f"Reading was cancelled. The first {count(len(self.rows))} images are shown."
+        self._on_failed(failure, text if len(self.rows) else "Cancelled.")
 
     def _on_failed(self, failure: Failure, cancelled: str = "Cancelled.") -> None:
         self.view.strip.finish()
@@ -242,14 +242,14 @@ class DataPanel(Panel):
     # Display
     def show_rows(self) -> None:
         """Filter the rows again."""
-        self._settle.stop()
+        self._filter_timer.stop()
         self.visible_rows.filter(self.view.filter())
         self.view.show_counts(len(self.visible_rows.numbers), self.rows)
 
     def _on_label_chosen(self) -> None:
         label = str(self.view.label.currentData() or "")
         self.view.offer_values(self.rows.values(label) if label else [])
-        self._settle.start()
+        self._filter_timer.start()
 
     def _on_value_chosen(self, label: str, value: str) -> None:
         self.view.set_filter(label, value)
@@ -291,7 +291,7 @@ class DataPanel(Panel):
         if checked["source"] != self.rows.source:
             return
         self.checked = checked
-        self.rows.marked = marked_rows(checked)
+        self.rows.problem_rows = problem_rows(checked)
         self.view.groups.show_checked(checked, self.rows)
         self._show_broken()
 
@@ -306,19 +306,19 @@ class DataPanel(Panel):
         self.check()
 
     # Excluding
-    def exclude(self, rows: Sequence[int], out: bool | None = None) -> None:
+    def exclude(self, rows: Sequence[int], excluded: bool | None = None) -> None:
         """Exclude ``rows`` or include them again; None toggles."""
-        changed = self.rows.toggle(rows) if out is None else self.rows.exclude(rows, out)
+        changed = self.rows.toggle(rows) if excluded is None else self.rows.exclude(rows, excluded)
         self._redraw(changed)
-        self._keep()
+        self._keep_exclusions()
 
     def undo(self) -> None:
         """Undo the last exclusion."""
         self._redraw(self.rows.undo())
-        self._keep()
+        self._keep_exclusions()
 
-    def _keep(self) -> None:
-        """Save the exclusions; called in a separate turn of the event loop, since there may be very many."""
+    def _keep_exclusions(self) -> None:
+        """Save the exclusions in a separate turn of the event loop, since there may be very many."""
         rows = self.rows
         QTimer.singleShot(0, self, lambda: self.work.keep_exclusions(rows.source, rows.excluded_paths()))
 
@@ -355,7 +355,7 @@ class DataPanel(Panel):
         """Choose a file, and save the remaining rows or the selection as a new source."""
         if self.facts is None:
             return
-        start = saving_start(self.rows.source, "selection" if selection else "kept")
+        start = suggested_path(self.rows.source, "selection" if selection else "kept")
         if file := ask_save(self, "Save as new data", start, "Tables (*.csv)", ".csv"):
             self.save(file.path, selection, replace=file.replaces)
 
@@ -363,8 +363,8 @@ class DataPanel(Panel):
         """Save the remaining rows or the selected rows to ``path``."""
         self.view.bar.clear()
         self.view.strip.start(_ACTIVITIES["save"])
-        only = [self.rows.paths[row] for row in self.visible_rows.chosen()] if selection else []
-        self.work.save(self.rows.source, path, self.rows.excluded_paths(), only, replace)
+        selected_paths = [self.rows.paths[row] for row in self.visible_rows.chosen()] if selection else []
+        self.work.save(self.rows.source, path, self.rows.excluded_paths(), selected_paths, replace)
 
     def _on_saved(self, saved: SavedSource) -> None:
         self.view.strip.finish()

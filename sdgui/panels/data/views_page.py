@@ -76,8 +76,8 @@ class ViewsPage(QWidget):
             self.configs.setCurrentIndex(self.configs.findData(number))
             self._load()
 
-    def take(self, name: str, config: RunConfig) -> None:
-        """Show the views of ``config``, which is listed as ``name``."""
+    def add_config(self, name: str, config: RunConfig) -> None:
+        """List ``config`` as ``name``, and show its views."""
         self._offered.append(config)
         self.configs.insertItem(0, name, len(self._offered) - 1)
         self.configs.setCurrentIndex(0)

@@ -66,7 +66,7 @@ class DataWork(QObject):
         self._checks.cancel(_CHECK)
 
     def save(self, source: str, target: Path, excluded: Sequence[str], only: Sequence[str], replace: bool) -> None:
-        """Write the rows that are not excluded (with ``only``: just these paths) as a new source."""
+        """Write the rows that are not excluded as a new source; if ``only`` is not empty, only these paths."""
         selection: dict[str, Any] = {"excluded": list(excluded), "only": list(only), "replace": replace}
         answers = (self.saved.emit, self.save_failed.emit)
         self._data.ask(_SAVE, DATA_SAVE, *answers, None, source=source, to=str(target), **selection)

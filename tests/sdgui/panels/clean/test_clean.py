@@ -61,7 +61,7 @@ def test_a_run_ranks_its_data_which_are_filtered_sorted_cut_at_a_threshold_saved
     assert not place.view.save_button.isEnabled()
     assert not place.view.use_button.isEnabled()
     place.view.histogram.box.setValue(0.4)
-    assert pairs.below() == 4
+    assert pairs.below_count() == 4
     place.view.exclude_below.setChecked(True)
     press(qtbot, place, Qt.Key.Key_Space)
     assert pairs.excluded_count() == 3
@@ -95,7 +95,7 @@ def test_keys_mark_pairs_and_a_ranking_and_its_marks_survive_a_restart(
     assert again.ranked is not None
     assert "8 pairs ranked: 3 likely mismatched." in again.view.facts.text()
     assert "Ranked 20" in again.view.facts.text()
-    assert not again.work.ranking, "no model was loaded for it"
+    assert not again.work.is_ranking, "no model was loaded for it"
     again.view.basket_button.click()
     qtbot.waitUntil(lambda: again._services.basket.count == 1)
     (entry,) = again._services.store.fixes()

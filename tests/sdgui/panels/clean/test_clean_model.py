@@ -25,26 +25,26 @@ def names(pairs: RankedPairs, *query: Any) -> str:
 
 def test_the_suggested_threshold_separates_exactly_the_suspect_pairs() -> None:
     assert [ranked(doubted=doubted).threshold for doubted in (0, 1, 2, 4)] == [0, 101, 201, 801]
-    assert [ranked(doubted=doubted).below() for doubted in (0, 1, 2, 4)] == [0, 1, 2, 4]
+    assert [ranked(doubted=doubted).below_count() for doubted in (0, 1, 2, 4)] == [0, 1, 2, 4]
     assert Pair("/x", "x", 1.0, 1.0, 1, None).bin == BINS - 1
 
 
 def test_marks_and_threshold_decide_what_is_excluded() -> None:
     pairs = ranked({key("a"): False, key("b"): True, key("d"): True, ("/gone.png", "gone"): True})
     pairs.threshold = 401  # a, b and c are below
-    assert [pairs.excluded(pair) for pair in pairs.pairs] == [False, True, False, True]
+    assert [pairs.is_excluded(pair) for pair in pairs.pairs] == [False, True, False, True]
     assert pairs.excluded_count() == 3
     pairs.exclude_below = True
-    assert [pairs.excluded(pair) for pair in pairs.pairs] == [False, True, True, True]
+    assert [pairs.is_excluded(pair) for pair in pairs.pairs] == [False, True, True, True]
     assert pairs.excluded_count() == 4, "c too; d and one that is not listed were marked"
-    assert sorted(caption for _, caption in pairs.saving()["pairs"]) == ["b", "c", "d", "gone"]
+    assert sorted(caption for _, caption in pairs.save_arguments()["pairs"]) == ["b", "c", "d", "gone"]
 
 
 @pytest.mark.parametrize(("threshold", "by_worker"), [(800, False), (801, True)])
 def test_unlisted_pairs_below_the_threshold_are_left_to_the_worker(threshold: int, by_worker: bool) -> None:
     pairs = ranked({key("a"): False}, total=9)
     pairs.threshold, pairs.exclude_below = threshold, True
-    saving = pairs.saving()
+    saving = pairs.save_arguments()
     assert ("below" in saving) is by_worker
     if by_worker:
         assert saving == {"pairs": [], "below": 801, "kept": [list(key("a"))], "key": "k"}

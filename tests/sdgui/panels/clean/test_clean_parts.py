@@ -43,7 +43,7 @@ def test_the_line_is_hidden_in_another_order_and_exclusions_follow(qtbot: QtBot,
     assert [item.caption for item in place.view.gallery.items()] == list("dcba")
     assert lines() == [False] * 4
     place.view.histogram.box.setValue(0.5)
-    assert (pairs.threshold, place._settle.isActive()) == (500, True)
+    assert (pairs.threshold, place._settle_timer.isActive()) == (500, True)
     assert place.view.threshold_text.text() == "3 below 0.500"
     place._on_threshold_settled()
     assert lines() == [False] * 4

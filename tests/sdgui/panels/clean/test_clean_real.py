@@ -57,7 +57,7 @@ def test_a_trained_run_ranks_its_pairs_and_the_cleaned_data_can_be_opened(
     qtbot.keyClick(place.view.gallery.view, Qt.Key.Key_X)
     place.view.histogram.box.setValue((ranked.pairs[4].bin + 1) / 1000)
     place.view.exclude_below.setChecked(True)
-    expected = {pair.key for pair in ranked.pairs if ranked.excluded(pair)}
+    expected = {pair.key for pair in ranked.pairs if ranked.is_excluded(pair)}
     assert len(expected) >= 5
     place.save(tmp_path / "cleaned.csv")
     qtbot.waitUntil(lambda: place.view.use_button.isEnabled(), timeout=60_000)

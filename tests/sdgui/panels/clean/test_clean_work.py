@@ -52,20 +52,20 @@ def names(works: Works) -> list[str]:
 
 def test_one_ranking_runs_at_a_time_and_the_shown_one_can_be_saved(qtbot: QtBot, works: Works) -> None:
     work = works.work
-    assert (work.ranking, work.run) == (False, "")
+    assert (work.is_ranking, work.run) == (False, "")
     work.cancel()
     work.save(RankedPairs(some_pairs(), {}), Path("/x.csv"), False)
     worker = works.rank("/one")
     do, request = worker.asked[0]
     assert (do, request["most"], request["run"], request["data"]) == ("noise_open", 3000, "/one", "/d.csv")
-    assert work.ranking
+    assert work.is_ranking
     worker.progress.emit(1, "encoding", 1, 2)
     assert works.outcomes == [("progress", ("encoding", 1, 2))]
     two = works.rank("/two")
     assert worker.given_up == ["noise_open"], "nobody waits for it any more"
     worker.done.emit(1, some_pairs())
     two.done.emit(1, some_pairs(names="wxyz"))
-    assert not work.ranking
+    assert not work.is_ranking
     qtbot.waitUntil(lambda: "ranked" in names(works))
     assert [outcome.pairs[0].caption for name, outcome in works.outcomes if name == "ranked"] == ["w"]
     assert work.run == "/two"
@@ -117,7 +117,7 @@ def test_the_last_ranking_of_a_run_and_its_data_is_restored_with_marks(
     assert works.outcomes == [], "another version's ranking"
     works.rank("/two")
     work._recalled("/one", "one", again)
-    assert (works.outcomes, work.ranking) == ([], True), "pairs are being ranked"
+    assert (works.outcomes, work.is_ranking) == ([], True), "pairs are being ranked"
     assert source_key(str(tmp_path / "a" / ".." / "d.csv")) == source_key(str(tmp_path / "d.csv"))
 
 

@@ -161,7 +161,7 @@ def test_another_split_is_compared_with(
         monkeypatch.setattr(
             QFileDialog, "getOpenFileName", lambda _o, _t, start, _k, file=file: (starts.append(start), (file, ""))[1]
         )
-        panel.view.groups.other_copies.click()
+        panel.view.groups.compare.click()
     assert starts == ["/data", "/data"]
     assert [request for request in requests if request[0] == "check"] == [
         ("check", "/data/one.csv", {"held": "/data/held.csv"}, "")

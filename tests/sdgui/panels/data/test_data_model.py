@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.panels.data import exclusions
 from sdgui.panels.data.figures import caption_bars, word_bars
-from sdgui.panels.data.groups import groups_of, marked_rows
+from sdgui.panels.data.groups import groups_of, problem_rows
 from sdgui.panels.data.model import NONE, Filter, SourceRows
 from sdgui.panels.data.work import DataWork
 from sdgui.worker.data_verbs import Checked
@@ -39,7 +39,7 @@ def test_rows_are_found_by_words_labels_and_properties() -> None:
     source_rows.exclude([1, 2])
     assert source_rows.filtered(Filter(subset="kept")) == [0, 3]
     assert source_rows.filtered(Filter(subset="excluded")) == [1, 2]
-    source_rows.marked = {"broken": frozenset({3})}
+    source_rows.problem_rows = {"broken": frozenset({3})}
     assert source_rows.filtered(Filter(subset="broken")) == [3]
     assert source_rows.filtered(Filter(subset="duplicates")) == []
 
@@ -104,7 +104,7 @@ def test_groups_are_leaks_exact_and_near_duplicates() -> None:
         "2 exact duplicates · kite",
         "3 nearly the same · kite",
     ]
-    assert marked_rows(checked) == {"duplicates": frozenset({0, 1, 2, 3}), "broken": frozenset({3})}
+    assert problem_rows(checked) == {"duplicates": frozenset({0, 1, 2, 3}), "broken": frozenset({3})}
 
 
 def test_bars_end_with_the_longest_caption() -> None:

@@ -15,7 +15,7 @@ from sdgui.app.start import make_application
 from sdgui.panels.data.broken import BrokenPage
 from sdgui.panels.data.figures import FiguresPage
 from sdgui.panels.data.groups import GroupsPage
-from sdgui.panels.data.images import saving_start
+from sdgui.panels.data.images import suggested_path
 from sdgui.panels.data.model import NONE, SourceRows
 from tests.sdgui.panels.data.conftest import checked, facts
 
@@ -32,7 +32,7 @@ def test_statistics_show_values_that_link_to_their_images(qtbot: QtBot) -> None:
     page.show_facts(facts("/a.csv", 9, listed=4, pairs=8, distinct=6, captions=[[1, 3], [5, 1]], labels=labels))
     assert page.label.currentText() == "split", "the label that names splits comes first"
     assert page.label.isEnabled()
-    assert [widget.isVisible() for widget in (page.captions, page._several, page.values, page._no_label)] == [
+    assert [widget.isVisible() for widget in (page.captions, page._captions_heading, page.values, page._no_label)] == [
         True
     ] * 3 + [False]
     assert [bar.label for bar in page.captions._bars] == ["1", "5"]
@@ -53,7 +53,7 @@ def test_statistics_show_values_that_link_to_their_images(qtbot: QtBot) -> None:
     page.values.itemActivated.emit(page.values.topLevelItem(0), 0)
     assert values == [("kind", NONE), ("split", "val")]
     page.show_facts(facts("/b.csv", 4, pairs=8, distinct=8, captions=[[2, 4]], labels={}, split=""))
-    assert [widget.isVisible() for widget in (page.captions, page._several, page.values, page._no_label)] == [
+    assert [widget.isVisible() for widget in (page.captions, page._captions_heading, page.values, page._no_label)] == [
         False
     ] * 3 + [True]
     assert not page.label.isEnabled()
@@ -134,9 +134,7 @@ def test_groups_show_their_images_and_what_can_be_excluded(groups: GroupsPage) -
     assert groups.empty.accessibleDescription().endswith("Compared with val (held.csv).")
     groups.show_others({})
     assert groups.empty.accessibleDescription().endswith("retouched.")
-    assert [button.isVisible() for button in (groups.empty, groups.other_copies, *buttons)] == [True, True] + [
-        False
-    ] * 3
+    assert [button.isVisible() for button in (groups.empty, groups.compare, *buttons)] == [True, True] + [False] * 3
     report = checked("/pairs.csv", exact=[[0, 1, 9]], near=[[1, 2]], leaks=LEAKS, exact_groups=1, near_groups=1,
                     leak_count=3, unread={"test": "it is gone"})  # fmt: skip
     source_rows = rows()
@@ -160,7 +158,7 @@ def test_groups_show_their_images_and_what_can_be_excluded(groups: GroupsPage) -
     source_rows.exclude([1])
     groups.refresh()
     assert shown(groups)[1] == ("b.png", "", "excluded", True)
-    for button in (groups.other_copies, groups.check, groups.copies, groups.leaks):
+    for button in (groups.compare, groups.check, groups.copies, groups.leaks):
         button.click()
     assert requests == ["other", "check", [9], [0, 2]]
     groups.list.setCurrentRow(-1)
@@ -169,6 +167,6 @@ def test_groups_show_their_images_and_what_can_be_excluded(groups: GroupsPage) -
 
 def test_a_new_source_is_saved_beside_the_old_one(tmp_path: Path) -> None:
     (tmp_path / "pairs-kept.csv").touch()
-    assert saving_start(str(tmp_path / "pairs.csv"), "kept") == tmp_path / "pairs-kept-2.csv"
-    assert saving_start(str(tmp_path / "pairs.csv"), "selection") == tmp_path / "pairs-selection.csv"
-    assert saving_start(str(tmp_path / "{00..09}.tar"), "kept").parent == tmp_path
+    assert suggested_path(str(tmp_path / "pairs.csv"), "kept") == tmp_path / "pairs-kept-2.csv"
+    assert suggested_path(str(tmp_path / "pairs.csv"), "selection") == tmp_path / "pairs-selection.csv"
+    assert suggested_path(str(tmp_path / "{00..09}.tar"), "kept").parent == tmp_path

@@ -148,7 +148,7 @@ def test_each_listed_config_shows_its_own_views(panel: DataPanel) -> None:
     of = {preset: preset_config(preset, "tiny") for preset in ("clip", "sd-clip", "silc", "dino")}
     page.offer([("zero", of["dino"])])
     page.offer([("one", of["clip"]), ("two", of["sd-clip"])])
-    page.take("Run of three", of["silc"])
+    page.add_config("Run of three", of["silc"])
     views_by_name: dict[str, str] = {}
     for row in range(3):
         page.configs.setCurrentIndex(row)
