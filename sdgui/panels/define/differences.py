@@ -22,8 +22,8 @@ from sdgui.widgets.style.theme import SPACE
 _BREAK = "\u200b"  # zero-width space: allows a line break within a path
 
 
-class _WholeText(QStyledItemDelegate):
-    """Makes rows as high as their text."""
+class _FullHeightDelegate(QStyledItemDelegate):
+    """Makes each row as high as its wrapped text."""
 
     def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
         view = self.parent()
@@ -49,7 +49,7 @@ class Differences(QWidget):
         self.list.setIndentation(0)
         self.list.setWordWrap(True)
         self.list.setTextElideMode(Qt.TextElideMode.ElideNone)
-        self.list.setItemDelegate(_WholeText(self.list))
+        self.list.setItemDelegate(_FullHeightDelegate(self.list))
         self.list.header().sectionResized.connect(lambda *_: self.list.scheduleDelayedItemsLayout())
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.itemActivated.connect(self._choose)
@@ -59,8 +59,8 @@ class Differences(QWidget):
     def show_changes(self, changes: Mapping[str, tuple[Any, Any]], preset: str) -> None:
         """List ``changes`` (dotted field -> preset's value, current value) from the preset titled ``preset``."""
         self.list.clear()
-        for field, (theirs, ours) in changes.items():
-            before, current = (value_text(value) for value in (theirs, ours))
+        for field, (preset_value, own_value) in changes.items():
+            before, current = value_text(preset_value), value_text(own_value)
             item = QTreeWidgetItem([_breakable(f"{field_title(field)}\n{before} → {current}")])
             item.setData(0, Qt.ItemDataRole.UserRole, field)
             item.setToolTip(0, plain_tip(f"{field}\npreset: {before}\nthis experiment: {current}"))

@@ -112,11 +112,11 @@ class DefinePanel(DefiningPanel):
         """Show the selected run's frozen config, or the experiment's config if no run is selected."""
         self.head.show_experiment(selection.experiment_id)
         self.sweep_bar.show_experiment(selection.experiment_id)
-        same = self._experiment is not None and self._experiment.id == selection.experiment_id
-        if same and self._chosen_run == selection.run_id:
+        is_same_experiment = self._experiment is not None and self._experiment.id == selection.experiment_id
+        if is_same_experiment and self._chosen_run == selection.run_id:
             return
         self.save()
-        if not same:
+        if not is_same_experiment:
             self.form.scroll_to_top()
         self._show_chosen(selection.experiment_id, selection.run_id)
 
@@ -159,11 +159,11 @@ class DefinePanel(DefiningPanel):
         if shown_experiment is None or self._run_id is not None or shown_experiment.id in self.saver.unsaved:
             return
         self._experiment = experiment = self._services.store.experiment(shown_experiment.id)
-        edited = self.form.config() != self._loaded
+        is_edited = self.form.config() != self._loaded
         if shown_experiment.config is None or experiment.config is None:
             if experiment.config != shown_experiment.config:
                 self._show_experiment(experiment)
-        elif not edited and experiment.config != shown_experiment.config:
+        elif not is_edited and experiment.config != shown_experiment.config:
             self.saver.begin(experiment)
             self._load(experiment.config, read_only=False)
         elif experiment.name != shown_experiment.name:
@@ -194,7 +194,7 @@ class DefinePanel(DefiningPanel):
         self._loaded = self.form.config()
 
     def _show_form(self, config: RunConfig, read_only: bool) -> None:
-        staged = self._staged(config)
+        staged = self._is_staged(config)
         if staged and not read_only:
             config = with_previous_generation(config)
         base = origin(config)
@@ -354,7 +354,7 @@ class DefinePanel(DefiningPanel):
         self._offer_undo(text, previous_config)
 
     # Stages, advice
-    def _staged(self, config: RunConfig) -> bool:
+    def _is_staged(self, config: RunConfig) -> bool:
         experiment = self._experiment
         return experiment is not None and wants_stages(config, experiment.id, self._services.settings)
 

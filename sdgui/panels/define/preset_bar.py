@@ -14,7 +14,7 @@ from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
-_ROOM = 800  # px of the window that leave room for the description
+_MIN_WINDOW_HEIGHT = 800  # px; in a lower window, the description is hidden at first
 
 
 class PresetBar(QFrame):
@@ -52,11 +52,11 @@ class PresetBar(QFrame):
         self._describe()
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Show the description at first if the window has room for it."""
+        """When first shown, show the description if the window is high enough."""
         super().showEvent(event)
         if not self._was_shown:
             self._was_shown = True
-            self.about.setChecked(self.window().height() >= _ROOM)
+            self.about.setChecked(self.window().height() >= _MIN_WINDOW_HEIGHT)
 
     def open_chooser(self) -> None:
         """Open the preset chooser at the current preset."""

@@ -29,9 +29,10 @@ class ConfigSaver:
         return self.unsaved.get(experiment_id) or self._services.store.experiment(experiment_id)
 
     def begin(self, experiment: Experiment) -> dict[str, str]:
-        """Start editing ``experiment``; returns its draft, field to typed text.
+        """Start editing ``experiment``; returns its draft (field -> typed text), empty if it has none.
 
-        A draft may be older than the stored config; its edits then began with an earlier config.
+        A draft may be older than the stored config: the config that its edits began with is then kept, so that
+        ``write`` notices the change.
         """
         draft = self._draft(experiment.id)
         if draft:
@@ -76,21 +77,21 @@ class ConfigSaver:
             self.begin_with(experiment.id, stored.config_json)
             return stored
 
-        def written(stored: Experiment) -> None:
-            if self._settle(edited):
+        def on_written(stored: Experiment) -> None:
+            if self._forget_pending(edited):
                 self.drop_draft(stored.id)
             done(edited, stored)
 
-        def refused(error: UserError) -> None:
-            self._settle(edited)
+        def on_refused(error: UserError) -> None:
+            self._forget_pending(edited)
             failed(edited, error)
 
-        self._services.writer.submit(write, written, refused)
+        self._services.writer.submit(write, on_written, on_refused)
         return edited
 
-    def _settle(self, edited: Experiment) -> bool:
-        """Forget ``edited`` if it is the last pending edit of the experiment; returns whether it was."""
-        last = self.unsaved.get(edited.id) is edited
-        if last:
+    def _forget_pending(self, edited: Experiment) -> bool:
+        """Forget ``edited`` if no later edit of the experiment is pending; returns whether it was forgotten."""
+        is_latest = self.unsaved.get(edited.id) is edited
+        if is_latest:
             del self.unsaved[edited.id]
-        return last
+        return is_latest

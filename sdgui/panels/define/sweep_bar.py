@@ -54,14 +54,14 @@ class ValuesDialog(QDialog):
         )
         self.line = QLineEdit(text, self)
         self.line.setAccessibleName("Values")
-        self.wrong = PlainLabel(self, wordWrap=True, role="error")
+        self.problem = PlainLabel(self, wordWrap=True, role="error")
         self.buttons = QDialogButtonBox(
             QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel, self
         )
         self.buttons.accepted.connect(self.accept)
         self.buttons.rejected.connect(self.reject)
         column = QVBoxLayout(self)
-        for widget in (about, self.line, self.wrong, self.buttons):
+        for widget in (about, self.line, self.problem, self.buttons):
             column.addWidget(widget)
         self.setMinimumWidth(60 * SPACE)
         self.line.textChanged.connect(self._check)
@@ -78,7 +78,7 @@ class ValuesDialog(QDialog):
             problem = ""
         except (ValueError, UserError) as error:
             problem = str(error)
-        self.wrong.setText(problem)
+        self.problem.setText(problem)
         self.buttons.button(QDialogButtonBox.StandardButton.Ok).setEnabled(not problem)
 
 
@@ -92,8 +92,8 @@ class SweepBar(QFrame):
         set_role(self, "card")
         self._services, self._form = services, form
         self._tasks = BackgroundTasks(self)
-        self._experiment: int | None = None
-        self.space: dict[str, SearchRange] = {}
+        self._experiment_id: int | None = None
+        self.space: dict[str, SearchRange] = {}  # setting's path -> the values to search over
         self.steps, self.trials = StillSpinBox(self), StillSpinBox(self)
         for box, name, value, maximum in (
             (self.steps, "Steps", _DEFAULT_STEPS, 10**9),
@@ -107,14 +107,14 @@ class SweepBar(QFrame):
         self.trials.setToolTip("Number of trials; a sweep can be extended later")
         self.make = QPushButton("Create sweep", self)
         self.make.setToolTip("Create a sweep over these settings; start the sweep in Study")
-        self.wrong = PlainLabel(self, wordWrap=True, role="error")
+        self.problem = PlainLabel(self, wordWrap=True, role="error")
         self._chips = FlowLayout()
         steps, trials = (PlainLabel(name, self) for name in ("Steps", "Trials"))
         parts = (steps, self.steps, trials, self.trials, self.make)
         row = hbox(PlainLabel("Search over", self), (self._chips, 1), *parts)
         column = QVBoxLayout(self)
         column.addLayout(row)
-        column.addWidget(self.wrong)
+        column.addWidget(self.problem)
         self.make.clicked.connect(self._create)
         form.row_menu_requested.connect(self.open_menu)
         form.updated.connect(self._show)
@@ -122,18 +122,18 @@ class SweepBar(QFrame):
 
     def show_experiment(self, experiment_id: int | None) -> None:
         """Show the settings to search over for this experiment."""
-        if experiment_id == self._experiment:
+        if experiment_id == self._experiment_id:
             return
-        self._experiment = experiment_id
-        raw = parse_stored(self._services.settings.value(self._key()), dict)
+        self._experiment_id = experiment_id
+        raw = parse_stored(self._services.settings.value(self._settings_key()), dict)
         try:
             self.space = {name: SearchRange.model_validate(values) for name, values in raw.items()}
         except ValueError:
             self.space = {}
         self._show()
 
-    def _key(self) -> str:
-        return f"sweeps/{self._experiment}"
+    def _settings_key(self) -> str:
+        return f"sweeps/{self._experiment_id}"
 
     def menu(self, path: str) -> QMenu:
         """The context menu of the setting ``path``."""
@@ -171,13 +171,13 @@ class SweepBar(QFrame):
         if values is not None:
             self.space[path] = values
         raw = {name: parameter.model_dump(mode="json") for name, parameter in self.space.items()}
-        self._services.settings.setValue(self._key(), json.dumps(raw))
-        self.wrong.clear()
+        self._services.settings.setValue(self._settings_key(), json.dumps(raw))
+        self.problem.clear()
         self._show()
 
     def _show(self) -> None:
         self.setVisible(bool(self.space) and not self._form.read_only)
-        self.wrong.setVisible(bool(self.wrong.text()))
+        self.problem.setVisible(bool(self.problem.text()))
         while (item := self._chips.takeAt(0)) is not None:
             if (chip := item.widget()) is not None:
                 chip.hide()
@@ -205,11 +205,11 @@ class SweepBar(QFrame):
 
     def _on_created(self, study: StudyRecord) -> None:
         self.make.setEnabled(True)
-        self.wrong.clear()
+        self.problem.clear()
         self._show()
         self.created.emit(str(study.folder))
 
     def _on_failed(self, sentence: str) -> None:
         self.make.setEnabled(True)
-        self.wrong.setText(sentence)
-        self.wrong.show()
+        self.problem.setText(sentence)
+        self.problem.show()

@@ -21,9 +21,9 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, run_color, set_role, theme
 
 WIDTH = 44 * SPACE  # minimum width in px; each row has as many cards as fit
-_ICON = 18
-_IMAGE = 8 * SPACE
-_CURVE = 9 * SPACE  # height of a finished run's curve, below its images
+_ICON = 18  # px
+_IMAGE = 8 * SPACE  # width and height in px
+_CURVE = 9 * SPACE  # height in px of a finished run's curve, below its images
 
 
 class RunCard(QFrame):
@@ -164,7 +164,7 @@ class FailedCard(RunCard):
         for widget in (moment, *resume, edit, close):
             self.head.addWidget(widget)
         self.line.hide()
-        self.reason = PlainLabel(_sentence(run), self, wordWrap=True)
+        self.reason = PlainLabel(_failure_text(run), self, wordWrap=True)
         self.reason.setMaximumHeight(self.reason.fontMetrics().lineSpacing() * 3)
         self.reason.setToolTip(plain_tip(run.failure))
         self.body.addWidget(self.reason)
@@ -193,7 +193,7 @@ def _metric(run: Run) -> str:
     return f"Mean recall {percent(run.best.value)}, {network}"
 
 
-def _sentence(run: Run) -> str:
+def _failure_text(run: Run) -> str:
     """The reason of a failure: the first lines of the trainer's message."""
     lines = [line.strip() for line in run.failure.splitlines() if line.strip()]
     return " ".join(lines[:3]) or "The process exited without an error message. Its log is in Runs, under Events."
@@ -210,7 +210,7 @@ class Sparkline(QWidget):
         super().__init__(parent)
         self._values: tuple[float, ...] = ()
         self._color = 0
-        self._span: tuple[float, float] | None = None
+        self._span: tuple[float, float] | None = None  # lowest and highest value of the vertical range
         self.setFixedHeight(height)
         self.setMinimumWidth(10 * SPACE)
         theme().changed.connect(self.update)
@@ -235,9 +235,9 @@ class Sparkline(QWidget):
             return
         low, high = self._span or (min(self._values), max(self._values))
         room = self.rect().adjusted(3, 3, -4, -3)
-        across, up = room.width() / (len(self._values) - 1), room.height() / ((high - low) or 1.0)
+        x_step, y_scale = room.width() / (len(self._values) - 1), room.height() / ((high - low) or 1.0)
         line = QPolygonF(
-            [QPointF(room.left() + i * across, room.bottom() - (v - low) * up) for i, v in enumerate(self._values)]
+            [QPointF(room.left() + i * x_step, room.bottom() - (v - low) * y_scale) for i, v in enumerate(self._values)]
         )
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)

@@ -36,8 +36,8 @@ class HomeRuns:
     done: tuple[Run, ...] = ()
     failed: tuple[Run, ...] = ()
     paused: tuple[Run, ...] = ()
-    labels: Mapping[int, RunLabel] = field(default_factory=dict)
-    queued: int = 0
+    labels: Mapping[int, RunLabel] = field(default_factory=dict)  # run id -> name and colour
+    queued: int = 0  # number of queued runs
     any: bool = False
 
     def name(self, run: Run) -> str:
@@ -98,7 +98,7 @@ class Glimpse:
         self._reader: EventReader | None = None
         self._curves: dict[str, list[tuple[int, float]]] = {}
         self._every: dict[str, int] = {}  # metric -> every n-th point is stored
-        self._seen: dict[str, int] = {}
+        self._seen: dict[str, int] = {}  # metric -> points read so far
         self.images: tuple[Image, ...] = ()
 
     @property
@@ -137,7 +137,7 @@ class Glimpse:
         return bool(events)
 
     def _apply(self, event: Event) -> None:
-        if isinstance(event, RunStarted):
+        if isinstance(event, RunStarted):  # a resumed run repeats the steps after its checkpoint
             for points in self._curves.values():
                 points[:] = [point for point in points if point[0] <= event.step]
         elif isinstance(event, (Metrics, Evaluated)):
@@ -148,6 +148,7 @@ class Glimpse:
             self.images = _images(self._to_local(event).content)
 
     def _add(self, name: str, step: int, value: float) -> None:
+        """Store every n-th point; n doubles, and every second stored point is dropped, above ``MAX_POINTS``."""
         points, every = self._curves.setdefault(name, []), self._every.setdefault(name, 1)
         self._seen[name] = self._seen.get(name, 0) + 1
         if self._seen[name] % every:

@@ -43,7 +43,9 @@ class HomePanel(Panel):
         self._services = services
         self._tasks = BackgroundTasks(self)
         self._listed = HomeRuns()
-        self._listing = self._list_again = self._reading = False
+        self._listing = False  # a thread reads the store
+        self._list_again = False  # something changed since that thread started
+        self._reading = False  # a thread reads events
         self._glimpses: dict[int, Glimpse] = {}
         FileDrop(self, "Train on this folder or table").dropped.connect(self._define_from_data)
         self.view = HomeView(self)

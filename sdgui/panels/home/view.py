@@ -96,12 +96,12 @@ class HomeView(QStackedWidget):
             self.empty.buttons["demo"].setFocus()
         self.queued.setText(f"{runs.queued} queued" if runs.queued else "")
         self.nothing.setVisible(not (runs.live or runs.paused or runs.done or runs.failed))
-        self._follow(self.live, runs.live, LiveCard, self._live, runs)
-        self._follow(self.paused, runs.paused, PausedCard, self._paused, runs)
-        self._follow(self.done, runs.done, DoneCard, self._done, runs)
-        self._follow(self.failed, runs.failed, FailedCard, self._failed, runs)
+        self._match_cards(self.live, runs.live, LiveCard, self._live, runs)
+        self._match_cards(self.paused, runs.paused, PausedCard, self._paused, runs)
+        self._match_cards(self.done, runs.done, DoneCard, self._done, runs)
+        self._match_cards(self.failed, runs.failed, FailedCard, self._failed, runs)
 
-    def _follow(
+    def _match_cards(
         self, cards: dict[int, C], runs: Sequence[Run], kind: type[C], section: _Section, home_runs: HomeRuns
     ) -> None:
         """Create and remove cards to match ``runs``, in order."""
@@ -136,8 +136,8 @@ STARTS = {  # action -> icon, title, description
         "Launch the demo experiment and watch the model learn. Takes a few minutes without a GPU.",
     ),
 }
-_ICON = 4 * SPACE
-_CARD = 32 * SPACE
+_ICON = 4 * SPACE  # px
+_CARD = 32 * SPACE  # maximum width in px
 
 
 class StartCards(QWidget):
@@ -174,7 +174,7 @@ class StartCards(QWidget):
         """Add a card for each way to start."""
         self._cards.addStretch(1)
         for name in STARTS:
-            self._cards.addWidget(self._card(actions[name], name), 100)  # equal widths
+            self._cards.addWidget(self._card(actions[name], name), 100)  # one factor for all: equal widths
         self._cards.addStretch(1)
         self.own_data.set_actions(actions)
         self._restyle()

@@ -26,7 +26,8 @@ _LAUNCHERS = (
     ("torchrun", "torchrun, one process per GPU"),
     ("slurm", "Slurm"),
 )
-_FIELDS: tuple[tuple[str, str, str, str], ...] = (  # field, label, tip, launchers
+# Field, label, tip, and launchers that have the field; "far": every launcher, but only on another machine.
+_FIELDS: tuple[tuple[str, str, str, str], ...] = (
     ("host", "Host", "An alias in ~/.ssh/config, or USER@HOST", "far"),
     (
         "python",
@@ -57,7 +58,7 @@ _FIELDS: tuple[tuple[str, str, str, str], ...] = (  # field, label, tip, launche
     ("warning", "Save before limit", "How many seconds before the time limit the run is saved and requeued", "slurm"),
     ("sbatch", "Extra #SBATCH lines", "Additional options for sbatch, one per line", "slurm"),
 )
-_EMPTY = {"python": "Default: installed environment", "time": "Default: the partition's limit"}
+_PLACEHOLDERS = {"python": "Default: installed environment", "time": "Default: the partition's limit"}
 _LIMITS = {"at_once": (1, 1000), "gpus": (0, 1024), "cpus": (0, 1024), "nodes": (1, 10_000), "warning": (10, 36_000)}
 
 
@@ -78,7 +79,7 @@ class LaunchForm(QWidget):
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self.fields: dict[str, QWidget] = {}
         self._errors: dict[str, PlainLabel] = {}
-        self._boxes: dict[str, QWidget] = {}
+        self._boxes: dict[str, QWidget] = {}  # field -> the widget that holds it and its error
         for name, label, tip, _ in _FIELDS:
             self._add(name, label, tip)
         level_labels(self._form)
@@ -95,7 +96,7 @@ class LaunchForm(QWidget):
             self._set(name, getattr(machine, name))
             self._errors[name].hide()
         self._filling = False
-        self._arrange()
+        self._show_fields()
 
     def show_partitions(self, partitions: Sequence[Partition]) -> None:
         """List the cluster's partitions in the partition field."""
@@ -110,7 +111,7 @@ class LaunchForm(QWidget):
             self._filling = False
 
     def _add(self, name: str, label: str, tip: str) -> None:
-        field = self._make(name)
+        field = self._make_field(name)
         field.setToolTip(plain_tip(tip))
         field.setAccessibleName(label)
         field.setAccessibleDescription(tip)
@@ -121,7 +122,7 @@ class LaunchForm(QWidget):
         self._form.addRow(PlainLabel(label, self, role="muted", buddy=field), box)
         self.fields[name], self._errors[name], self._boxes[name] = field, error, box
 
-    def _make(self, name: str) -> QWidget:
+    def _make_field(self, name: str) -> QWidget:
         if name == "launcher":
             box = NoWheelComboBox(self)
             for key, text in _LAUNCHERS:
@@ -148,7 +149,7 @@ class LaunchForm(QWidget):
             lines.focus_lost.connect(self._save)
             return lines
         edit = QLineEdit(self)
-        edit.setPlaceholderText(_EMPTY.get(name, ""))
+        edit.setPlaceholderText(_PLACEHOLDERS.get(name, ""))
         edit.editingFinished.connect(self._save)
         return edit
 
@@ -180,24 +181,25 @@ class LaunchForm(QWidget):
     def _save(self) -> None:
         if self._filling or self._machine is None:
             return
-        self._arrange()
+        self._show_fields()
         values = self._machine.model_dump() | {name: self._value(name) for name in self.fields}
-        wrong: dict[str, str] = {}
+        problems: dict[str, str] = {}  # field -> sentence
         try:
             machine = Machine.model_validate(values)
-        except ValidationError as problems:
-            for problem in problems.errors():
+        except ValidationError as invalid:
+            for problem in invalid.errors():
+                # The check of the #SBATCH lines is of the whole model, so it names no field.
                 name = str(problem["loc"][0]) if problem["loc"] else "sbatch"
-                wrong.setdefault(name, str(problem["msg"]).removeprefix("Value error, "))
+                problems.setdefault(name, str(problem["msg"]).removeprefix("Value error, "))
         for name, label in self._errors.items():
-            label.setText(wrong.get(name, "")[:1].upper() + wrong.get(name, "")[1:])
-            label.setVisible(name in wrong)
-        if not wrong and machine != self._machine:
+            label.setText(problems.get(name, "")[:1].upper() + problems.get(name, "")[1:])
+            label.setVisible(name in problems)
+        if not problems and machine != self._machine:
             self._machine = machine
             self.changed.emit(machine)
 
-    def _arrange(self) -> None:
-        """Show the fields of the selected launcher."""
+    def _show_fields(self) -> None:
+        """Show the fields of the selected launcher; for this computer, only the number of parallel runs."""
         launcher, is_local = self._value("launcher"), self._machine is not None and self._machine.is_local
         for name, _, _, launchers in _FIELDS:
             is_visible = name == "at_once" if is_local else launchers == "far" or launcher in launchers.split()
@@ -205,7 +207,7 @@ class LaunchForm(QWidget):
 
 
 class LinesEdit(QPlainTextEdit):
-    """A text field that is ``lines`` high and emits ``focus_lost``. ``font``: default: the font of the window."""
+    """A text field of ``lines`` lines that emits ``focus_lost``; without ``font``, it has the window's font."""
 
     focus_lost = Signal()
 

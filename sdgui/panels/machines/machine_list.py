@@ -20,16 +20,20 @@ from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
 
 QUEUE = "\0queue"  # key of the first entry; not a valid machine name
+# Roles of an item's data: the attributes of Entry.
 _KEY = Qt.ItemDataRole.UserRole
 _LINE = _KEY + 1
 _ICON = _KEY + 2
 _ROLE = _KEY + 3
-_IMAGE = 20
+_ICON_SIZE = 20  # px
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry of the list. ``icon`` and its colour ``role`` show the state of the machine."""
+    """An entry of the list. ``key``: the machine's name, or ``QUEUE``; ``line``: the muted text below the title.
+
+    ``icon`` and its colour ``role`` show the state of the machine.
+    """
 
     key: str
     title: str
@@ -50,7 +54,7 @@ class MachineList(QListWidget):
         self.setUniformItemSizes(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.currentItemChanged.connect(self._on_moved)
-        self._quiet = False
+        self._quiet = False  # whether a change of the current item is not reported
         theme().changed.connect(self.viewport().update)
 
     def show_entries(self, entries: Sequence[Entry]) -> None:
@@ -111,9 +115,9 @@ class _Delegate(QStyledItemDelegate):
             painter.setBrush(colors.color("selection" if is_selected else "raised"))
             painter.drawRoundedRect(band, 6, 6)
         icon = colors.icon(str(index.data(_ICON)), str(index.data(_ROLE)))
-        top = band.top() + (band.height() - _IMAGE) // 2
-        icon.paint(painter, QRect(band.left() + SPACE, top, _IMAGE, _IMAGE))
-        text_left, height = band.left() + 2 * SPACE + _IMAGE, option.fontMetrics.height()
+        top = band.top() + (band.height() - _ICON_SIZE) // 2
+        icon.paint(painter, QRect(band.left() + SPACE, top, _ICON_SIZE, _ICON_SIZE))
+        text_left, height = band.left() + 2 * SPACE + _ICON_SIZE, option.fontMetrics.height()
         width = band.right() - text_left - SPACE // 2
         for text, role, font, y in (
             (index.data(), "text", colors.font(), band.top() + SPACE - 1),

@@ -30,7 +30,7 @@ from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 _GPU_COLUMNS = ("GPU", "Name", "Memory", "Load", "Used by")
 _MAX_GPUS_SHOWN = 8
-_MAX_LINES = 2000
+_MAX_LINES = 2000  # lines of installation output that are kept
 
 
 class MachinePage(QScrollArea):
@@ -39,7 +39,7 @@ class MachinePage(QScrollArea):
     check_requested = Signal()
     install_requested = Signal()
     remove_requested = Signal()
-    changed = Signal(object)
+    changed = Signal(object)  # Machine
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -124,8 +124,8 @@ class MachinePage(QScrollArea):
         self._show_facts(facts, state)
 
     def _show_facts(self, facts: Facts | None, state: ConnectionState) -> None:
-        out = state.kind in ("waiting", "refused")
-        self.waiting.setText("Not checked yet." if out else "Checking hardware…")
+        is_unreachable = state.kind in ("waiting", "refused")
+        self.waiting.setText("Not checked yet." if is_unreachable else "Checking hardware…")
         self.waiting.setVisible(facts is None)
         self.facts.setVisible(facts is not None)
         self._show_rows([] if facts is None else fact_rows(facts))
@@ -193,7 +193,7 @@ def _card(title: str, *parts: QWidget) -> QFrame:
 
 
 _ICONS = {True: ("ph.check-circle-fill", "good"), False: ("ph.x-circle-fill", "error")}
-_ICON = 16
+_ICON = 16  # px
 
 
 class FindingList(QWidget):
@@ -216,14 +216,15 @@ class FindingList(QWidget):
         row = 0
         for finding in findings:
             row = self._add(finding, row)
-        wrong = sum(not finding.works for finding in findings)
-        self.setAccessibleName(f"Check: {len(findings)} items, {wrong} to fix")
+        failed = sum(not finding.works for finding in findings)
+        self.setAccessibleName(f"Check: {len(findings)} items, {failed} to fix")
         self.setVisible(bool(findings))
 
     def _restyle(self) -> None:
         self.show_findings(self._findings)
 
     def _add(self, finding: Finding, row: int) -> int:
+        """Add ``finding`` at ``row`` of the grid; returns the next free row."""
         name, role = _ICONS[finding.works]
         image = PlainLabel(self)
         image.setPixmap(theme().icon(name, role).pixmap(_ICON, _ICON))

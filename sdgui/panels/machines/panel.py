@@ -35,8 +35,8 @@ from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE
 
 _PROBE_MS = 3000  # interval of probes of the shown machine
-_BATCH_MS = 250
-_STATES = {
+_BATCH_MS = 250  # changes within this time cause one update
+_STATES = {  # state of the connection -> icon and its colour
     "ready": ("ph.desktop-tower", "good"),
     "waiting": ("ph.wifi-slash", "warning"),
     "refused": ("ph.warning-circle", "error"),
@@ -51,7 +51,7 @@ class MachinesPanel(Panel):
         self._services, self._hosts = services, services.hosts
         self._machines: list[Machine] = []
         self._findings: dict[str, list[Finding]] = {}
-        self._checking: set[str] = set()
+        self._checking: set[str] = set()  # names of machines whose check is running
         self._edits = 0  # number of edits of the machine list in this window
         self._tasks = BackgroundTasks(self)
         self.installation = Installation(self)
@@ -63,11 +63,11 @@ class MachinesPanel(Panel):
         self.page = MachinePage(self.pages)
         self._names = QStringListModel(self)
         self._build()
-        self._probing = QTimer(self, interval=_PROBE_MS)
-        self._gather = QTimer(self, singleShot=True, interval=_BATCH_MS)
+        self._probe_timer = QTimer(self, interval=_PROBE_MS)
+        self._update_timer = QTimer(self, singleShot=True, interval=_BATCH_MS)
         self._connect()
         self.list.show_entries(self._entries())
-        self._relist()
+        self._read_list()
 
     def _build(self) -> None:
         self.name.setToolTip(plain_tip("An alias in ~/.ssh/config, or USER@HOST; press Enter to add"))
@@ -90,8 +90,8 @@ class MachinesPanel(Panel):
 
     def _connect(self) -> None:
         services, hosts = self._services, self._hosts
-        self._probing.timeout.connect(self._probe_shown)
-        self._gather.timeout.connect(self._show)
+        self._probe_timer.timeout.connect(self._probe_shown)
+        self._update_timer.timeout.connect(self._show)
         self.list.entry_chosen.connect(lambda _key: self._on_chosen())
         self.name.returnPressed.connect(self._add)
         self.add.clicked.connect(self._add)
@@ -102,13 +102,13 @@ class MachinesPanel(Panel):
         self.page.script.script_requested.connect(hosts.script)
         hosts.scripted.connect(self.page.script.show_generated)
         self.queue.limit_changed.connect(self._set_limit)
-        self.queue.place_requested.connect(self._send)
+        self.queue.place_requested.connect(self._place_runs)
         self.queue.table.rows.reordered.connect(self._reorder)
         self.queue.table.leave_requested.connect(self._remove_from_queue)
         self.queue.table.run_opened.connect(self.run_requested)
         self.installation.line.connect(self._on_output)
         self.installation.ended.connect(self._on_installed)
-        hosts.listed.connect(self._relist)
+        hosts.listed.connect(self._read_list)
         hosts.state_changed.connect(lambda _name, _state: self._schedule_update())
         hosts.probed.connect(lambda _name, _facts: self._schedule_update())
         hosts.checked.connect(self._on_checked)
@@ -124,12 +124,12 @@ class MachinesPanel(Panel):
 
     def on_enter(self) -> None:
         self._names.setStringList(ssh_names(Path.home() / ".ssh" / "config"))
-        self._probing.start()
+        self._probe_timer.start()
         self._probe_shown()
         QTimer.singleShot(0, self, self._show)  # deferred: the panel may have just been built
 
     def on_leave(self) -> None:
-        self._probing.stop()
+        self._probe_timer.stop()
 
     def refresh(self) -> None:
         self._schedule_update()
@@ -138,10 +138,10 @@ class MachinesPanel(Panel):
         self.name.setFocus()
 
     def _schedule_update(self) -> None:
-        if self.isVisible() and not self._gather.isActive():
-            self._gather.start()
+        if self.isVisible() and not self._update_timer.isActive():
+            self._update_timer.start()
 
-    def _relist(self) -> None:
+    def _read_list(self) -> None:
         edits = self._edits
         self._tasks.run(self._hosts.listing, lambda machines: self._on_listed(machines, edits), self._on_failed)
 
@@ -173,6 +173,7 @@ class MachinesPanel(Panel):
         self._probe_shown()
 
     def _probe_shown(self) -> None:
+        """Ask the shown machine for its facts, and each machine that has not been connected yet."""
         if not self.isVisible():
             return
         for machine in self._machines:
@@ -260,9 +261,9 @@ class MachinesPanel(Panel):
             return
 
         def done(_: object) -> None:
-            back = Remedy("Undo", lambda: self._tasks.run(lambda: self._hosts.put(machine), None, self._on_failed))
+            undo = Remedy("Undo", lambda: self._tasks.run(lambda: self._hosts.put(machine), None, self._on_failed))
             text = f"{machine.name} was removed from the list. Its runs and folders stay on the machine."
-            self.message_requested.emit(info(text, remedy=back))
+            self.message_requested.emit(info(text, remedy=undo))
 
         self._tasks.run(lambda: self._hosts.remove(machine.name), done, self._on_failed)
 
@@ -331,7 +332,7 @@ class MachinesPanel(Panel):
         if ids:
             self._services.writer.submit(work, done, self._on_write_failed)
 
-    def _send(self, ids: list[int], host: str) -> None:
+    def _place_runs(self, ids: list[int], host: str) -> None:
         store = self._services.store
 
         def work() -> None:

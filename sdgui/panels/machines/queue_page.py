@@ -31,14 +31,14 @@ _ABOUT = (
     "Queued runs start automatically: one per free GPU; on a computer that has no GPU, as many as the limit allows. "
     "Press Ctrl+Shift+Enter to queue a run."
 )
-_FIRST, _LAST = -(10**9), 10**9
+_FIRST, _LAST = -(10**9), 10**9  # offsets that move a run to the start or the end of any queue
 _LEAVE = "Remove from the queue (Delete)"
 
 
 class QueuePage(QWidget):
-    """The page of the queue. ``limit_changed``: parallel runs; ``place_requested``: train runs on a machine."""
+    """The page of the queue. ``place_requested``: train runs on another machine."""
 
-    limit_changed = Signal(int)
+    limit_changed = Signal(int)  # number of parallel runs
     place_requested = Signal(list, str)  # run ids, machine ("" for this computer)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -62,7 +62,7 @@ class QueuePage(QWidget):
         self.top.clicked.connect(lambda: self.table.shift(_FIRST))
         self.leave.clicked.connect(lambda: self.table.leave_requested.emit(self.table.chosen()))
         self.table.selectionModel().selectionChanged.connect(self._enable)
-        self.table.customContextMenuRequested.connect(self._menu)
+        self.table.customContextMenuRequested.connect(self._open_menu)
 
     def _build(self) -> None:
         self.limit.setFixedWidth(8 * SPACE)
@@ -101,14 +101,14 @@ class QueuePage(QWidget):
         self._machines = machines
 
     def _enable(self) -> None:
-        some = bool(self.table.chosen())
+        has_selection = bool(self.table.chosen())
         for button in (self.up, self.down, self.top):
-            button.setEnabled(some)
+            button.setEnabled(has_selection)
         refusal = self.table.refusal()
-        self.leave.setEnabled(some and not refusal)
+        self.leave.setEnabled(has_selection and not refusal)
         self.leave.set_tip(refusal or _LEAVE)
 
-    def _menu(self, position: QPoint) -> None:
+    def _open_menu(self, position: QPoint) -> None:
         selected = self.table.chosen()
         if not selected:
             return
@@ -134,9 +134,9 @@ _MIME = "application/x-sdgui-queue"
 
 
 class QueueModel(QAbstractTableModel):
-    """The rows of the queue. ``reordered``: the ids of the waiting runs in their new order."""
+    """The rows of the queue: training runs, then waiting runs. ``reordered``: the waiting runs in their new order."""
 
-    reordered = Signal(list)
+    reordered = Signal(list)  # run ids
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -166,11 +166,11 @@ class QueueModel(QAbstractTableModel):
         """Move the waiting runs at ``rows`` before the row ``target``."""
         first, order = self.first_waiting, self.waiting()
         waiting_rows = [row - first for row in rows if row >= first]
-        after = move_entries(order, waiting_rows, min(max(0, target - first), len(order)))
-        if after != order:
+        new_order = move_entries(order, waiting_rows, min(max(0, target - first), len(order)))
+        if new_order != order:
             by_id = {row.run_id: row for row in self.rows}
-            self.show_rows(self.rows[:first] + [by_id[run_id] for run_id in after])
-            self.reordered.emit(after)
+            self.show_rows(self.rows[:first] + [by_id[run_id] for run_id in new_order])
+            self.reordered.emit(new_order)
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008  # Qt's own signature
         return 0 if parent.isValid() else len(self.rows)
@@ -200,8 +200,8 @@ class QueueModel(QAbstractTableModel):
         if not index.isValid():
             return Qt.ItemFlag.ItemIsDropEnabled
         usual = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
-        waits = self.rows[index.row()].position is not None
-        return usual | Qt.ItemFlag.ItemIsDragEnabled if waits else usual
+        is_waiting = self.rows[index.row()].position is not None
+        return usual | Qt.ItemFlag.ItemIsDragEnabled if is_waiting else usual
 
     def supportedDropActions(self) -> Qt.DropAction:
         return Qt.DropAction.MoveAction

@@ -40,7 +40,7 @@ class ScriptEditor(QWidget):
         self.text.focus_lost.connect(self._save)
         self.reset = QPushButton("Reset script", self)
         self.reset.setToolTip(plain_tip("Discard the edits and send the script generated from the settings"))
-        self.reset.clicked.connect(self._forget)
+        self.reset.clicked.connect(self._reset)
         vbox(hbox((self.note, 1), self.reset, spacing=-1), self.text, self.error, into=self)
 
     def show_machine(self, machine: Machine) -> None:
@@ -72,7 +72,7 @@ class ScriptEditor(QWidget):
 
     def _save(self) -> None:
         if self._machine is None or not (self._generated or self._machine.script):
-            return  # no machine has been shown yet
+            return  # no script has been shown yet
         typed = self.text.toPlainText()
         custom = "" if not typed.strip() or typed.strip() == self._generated.strip() else typed
         try:
@@ -88,7 +88,7 @@ class ScriptEditor(QWidget):
             self.changed.emit(machine)
         self._show()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self.text.setPlainText(self._generated)
         self.error.hide()
         if self._machine is not None:

@@ -54,7 +54,7 @@ def test_typed_values_are_parsed_and_invalid_ones_refused(define: DefinePanel, s
             parse_values(spec, typed, config)
         dialog = ValuesDialog(spec, typed, config, define)
         assert not dialog.buttons.button(QDialogButtonBox.StandardButton.Ok).isEnabled()
-        assert dialog.wrong.text()
+        assert dialog.problem.text()
 
 
 def test_marked_settings_become_a_sweep(qtbot: QtBot, define: DefinePanel, services: Services, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_marked_settings_become_a_sweep(qtbot: QtBot, define: DefinePanel, servi
     assert bar.isVisible()
     assert [action.text() for action in bar.menu("optim.learning_rate").actions()][1] == "Remove from the sweep"
     bar.make.click()
-    assert bar.wrong.text() == "Choose validation data first; trials are compared on the validation data."
+    assert bar.problem.text() == "Choose validation data first; trials are compared on the validation data."
     define.form.set_value("data.val", str(val))
     bar.steps.setValue(40)
     shown: list[str] = []

@@ -222,9 +222,9 @@ def test_a_known_host_is_selected_and_an_empty_one_is_not_contacted(
     assert [machine.runs for machine in panel._machines if machine.name == "other"] == ["/scratch"], (
         "an older list is no news"
     )
-    assert not panel._gather.isActive()
+    assert not panel._update_timer.isActive()
     panel.refresh()
-    assert panel._gather.isActive()
+    assert panel._update_timer.isActive()
 
 
 def test_a_machine_is_polled_while_the_panel_is_shown(
@@ -240,17 +240,17 @@ def test_a_machine_is_polled_while_the_panel_is_shown(
         panel._hosts, "state", lambda name: ConnectionState("waiting") if name == "cut" else state(name)
     )
     panel._show()
-    assert panel._probing.isActive()
+    assert panel._probe_timer.isActive()
     panel.list.choose(LOCAL)
     requests.clear()
     panel._probe_shown()
     assert sorted(requests) == ["far", LOCAL], "the one that is shown, and those of which nothing is known yet"
     requests.clear()
     window.show_panel("home")
-    assert not panel._probing.isActive()
+    assert not panel._probe_timer.isActive()
     panel._probe_shown()
     panel._schedule_update()
-    assert (requests, panel._gather.isActive()) == ([], False)
+    assert (requests, panel._update_timer.isActive()) == ([], False)
 
 
 def test_an_installation_is_followed_reported_and_used_and_a_machine_is_checked_once(
