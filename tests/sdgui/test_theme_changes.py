@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 
 import sdgui
 from sdgui.panels.classify.tabs.point_plot import PointLine, PointPlot
-from sdgui.panels.clean.histogram import BINS, BeliefHistogram
+from sdgui.panels.clean.histogram import BINS, ScoreHistogram
 from sdgui.panels.data.figures import Bar, Bars
 from sdgui.panels.home.cards import Sparkline
 from sdgui.panels.runs.plots.canvas import PlotCanvas
@@ -71,7 +71,7 @@ def _recall() -> QWidget:
 
 
 def _histogram() -> QWidget:
-    histogram = BeliefHistogram()
+    histogram = ScoreHistogram()
     histogram.set_bins(np.arange(BINS), None)
     return histogram
 

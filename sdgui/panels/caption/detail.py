@@ -44,7 +44,7 @@ class CaptionsDetail(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._entry: Entry | None = None
-        self._titles: dict[Side, str] = {"a": "Model", "b": "Second model"}
+        self._titles: dict[Side, str] = {"a": "Model", "b": "Second model"}  # title of each side's model
         self._origins: Mapping[str, Mapping[str, Any]] = {}
         blank = QPixmap(16, 16)
         blank.fill(Qt.GlobalColor.transparent)

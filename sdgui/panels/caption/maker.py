@@ -22,7 +22,7 @@ from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import CAPTION, CAPTION_OPEN, Captioner, CaptionPart
 
 _IMAGES_PER_REQUEST = 1000
-_BATCH_MS = 40
+_BATCH_MS = 40  # answers within this time are emitted together
 _ORIGIN_FACTS = ("model", "pretrained", "weights", "step", "digest", "precision")  # with the settings, the origin
 
 

@@ -38,7 +38,7 @@ from sdgui.widgets.actions import Actions
 from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.message import Message, Remedy, error, warning
 
-_COUNT_MS = 150
+_COUNT_MS = 150  # changes within this time cause one update of the counts
 
 
 class CaptionsPanel(Panel):
@@ -47,7 +47,7 @@ class CaptionsPanel(Panel):
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services = services
-        self._origins: dict[str, Mapping[str, Any]] = {}
+        self._origins: dict[str, Mapping[str, Any]] = {}  # key of an origin -> its content
         self._held_paths: list[str] | None = []  # images added before the stored list was read; None afterwards
         self._unreadable = ""  # why the stored list cannot be read yet
         self._unreadable_message: Message | None = None  # the message that reports ``_unreadable``
@@ -63,8 +63,9 @@ class CaptionsPanel(Panel):
         self.edits = CaptionEdits(self.model, view.list, self.undo, view.show_message, self)
         self.files = CaptionFiles(self._to_export, view.export_strip, view.show_message, services.store.home, self)
         choice, settings = (lambda side: view.tools.pickers[side].choice()), (lambda: view.settings.settings)
-        answers = (view.strip, view.show_message, self)
-        self.work = CaptionsWork(services.pool, self.model, self.undo, choice, settings, *answers)
+        self.work = CaptionsWork(
+            services.pool, self.model, self.undo, choice, settings, view.strip, view.show_message, self
+        )
         show_refused = partial(view.tools.show_state, "Refused")
         self.refusals = CaptionsRefusals(view.target, view.bar, view.show_message, show_refused, self)
         self._count_timer = QTimer(self, singleShot=True, interval=_COUNT_MS)

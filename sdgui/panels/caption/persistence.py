@@ -15,8 +15,8 @@ from sdgui.panels.caption.model import Entry, entry_of, to_kept_caption
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.store.store import Store
 
-_BATCH_MS = 150
-_RETRY_MS = 2000
+_BATCH_MS = 150  # changes within this time are written together
+_RETRY_MS = 2000  # time until a failed read or write is tried again
 _ENTRIES_PER_READ = 500
 _ENTRIES_PER_WRITE = 120  # per transaction; few, so that other writers do not wait for long
 

@@ -44,7 +44,7 @@ class CaptionSettings(QFrame):
         self.setFrameShape(QFrame.Shape.StyledPanel)
         self.setAccessibleName("Generation settings")
         self.settings = DEFAULTS
-        self._rows: dict[str, FormRow] = {}
+        self._rows: dict[str, FormRow] = {}  # field -> its row
 
     @property
     def rows(self) -> dict[str, FormRow]:

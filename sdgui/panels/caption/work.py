@@ -48,7 +48,7 @@ class CaptionsWork(QObject):
         # side -> path -> the entry before it was captioned again, for undo
         self._before_recaptioning: dict[Side, dict[str, Entry]] = {"a": {}, "b": {}}
         self._remaining: dict[Side, list[str]] = {"a": [], "b": []}  # images left uncaptioned by a failure or a stop
-        self._shown_notes: set[str] = set()
+        self._shown_notes: set[str] = set()  # a note is shown only once
         self.compares = False
         self.makers: dict[Side, CaptionMaker] = {side: CaptionMaker(pool, self) for side in SIDES}
         for side, maker in self.makers.items():

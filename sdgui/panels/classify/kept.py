@@ -45,6 +45,7 @@ def _subject(measure: Measure) -> str:
 
 
 def _read(content: Any) -> EvaluationResult | None:
+    """The result in stored ``content``; None if it is invalid, for example, written by an older version."""
     answer = content.get("answer")
     if not isinstance(answer, dict) or _RESULT.problem(answer):
         return None

@@ -49,7 +49,7 @@ class ClassifyPanel(Panel):
         self._demo = DemoStep(PURPOSE)
         self._searches = 0  # requests for the next step since the last answer
         self._restored = False
-        self._opened_answers: dict[Target, Mapping[str, Any]] = {}
+        self._opened_answers: dict[Target, Mapping[str, Any]] = {}  # data -> answer of ``classify_open``
         self._loaded: Measure | None = None  # the saved probe that classifies the images of Try it
         self._tasks = BackgroundTasks(self)
         self.view = ClassifyView(services, self)
@@ -179,7 +179,7 @@ class ClassifyPanel(Panel):
 
     def _restore_results(self, results: list[EvaluationResult]) -> None:
         for result in results:
-            self.session.know(result)
+            self.session.register(result)
         self.view.results.restore(results)
 
     def _show_notes(self, result: EvaluationResult) -> None:

@@ -22,7 +22,7 @@ from sdgui.shared.time_travel import TimeTravel, nearest_step
 from sdgui.widgets.message import error
 from sdgui.worker.replies import Cancelled, Failure
 
-_NO_STEPS = ("saved",)  # a saved probe was fitted on the features of one step
+_NO_STEPS = ("saved",)  # methods without a slider: a saved probe was fitted on the features of one step
 _CACHE_SIZE = 200  # cached results of steps
 
 
@@ -36,7 +36,7 @@ class ClassifyTravel(QObject):
         self._listed_result: EvaluationResult | None = None  # the result selected in the list
         self._own_step = 0  # step of the listed result
         self._run: Path | None = None
-        self._cache: dict[Measure, EvaluationResult] = {}
+        self._cache: dict[Measure, EvaluationResult] = {}  # results of steps
         self.shown_result: EvaluationResult | None = None
         view.stepped.connect(self._follow_slider)
         travel.moved.connect(self._follow_other_panel)

@@ -33,7 +33,7 @@ class ClassifySession(QObject):
         super().__init__(parent)
         self._pool = pool
         self._calls: dict[str, WorkerCalls] = {}  # model -> its worker's calls
-        self._homes: dict[Measure, str] = {}  # evaluation -> model whose worker computed it
+        self._homes: dict[Measure, str] = {}  # evaluation -> model whose worker computes it
         self._results: dict[Measure, str] = {}  # evaluation -> key of its result
         self._probes: dict[Measure, str] = {}  # evaluation -> key of its probe, if read from a file
 
@@ -73,7 +73,7 @@ class ClassifySession(QObject):
         for calls in self._calls.values():
             calls.drop(purpose)
 
-    def know(self, result: EvaluationResult) -> None:
+    def register(self, result: EvaluationResult) -> None:
         """Register a result of an earlier session so that requests can refer to it."""
         self._results.setdefault(result.measure, str(result.answer["result"]))
 

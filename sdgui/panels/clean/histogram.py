@@ -22,14 +22,14 @@ BINS = 1000  # match scores are counted in thousandths
 BARS = 50  # each bar sums several bins
 
 
-class BeliefHistogram(QWidget):
+class ScoreHistogram(QWidget):
     """Bars of all pairs, and in another colour, bars of the shuffled pairs if the data marks them."""
 
     threshold_moved = Signal(int)  # thousandths
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._bins: NDArray[np.int64] = np.zeros(BINS, dtype=np.int64)
+        self._bins: NDArray[np.int64] = np.zeros(BINS, dtype=np.int64)  # number of pairs per thousandth
         self._shuffled: NDArray[np.int64] | None = None
         self._line = pg.InfiniteLine(pos=0.0, angle=90, movable=True, bounds=(0.0, 1.0))
         self._line.sigPositionChanged.connect(self._on_dragged)

@@ -10,7 +10,7 @@ from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QAction, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QPushButton, QSplitter, QStackedWidget, QWidget
 
-from sdgui.panels.clean.histogram import BINS, BeliefHistogram
+from sdgui.panels.clean.histogram import BINS, ScoreHistogram
 from sdgui.panels.clean.model import Pair, RankedPairs, Shown, Sorting
 from sdgui.panels.clean.source import CleanSource
 from sdgui.panels.clean.table import PairsTable
@@ -104,7 +104,7 @@ class CleanView(QWidget):
         self.facts = PlainLabel(right, wordWrap=True, role="small")
         self.threshold_text = PlainLabel(right, wordWrap=True)
         self.sides = QSplitter(Qt.Orientation.Vertical, right)
-        self.histogram = BeliefHistogram(self.sides)
+        self.histogram = ScoreHistogram(self.sides)
         self.table = PairsTable(self.sides)
         self.sides.setSizes([200, 320])
         vbox(self.facts, self.threshold_text, (self.sides, 1), into=right, spacing=SPACE // 2, margins=(SPACE, 0, 0, 0))

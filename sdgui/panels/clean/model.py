@@ -65,8 +65,8 @@ class RankedPairs:
         self.model, self.data = str(answer["model"]), str(answer["data"])
         self.total, self.mismatched = int(answer["pairs"]), int(answer["doubted"])
         self.two_groups = answer["groups"] == 2  # with one group, no pair is called mismatched
-        self.shuffled: int | None = answer["shuffled"]
-        self.precision: float | None = answer["precision"]
+        self.shuffled: int | None = answer["shuffled"]  # number of pairs marked as shuffled in the data
+        self.precision: float | None = answer["precision"]  # share of shuffled among as many lowest-ranked pairs
         self.bins = np.asarray(answer["bins"], dtype=np.int64)
         raw = answer.get("shuffled_bins")
         self.shuffled_bins = None if raw is None else np.asarray(raw, dtype=np.int64)

@@ -48,12 +48,12 @@ class CleanPanel(Panel):
         self.set_view(self.view)
         self.progress = (self.view.strip,)
         self.ranked: RankedPairs | None = None
-        self.visible_indices: list[int] = []
+        self.visible_indices: list[int] = []  # index in ``ranked.pairs`` of each shown row
         self._entered = False
         self.work = CleanWork(services.pool, services.store, self)
         self._recalled_source: tuple[str, str] | None = None  # run and data whose last ranking was requested
         self._saved = ""  # path of the data saved from the shown ranking
-        self._undo: list[dict[Key, bool | None]] = []
+        self._earlier_marks: list[dict[Key, bool | None]] = []  # before each marking, for undo
         self._line_row = -1  # first row at or above the threshold
         self._stale: dict[int, None] = {}  # rows with outdated images, in order
         self._redraw_timer = QTimer(self, singleShot=True, interval=0)
@@ -169,7 +169,7 @@ class CleanPanel(Panel):
         self.view.strip.finish()
         self.ranked = ranked_pairs
         self.view.forget_items()
-        self._undo.clear()
+        self._earlier_marks.clear()
         self._saved = ""
         ranked_pairs.exclude_below = self.view.exclude_below.isChecked()
         self.view.histogram.set_bins(ranked_pairs.bins, ranked_pairs.shuffled_bins)
@@ -280,9 +280,9 @@ class CleanPanel(Panel):
 
     def undo(self) -> None:
         """Undo the last marking."""
-        if self.ranked is None or not self._undo:
+        if self.ranked is None or not self._earlier_marks:
             return
-        marks_before = self._undo.pop()
+        marks_before = self._earlier_marks.pop()
         indices = {pair.key: index for index, pair in enumerate(self.ranked.pairs)}
         self.work.forget_corrections(self.ranked, marks_before, self._services.basket)
         for key, mark in marks_before.items():
@@ -296,8 +296,8 @@ class CleanPanel(Panel):
 
     def _remember_marks(self, before: dict[Key, bool | None], pairs: list[Pair]) -> None:
         assert self.ranked is not None
-        self._undo.append(before)
-        del self._undo[:-_MAX_UNDO]
+        self._earlier_marks.append(before)
+        del self._earlier_marks[:-_MAX_UNDO]
         self.work.keep_marks(self.ranked, {pair.key: self.ranked.marks.get(pair.key) for pair in pairs})
 
     # Corrections

@@ -41,7 +41,7 @@ class PairsModel(HeadedModel):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._ranked: RankedPairs | None = None
-        self._indices: Sequence[int] = ()
+        self._indices: Sequence[int] = ()  # index in ``_ranked.pairs`` of each row
 
     def show_pairs(self, ranked_pairs: RankedPairs | None, indices: Sequence[int]) -> None:
         """Show the pairs at ``indices`` of ``ranked_pairs.pairs``."""

@@ -136,6 +136,7 @@ class CleanWork(QObject):
     def save(self, pairs: RankedPairs, path: Path, replace: bool) -> None:
         """Write the pairs that are not excluded to ``path``."""
         if self._current is not None:
+            # Clean excludes pairs; ``excluded`` would remove images with all their captions.
             arguments = pairs.save_arguments() | {"data": pairs.data, "to": str(path), "excluded": []}
             saved, failed = self.saved.emit, self.save_failed.emit
             self._current.calls.ask("save", CLEANED.write, saved, failed, replace=replace, **arguments)

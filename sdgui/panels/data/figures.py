@@ -209,13 +209,14 @@ class Bars(QWidget):
         painter.setPen(theme().color("text"))
         painter.drawText(QPoint(left, metrics.ascent()), text)
 
-    def _at(self, point: QPoint) -> int:
+    def _bar_at(self, point: QPoint) -> int:
+        """The index of the bar above or below ``point``; -1 if there is none."""
         slots = map(self._slot, range(len(self._bars)))
         return next((i for i, slot in enumerate(slots) if slot.left() <= point.x() <= slot.right()), -1)
 
     def event(self, event: QEvent) -> bool:
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
-            index = self._at(event.pos())
+            index = self._bar_at(event.pos())
             QToolTip.showText(event.globalPos(), plain_tip(self._bars[index].tip) if index >= 0 else "", self)
             return True
         return super().event(event)

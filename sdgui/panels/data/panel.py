@@ -59,7 +59,7 @@ class DataPanel(Panel):
         self.visible_rows = ShownRows(self.view.gallery, self)
         self.facts: RowsOpened | None = None
         self.checked: Checked | None = None
-        self._other_splits: dict[str, str] = {}
+        self._other_splits: dict[str, str] = {}  # split -> source
         self._actions: Actions | None = None
         self._entered = False
         self.work = DataWork(services.pool, services.store.home, self)

@@ -89,6 +89,7 @@ class ShownRows(QObject):
             self._renewing.start()
 
     def _renew(self, rows: Sequence[int]) -> None:
+        """Create the outdated gallery items of ``rows`` again."""
         if not self._index_of_row:
             self._index_of_row = {row: index for index, row in enumerate(self.numbers)}
         for row in rows:

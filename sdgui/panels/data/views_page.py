@@ -31,7 +31,7 @@ class ViewsPage(QWidget):
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._source = ""
-        self._rows: list[int] = []
+        self._rows: list[int] = []  # rows of the source that the preview shows
         self._offered: list[RunConfig] = []
         self.configs = NoWheelComboBox(self)
         self.configs.setAccessibleName("Config")

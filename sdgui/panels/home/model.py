@@ -19,7 +19,7 @@ from sdgui.store.store import Store
 
 MAX_LIVE, MAX_PAUSED, MAX_DONE, MAX_FAILED = 6, 4, 9, 4  # runs listed on Home; Runs lists all
 MAX_POINTS = 240  # points of a small curve
-IMAGES = 4
+IMAGES = 4  # images shown for a finished run
 _LOSS = "train/loss"
 _MIN_VALIDATIONS = 5  # with fewer, the curve shows the loss
 _LIVE = tuple(state for state in RunState if state.alive)
@@ -96,7 +96,7 @@ class Glimpse:
         """``to_local`` maps another machine's paths to local paths."""
         self._run, self._to_local = run, to_local
         self._reader: EventReader | None = None
-        self._curves: dict[str, list[tuple[int, float]]] = {}
+        self._curves: dict[str, list[tuple[int, float]]] = {}  # metric -> (step, value)
         self._every: dict[str, int] = {}  # metric -> every n-th point is stored
         self._seen: dict[str, int] = {}  # metric -> points read so far
         self.images: tuple[Image, ...] = ()

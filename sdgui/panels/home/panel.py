@@ -46,7 +46,7 @@ class HomePanel(Panel):
         self._listing = False  # a thread reads the store
         self._list_again = False  # something changed since that thread started
         self._reading = False  # a thread reads events
-        self._glimpses: dict[int, Glimpse] = {}
+        self._glimpses: dict[int, Glimpse] = {}  # run id -> curve and images
         FileDrop(self, "Train on this folder or table").dropped.connect(self._define_from_data)
         self.view = HomeView(self)
         self.set_view(self.view)

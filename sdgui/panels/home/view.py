@@ -148,8 +148,8 @@ class StartCards(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.buttons: dict[str, QPushButton] = {}
-        self._images: list[tuple[PlainLabel, str]] = []
+        self.buttons: dict[str, QPushButton] = {}  # action -> button
+        self._images: list[tuple[PlainLabel, str]] = []  # label, name of its icon
         title = PlainLabel("Train image-language models, and use them", self, role="heading")
         text = PlainLabel("Start with an included model and the demo data.", self, role="muted")
         self._cards = QHBoxLayout()

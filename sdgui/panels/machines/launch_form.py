@@ -77,8 +77,8 @@ class LaunchForm(QWidget):
         self._form.setHorizontalSpacing(2 * SPACE)
         self._form.setVerticalSpacing(SPACE)
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        self.fields: dict[str, QWidget] = {}
-        self._errors: dict[str, PlainLabel] = {}
+        self.fields: dict[str, QWidget] = {}  # field -> editor
+        self._errors: dict[str, PlainLabel] = {}  # field -> label for its error
         self._boxes: dict[str, QWidget] = {}  # field -> the widget that holds it and its error
         for name, label, tip, _ in _FIELDS:
             self._add(name, label, tip)

@@ -29,7 +29,7 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 _GPU_COLUMNS = ("GPU", "Name", "Memory", "Load", "Used by")
-_MAX_GPUS_SHOWN = 8
+_MAX_GPUS_SHOWN = 8  # the table scrolls if the machine has more
 _MAX_LINES = 2000  # lines of installation output that are kept
 
 
@@ -45,7 +45,7 @@ class MachinePage(QScrollArea):
         super().__init__(parent)
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._rows: list[tuple[str, str]] = []
+        self._rows: list[tuple[str, str]] = []  # label and text of each fact
         self.title, self.line = PlainLabel(self, role="heading"), PlainLabel(self, wordWrap=True, role="muted")
         self.check, self.install = QPushButton("Chec&k", self), QPushButton("Install", self)
         self.remove = IconButton(

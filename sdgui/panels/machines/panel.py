@@ -50,7 +50,7 @@ class MachinesPanel(Panel):
         super().__init__(parent)
         self._services, self._hosts = services, services.hosts
         self._machines: list[Machine] = []
-        self._findings: dict[str, list[Finding]] = {}
+        self._findings: dict[str, list[Finding]] = {}  # machine -> results of its last check
         self._checking: set[str] = set()  # names of machines whose check is running
         self._edits = 0  # number of edits of the machine list in this window
         self._tasks = BackgroundTasks(self)

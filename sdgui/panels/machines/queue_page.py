@@ -43,7 +43,7 @@ class QueuePage(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._machines: Sequence[tuple[str, str]] = ()
+        self._machines: Sequence[tuple[str, str]] = ()  # name ("" for this computer), title
         self.title, self.line = PlainLabel("Queue", self, role="heading"), PlainLabel(self, role="muted")
         self.limit = StillSpinBox(self, minimum=1, maximum=1000)
         text = "&Parallel runs on this computer"

@@ -18,7 +18,7 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 
 _MADE = "Generated from the settings above. Edit the text to send a different script."
 _OWN = "Your own script, sent unchanged for each run: $SLURM_JOB_NAME and %x are the run's folder."
-_LINES = 16
+_LINES = 16  # height of the editor
 
 
 class ScriptEditor(QWidget):

@@ -23,7 +23,7 @@ class Installation(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.lines: dict[str, list[str]] = {}
-        self._busy: set[str] = set()
+        self._busy: set[str] = set()  # machines with a running installation
         self.line.connect(lambda machine, text: self.lines[machine].append(text))
         self.ended.connect(lambda machine, _reason: self._busy.discard(machine))
 

@@ -22,7 +22,7 @@ from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import theme
 
-_ICON = 20
+_ICON = 20  # px
 _RELATIONS = {"continue": "continued from", "fork": "forked at", "fine-tune": "fine-tuned from"}
 
 

@@ -44,7 +44,7 @@ class RunTabs(QObject):
         self._selection = Selection()
         self._run: Run | None = None
         self._name = ""  # name of the current run
-        self._shown_end: tuple[int, RunState] | None = None
+        self._shown_end: tuple[int, RunState] | None = None  # run id and state at the last call of ``_show_end``
         self._group_request = 0  # number of the last request for the runs' groups
         self.view = runs_view.tabs
         self.feed = CurveFeed(services.follower, self.view.grid, services.store.run_labels, self, self._find_run)

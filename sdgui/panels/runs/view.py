@@ -63,8 +63,8 @@ class RunsView(QWidget):
         QTimer.singleShot(0, self, self.fit_table)  # delayed until the parts have their new sizes
 
 
-_MIN_ROWS = 3
-_TABLE_SHARE = 0.45
+_MIN_ROWS = 3  # rows of the table that are always visible
+_TABLE_SHARE = 0.45  # largest share of the height
 _TIME_WIDTH = 64 * SPACE  # maximum width of the slider, in px
 
 

@@ -161,6 +161,7 @@ class SearchSide(QWidget):
 
     # Actions on an image
     def _selected(self) -> tuple[str, int] | None:
+        """Path and row of the selected image; None if no image is selected."""
         rows = self.answer["rows"] if self.answer is not None else []
         index = self.gallery.current()
         return (str(rows[index]["path"]), int(rows[index]["row"])) if 0 <= index < len(rows) else None

@@ -38,7 +38,7 @@ class ArmsList(QListWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._experiments: dict[int, Experiment] = {}
+        self._experiments: dict[int, Experiment] = {}  # by id
         self._present_arms: list[Arm] = []
         self.setAccessibleName("Presets and experiments used as arms")
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)  # long names are shortened

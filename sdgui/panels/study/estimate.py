@@ -60,6 +60,7 @@ def estimate(study: Study, finished: Sequence[Run]) -> Estimate:
 
 
 def _recipe(config: RunConfig) -> str:
+    """What determines the cost of a step, as text to compare."""
     return f"{config.optim.batch_size} {config.model_dump_json(include=_COSTS)}"
 
 

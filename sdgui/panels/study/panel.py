@@ -58,7 +58,7 @@ class StudyPanel(Panel):
         super().__init__(parent)
         self._services, self._programs = services, services.studies
         self._study: StudyRecord | None = None
-        self._ticked: set[int] = set()
+        self._ticked: set[int] = set()  # ids of the ticked experiments
         self._selected_id: int | None = None  # study that is selected in the tree
         self._estimated: Study | None = None  # study with a shown or pending estimate
         self._extended_id: int | None = None  # study that the form extends
@@ -88,11 +88,11 @@ class StudyPanel(Panel):
         view = SweepView(self.stack)
         self.stack.addWidget(view)
         view.run_requested.connect(self._show_run)
-        view.confirm_requested.connect(lambda: self.confirming.ask(self._id(), self._snapshot()))
+        view.confirm_requested.connect(lambda: self.confirming.ask(self._study_id(), self._snapshot()))
         return view
 
     @property
-    def _editing(self) -> bool:
+    def _is_editing(self) -> bool:
         return self.stack.currentWidget() is self.editor
 
     def _fill_menus(self) -> None:
@@ -115,7 +115,9 @@ class StudyPanel(Panel):
         self.editor.cancelled.connect(self._show)
         self.toolbar.begin.clicked.connect(self._start)
         self.toolbar.pause.clicked.connect(lambda: self._end("pause"))
-        self.toolbar.stop.clicked.connect(lambda: self._end("kill" if self.ending.overdue(self._id()) else "stop"))
+        self.toolbar.stop.clicked.connect(
+            lambda: self._end("kill" if self.ending.overdue(self._study_id()) else "stop")
+        )
         self.ending.refused.connect(self._on_end_refused)
         self.confirming.made.connect(self._on_confirmed)
         self.confirming.failed.connect(self._on_failed)
@@ -130,7 +132,7 @@ class StudyPanel(Panel):
     # The panel
     def select(self, selection: Selection) -> None:
         """Show the selected study, or the study that the selected experiment is an arm of."""
-        if selection.study_id not in (None, self._selected_id, self._id()):  # unchanged when the tree is reloaded
+        if selection.study_id not in (None, self._selected_id, self._study_id()):  # unchanged when the tree is reloaded
             self.show_study(selection.study_id)
         self._selected_id = selection.study_id
         self._ticked = set(selection.ticked_experiments)
@@ -144,7 +146,7 @@ class StudyPanel(Panel):
         self._programs.poll()
 
     def on_leave(self) -> None:
-        self._services.settings.setValue("study/shown", self._id() or 0)
+        self._services.settings.setValue("study/shown", self._study_id() or 0)
 
     def refresh(self) -> None:
         """Update the list of studies."""
@@ -155,10 +157,10 @@ class StudyPanel(Panel):
             return
         self.toolbar.show_studies(studies)
         stored = str(self._services.settings.value("study/shown") or "")
-        study_id = self._id() or (int(stored) if stored.isdecimal() else 0)
+        study_id = self._study_id() or (int(stored) if stored.isdecimal() else 0)
         self._study = next((study for study in studies if study.id == study_id), studies[-1] if studies else None)
-        self.toolbar.choose(self._id())
-        if not self._editing:
+        self.toolbar.choose(self._study_id())
+        if not self._is_editing:
             self._show()
 
     def show_study(self, study_id: int) -> None:
@@ -169,18 +171,18 @@ class StudyPanel(Panel):
             self._on_failed(str(error))
             return
         self.toolbar.choose(study_id)
-        if not self._editing:
+        if not self._is_editing:
             self.bar.clear()
             self._show()
 
-    def _id(self) -> int | None:
+    def _study_id(self) -> int | None:
         return self._study.id if self._study is not None else None
 
     def _snapshot(self) -> StudySnapshot | None:
         return self._programs.snapshot(self._study.id) if self._study is not None else None
 
     def _on_changed(self, study_id: int) -> None:
-        if study_id == self._id() and not self._editing:
+        if study_id == self._study_id() and not self._is_editing:
             self._show()
 
     def _show(self) -> None:
@@ -222,8 +224,8 @@ class StudyPanel(Panel):
 
     def _enable(self, snapshot: StudySnapshot | None) -> None:
         if snapshot is None or not snapshot.alive:
-            self.ending.forget(self._id())
-        self.toolbar.show_state(self._study, snapshot, self._editing, self.ending)
+            self.ending.forget(self._study_id())
+        self.toolbar.show_state(self._study, snapshot, self._is_editing, self.ending)
 
     def show_message(self, message: Message) -> None:
         """Show ``message``; an equal message keeps the expanded or collapsed details."""
@@ -262,7 +264,7 @@ class StudyPanel(Panel):
         except StoreError as error:
             self._on_failed(str(error))
             return
-        self._extended_id = self._id()
+        self._extended_id = self._study_id()
         self._show_editor(self.editor.seeds)
 
     def _ask_trials(self, snapshot: StudySnapshot) -> None:
@@ -270,7 +272,7 @@ class StudyPanel(Panel):
         trials, accepted = QInputDialog.getInt(
             self, "Extend the sweep", "Total number of trials", trial_count + 10, 1, MAX_ITEMS - 1
         )
-        if accepted and (study_id := self._id()) is not None:
+        if accepted and (study_id := self._study_id()) is not None:
             self._tasks.run(lambda: self._programs.extend_sweep(study_id, trials), None, self._on_failed)
 
     def _on_confirmed(self, study: StudyRecord) -> None:
@@ -318,7 +320,7 @@ class StudyPanel(Panel):
 
     def move_to(self, folder: Path) -> None:
         """Record that the study's folder has moved to ``folder``."""
-        study_id, store = self._id(), self._services.store
+        study_id, store = self._study_id(), self._services.store
         if study_id is None:
             return
         if not StudyDir(folder).study.is_file():
@@ -329,18 +331,18 @@ class StudyPanel(Panel):
 
     # The study's process
     def _start(self) -> None:
-        if (study_id := self._id()) is not None:
+        if (study_id := self._study_id()) is not None:
             self.bar.clear()
             self.toolbar.begin.setEnabled(False)
             self._tasks.run(lambda: self._programs.start(study_id), None, self._on_failed)
 
     def _choose_machines(self, names: list[str]) -> None:
-        if (study_id := self._id()) is not None:
+        if (study_id := self._study_id()) is not None:
             self.bar.clear()
             self._tasks.run(lambda: self._programs.choose_machines(study_id, names), None, self._on_failed)
 
     def _end(self, request: EndRequest) -> None:
-        if (study_id := self._id()) is None:
+        if (study_id := self._study_id()) is None:
             return
         if request != "kill":
             self.show_message(Message("info", "Active runs are saving checkpoints before they end."))

@@ -36,16 +36,16 @@ from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, theme
 
 NETWORKS = (("Final network (teacher, if any)", "final"), ("Student", "student"), ("Teacher", "teacher"))
-_MIN_ROWS = 5
+_MIN_ROWS = 5  # minimum height of the table, in rows
 _NUMBER_COLUMNS = (1, 4, 5)  # right-aligned columns of the list of runs
-_ICONS = {
+_ICONS = {  # state of a run -> state whose icon is shown, text
     "waiting": ("queued", "queued"),
     "training": ("running", "training"),
     "measuring": ("running", "evaluating"),
     "done": ("done", "done"),
     "failed": ("failed", "failed"),
 }
-_STATES = {
+_STATES = {  # state of a study -> sentence
     "not started": "Not started yet.",
     "starting": "Starting: preparing data.",
     "running": "Running.",
@@ -71,7 +71,7 @@ class StudyView(QWidget):
         super().__init__(parent)
         self._snapshot: StudySnapshot | None = None
         self.fits_table = True
-        self._colors: Mapping[str, int] = {}
+        self._colors: Mapping[str, int] = {}  # arm -> palette index
         self._metric = ""
         self._estimate = ""  # estimate of time and memory, until the study starts
         self.about, self.state = ElidedLabel("", self, role="muted"), ElidedLabel("", self)

@@ -45,7 +45,7 @@ class CaptionsModel(HeadedModel):
         self.compares = False
         self._entries: dict[str, Entry] = {}
         self._visible_paths: list[str] = []
-        self._rows: dict[str, int] = {}
+        self._rows: dict[str, int] = {}  # path -> row, of the shown images
         self._filter: Callable[[Entry], bool] | None = None
         self._last = -1  # position of the last entry
 

@@ -20,7 +20,7 @@ from sdgui.widgets.gallery.thumbnails import Thumbnails
 from sdgui.widgets.style.theme import SPACE, theme
 
 _GATHER_MS = 16  # thumbnails that arrive within a frame are painted together
-_IMAGE_WIDTH = 26 * SPACE
+_IMAGE_WIDTH = 26 * SPACE  # width of the image column in px
 
 
 class CaptionsList(QTableView):
@@ -28,7 +28,7 @@ class CaptionsList(QTableView):
 
     current_changed = Signal(str)
     menu_requested = Signal(QPoint)  # position on the screen
-    selection_reported = Signal()
+    selection_reported = Signal()  # the selection or the list changed
 
     def __init__(self, model: CaptionsModel, cache: Path, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -61,12 +61,12 @@ class CaptionsList(QTableView):
         head.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         self.horizontalHeader().setHighlightSections(False)
         self._arrived_paths: set[str] = set()
-        self._gather = QTimer(self, singleShot=True, interval=_GATHER_MS)
-        self._gather.timeout.connect(self._paint_arrived)
-        self._tidy = QTimer(self, singleShot=True, interval=100)
-        self._tidy.timeout.connect(self._drop_hidden)
+        self._paint_timer = QTimer(self, singleShot=True, interval=_GATHER_MS)
+        self._paint_timer.timeout.connect(self._paint_arrived)
+        self._drop_timer = QTimer(self, singleShot=True, interval=100)
+        self._drop_timer.timeout.connect(self._drop_hidden)
         self.thumbnails.ready.connect(self._on_thumbnail_arrived)
-        self.verticalScrollBar().valueChanged.connect(lambda _value: self._tidy.start())
+        self.verticalScrollBar().valueChanged.connect(lambda _value: self._drop_timer.start())
         self.selectionModel().currentChanged.connect(self._on_current_changed)
         self.selectionModel().selectionChanged.connect(lambda *_: self.selection_reported.emit())
         model.modelReset.connect(self._reset)
@@ -188,8 +188,8 @@ class CaptionsList(QTableView):
 
     def _on_thumbnail_arrived(self, path: str) -> None:
         self._arrived_paths.add(path)
-        if not self._gather.isActive():
-            self._gather.start()
+        if not self._paint_timer.isActive():
+            self._paint_timer.start()
 
     def _paint_arrived(self) -> None:
         arrived, self._arrived_paths = self._arrived_paths, set()

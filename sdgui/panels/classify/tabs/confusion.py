@@ -51,7 +51,7 @@ class MatrixTab(QWidget):
         super().__init__(parent)
         self._settings = settings
         self._result: EvaluationResult | None = None
-        self._cell: tuple[int, int] | None = None
+        self._cell: tuple[int, int] | None = None  # true and predicted class of the cell whose images are shown
         self._total = 0
         self._requested = 0  # images requested so far
         self.matrix = ConfusionMatrix(self)

@@ -35,7 +35,7 @@ class CurvesTab(QWidget):
         super().__init__(parent)
         self._target: Target | None = None
         self._lines: dict[tuple[Target, str], dict[str, Any]] = {}  # few-shot curves by target and kind of probe
-        self._zero_shot: dict[Target, float] = {}
+        self._zero_shot: dict[Target, float] = {}  # data -> zero-shot accuracy
         self.c_curve = PointPlot("Accuracy by regularisation", "C", parent=self)
         self.shots = PointPlot("Few-shot accuracy", "images per class", count, _SHOTS, self)
         self.draws = StillSpinBox(self)

@@ -104,7 +104,7 @@ class PointPlot(QWidget):
         self._left_axis.setWidth(6 * SPACE)
         points = [line for line in self._lines if not line.is_constant and len(line.x)]
         xs = [math.log10(x) for line in points for x in line.x]
-        ys = [y for line in self._lines for ends in (line.y, line.low, line.high) for y in ends if y is not None]
+        ys = [y for line in self._lines for values in (line.y, line.low, line.high) for y in values if y is not None]
         low, high = (min(xs), max(xs)) if xs else (0.0, 1.0)
         bottom, top = (min(ys), max(ys)) if ys else (0.0, 1.0)
         pad_x, pad_y = 0.04 * (high - low) or 0.3, 0.08 * (top - bottom) or 0.05
@@ -124,15 +124,15 @@ class PointPlot(QWidget):
             self._plot.addItem(pg.InfiniteLine(pos=line.y[0], angle=0, pen=pen))
             return
         x, y = np.log10(np.asarray(line.x, dtype=float)), np.asarray(line.y, dtype=float)
-        ends = [i for i in range(min(len(line.low), len(line.high))) if line.low[i] is not None]
-        if ends:
-            low = np.array([float(line.low[i] or 0) for i in ends])
-            high = np.array([float(line.high[i] or 0) for i in ends])
+        with_interval = [i for i in range(min(len(line.low), len(line.high))) if line.low[i] is not None]
+        if with_interval:
+            low = np.array([float(line.low[i] or 0) for i in with_interval])
+            high = np.array([float(line.high[i] or 0) for i in with_interval])
             whiskers = pg.ErrorBarItem(
-                x=x[ends],
-                y=y[ends],
-                top=high - y[ends],
-                bottom=y[ends] - low,
+                x=x[with_interval],
+                y=y[with_interval],
+                top=high - y[with_interval],
+                bottom=y[with_interval] - low,
                 beam=0.012 * (float(np.ptp(x)) or 1),
                 pen=pg.mkPen(color, width=1),
             )

@@ -44,6 +44,7 @@ class RowsModel(HeadedModel):
         self.columns = list(columns)
         self.rows: list[Row] = []
         self.visible_rows: list[int] = []  # indices into ``rows``, top to bottom
+        # Column and order; without a column (-1), rows keep the order in which they were set.
         self._sorting: tuple[int, Qt.SortOrder] = (-1, Qt.SortOrder.AscendingOrder)
         self._words: list[str] = []
 

@@ -81,9 +81,9 @@ class SamplesBoard(QWidget):
     def __init__(self, services: Services, parent: QWidget) -> None:
         super().__init__(parent)
         self._services = services
-        self._ids: tuple[int, ...] = ()
+        self._ids: tuple[int, ...] = ()  # compared runs
         self._runs: list[RunSamples] = []
-        self._steps: list[int] = []
+        self._steps: list[int] = []  # steps of the slider
         self._columns: list[_Column] = []
         self.network = NoWheelComboBox(self)
         self.network.setAccessibleName("Network")

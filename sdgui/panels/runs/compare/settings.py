@@ -180,7 +180,7 @@ class ComparePart(QWidget):
         self._store, self._table = store, table
         self._comparison = Comparison()
         self._overlaid: tuple[int, ...] = ()
-        self._requested_ids: tuple[int, ...] = ()
+        self._requested_ids: tuple[int, ...] = ()  # runs of the latest request
         self.model = CompareModel(self)
         self.view = CopyingTable("Settings and metrics of the selected runs", self)
         self.view.setModel(self.model)

@@ -77,14 +77,14 @@ def plot_data(grid: PlotGrid) -> PlotData:
     # the x axes are linked
     x_range = next((card.canvas.view_range()[0] for card in cards if card.canvas is not None), None)
     return PlotData(
-        [_plot(grid, card, x_range, len(cards) == 1 or card in on_screen) for card in cards],
+        [_metric_plot(grid, card, x_range, len(cards) == 1 or card in on_screen) for card in cards],
         {key: name for key, (name, _) in grid.legend.shown_entries().items()},
         grid.toolbar.mode,
         grid.toolbar.log.isChecked(),
     )
 
 
-def _plot(grid: PlotGrid, card: PlotCard, x_range: Range | None, is_on_screen: bool) -> MetricPlot:
+def _metric_plot(grid: PlotGrid, card: PlotCard, x_range: Range | None, is_on_screen: bool) -> MetricPlot:
     y_range = None
     if card.canvas is not None:
         _, (low, high) = card.canvas.view_range()
@@ -96,7 +96,7 @@ def _plot(grid: PlotGrid, card: PlotCard, x_range: Range | None, is_on_screen: b
         card.title,
         card.chart.kind == "share",
         curves,
-        _columns(grid, card),
+        _last_values(grid, card),
         x_range,
         y_range,
         is_on_screen,
@@ -121,7 +121,8 @@ def _curve(series: Series, mode: XMode, smoothed: bool) -> Curve:
     )
 
 
-def _columns(grid: PlotGrid, card: PlotCard) -> list[LastValues]:
+def _last_values(grid: PlotGrid, card: PlotCard) -> list[LastValues]:
+    """The last value of each curve in ``card``, one column per metric, or per role where the metric has roles."""
     columns: dict[tuple[str, str], LastValues] = {}
     for member in (card, *card.guests):
         for series in member.series.values():

@@ -83,7 +83,7 @@ class PaperDialog(QDialog):
         self.log = QCheckBox("Logarithmic &y axis", self)
         self.log.setChecked(self._data.log)
         self.x_from, self.x_to, self.y_from, self.y_to = (
-            _bound(name, self) for name in ("x axis from", "x axis to", "y axis from", "y axis to")
+            _bound_box(name, self) for name in ("x axis from", "x axis to", "y axis from", "y axis to")
         )
         self.y_label = PlainLabel("", self)
         self.preview = PlainLabel("", self)
@@ -152,7 +152,7 @@ class PaperDialog(QDialog):
 
     def chosen(self) -> PlotData:
         """The data of the ticked metrics (with their ranges) and runs."""
-        metrics, runs = _checked(self.metrics), _checked(self.runs)
+        metrics, runs = _checked_keys(self.metrics), _checked_keys(self.runs)
         entries = {key: name for key, name in self._data.entries.items() if key in runs}
         plots = [plot for plot in self._data.plots if plot.id in metrics]
         chosen = replace(self._data, plots=plots, entries=entries, log=self.log.isChecked())
@@ -170,19 +170,19 @@ class PaperDialog(QDialog):
         """The key of a metric in ``_y_bounds``; metrics in one panel share an axis."""
         return plot.id if self.layouts.currentData() == "row" else ""
 
-    def _current(self) -> MetricPlot | None:
+    def _current_plot(self) -> MetricPlot | None:
         item = self.metrics.currentItem()
         return next((plot for plot in self._data.plots if item is not None and plot.id == item.data(_KEY)), None)
 
     def _on_range_typed(self, _text: str) -> None:
-        plot = self._current()
+        plot = self._current_plot()
         if plot is not None:
             self._y_bounds[self._y_key(plot)] = (self.y_from.text(), self.y_to.text())
         self._on_changed()
 
     def _show_y(self, *_: object) -> None:
         """Show the y range of the metric in the current row."""
-        plot = self._current()
+        plot = self._current_plot()
         self.y_label.setText(f"y axis{', %' if plot is not None and plot.is_share else ''}")
         tip = "Range of the metric selected in the list" if plot is None else f"Range of {plot.title}"
         self.y_label.setToolTip(plain_tip(tip))
@@ -279,7 +279,7 @@ def _checklist(name: str, entries: Sequence[tuple[str, str, bool]], parent: QWid
     return box
 
 
-def _checked(box: QListWidget) -> set[str]:
+def _checked_keys(box: QListWidget) -> set[str]:
     items = [box.item(row) for row in range(box.count())]
     return {item.data(_KEY) for item in items if item.checkState() == Qt.CheckState.Checked}
 
@@ -300,7 +300,7 @@ def _choice(name: str, titles: Mapping[str, str], current: str, parent: QWidget)
     return box
 
 
-def _bound(name: str, parent: QWidget) -> QLineEdit:
+def _bound_box(name: str, parent: QWidget) -> QLineEdit:
     box = QLineEdit(parent)
     box.setAccessibleName(name)
     box.setPlaceholderText("as shown")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Kind = Literal["pdf", "svg", "png"]
 FONTS = ("DejaVu Sans", "DejaVu Serif", "STIXGeneral")  # fonts bundled with matplotlib
 PNG_DPI = 300
-_CM = 2.54
+_CM = 2.54  # cm per inch
 _LINES: tuple[Any, ...] = ("-", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))  # styles of the metrics in one panel
 _MAX_DOTS = 40  # curves with more points are drawn without dots, as on screen
 _LIMITS = {"width": (3.0, 40.0), "aspect": (0.3, 8.0), "font_size": (4.0, 24.0)}
@@ -55,10 +55,12 @@ class FigureStyle:
     def from_json(cls, text: str) -> Self:
         """Read the output of ``to_json``; invalid values are replaced by defaults."""
         raw = parse_stored(text, dict)
-        return cls(**{entry.name: raw[entry.name] for entry in fields(cls) if _usable(entry.name, raw.get(entry.name))})
+        return cls(
+            **{entry.name: raw[entry.name] for entry in fields(cls) if _is_valid(entry.name, raw.get(entry.name))}
+        )
 
 
-def _usable(name: str, value: object) -> bool:
+def _is_valid(name: str, value: object) -> bool:
     if name in _LIMITS:
         low, high = _LIMITS[name]
         return isinstance(value, (int, float)) and low <= value <= high

@@ -58,6 +58,7 @@ def paper_table(data: PlotData) -> PaperTable:
 
 
 def _cells(column: LastValues, keys: Sequence[str]) -> list[Cell]:
+    """The cells of a column, one per key: the mean of its runs, with the interval; the best is marked."""
     scale = 100.0 if column.is_share else 1.0
     means: list[Mean | None] = []
     for key in keys:

@@ -33,7 +33,7 @@ class PlotCanvas(QWidget):
     hovered = Signal(object)  # x as a float; None when the mouse leaves
     zoomed = Signal(bool)  # whether the user zoomed; False: the view follows the data
     reset_requested = Signal()
-    menu_requested = Signal(QPoint)
+    menu_requested = Signal(QPoint)  # position on the screen
     redrawn = Signal()
 
     def __init__(self, kind: AxisKind = "value", wheel_needs_ctrl: bool = False, parent: QWidget | None = None) -> None:

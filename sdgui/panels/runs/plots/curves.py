@@ -21,7 +21,7 @@ from sdgui.widgets.style.theme import mix, theme
 
 _MAX_DOTS = 40  # a curve with more points in view has no dots
 _MAX_MARKS = 200  # marks of non-finite values per curve
-_BAND_OPACITY = 0.18
+_BAND_OPACITY = 0.18  # of the band around a mean
 _RAW_OPACITY, _FADED_OPACITY = 0.35, 0.22  # raw curves below smoothed ones; curves while another is highlighted
 
 

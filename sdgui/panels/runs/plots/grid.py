@@ -54,7 +54,7 @@ class PlotGrid(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._runs: dict[str, tuple[str, int, bool]] = {}  # key -> name, palette index, shown
-        self._cards: dict[str, PlotCard] = {}
+        self._cards: dict[str, PlotCard] = {}  # chart id -> card
         self._maximized: str | None = None
         self._view: tuple[float, float] | None = None  # x range that the user chose; None: all data
         self._arrangement = Arrangement()

@@ -33,8 +33,8 @@ class Grouping(QObject):
     ) -> None:
         super().__init__(parent)
         self._toolbar, self._legend, self._cards, self._runs = toolbar, legend, cards, runs
-        self._groups: dict[str, str] = {}
-        self._given_colors: Mapping[str, int] = {}
+        self._groups: dict[str, str] = {}  # run -> title of its group
+        self._given_colors: Mapping[str, int] = {}  # title of a group -> palette index
         self._timer = QTimer(self, singleShot=True, interval=_UPDATE_MS)
         self._timer.timeout.connect(self._show_means)
         toolbar.means_changed.connect(lambda _on: self.show())

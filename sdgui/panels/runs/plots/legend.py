@@ -24,7 +24,7 @@ class PlotLegend(QListWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._rows: dict[str, QListWidgetItem] = {}
+        self._rows: dict[str, QListWidgetItem] = {}  # key of a run or group -> row
         self.setProperty("role", "plain")
         self.setAccessibleName("Legend")
         self.setMouseTracking(True)

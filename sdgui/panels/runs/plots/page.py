@@ -14,10 +14,10 @@ from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.style.theme import SPACE
 
 _MIN_CARD_WIDTH = 42 * SPACE  # in px, unless the page is narrower
-_CARD_HEIGHT = 28 * SPACE
-_LARGE_HEIGHT = 40 * SPACE
-_HEAD = 4 * SPACE
-_GAP = SPACE + SPACE // 2
+_CARD_HEIGHT = 28 * SPACE  # px
+_LARGE_HEIGHT = 40 * SPACE  # px; maximum height of the cards of a section with large cards
+_HEAD = 4 * SPACE  # height of a section's heading in px
+_GAP = SPACE + SPACE // 2  # between cards, in px
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class PlotPage(QScrollArea):
         self.setWidget(self.content)
         self._sections: list[Cards] = []
         self._cards: list[PlotCard] = []
-        self._heads: dict[str, IconButton] = {}
+        self._heads: dict[str, IconButton] = {}  # title of a section -> its heading
         self._report_timer = QTimer(self, singleShot=True, interval=0)
         self._report_timer.timeout.connect(self._report_seen_card)
         self._layout_timer = QTimer(self, singleShot=True, interval=0)
         self._layout_timer.timeout.connect(self.lay_out)
-        self._reported_cards: set[PlotCard] = set()
+        self._reported_cards: set[PlotCard] = set()  # cards reported since they became visible
         self.verticalScrollBar().valueChanged.connect(self._restart_reporting)
 
     def set_sections(self, sections: Sequence[Cards]) -> None:

@@ -21,12 +21,12 @@ class PlotToolbar(QWidget):
     """The toolbar. ``export_requested``: an entry of ``PLOT_FORMATS``."""
 
     smoothing_changed = Signal(float)  # weight
-    log_changed = Signal(bool)
+    log_changed = Signal(bool)  # whether the y axis is logarithmic
     x_mode_changed = Signal()
     reset_requested = Signal()
     export_requested = Signal(object)  # ExportFormat
     searched = Signal(str)  # words in the names of plots
-    means_changed = Signal(bool)
+    means_changed = Signal(bool)  # whether means of groups are shown
     figure_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:

@@ -16,7 +16,7 @@ from sdgui.store.run_table.fields import Field, Kind, Source
 from sdgui.widgets.relations.axis import Floats, ValueAxis
 
 _MIN_LOG_SPAN = 100.0  # positive settings with a larger ratio of maximum to minimum get a log scale
-MAX_WORDS = 30
+MAX_WORDS = 30  # a column with more distinct words has no axis
 
 
 class Axis(ValueAxis):

@@ -178,7 +178,7 @@ class ScatterPart(_Relation):
 class ParallelPart(_Relation):
     """Parallel coordinates of the table's columns, with actions on the brushed runs."""
 
-    filter_requested = Signal(str)
+    filter_requested = Signal(str)  # condition
     ticks_requested = Signal(list)  # run ids
 
     def __init__(self, store: Store, table: RunTable, parent: QWidget) -> None:

@@ -73,7 +73,7 @@ class Scatter(QWidget):
         self.plot.scene().sigMouseMoved.connect(self._on_mouse_moved)
         self.note = PlainLabel("", self, role="small")
         self._names: Sequence[str] = ()
-        self._colors: Sequence[int | None] = ()
+        self._colors: Sequence[int | None] = ()  # palette index of each run; None: not ticked
         self._x, self._y = np.empty(0), np.empty(0)
         self._plotted_runs = np.empty(0, np.intp)
         vbox((self.plot, 1), self.note, into=self, spacing=SPACE // 2)

@@ -29,9 +29,9 @@ class TableBar(QWidget):
     """The controls of the layout. Changes are requested with signals; ``show_layout`` shows the current layout."""
 
     group_requested = Signal(tuple)  # field names
-    differing_requested = Signal(bool)
-    columns_requested = Signal(QPoint)
-    views_requested = Signal(QPoint)
+    differing_requested = Signal(bool)  # whether only differing columns are shown
+    columns_requested = Signal(QPoint)  # position on the screen
+    views_requested = Signal(QPoint)  # position on the screen
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -117,6 +117,7 @@ class TableBar(QWidget):
 
 
 def _below(button: QToolButton) -> QPoint:
+    """The screen position of a menu below ``button``."""
     return button.mapToGlobal(QPoint(0, button.height() + 2))
 
 
@@ -135,7 +136,7 @@ class FilterBox(QLineEdit):
     Names of columns, states and tags are completed while typing.
     """
 
-    changed = Signal(str)
+    changed = Signal(str)  # text of the filter
     leave_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:

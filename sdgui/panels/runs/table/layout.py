@@ -57,7 +57,7 @@ class TableLayout:
         raw = parse_stored(text, dict)
         sort = [
             (pair[0], bool(pair[1]))
-            for pair in _list(raw.get("sort"))
+            for pair in _as_list(raw.get("sort"))
             if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)
         ]
         widths = raw.get("widths")
@@ -121,9 +121,9 @@ def query_of(
     return RunQuery(expression, tuple(sort), tuple(fields_of(layout.group_by, catalogue)), experiments)
 
 
-def _list(raw: Any) -> list[Any]:
+def _as_list(raw: Any) -> list[Any]:
     return raw if isinstance(raw, list) else []
 
 
 def _names(raw: Any) -> list[str]:
-    return [entry for entry in _list(raw) if isinstance(entry, str)]
+    return [entry for entry in _as_list(raw) if isinstance(entry, str)]

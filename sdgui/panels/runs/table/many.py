@@ -59,7 +59,7 @@ class ManySheet(QFrame):
         self.setFrameShape(QFrame.Shape.StyledPanel)
         self.setAccessibleName("Tags and notes of several runs")
         self._run_ids: tuple[int, ...] = ()
-        self._boxes: dict[str, QCheckBox] = {}
+        self._boxes: dict[str, QCheckBox] = {}  # tag -> checkbox
         self.title = PlainLabel(self, role="title")
         self.add = QLineEdit(self)
         self.add.setPlaceholderText("Add tags, separated by commas")

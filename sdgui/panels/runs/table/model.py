@@ -51,13 +51,13 @@ class RunTableModel(QAbstractTableModel):
         self.rows = Rows()
         self.fields: list[Field] = [NAME]
         self.listing: Listing | None = None
-        self._cells: dict[int, CellsOfRun] = {}
+        self._cells: dict[int, CellsOfRun] = {}  # run id -> cells, of the rows read so far
         self._keys: list[Field] = []  # the fields that runs are grouped by; their cells are loaded for group headings
         self._styles: list[Style] = [Style()]
         self._requested: dict[int, None] = {}  # runs whose cells the next request reads
         self._in_request: frozenset[int] = frozenset()  # the runs of the last request
         self.open_groups: set[GroupKeys] = set()  # groups that the user expanded, also while their runs are loading
-        self.ticks: frozenset[int] = frozenset()
+        self.ticks: frozenset[int] = frozenset()  # ticked runs
         self._ticked_in: Mapping[GroupKeys, int] = {}  # group -> number of ticked runs
         self._request_timer = QTimer(self, singleShot=True, interval=0)
         self._request_timer.timeout.connect(self._read_requested)

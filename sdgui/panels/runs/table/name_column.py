@@ -10,8 +10,8 @@ from sdgui.panels.runs.table.model import RunTableModel
 from sdgui.widgets.style.theme import SPACE, theme
 
 Index = QModelIndex | QPersistentModelIndex
-_BOX = 2 * SPACE
-_INDENT = 2 * SPACE + SPACE // 2
+_BOX = 2 * SPACE  # side of a checkbox in px
+_INDENT = 2 * SPACE + SPACE // 2  # px per level of the tree
 
 
 class NameDelegate(QStyledItemDelegate):

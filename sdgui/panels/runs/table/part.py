@@ -30,6 +30,7 @@ from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.style.theme import SPACE
 
 _LIVE_UPDATE_MS = 1000  # minimum time between two updates of live runs
+# Default widths of columns in px.
 _WIDTHS = {"state": 15 * SPACE, "note": 28 * SPACE, "created": 17 * SPACE, "tag": 20 * SPACE, "failure": 28 * SPACE}
 
 
@@ -38,11 +39,11 @@ class RunTable(QWidget):
 
     run_chosen = Signal(int)
     selection_changed = Signal(list)  # run ids
-    ticked = Signal(list, bool)
-    run_opened = Signal(int)
+    ticked = Signal(list, bool)  # run ids, whether they are overlaid
+    run_opened = Signal(int)  # run id
     menu_requested = Signal(QPoint)  # position on the screen
     listed = Signal(object)  # Listing whose rows are shown
-    failed = Signal(str)
+    failed = Signal(str)  # sentence
 
     def __init__(self, store: Store, settings: QSettings, parent: QWidget | None = None) -> None:
         super().__init__(parent)

@@ -25,8 +25,8 @@ from sdgui.panels.runs.table.name_column import Index, NameDelegate
 from sdgui.panels.runs.table.value_column import ValueDelegate
 from sdgui.widgets.style.theme import SPACE
 
-_ROW = 3 * SPACE + SPACE // 2
-NAME_WIDTH = 25 * SPACE
+_ROW = 3 * SPACE + SPACE // 2  # height of a row in px
+NAME_WIDTH = 25 * SPACE  # px
 
 
 class _Table(QTableView):
@@ -71,9 +71,9 @@ class RunTableView(_Table):
     ticked = Signal(list, bool)  # run ids; tick or untick them
     group_ticked = Signal(int)  # group; its runs may not be loaded
     sort_requested = Signal(int)  # column
-    header_menu_requested = Signal(int, QPoint)
-    rows_menu_requested = Signal(QPoint)
-    run_opened = Signal(int)
+    header_menu_requested = Signal(int, QPoint)  # column, position on the screen
+    rows_menu_requested = Signal(QPoint)  # position on the screen
+    run_opened = Signal(int)  # run id
     copy_requested = Signal()
 
     def __init__(self, model: RunTableModel, parent: QWidget) -> None:

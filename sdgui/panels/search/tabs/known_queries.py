@@ -105,11 +105,11 @@ class KnownModel(HeadedModel):
             if self._filter
             else list(self.all_queries)
         )
-        visible.sort(key=lambda query: self._key(query, column), reverse=order == Qt.SortOrder.DescendingOrder)
+        visible.sort(key=lambda query: self._sort_key(query, column), reverse=order == Qt.SortOrder.DescendingOrder)
         self.visible_queries = visible
         self.endResetModel()
 
-    def _key(self, query: Known, column: int) -> tuple[float, str]:
+    def _sort_key(self, query: Known, column: int) -> tuple[float, str]:
         if column == 0:
             return 0.0, query.title.casefold()
         if column > len(query.ranks):
@@ -148,7 +148,7 @@ class KnownModel(HeadedModel):
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if column > len(self._names):
-            return self._moved(query.moved, role)
+            return self._rank_change_data(query.moved, role)
         rank = query.ranks[column - 1]
         if role == Qt.ItemDataRole.DisplayRole:
             return "–" if rank is None else rank_text(rank)
@@ -156,7 +156,7 @@ class KnownModel(HeadedModel):
             return theme().color("good")
         return None
 
-    def _moved(self, rank_change: float | None, role: int) -> object:
+    def _rank_change_data(self, rank_change: float | None, role: int) -> object:
         if not rank_change:
             return "" if role == Qt.ItemDataRole.DisplayRole else None
         if role == Qt.ItemDataRole.DisplayRole:

@@ -51,7 +51,7 @@ class MapPage(QWidget):
         self._export = export
         self._points = MapPoints()
         self._hover: tuple[int, QPoint] = (-1, QPoint())
-        self._lassoed: list[int] = []
+        self._lassoed: list[int] = []  # indices
         self._named_groups: tuple[list[int], list[tuple[str, int]]] = ([], [])  # each point's group; (name, group)
         self.color = NoWheelComboBox(self)
         self.captions = QCheckBox("captions", self)

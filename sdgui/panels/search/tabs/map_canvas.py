@@ -45,7 +45,7 @@ class _LassoBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
 
     def __init__(self) -> None:
         super().__init__(enableMenu=False, lockAspect=True)
-        self._path: list[QPointF] = []
+        self._path: list[QPointF] = []  # points of the lasso in view coordinates
 
     def mouseDragEvent(self, ev: Any, axis: int | None = None) -> None:
         if ev.button() != Qt.MouseButton.LeftButton or ev.modifiers() & Qt.KeyboardModifier.ShiftModifier:
@@ -70,16 +70,16 @@ class MapCanvas(QWidget):
     """The map. Keys: plus and minus zoom, arrows pan, R shows everything, A selects everything in view."""
 
     hovered = Signal(int, QPoint)  # index of the point under the mouse (-1: none), screen position
-    clicked = Signal(int)
+    clicked = Signal(int)  # index of the point
     lassoed = Signal(object)  # ascending indices
     view_changed = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._positions: Floats = np.zeros((0, 2))
-        self._groups: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+        self._groups: npt.NDArray[np.int64] = np.zeros(0, np.int64)  # group of each point
         self._image_count = 0  # the first points are images, the others captions
-        self._marked: list[int] = []
+        self._marked: list[int] = []  # indices of the marked points
         self._names: list[pg.TextItem] = []
         self._word_items: list[pg.TextItem] = []
         self._contours: list[pg.IsocurveItem] = []

@@ -26,7 +26,7 @@ class MapDots(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
     def __init__(self) -> None:
         super().__init__()
         self._positions: Floats = np.zeros((0, 2))
-        self._colors: npt.NDArray[np.uint32] = np.zeros(0, np.uint32)
+        self._colors: npt.NDArray[np.uint32] = np.zeros(0, np.uint32)  # of each point
         self._image_count = 0
         self._bounds = QRectF()
 

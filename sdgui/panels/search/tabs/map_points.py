@@ -45,7 +45,7 @@ class MapPoints:
     @classmethod
     def of(cls, answer: Mapping[str, Any]) -> MapPoints:
         """Read a packed or plain answer of ``search_map``."""
-        return _packed(answer) if "packed" in answer else _plain(answer)
+        return _from_packed(answer) if "packed" in answer else _from_plain(answer)
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -145,7 +145,7 @@ def _densest(positions: Floats) -> Floats:
     return densest
 
 
-def _plain(answer: Mapping[str, Any]) -> MapPoints:
+def _from_plain(answer: Mapping[str, Any]) -> MapPoints:
     images, captions = answer["images"], answer["captions"]
     points = [*images, *captions]
     words = {int(point["row"]): str(point["caption"]) for point in captions}
@@ -165,7 +165,7 @@ def _plain(answer: Mapping[str, Any]) -> MapPoints:
     )
 
 
-def _packed(answer: Mapping[str, Any]) -> MapPoints:
+def _from_packed(answer: Mapping[str, Any]) -> MapPoints:
     raw = answer["packed"]
     positions = np.stack([_numbers(raw["x"], "<f4"), _numbers(raw["y"], "<f4")], axis=1).astype(np.float64)
     rows, texts, owners = (_numbers(raw[name], "<i4").astype(np.int64) for name in ("rows", "texts", "owners"))
@@ -179,6 +179,7 @@ def _packed(answer: Mapping[str, Any]) -> MapPoints:
 
 
 def _codes(images: Sequence[Mapping[str, Any]]) -> dict[str, tuple[list[str], Integers]]:
+    """For each label column: its distinct values, and the index of each image's value; -1 for no value."""
     names = dict.fromkeys(name for image in images for name in image["labels"])
     codes_by_name = {}
     for name in names:
@@ -194,4 +195,5 @@ def _label_text(labels: Mapping[str, str]) -> str:
 
 
 def _numbers(text: str, kind: str) -> npt.NDArray[Any]:
+    """The array in the base64 ``text``; ``kind``: its dtype."""
     return np.frombuffer(base64.b64decode(text), dtype=kind)

@@ -18,7 +18,7 @@ from sdgui.widgets.gallery.thumbnails import Thumbnails
 from sdgui.widgets.style.theme import SPACE
 
 SIDE = 5 * SPACE  # width and height of a thumbnail with its frame, in px
-_FRAME = 2
+_FRAME = 2  # width in px of the frame around a thumbnail
 _MAX_IN_VIEW = 400  # with more images in view, thumbnails would hide the map
 _MAX_FRAMED = 2000  # thumbnails that are kept in memory
 _MIN_ZOOM = 2.0

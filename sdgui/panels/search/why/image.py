@@ -13,7 +13,7 @@ from sdgui.widgets.gallery.images import ImageReader
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
 
-SIDE = 20 * SPACE
+SIDE = 20 * SPACE  # width and height in px
 HEAT = QColor("#f05a00")  # used on grey, and behind text in the light and the dark theme
 _MAX_OPACITY = 0.8  # opacity of the most relevant patch
 

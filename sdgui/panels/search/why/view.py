@@ -17,7 +17,7 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 from sdgui.worker.verbs import RelevantWord, Why
 
-_MOST_WORDS = 40
+_MOST_WORDS = 40  # words of the caption that are shown
 _MAX_OPACITY = 0.5  # opacity behind the most relevant word; the text stays readable in both themes
 _PLACES = (("upper", "middle", "lower"), ("left", "middle", "right"))
 

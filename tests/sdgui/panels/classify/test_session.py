@@ -128,8 +128,8 @@ def test_a_comparison_runs_on_the_machine_of_the_first_result(session: ClassifyS
 def test_known_results_are_not_measured_again(session: ClassifySession) -> None:
     old = evaluation("a")
     answer = {"result": "of yesterday", "confusion": EMPTY}
-    session.know(EvaluationResult(old, answer, cast(Any, None)))
-    session.know(EvaluationResult(old, {**answer, "result": "another"}, cast(Any, None)))
+    session.register(EvaluationResult(old, answer, cast(Any, None)))
+    session.register(EvaluationResult(old, {**answer, "result": "another"}, cast(Any, None)))
     session.ask("about", old, "classify_cell", lambda _: None, never)
     assert Calls.asked == [("a", "about", "classify_cell", {"result": "of yesterday"})]
     new = evaluation("a", "knn", k=3)

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application
-from sdgui.panels.clean.histogram import BeliefHistogram
+from sdgui.panels.clean.histogram import ScoreHistogram
 from sdgui.panels.clean.model import RankedPairs
 from sdgui.panels.clean.table import PairsTable
 from sdgui.widgets.late_parts import is_made
@@ -23,7 +23,7 @@ def test_the_histogram_counts_pairs_below_the_line_as_it_moves(qtbot: QtBot) -> 
     make_application()
     host = QWidget()
     qtbot.addWidget(host)
-    histogram = BeliefHistogram(host)
+    histogram = ScoreHistogram(host)
     host.show()
     moved: list[int] = []
     histogram.threshold_moved.connect(moved.append)

@@ -68,7 +68,7 @@ def test_a_filled_form_survives_a_selection_in_the_tree(qtbot: QtBot, open_study
     assert panel.editor.name.text() == "my careful study"
     panel.editor.cancelled.emit()
     assert panel.stack.currentWidget() is panel.view
-    assert (panel._id(), panel.toolbar.box.currentText(), panel.toolbar.box.isEnabled()) == (first, "first", True)
+    assert (panel._study_id(), panel.toolbar.box.currentText(), panel.toolbar.box.isEnabled()) == (first, "first", True)
 
 
 def test_unusable_studies_give_the_reason(qtbot: QtBot, open_study: Open, tmp_path: Path) -> None:

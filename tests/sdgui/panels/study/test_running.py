@@ -74,7 +74,7 @@ def test_a_started_study_fills_queue_tables_plot_and_tree(
     panel.view.runs.setCurrentItem(panel.view.runs.topLevelItem(0))
     panel.view.runs.itemActivated.emit(panel.view.runs.topLevelItem(0), 0)
     assert window.panel_name == "runs"
-    assert window.selection.study_id == panel._id()
+    assert window.selection.study_id == panel._study_id()
 
 
 def test_a_study_outlives_the_window_and_is_paused_and_resumed(qtbot: QtBot, open_study: Open) -> None:

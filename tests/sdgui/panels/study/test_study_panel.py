@@ -76,18 +76,18 @@ def test_a_study_is_selected_in_the_box_and_restored_the_next_time(
     panel.toolbar.box.setCurrentIndex(row)
     panel.bar.show_message(error("of before"))
     panel.toolbar.box.activated.emit(row)
-    assert (panel._id(), panel.bar.message) == (first.id, None)
+    assert (panel._study_id(), panel.bar.message) == (first.id, None)
     panel.on_leave()
     again = StudyPanel(services)
     qtbot.addWidget(again)
-    assert (again._id(), again.toolbar.box.currentData()) == (first.id, first.id)
+    assert (again._study_id(), again.toolbar.box.currentData()) == (first.id, first.id)
     services.settings.setValue("study/shown", "x")
     reopened = StudyPanel(services)
     qtbot.addWidget(reopened)
-    assert reopened._id() == second.id, "the newest"
+    assert reopened._study_id() == second.id, "the newest"
     panel.show_study(99)
     assert panel.bar.message is not None
-    assert (panel.bar.message.level, panel._id()) == ("error", first.id)
+    assert (panel.bar.message.level, panel._study_id()) == ("error", first.id)
 
 
 def test_pause_and_stop_signal_the_program_and_kill_comes_last(
@@ -156,7 +156,7 @@ def test_unreadable_studies_are_reported(
             broken.setattr(services.store, name, locked)
             call()
         assert panel.bar.text == "The database is locked.", name
-    assert (panel.stack.currentWidget(), panel._id()) == (panel.view, study.id)
+    assert (panel.stack.currentWidget(), panel._study_id()) == (panel.view, study.id)
 
 
 def test_a_restarted_study_asks_before_it_is_killed(
@@ -237,7 +237,7 @@ def test_deleting_and_restoring_a_study_updates_the_tree(qtbot: QtBot, panel: St
     assert [(set(changes.experiments), set(changes.studies)) for changes in received] == [
         ({experiment.id}, {study.id})
     ] * 2
-    assert panel._id() == study.id
+    assert panel._study_id() == study.id
     assert panel.stack.currentWidget() is panel.view
 
 

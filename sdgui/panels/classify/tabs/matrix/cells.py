@@ -95,8 +95,8 @@ class ConfusionCells:
         """
         y, x, level = self._y, self._x, self._level
         if mistakes_only:
-            off = y != x
-            y, x, level = y[off], x[off], level[off]
+            is_mistake = y != x
+            y, x, level = y[is_mistake], x[is_mistake], level[is_mistake]
         if scale >= 1:
             return self._enlarged(y, x, level, left, top, scale, width, height)
         # The pixel of each class; classes outside the image share an extra pixel, which is cut off.

@@ -44,7 +44,7 @@ class ConfusionMatrix(QWidget):
     """
 
     cell_chosen = Signal(int, int)  # true class, predicted class
-    current_changed = Signal(int, int)
+    current_changed = Signal(int, int)  # true class, predicted class
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -54,8 +54,8 @@ class ConfusionMatrix(QWidget):
         self._fitting = True  # whether the full matrix is shown, also after resizing
         self._mistakes_only = False
         self._current: tuple[int, int] | None = None  # row and column in display order
-        self._hovered: tuple[int, int] | None = None
-        self._pressed: QPointF | None = None
+        self._hovered: tuple[int, int] | None = None  # cell under the mouse, in display order
+        self._pressed: QPointF | None = None  # last mouse position while a button is pressed
         self._dragged = False
         self._image: QImage | None = None
         self._paint = MatrixPainter()
@@ -217,6 +217,7 @@ class ConfusionMatrix(QWidget):
             not self._top_cell <= row <= self._top_cell + rows - 1
             or not self._left_cell <= column <= self._left_cell + columns - 1
         ):
+            # half a cell remains visible beside the current one
             self._left_cell = min(max(self._left_cell, column + 1.5 - columns), column - 0.5)
             self._top_cell = min(max(self._top_cell, row + 1.5 - rows), row - 0.5)
             self._keep_inside()
@@ -226,13 +227,13 @@ class ConfusionMatrix(QWidget):
 
     def next_mistake(self, step: int = 1) -> None:
         """Go to the next mistake in row order, or with -1 to the previous."""
-        off = self.cells.true != self.cells.predicted
-        if self._current is None or not off.any():
+        is_mistake = self.cells.true != self.cells.predicted
+        if self._current is None or not is_mistake.any():
             return
         size = len(self.classes)
         position = np.empty(size, dtype=np.int64)
         position[self.cells.order] = np.arange(size)
-        keys = np.sort(position[self.cells.true[off]] * size + position[self.cells.predicted[off]])
+        keys = np.sort(position[self.cells.true[is_mistake]] * size + position[self.cells.predicted[is_mistake]])
         current_key = self._current[0] * size + self._current[1]
         index = (
             np.searchsorted(keys, current_key, "right") if step > 0 else np.searchsorted(keys, current_key, "left") - 1

@@ -19,7 +19,7 @@ from sdgui.widgets.style.theme import SPACE, theme
 
 _MAX_LABEL_WIDTH = 18 * SPACE  # px
 _MIN_COUNT_SIZE = 22  # px per cell; counts are painted in larger cells
-_LABEL_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+_LABEL_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # every n-th class is labelled
 
 
 class Colours:
