@@ -11,7 +11,7 @@ from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE
 
-_NUMBER = 6  # of images
+_EXAMPLE_COUNT = 6
 _IMAGE_SIZE = 7 * SPACE  # width and height, in px
 
 
@@ -31,7 +31,7 @@ class Examples(QWidget):
 
     def fill(self) -> bool:
         """Show the images if the demo data exists; returns whether any are shown."""
-        for path in () if self.buttons else self._demo.examples(_NUMBER):
+        for path in () if self.buttons else self._demo.examples(_EXAMPLE_COUNT):
             button = QToolButton(self)
             button.setIcon(QIcon(str(path)))
             button.setIconSize(QSize(_IMAGE_SIZE, _IMAGE_SIZE))

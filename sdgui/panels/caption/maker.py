@@ -23,7 +23,8 @@ from sdgui.worker.verbs import CAPTION, CAPTION_OPEN, Captioner, CaptionPart
 
 _IMAGES_PER_REQUEST = 1000
 _BATCH_MS = 40  # answers within this time are emitted together
-_ORIGIN_FACTS = ("model", "pretrained", "weights", "step", "digest", "precision")  # with the settings, the origin
+# The facts that, together with the settings, are the origin of a caption.
+_ORIGIN_FACTS = ("model", "pretrained", "weights", "step", "digest", "precision")
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class _Job:
 class CaptionMaker(QObject):
     """Captions images with one model. ``facts``: the answer of ``caption_open`` for the last opened model."""
 
-    opened = Signal(object)  # facts
+    opened = Signal(object)  # ``facts``
     origin = Signal(str, object)  # key, content: emitted before any caption with this key
     captioned = Signal(list)  # Answer objects
     progress = Signal(str, int, int)  # activity, images done, total

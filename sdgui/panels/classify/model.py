@@ -21,7 +21,7 @@ from sdgui.widgets.formats import percent
 Integers = NDArray[np.int32]
 Method = Literal["zero-shot", "image", "fused", "knn", "saved"]
 
-SPLIT = "split"  # the worker's name for training on a part of the same data
+SPLIT = "split"  # the worker's word for: train on one part of the same data, test on the other
 LAYER = "before the projection"
 METHODS: dict[Method, str] = {
     "image": "Linear probe",

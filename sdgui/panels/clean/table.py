@@ -17,7 +17,7 @@ from sdgui.widgets.style.theme import SPACE, theme
 Index = QModelIndex | QPersistentModelIndex
 MARKS = {True: "✗", False: "✓", None: ""}
 CORRECTED = "✎"
-CAPTION, _MARK = 1, 5  # columns
+CAPTION, _MARK = 1, 5  # numbers of columns
 _COLUMNS: tuple[tuple[str, Sorting, str], ...] = (
     ("Rank", "rank", "Rank 1 has the lowest match score"),
     ("Caption", "caption", "Caption of the pair; press F2 to edit"),

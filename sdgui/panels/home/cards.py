@@ -208,7 +208,7 @@ class Sparkline(QWidget):
 
     def __init__(self, parent: QWidget | None = None, height: int = 5 * SPACE) -> None:
         super().__init__(parent)
-        self._values: tuple[float, ...] = ()  # of the curve
+        self._values: tuple[float, ...] = ()  # points of the curve
         self._color = 0
         self._span: tuple[float, float] | None = None  # lowest and highest value of the vertical range
         self.setFixedHeight(height)

@@ -19,7 +19,7 @@ from sdgui.widgets.gallery.broken_text import broken_at_words
 from sdgui.widgets.gallery.thumbnails import Thumbnails
 from sdgui.widgets.style.theme import SPACE, theme
 
-LINES = 3  # of a caption
+LINES = 3  # lines of text of a caption; the rest is cut off
 _CACHE_SIZE = 3000  # limit of each cache: scaled images and wrapped texts
 _Index = QModelIndex | QPersistentModelIndex
 _ICONS: dict[State, tuple[str, str]] = {

@@ -21,7 +21,7 @@ from sdgui.widgets.relations.axis import Floats
 from sdgui.widgets.style.theme import SPACE, theme
 
 _SIZE, _LARGE = 7, 12  # diameters of points, in px
-_MARGIN = 0.08  # of the range of the values
+_MARGIN = 0.08  # share of the range of the values that is added at each end
 _DURATIONS = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400)  # seconds between two ticks
 _TICK_PX = 110  # minimum distance between two labelled durations
 

@@ -14,7 +14,7 @@ from sdgui.panels.runs.table.model import RunTableModel
 from sdgui.widgets.style.theme import SPACE, theme
 
 _MARGIN = SPACE - 1  # aligns with the titles in the header
-_ICON, _GAP = 2 * SPACE, SPACE - 2  # of an icon, and between it and the text
+_ICON, _GAP = 2 * SPACE, SPACE - 2  # width of an icon, and the gap between it and the text, in px
 _LINE = int(Qt.AlignmentFlag.AlignVCenter) | int(Qt.TextFlag.TextSingleLine)
 _LEFT, _RIGHT = _LINE | int(Qt.AlignmentFlag.AlignLeft), _LINE | int(Qt.AlignmentFlag.AlignRight)
 

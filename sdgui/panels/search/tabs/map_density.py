@@ -10,8 +10,8 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 SHARES = (0.9, 0.7, 0.5, 0.25)  # of the images, from the outer line to the innermost
 MIN_POINTS = 50  # with fewer, there are no lines
-_BINS = 72  # in each direction
-_SIGMA = 1.6  # of the smoothing, in bins
+_BINS = 72  # bins in each direction
+_SIGMA = 1.6  # standard deviation of the smoothing, in bins
 _MARGIN = 5  # empty bins at each side, in which lines close
 
 

@@ -28,7 +28,7 @@ _TYPING_PAUSE_MS = 60
 class Explained(Protocol):
     """A side of Search that can show an explanation below its results."""
 
-    why_requested: Any  # a signal
+    why_requested: Any  # a signal without arguments
 
     @property
     def why(self) -> WhyView:
