@@ -151,7 +151,7 @@ class CurveFeed(QObject):
             plotted.points.clear()
         count, last = plotted.points.get(metric, (0, 0.0))
         key, total = str(run_id), len(curve.steps)
-        if 0 < count <= total and curve.steps[count - 1] == last:
+        if 0 < count <= total and curve.steps[count - 1] == last:  # the plotted points have not changed
             if total > count:
                 new = slice(count, total)
                 self._grid.append(key, metric, curve.steps[new], curve.values[new], curve.seconds[new])

@@ -51,16 +51,17 @@ class ErrorBars(StudyPlot):
                 ends = {"top": np.array([bar.high - bar.mean]), "bottom": np.array([bar.mean - bar.low])}
                 x, y = np.array([position]), np.array([bar.mean])
                 plot.addItem(pg.ErrorBarItem(x=x, y=y, beam=0.1, pen=pg.mkPen(color, width=2), **ends))
-            seeds = [position + 0.16 + 0.02 * (i % 3 - 1) for i in range(len(bar.values))]
+            # to the right of the mean, in three columns, so that close values do not hide each other
+            seed_x = [position + 0.16 + 0.02 * (i % 3 - 1) for i in range(len(bar.values))]
             outline = pg.mkPen(color)
             plot.addItem(
-                pg.ScatterPlotItem(x=seeds, y=list(bar.values), size=6, brush=style.color("surface"), pen=outline)
+                pg.ScatterPlotItem(x=seed_x, y=list(bar.values), size=6, brush=style.color("surface"), pen=outline)
             )
             point = pg.ScatterPlotItem(x=[position], y=[bar.mean], size=12, brush=color, pen=pg.mkPen(None))
             point.setToolTip(plain_tip(f"{bar.name}: {bar.text}"))
             plot.addItem(point)
-        ends = [end for bar in self._bars for end in (bar.mean, bar.low, bar.high, *bar.values) if end is not None]
-        if ends:
-            margin = 0.0 if max(ends) > min(ends) else max(0.1 * abs(ends[0]), 1e-9)
-            plot.setYRange(min(ends) - margin, max(ends) + margin, padding=0.06)
+        shown = [y for bar in self._bars for y in (bar.mean, bar.low, bar.high, *bar.values) if y is not None]
+        if shown:
+            margin = 0.0 if max(shown) > min(shown) else max(0.1 * abs(shown[0]), 1e-9)
+            plot.setYRange(min(shown) - margin, max(shown) + margin, padding=0.06)
             plot.setXRange(-0.6, max(2, len(self._bars)) - 0.4, padding=0)

@@ -212,7 +212,7 @@ class MatrixTab(QWidget):
             accuracy = np.zeros(cells.size)
             on_diagonal = cells.true == cells.predicted
             accuracy[cells.true[on_diagonal]] = cells.share[on_diagonal]
-            order = np.lexsort((accuracy, cells.totals == 0))
+            order = np.lexsort((accuracy, cells.totals == 0))  # by accuracy; classes without images last
         elif kind == "most":
             order = np.argsort(-cells.totals, kind="stable")
         self.matrix.set_order(order.tolist())

@@ -102,16 +102,16 @@ class PointPlot(QWidget):
         for axis in (self._left_axis, self._bottom_axis):
             axis.setGrid(40 if style.dark else 60)
         self._left_axis.setWidth(6 * SPACE)
-        points = [line for line in self._lines if not line.is_constant and len(line.x)]
-        xs = [math.log10(x) for line in points for x in line.x]
+        point_lines = [line for line in self._lines if not line.is_constant and len(line.x)]
+        xs = [math.log10(x) for line in point_lines for x in line.x]
         ys = [y for line in self._lines for values in (line.y, line.low, line.high) for y in values if y is not None]
         low, high = (min(xs), max(xs)) if xs else (0.0, 1.0)
         bottom, top = (min(ys), max(ys)) if ys else (0.0, 1.0)
         pad_x, pad_y = 0.04 * (high - low) or 0.3, 0.08 * (top - bottom) or 0.05
         self._plot.setXRange(low - pad_x, high + pad_x, padding=0)
         self._plot.setYRange(max(-0.02, bottom - pad_y), min(1.02, top + pad_y), padding=0)
-        marks = self._ticks or [10.0**d for d in range(math.ceil(low), math.floor(high) + 1)]
-        self._bottom_axis.setTicks([[(math.log10(x), tick(x)) for x in marks]])
+        tick_values = self._ticks or [10.0**d for d in range(math.ceil(low), math.floor(high) + 1)]
+        self._bottom_axis.setTicks([[(math.log10(x), tick(x)) for x in tick_values]])
         self._bottom_axis.setLabel(self._x_title, color=style.colors.muted)
         for number, line in enumerate(self._lines):
             self._draw_line(line, number)
@@ -147,15 +147,15 @@ class PointPlot(QWidget):
 
     def _show_nearest(self, position: QPointF) -> None:
         box = self._plot.getViewBox()
-        points = [line for line in self._lines if not line.is_constant and len(line.x)]
-        if not points:
+        point_lines = [line for line in self._lines if not line.is_constant and len(line.x)]
+        if not point_lines:
             return
         if not box.sceneBoundingRect().contains(position):
             self.readout.setText(self._legend())
             return
         x = float(box.mapSceneToView(position).x())
         parts = []
-        for line in points:
+        for line in point_lines:
             nearest = int(np.argmin(np.abs(np.log10(np.asarray(line.x, dtype=float)) - x)))
             parts.append(f"{line.name}, {self._point(line, nearest)}")
         self.readout.setText("   ".join(parts))

@@ -279,7 +279,7 @@ class PlotCanvas(QWidget):
 
     def _on_mouse_moved(self, position: QPointF) -> None:
         if not self._box.sceneBoundingRect().contains(position) or not self._curves.shown():
-            self._leave()
+            self._hide_reading()
             return
         x = float(self._box.mapSceneToView(position).x())
         readings = self.readings(x)
@@ -289,7 +289,7 @@ class PlotCanvas(QWidget):
         self._readout.show_readings(self._curves.x_mode, x, readings, self._kind, position.toPoint())
         self.hovered.emit(x)
 
-    def _leave(self) -> None:
+    def _hide_reading(self) -> None:
         if self._cross.isVisible():
             self.show_cross(None)
             self._readout.hide()
@@ -298,7 +298,7 @@ class PlotCanvas(QWidget):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Let the wheel scroll the page unless Ctrl is pressed, and detect the mouse leaving."""
         if event.type() == QEvent.Type.Leave:
-            self._leave()
+            self._hide_reading()
         ctrl = Qt.KeyboardModifier.ControlModifier
         if isinstance(event, QWheelEvent) and self.wheel_needs_ctrl and not event.modifiers() & ctrl:
             event.ignore()

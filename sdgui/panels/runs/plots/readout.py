@@ -100,6 +100,7 @@ def position_text(mode: XMode, x: float) -> str:
 
 
 def _row(reading: Reading, mode: XMode, nearest: float, kind: AxisKind) -> str:
+    """A row of the readout as HTML; it names its position if that is not ``nearest``, the position in the heading."""
     unit = "%" if kind == "share" else ""
     raw = formats.value(reading.value, unit)
     main = raw if reading.smooth is None else formats.value(reading.smooth, unit)

@@ -119,13 +119,13 @@ class ScatterPart(_Relation):
 
     def __init__(self, store: Store, table: RunTable, parent: QWidget) -> None:
         super().__init__(store, table, MAX_POINTS, parent)
-        self.across, self.upward = NoWheelComboBox(self), NoWheelComboBox(self)
+        self.x_box, self.y_box = NoWheelComboBox(self), NoWheelComboBox(self)
         row = hbox()
-        for box, name in ((self.upward, "Y axis"), (self.across, "X axis")):
+        for box, name in ((self.y_box, "Y axis"), (self.x_box, "X axis")):
             box.setAccessibleName(name)
             box.setToolTip(plain_tip(f"{name}: a column of the table. Add columns with the Columns button"))
             box.setMinimumWidth(24 * SPACE)
-            row.addWidget(PlainLabel("over" if box is self.across else "", self, role="muted"))
+            row.addWidget(PlainLabel("over" if box is self.x_box else "", self, role="muted"))
             row.addWidget(box)
             box.currentIndexChanged.connect(lambda _index: self._draw())
         row.addStretch(1)
@@ -142,9 +142,9 @@ class ScatterPart(_Relation):
         return plot
 
     def show_columns(self) -> None:
-        current = self.across.currentData() or self._default_x(), self.upward.currentData() or "metric"
+        current = self.x_box.currentData() or self._default_x(), self.y_box.currentData() or "metric"
         names = [axis.field.name for axis in self.columns.axes]
-        for box, name, fallback in ((self.across, current[0], 0), (self.upward, current[1], -1)):
+        for box, name, fallback in ((self.x_box, current[0], 0), (self.y_box, current[1], -1)):
             box.blockSignals(True)
             box.clear()
             for axis in self.columns.axes:
@@ -162,7 +162,7 @@ class ScatterPart(_Relation):
 
     def _draw(self) -> None:
         by_name = {axis.field.name: axis for axis in self.columns.axes}
-        x, y = by_name.get(self.across.currentData()), by_name.get(self.upward.currentData())
+        x, y = by_name.get(self.x_box.currentData()), by_name.get(self.y_box.currentData())
         if x is not None and y is not None:
             ticks, colors = self.table.model.ticks, zip(self.columns.run_ids, self.columns.colors, strict=True)
             color_all = not ticks and len(self.columns.run_ids) <= _MAX_COLORED

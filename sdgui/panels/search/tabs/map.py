@@ -147,6 +147,7 @@ class MapPage(QWidget):
         self.color.addItem("images and captions", "")
         for name in points.labels_to_color_by():
             self.color.addItem(name, name)
+        # at first, colour by the label that the most images have
         row = self.color.findData(previous_label) if previous_label else self.color.count() - 1
         self.color.setCurrentIndex(max(0, row))
         self.canvas.set_points(points.positions, self._update_groups(), len(points.rows))

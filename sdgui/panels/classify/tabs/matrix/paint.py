@@ -102,8 +102,8 @@ class MatrixPainter:
             if scene.mistakes_only and row == column:
                 continue
             share = number / max(1, int(cells.totals[cells.order[row]]))
-            strong = share > (0.3 if row == column else 0.5)
-            painter.setPen(style.color("on_accent") if strong and row == column else style.color("text"))
+            is_on_accent = row == column and share > 0.3  # only the diagonal has the accent colour
+            painter.setPen(style.color("on_accent" if is_on_accent else "text"))
             painter.drawText(scene.viewport.cell_rect(row, column), int(Qt.AlignmentFlag.AlignCenter), count(number))
 
     def _paint_frames(self, painter: QPainter, scene: Scene) -> None:

@@ -173,8 +173,8 @@ def test_a_line_is_selected_only_where_it_is_drawn(qtbot: QtBot) -> None:
 def test_the_scatter_names_and_selects_runs(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> None:
     part = ScatterPart(filled[0], table, table)
     shown(part, table)
-    part.across.setCurrentIndex(part.across.findData("seed"))
-    part.upward.setCurrentIndex(part.upward.findData(TEACHER))
+    part.x_box.setCurrentIndex(part.x_box.findData("seed"))
+    part.y_box.setCurrentIndex(part.y_box.findData(TEACHER))
     scatter = part.scatter
     assert "9 runs" in scatter.note.text()
     newest = list(part.columns.run_ids).index(filled[1][-1])
@@ -202,17 +202,17 @@ def test_columns_are_chosen_saved_and_ticked_runs_are_larger(
     part = ScatterPart(filled[0], table, table)
     shown(part, table)
     names = [axis.field.name for axis in part.columns.axes]
-    assert (part.across.currentData(), part.upward.currentData()) == (RATE.key, names[-1]), "the rate, and the last"
-    assert [part.across.itemData(row) for row in range(part.across.count())] == names
+    assert (part.x_box.currentData(), part.y_box.currentData()) == (RATE.key, names[-1]), "the rate, and the last"
+    assert [part.x_box.itemData(row) for row in range(part.x_box.count())] == names
     assert not {"name", "state", "tag", "note"} & set(names)
     assert names.count("duration") == 1
-    part.across.setCurrentIndex(part.across.findData("seed"))
+    part.x_box.setCurrentIndex(part.x_box.findData("seed"))
     table.show_layout(table.current_layout.with_columns(["seed"]))
     settle(table)
-    assert part.across.currentData() == "seed", "what was chosen stays"
+    assert part.x_box.currentData() == "seed", "what was chosen stays"
     table.show_layout(table.current_layout.with_columns([TEACHER]))
     settle(table)
-    assert part.across.currentData() == part.columns.axes[0].field.name, "else the first"
+    assert part.x_box.currentData() == part.columns.axes[0].field.name, "else the first"
     points = part.scatter._points.data
     assert {brush.color().name() for brush in points["brush"]} <= {
         theme().run_color(color).name() for color in part.columns.colors
