@@ -12,7 +12,7 @@ from typing import Any
 from PySide6.QtCore import QObject
 
 from core.spec.run.model_names import tuned_name
-from sdgui.panels.classify.model import EvaluationResult, Measure, method_title
+from sdgui.panels.classify.model import Evaluation, EvaluationResult, method_title
 from sdgui.panels.classify.view import ClassifyView
 from sdgui.panels.classify.work import ClassifySession
 from sdgui.shared.failures import failure_message
@@ -20,7 +20,7 @@ from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.widgets.message import Message, ShowMessage
 from sdgui.worker.replies import Cancelled, Failure
 
-_LONG = ("measure", "interpolated", "compare", "few-shot", "apply")  # requests with a progress strip
+_LONG = ("evaluate", "interpolated", "compare", "few-shot", "apply")  # requests with a progress strip
 CANCELLED = "Cancelled. Features encoded so far are kept and reused next time."
 
 
@@ -30,14 +30,14 @@ class Evaluations(QObject):
     def __init__(self, view: ClassifyView, session: ClassifySession, show_message: ShowMessage) -> None:
         super().__init__(view)
         self._view, self._session, self._show_message = view, session, show_message
-        self._queue: list[Measure] = []  # evaluations that have not started yet
+        self._queue: list[Evaluation] = []  # evaluations that have not started yet
         self._refusals: list[str] = []  # error messages, if several methods were evaluated
         session.working.connect(self._show_progress)
         view.source.run_requested.connect(self.run)
         view.strip.cancelled.connect(self._cancel)
         view.few_shot_requested.connect(self._few_shot)
         view.compare_requested.connect(self._compare)
-        view.measure_requested.connect(self._evaluate_and_compare)
+        view.evaluation_requested.connect(self._evaluate_and_compare)
 
     def run(self) -> None:
         """Evaluate the selected model and data."""
@@ -45,15 +45,15 @@ class Evaluations(QObject):
         if problem:
             self._show_message(Message("error", problem))
             return
-        if self._session.busy("measure"):
+        if self._session.busy("evaluate"):
             return
         self._view.bar.clear()
         self._view.source.save()
-        self.start(self._view.source.measures())
+        self.start(self._view.source.evaluations())
 
-    def start(self, measures: Sequence[Measure]) -> None:
-        """Evaluate ``measures`` one after another."""
-        self._queue, self._refusals = list(measures), []
+    def start(self, evaluations: Sequence[Evaluation]) -> None:
+        """Compute ``evaluations`` one after another."""
+        self._queue, self._refusals = list(evaluations), []
         self._evaluate_next()
 
     def follow_interpolation(self, choice: ModelChoice) -> None:
@@ -62,15 +62,15 @@ class Evaluations(QObject):
         Ignored if the result is from another model. A result of other interpolated weights is replaced.
         """
         results, shown = self._view.results, self._view.results.current()
-        if shown is None or shown.measure.method == "saved" or self._session.busy("measure"):
+        if shown is None or shown.evaluation.method == "saved" or self._session.busy("evaluate"):
             return
-        target = shown.measure.target
+        target = shown.evaluation.target
         if (tuned_name(target.model), target.weights) != (tuned_name(choice.model), choice.network):
             return
-        measure = shown.measure.with_target(model=choice.model, title=choice.title)
+        evaluation = shown.evaluation.with_target(model=choice.model, title=choice.title)
         previous = shown if tuned_name(target.model) != target.model else None
         self._session.drop("interpolated")
-        if (known := results.of(measure)) is not None:
+        if (known := results.of(evaluation)) is not None:
             results.replace(previous, known)
             self._view.set_busy("")
             return
@@ -79,8 +79,8 @@ class Evaluations(QObject):
             self._view.set_busy("")
             results.replace(previous, result)
 
-        self._show_start(measure)
-        self._session.measure(measure, done, self.failed, "interpolated")
+        self._show_start(evaluation)
+        self._session.evaluate(evaluation, done, self.failed, "interpolated")
 
     def _evaluate_next(self) -> None:
         if not self._queue:
@@ -88,26 +88,26 @@ class Evaluations(QObject):
             if self._refusals:
                 self._show_message(Message("warning", self._refusals[0], "\n".join(self._refusals[1:])))
             return
-        measure = self._queue.pop(0)
+        evaluation = self._queue.pop(0)
         several = bool(self._queue or self._refusals)
-        self._show_start(measure)
-        self._session.measure(
-            measure, self._add_result, lambda failure: self._handle_failure(measure, failure, several)
+        self._show_start(evaluation)
+        self._session.evaluate(
+            evaluation, self._add_result, lambda failure: self._handle_failure(evaluation, failure, several)
         )
 
-    def _show_start(self, measure: Measure) -> None:
-        self._view.set_busy(f"{method_title(measure)}: opening the model")
+    def _show_start(self, evaluation: Evaluation) -> None:
+        self._view.set_busy(f"{method_title(evaluation)}: opening the model")
 
     def _add_result(self, result: EvaluationResult) -> None:
         self._view.results.add(result)
         self._evaluate_next()
 
-    def _handle_failure(self, measure: Measure, failure: Failure, several: bool) -> None:
+    def _handle_failure(self, evaluation: Evaluation, failure: Failure, several: bool) -> None:
         if isinstance(failure, Cancelled):
             self._queue = []
             self.failed(failure, self.run)
         elif several:  # one method may not fit the model; the others continue
-            self._refusals.append(f"{method_title(measure)}: {failure.text}")
+            self._refusals.append(f"{method_title(evaluation)}: {failure.text}")
             self._evaluate_next()
         else:
             self.failed(failure, self.run)
@@ -130,8 +130,8 @@ class Evaluations(QObject):
         result = self._view.results.current()
         if result is None:
             return
-        target = result.measure.target
-        measure = Measure(target, "fused" if kind == "fused" else "image", self._view.source.options.settings())
+        target = result.evaluation.target
+        evaluation = Evaluation(target, "fused" if kind == "fused" else "image", self._view.source.options.settings())
 
         def partial(answer: dict[str, Any]) -> None:
             self._view.curves.show_few_shot(target, kind, answer)
@@ -141,10 +141,10 @@ class Evaluations(QObject):
             partial(answer)
 
         self._view.set_busy("Few-shot probes")
-        self._session.few_shot(measure, draws, done, self.failed, partial)
+        self._session.few_shot(evaluation, draws, done, self.failed, partial)
 
     # Comparing
-    def _compare(self, a: Measure, b: Measure) -> None:
+    def _compare(self, a: Evaluation, b: Evaluation) -> None:
         def done(answer: dict[str, Any]) -> None:
             self._view.set_busy("")
             self._view.compare.show_difference(a, b, answer)
@@ -156,16 +156,16 @@ class Evaluations(QObject):
         self._view.set_busy("Comparing")
         self._session.compare(a, b, done, failed)
 
-    def _evaluate_and_compare(self, measure: Measure) -> None:
-        """Evaluate ``measure`` in the worker of the comparison's first result, then compare both."""
+    def _evaluate_and_compare(self, evaluation: Evaluation) -> None:
+        """Compute ``evaluation`` in the worker of the comparison's first result, then compare both."""
         first = self._view.compare.first()
-        if first is None or self._session.busy("measure"):
+        if first is None or self._session.busy("evaluate"):
             return
 
         def done(result: EvaluationResult) -> None:
             self._view.set_busy("")
             self._view.results.add(result, show=False)
-            self._view.compare.choose(first, measure)
+            self._view.compare.choose(first, evaluation)
 
-        self._show_start(measure)
-        self._session.measure(measure, done, self.failed, beside=first)
+        self._show_start(evaluation)
+        self._session.evaluate(evaluation, done, self.failed, beside=first)

@@ -12,25 +12,26 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from sdgui.panels.classify.model import EvaluationResult, Measure, read_result
+from sdgui.panels.classify.model import Evaluation, EvaluationResult, read_result
 from sdgui.panels.classify.verbs import Result
 from sdgui.store.store import Store
 from sdgui.worker.verbs import Verb
 
 PANEL = "classify"
-_MEASURE = TypeAdapter(Measure)
+_EVALUATION = TypeAdapter(Evaluation)
 _RESULT = Verb("classify_result", Result)
 
 
 def keep(store: Store, result: EvaluationResult) -> None:
     """Store a result, replacing an older result of the same evaluation. Raises StoreError."""
-    content = {"measure": asdict(result.measure), "answer": result.answer}
-    store.keep_result(PANEL, _subject(result.measure), result.measure.target.data, content)
+    # "measure" is an older name of an evaluation, kept so that stored results remain readable.
+    content = {"measure": asdict(result.evaluation), "answer": result.answer}
+    store.keep_result(PANEL, _subject(result.evaluation), result.evaluation.target.data, content)
 
 
-def forget(store: Store, measure: Measure) -> None:
+def forget(store: Store, evaluation: Evaluation) -> None:
     """Delete the stored result of an evaluation. Raises StoreError."""
-    store.forget_result(PANEL, _subject(measure), measure.target.data)
+    store.forget_result(PANEL, _subject(evaluation), evaluation.target.data)
 
 
 def kept_results(store: Store) -> list[EvaluationResult]:
@@ -39,9 +40,9 @@ def kept_results(store: Store) -> list[EvaluationResult]:
     return [result for result in results if result is not None]
 
 
-def _subject(measure: Measure) -> str:
+def _subject(evaluation: Evaluation) -> str:
     """The key of an evaluation in the store, in addition to the data."""
-    return json.dumps(asdict(measure), sort_keys=True)
+    return json.dumps(asdict(evaluation), sort_keys=True)
 
 
 def _read(content: Any) -> EvaluationResult | None:
@@ -50,6 +51,6 @@ def _read(content: Any) -> EvaluationResult | None:
     if not isinstance(answer, dict) or _RESULT.problem(answer):
         return None
     try:
-        return read_result(_MEASURE.validate_python(content.get("measure")), answer)
+        return read_result(_EVALUATION.validate_python(content.get("measure")), answer)
     except (ValidationError, ValueError, KeyError, TypeError):  # invalid cells
         return None

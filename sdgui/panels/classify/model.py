@@ -1,6 +1,6 @@
 """Evaluations of the Classify panel and their results, as plain values. No Qt, no worker.
 
-Flow: the user's choices become a `Target` and a `Measure` -> ``ClassifySession`` -> a worker's answer ->
+Flow: the user's choices become a `Target` and an `Evaluation` -> ``ClassifySession`` -> a worker's answer ->
 `EvaluationResult` -> the tabs.
 """
 
@@ -64,8 +64,8 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Measure:
-    """An evaluation: method, settings and target. ``path``: the file of a saved probe."""
+class Evaluation:
+    """What to evaluate and how: target, method and settings. ``path``: the file of a saved probe."""
 
     target: Target
     method: Method
@@ -86,7 +86,7 @@ class Measure:
             arguments |= {"text": settings.text, "templates": settings.templates}
         return "classify_probe", arguments
 
-    def with_target(self, **changes: Any) -> Measure:
+    def with_target(self, **changes: Any) -> Evaluation:
         """The same evaluation with ``changes`` to its target, such as another model or other weights."""
         return replace(self, target=replace(self.target, **changes))
 
@@ -121,7 +121,7 @@ def _numbers(values: Any) -> Integers:
 class EvaluationResult:
     """The result of an evaluation. ``answer`` is `core.worker.classify.results.Result.plain`."""
 
-    measure: Measure
+    evaluation: Evaluation
     answer: dict[str, Any]
     confusion: Confusion
 
@@ -164,9 +164,9 @@ class EvaluationResult:
         return bool(self.answer["can_save"])
 
 
-def read_result(measure: Measure, answer: dict[str, Any]) -> EvaluationResult:
+def read_result(evaluation: Evaluation, answer: dict[str, Any]) -> EvaluationResult:
     """Read an answer of the worker."""
-    return EvaluationResult(measure, answer, read_confusion(answer["confusion"]))
+    return EvaluationResult(evaluation, answer, read_confusion(answer["confusion"]))
 
 
 def interval_text(interval: Mapping[str, Any]) -> str:
@@ -180,13 +180,13 @@ def prompts_title(source: str) -> str:
     return "edited" if is_inline(source) else Path(source).stem
 
 
-def method_title(measure: Measure) -> str:
+def method_title(evaluation: Evaluation) -> str:
     """The name of the method with its settings."""
-    settings = measure.settings
+    settings = evaluation.settings
     return {
         "zero-shot": f"Zero-shot ({prompts_title(settings.templates)} prompts)",
         "image": "Linear probe" + (", standardised" if settings.standardise else ""),
         "fused": f"Fused probe ({settings.text})" + (", standardised" if settings.standardise else ""),
         "knn": f"{settings.k} nearest",
-        "saved": f"Probe {Path(measure.path).stem}",
-    }[measure.method]
+        "saved": f"Probe {Path(evaluation.path).stem}",
+    }[evaluation.method]

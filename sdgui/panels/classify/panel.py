@@ -18,7 +18,7 @@ from core.spec.data.prompt_sets import is_inline
 from sdgui.panels.classify.demo import LABEL, PURPOSE, DemoStep, next_step
 from sdgui.panels.classify.evaluations import Evaluations
 from sdgui.panels.classify.kept import forget, keep, kept_results
-from sdgui.panels.classify.model import EvaluationResult, Measure, Settings, Target
+from sdgui.panels.classify.model import Evaluation, EvaluationResult, Settings, Target
 from sdgui.panels.classify.notes import skipped_rows
 from sdgui.panels.classify.probes import Probes
 from sdgui.panels.classify.tabs.compare import result_title
@@ -50,7 +50,7 @@ class ClassifyPanel(Panel):
         self._searches = 0  # requests for the next step since the last answer
         self._restored = False
         self._opened_answers: dict[Target, Mapping[str, Any]] = {}  # data -> answer of ``classify_open``
-        self._loaded: Measure | None = None  # the saved probe that classifies the images of Try it
+        self._loaded: Evaluation | None = None  # the saved probe that classifies the images of Try it
         self._tasks = BackgroundTasks(self)
         self.view = ClassifyView(services, self)
         self.set_view(self.view)
@@ -174,8 +174,8 @@ class ClassifyPanel(Panel):
         self._services.writer.submit(lambda: keep(store, result))
 
     def _forget(self, result: EvaluationResult) -> None:
-        store, measure = self._services.store, result.measure
-        self._services.writer.submit(lambda: forget(store, measure))
+        store, evaluation = self._services.store, result.evaluation
+        self._services.writer.submit(lambda: forget(store, evaluation))
 
     def _restore_results(self, results: list[EvaluationResult]) -> None:
         for result in results:
@@ -183,7 +183,7 @@ class ClassifyPanel(Panel):
         self.view.results.restore(results)
 
     def _show_notes(self, result: EvaluationResult) -> None:
-        answer = self._opened_answers.get(result.measure.target)
+        answer = self._opened_answers.get(result.evaluation.target)
         skipped, unlisted = skipped_rows(answer) if answer is not None else ([], 0)
         notes = [*(answer["notes"] if answer is not None else ()), *result.answer["notes"]]
         self.view.notes.show_notes(list(dict.fromkeys(map(str, notes))), skipped, unlisted)
@@ -211,7 +211,7 @@ class ClassifyPanel(Panel):
                 failed()
             self._on_question_failed(failure)
 
-        self.session.ask(purpose, result.measure, verb, on_answer, on_failure, **arguments)
+        self.session.ask(purpose, result.evaluation, verb, on_answer, on_failure, **arguments)
 
     def _on_question_failed(self, failure: Failure) -> None:
         if not isinstance(failure, Cancelled):
@@ -231,9 +231,11 @@ class ClassifyPanel(Panel):
         current = results.current()
         if current is None:
             return
-        settings = replace(current.measure.settings, templates=prompts)
+        settings = replace(current.evaluation.settings, templates=prompts)
         previous = (
-            current if current.measure.method == "zero-shot" and is_inline(current.measure.settings.templates) else None
+            current
+            if current.evaluation.method == "zero-shot" and is_inline(current.evaluation.settings.templates)
+            else None
         )
         # set now, since the prompts may be saved as a file before the answer arrives
         self.view.source.options.set_prompts(prompts)
@@ -245,18 +247,18 @@ class ClassifyPanel(Panel):
             if not isinstance(failure, Cancelled):
                 matrix.editor.show_problem(failure.text)
 
-        measure = Measure(current.measure.target, "zero-shot", settings)
-        self.session.measure(measure, done, failed, "prompts", partial=matrix.show_trial)
+        evaluation = Evaluation(current.evaluation.target, "zero-shot", settings)
+        self.session.evaluate(evaluation, done, failed, "prompts", partial=matrix.show_trial)
 
     # Probes and images
-    def probe(self) -> Measure | None:
+    def probe(self) -> Evaluation | None:
         """The probe in use: of the shown result, otherwise the loaded probe, otherwise the newest."""
         current = self.view.results.current()
         if current is not None and current.has_probe:
-            return current.measure
+            return current.evaluation
         if self._loaded is not None:
             return self._loaded
-        return next((result.measure for result in self.view.results.results() if result.has_probe), None)
+        return next((result.evaluation for result in self.view.results.results() if result.has_probe), None)
 
     def load_probe(self, path: Path) -> None:
         """Load a saved probe for the selected model, and evaluate the probe if data is selected."""
@@ -265,7 +267,7 @@ class ClassifyPanel(Panel):
             self.show_message(Message("error", "Choose the model that the probe was fitted on first."))
             return
         target_without_data = Target(model=choice.model, weights=choice.network, title=choice.title, data="")
-        loaded = Measure(target_without_data, "saved", Settings(), str(path))
+        loaded = Evaluation(target_without_data, "saved", Settings(), str(path))
 
         def done(_number: str) -> None:
             self.view.set_busy("")
@@ -276,7 +278,7 @@ class ClassifyPanel(Panel):
             )
             target = self.view.source.target()
             if target is not None:
-                self.evaluations.start([Measure(target, "saved", Settings(), str(path))])
+                self.evaluations.start([Evaluation(target, "saved", Settings(), str(path))])
 
         self.view.set_busy("Reading the probe")
         self.session.load(loaded, done, self.evaluations.failed)
@@ -290,7 +292,7 @@ class ClassifyPanel(Panel):
         if trying.current():
             QTimer.singleShot(0, self, trying.ask)
 
-    def _classifier(self) -> Measure | tuple[str, str] | None:
+    def _classifier(self) -> Evaluation | tuple[str, str] | None:
         """The classifier of Try it: a probe, or a model's name and weights."""
         choice = self.view.source.model.choice()
         return self.probe() or ((choice.model, choice.network) if choice is not None else None)
@@ -303,7 +305,9 @@ class ClassifyPanel(Panel):
             return
         if probe is None and not names:
             return
-        model = (classifier.target.model, classifier.target.weights) if isinstance(classifier, Measure) else classifier
+        model = (
+            (classifier.target.model, classifier.target.weights) if isinstance(classifier, Evaluation) else classifier
+        )
 
         def done(answer: dict[str, Any]) -> None:
             if trying.question == question:  # otherwise names or probe have changed in the meantime

@@ -14,7 +14,7 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QWidget
 
 from sdgui.panels.classify.evaluations import CANCELLED
-from sdgui.panels.classify.model import Measure
+from sdgui.panels.classify.model import Evaluation
 from sdgui.panels.classify.work import ClassifySession
 from sdgui.shared.failures import failure_message
 from sdgui.widgets.file_dialogs import ask_folder, ask_open, ask_save
@@ -42,7 +42,7 @@ class Probes(QObject):
         self._session, self._show_message, self._set_busy, self._window = session, show_message, set_busy, parent
 
     # Saving
-    def ask_save(self, probe: Measure | None) -> None:
+    def ask_save(self, probe: Evaluation | None) -> None:
         """Ask for a file and save the probe."""
         if probe is None:
             self._show_message(info(_NO_PROBE))
@@ -56,7 +56,7 @@ class Probes(QObject):
             else:
                 self.save(probe, path)
 
-    def save(self, probe: Measure, path: Path) -> None:
+    def save(self, probe: Evaluation, path: Path) -> None:
         """Save the probe to ``path``."""
         self._session.save(probe, str(path), self._on_saved, self._on_failed)
 
@@ -72,7 +72,7 @@ class Probes(QObject):
             load(path.with_suffix(_SUFFIX))
 
     # Applying
-    def ask_apply(self, probe: Measure | None) -> None:
+    def ask_apply(self, probe: Evaluation | None) -> None:
         """Ask for the folder and the output file, and classify."""
         if probe is None:
             self._show_message(info(_NO_PROBE))
@@ -88,7 +88,7 @@ class Probes(QObject):
             else:
                 self.apply(probe, folder, target.path)
 
-    def apply(self, probe: Measure, folder: Path, out: Path) -> None:
+    def apply(self, probe: Evaluation, folder: Path, out: Path) -> None:
         """Classify every image under ``folder`` and write the predictions to ``out``."""
         self._set_busy(f"Classifying {folder.name}")
         self._session.apply(probe, [str(folder)], str(out), self._on_applied, self._on_failed)

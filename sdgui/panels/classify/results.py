@@ -12,7 +12,7 @@ from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QPushButton, QWidget
 
 from core.spec.run.model_names import parse_interpolated
-from sdgui.panels.classify.model import EvaluationResult, Measure, interval_text, method_title
+from sdgui.panels.classify.model import Evaluation, EvaluationResult, interval_text, method_title
 from sdgui.widgets.formats import percent
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
@@ -62,22 +62,24 @@ class ResultList(QWidget):
         row = self.list.currentRow()
         return self._results[row] if 0 <= row < len(self._results) else None
 
-    def of(self, measure: Measure) -> EvaluationResult | None:
-        """The result of ``measure``; None if there is none."""
-        return next((result for result in self._results if result.measure == measure), None)
+    def of(self, evaluation: Evaluation) -> EvaluationResult | None:
+        """The result of ``evaluation``; None if there is none."""
+        return next((result for result in self._results if result.evaluation == evaluation), None)
 
     def add(self, added: EvaluationResult, show: bool = True) -> None:
         """Add a result at the top, replacing an earlier result of the same evaluation, and show it."""
         current = self.current()
-        others = [result for result in self._results if result.measure != added.measure]
+        others = [result for result in self._results if result.evaluation != added.evaluation]
         self._fill([added, *others][:MAX_RESULTS], added if show or current is None else current)
         self.added.emit(added)
 
     def replace(self, previous: EvaluationResult | None, added: EvaluationResult, show: bool = True) -> None:
         """Add a result and remove ``previous``, which the new result replaces."""
         current = self.current()
-        is_removed = previous is not None and previous in self._results and previous.measure != added.measure
-        others = [result for result in self._results if result.measure != added.measure and result is not previous]
+        is_removed = previous is not None and previous in self._results and previous.evaluation != added.evaluation
+        others = [
+            result for result in self._results if result.evaluation != added.evaluation and result is not previous
+        ]
         self._fill([added, *others][:MAX_RESULTS], added if show or current is None or current is previous else current)
         if is_removed:
             self.removed.emit(previous)
@@ -85,15 +87,15 @@ class ResultList(QWidget):
 
     def restore(self, results: Sequence[EvaluationResult]) -> None:
         """Append the results of an earlier session."""
-        known_measures = {result.measure for result in self._results}
-        restored = [result for result in results if result.measure not in known_measures]
+        known_evaluations = {result.evaluation for result in self._results}
+        restored = [result for result in results if result.evaluation not in known_evaluations]
         if restored:
             combined = [*self._results, *restored][:MAX_RESULTS]
             self._fill(combined, self.current() or combined[0])
 
-    def choose(self, measure: Measure) -> None:
-        """Show the listed result of ``measure``."""
-        result = self.of(measure)
+    def choose(self, evaluation: Evaluation) -> None:
+        """Show the listed result of ``evaluation``."""
+        result = self.of(evaluation)
         if result is not None:
             self.list.setCurrentRow(self._results.index(result))
 
@@ -111,12 +113,12 @@ class ResultList(QWidget):
         self._results = list(results)
         self.list.clear()
         for result in self._results:
-            target = result.measure.target
+            target = result.evaluation.target
             name = parse_interpolated(target.model)
             alpha = f"alpha {name.alpha:g}" if name is not None else ""
             # what differs between models comes first
             model = " · ".join(filter(None, (alpha, target.weights, target.title)))
-            text = f"{percent(result.accuracy)}  {method_title(result.measure)}\n{model}"
+            text = f"{percent(result.accuracy)}  {method_title(result.evaluation)}\n{model}"
             item = QListWidgetItem(text)
             lines = [
                 text,

@@ -1,7 +1,7 @@
 """The choices above the results of the Classify panel: model, data, label, method and training data.
 
 Flow: model, data, label, training data and method are chosen -> the button -> ``run_requested`` -> the panel reads
-``measures()``. Choices are saved in the settings; ``problem()`` says what is still missing.
+``evaluations()``. Choices are saved in the settings; ``problem()`` says what is still missing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QPushButton, QWidget
 
 from core.spec.shards import may_exist
-from sdgui.panels.classify.model import METHODS, SPLIT, Measure, Method, Target
+from sdgui.panels.classify.model import METHODS, SPLIT, Evaluation, Method, Target
 from sdgui.panels.classify.options import OptionsRow
 from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.pickers.interpolation import InterpolationSlider
@@ -191,13 +191,13 @@ class ClassifySource(QWidget):
             layer=self.options.layer(),
         )
 
-    def measures(self) -> list[Measure]:
+    def evaluations(self) -> list[Evaluation]:
         """The evaluations to start."""
         target, method_key = self.target(), str(self.method.currentData())
         if target is None:
             return []
         methods = list(METHODS) if method_key == _ALL else [cast(Method, method_key)]
-        return [Measure(target, method, self.options.settings()) for method in methods]
+        return [Evaluation(target, method, self.options.settings()) for method in methods]
 
     # Following
     def _on_described(self, facts: Mapping[str, Any]) -> None:

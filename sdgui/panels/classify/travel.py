@@ -13,7 +13,7 @@ from PySide6.QtCore import QObject
 
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import run_and_checkpoint, tuned_name
-from sdgui.panels.classify.model import EvaluationResult, Measure
+from sdgui.panels.classify.model import Evaluation, EvaluationResult
 from sdgui.panels.classify.view import ClassifyView
 from sdgui.panels.classify.work import ClassifySession
 from sdgui.runs.background_tasks import BackgroundTasks
@@ -36,7 +36,7 @@ class ClassifyTravel(QObject):
         self._listed_result: EvaluationResult | None = None  # the result selected in the list
         self._own_step = 0  # step of the listed result
         self._run: Path | None = None
-        self._cache: dict[Measure, EvaluationResult] = {}  # results of steps
+        self._cache: dict[Evaluation, EvaluationResult] = {}  # results of steps
         self.shown_result: EvaluationResult | None = None
         view.stepped.connect(self._follow_slider)
         travel.moved.connect(self._follow_other_panel)
@@ -48,9 +48,9 @@ class ClassifyTravel(QObject):
         self._run = None
         if result is None:
             return
-        model = result.measure.target.model
+        model = result.evaluation.target.model
         folder, checkpoint = run_and_checkpoint(model)
-        if not folder or tuned_name(model) != model or result.measure.method in _NO_STEPS:
+        if not folder or tuned_name(model) != model or result.evaluation.method in _NO_STEPS:
             self._view.matrix.offer_steps((), 0)
             return
 
@@ -83,20 +83,20 @@ class ClassifyTravel(QObject):
         if step == self._own_step:
             self._show_result(result, step)
             return
-        measure = result.measure.with_target(model=f"{self._run}@{step}")
-        if measure in self._cache:
-            self._show_result(self._cache[measure], step)
+        evaluation = result.evaluation.with_target(model=f"{self._run}@{step}")
+        if evaluation in self._cache:
+            self._show_result(self._cache[evaluation], step)
             return
 
         def done(stepped: EvaluationResult) -> None:
-            self._cache = dict([*self._cache.items(), (measure, stepped)][-_CACHE_SIZE:])
+            self._cache = dict([*self._cache.items(), (evaluation, stepped)][-_CACHE_SIZE:])
             self._show_result(stepped, step)
 
         def failed(failure: Failure) -> None:
             if not isinstance(failure, Cancelled):
                 self._view.bar.show_message(error(failure.text, failure.details))
 
-        self._session.measure(measure, done, failed, "step", worker=str(self._run))
+        self._session.evaluate(evaluation, done, failed, "step", worker=str(self._run))
 
     def _show_result(self, result: EvaluationResult, step: int) -> None:
         self.shown_result = result

@@ -48,8 +48,8 @@ class ClassifyView(QWidget):
     stepped = Signal(int)  # show the matrix of this step
     prompts_edited = Signal(str)  # JSON for the worker
     few_shot_requested = Signal(str, int)  # "image" or "fused", draws
-    compare_requested = Signal(object, object)  # Measure, Measure
-    measure_requested = Signal(object)  # Measure
+    compare_requested = Signal(object, object)  # Evaluation, Evaluation
+    evaluation_requested = Signal(object)  # Evaluation
     try_requested = Signal(list, list, bool)  # images, names, whether this is the current image
     try_refused = Signal(list)  # (file, reason)
     menu_opening = Signal(object, object)  # QMenu, Gallery
@@ -123,7 +123,7 @@ class ClassifyView(QWidget):
     def compare(self) -> CompareTab:
         tab = CompareTab(self._services, home_of(self.tabs))
         tab.compare_requested.connect(self.compare_requested)
-        tab.measure_requested.connect(self.measure_requested)
+        tab.evaluation_requested.connect(self.evaluation_requested)
         tab.other_model.refused.connect(self.source.refused)
         return self._in_page(tab, tab.only_a, tab.only_b)
 

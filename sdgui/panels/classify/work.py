@@ -1,6 +1,6 @@
 """The requests of Classify to its workers: open data, evaluate, and query results.
 
-Flow: panel -> ``measure`` -> worker: ``classify_open``, then the verb of the measure -> ``EvaluationResult``; other
+Flow: panel -> ``evaluate`` -> worker: ``classify_open``, then the verb of the method -> ``EvaluationResult``; other
 requests pass the key of that result. A key describes its result completely, so any worker can answer, also after a
 restart. Two results are compared in one worker, whatever their models.
 """
@@ -14,13 +14,13 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal
 
 from core.spec.run.model_names import tuned_name
-from sdgui.panels.classify.model import EvaluationResult, Measure, Target, read_result
+from sdgui.panels.classify.model import Evaluation, EvaluationResult, Target, read_result
 from sdgui.panels.classify.verbs import CLASSIFY
 from sdgui.worker.calls import Done, Failed, WorkerCalls
 from sdgui.worker.pool import WorkerPool
 
 KeyDone = Callable[[str], None]
-MeasuredDone = Callable[[EvaluationResult], None]
+ResultDone = Callable[[EvaluationResult], None]
 
 
 class ClassifySession(QObject):
@@ -33,9 +33,9 @@ class ClassifySession(QObject):
         super().__init__(parent)
         self._pool = pool
         self._calls: dict[str, WorkerCalls] = {}  # model -> its worker's calls
-        self._homes: dict[Measure, str] = {}  # evaluation -> model whose worker computes it
-        self._results: dict[Measure, str] = {}  # evaluation -> key of its result
-        self._probes: dict[Measure, str] = {}  # evaluation -> key of its probe, if read from a file
+        self._homes: dict[Evaluation, str] = {}  # evaluation -> model whose worker computes it
+        self._results: dict[Evaluation, str] = {}  # evaluation -> key of its result
+        self._probes: dict[Evaluation, str] = {}  # evaluation -> key of its probe, if read from a file
 
     def calls(self, model: str, title: str = "") -> WorkerCalls:
         """The calls to the worker of ``model``; interpolated weights share the worker of their run."""
@@ -45,19 +45,19 @@ class ClassifySession(QObject):
             calls.progress.connect(self.working)
         return self._calls[model]
 
-    def calls_for(self, measure: Measure) -> WorkerCalls:
-        """The calls to the worker that evaluated ``measure`` or will evaluate it."""
-        return self.calls(self._homes.get(measure, measure.target.model))
+    def calls_for(self, evaluation: Evaluation) -> WorkerCalls:
+        """The calls to the worker that computed ``evaluation`` or will compute it."""
+        return self.calls(self._homes.get(evaluation, evaluation.target.model))
 
-    def measure(
+    def evaluate(
         self,
-        measure: Measure,
-        done: MeasuredDone,
+        evaluation: Evaluation,
+        done: ResultDone,
         failed: Failed,
-        purpose: str = "measure",
-        beside: Measure | None = None,
+        purpose: str = "evaluate",
+        beside: Evaluation | None = None,
         worker: str = "",
-        partial: MeasuredDone | None = None,
+        partial: ResultDone | None = None,
     ) -> None:
         """Evaluate; an open request of the same ``purpose`` is dropped.
 
@@ -65,8 +65,8 @@ class ClassifySession(QObject):
         ``partial`` receives preliminary results.
         """
         beside_worker = self._homes.get(beside, beside.target.model) if beside is not None else ""
-        self._homes[measure] = beside_worker or worker or measure.target.model
-        self._measure(purpose, measure, done, failed, partial)
+        self._homes[evaluation] = beside_worker or worker or evaluation.target.model
+        self._evaluate(purpose, evaluation, done, failed, partial)
 
     def drop(self, purpose: str) -> None:
         """Drop the open requests of a purpose without calling their callbacks."""
@@ -75,7 +75,7 @@ class ClassifySession(QObject):
 
     def register(self, result: EvaluationResult) -> None:
         """Register a result of an earlier session so that requests can refer to it."""
-        self._results.setdefault(result.measure, str(result.answer["result"]))
+        self._results.setdefault(result.evaluation, str(result.answer["result"]))
 
     def _open(self, purpose: str, calls: WorkerCalls, target: Target, done: KeyDone, failed: Failed) -> None:
         def on_opened(answer: dict[str, Any]) -> None:
@@ -84,65 +84,69 @@ class ClassifySession(QObject):
 
         calls.ask(purpose, CLASSIFY["classify_open"], on_opened, failed, **target.request())
 
-    def _measure(
+    def _evaluate(
         self,
         purpose: str,
-        measure: Measure,
-        done: MeasuredDone,
+        evaluation: Evaluation,
+        done: ResultDone,
         failed: Failed,
-        partial: MeasuredDone | None = None,
+        partial: ResultDone | None = None,
     ) -> None:
         """Open the data, then evaluate, in the worker that ``calls_for`` returns."""
-        calls = self.calls_for(measure)
+        calls = self.calls_for(evaluation)
 
         def on_answer(answer: dict[str, Any]) -> None:
-            if measure.method == "saved":
-                self._probes[measure] = str(answer["probe"])
+            if evaluation.method == "saved":
+                self._probes[evaluation] = str(answer["probe"])
                 answer = answer["result"]
-            self._results[measure] = str(answer["result"])
-            done(read_result(measure, answer))
+            self._results[evaluation] = str(answer["result"])
+            done(read_result(evaluation, answer))
 
         def on_partial(answer: dict[str, Any]) -> None:
             if partial is not None:
-                partial(read_result(measure, answer))
+                partial(read_result(evaluation, answer))
 
         def on_opened(key: str) -> None:
-            verb, arguments = measure.request()
+            verb, arguments = evaluation.request()
             calls.ask(purpose, CLASSIFY[verb], on_answer, failed, on_partial, opened=key, **arguments)
 
-        self._open(purpose, calls, measure.target, on_opened, failed)
+        self._open(purpose, calls, evaluation.target, on_opened, failed)
 
-    def _result(self, purpose: str, measure: Measure, done: KeyDone, failed: Failed) -> None:
+    def _result(self, purpose: str, evaluation: Evaluation, done: KeyDone, failed: Failed) -> None:
         """Pass the key of the result to ``done``; evaluate first if there is no result yet."""
-        if measure in self._results:
-            done(self._results[measure])
+        if evaluation in self._results:
+            done(self._results[evaluation])
         else:
-            self._measure(purpose, measure, lambda _result: done(self._results[measure]), failed)
+            self._evaluate(purpose, evaluation, lambda _result: done(self._results[evaluation]), failed)
 
-    def _probe(self, purpose: str, measure: Measure, done: KeyDone, failed: Failed) -> None:
+    def _probe(self, purpose: str, evaluation: Evaluation, done: KeyDone, failed: Failed) -> None:
         """Pass the key of the probe to ``done``; without data, only read the probe from its file."""
-        if measure.target.data:
-            self._result(purpose, measure, lambda key: done(self._probes.get(measure, key)), failed)
+        if evaluation.target.data:
+            self._result(purpose, evaluation, lambda key: done(self._probes.get(evaluation, key)), failed)
             return
-        if measure in self._probes:
-            done(self._probes[measure])
+        if evaluation in self._probes:
+            done(self._probes[evaluation])
             return
 
         def on_loaded(answer: dict[str, Any]) -> None:
-            self._probes[measure] = str(answer["probe"])
-            done(self._probes[measure])
+            self._probes[evaluation] = str(answer["probe"])
+            done(self._probes[evaluation])
 
-        self.calls_for(measure).ask(purpose, CLASSIFY["classify_load_probe"], on_loaded, failed, path=measure.path)
+        self.calls_for(evaluation).ask(
+            purpose, CLASSIFY["classify_load_probe"], on_loaded, failed, path=evaluation.path
+        )
 
-    def ask(self, purpose: str, measure: Measure, verb: str, done: Done, failed: Failed, **arguments: Any) -> None:
+    def ask(
+        self, purpose: str, evaluation: Evaluation, verb: str, done: Done, failed: Failed, **arguments: Any
+    ) -> None:
         """Call ``verb`` on a result; the key of the result is the argument ``result``."""
 
         def ask_with(key: str) -> None:
-            self.calls_for(measure).ask(purpose, CLASSIFY[verb], done, failed, result=key, **arguments)
+            self.calls_for(evaluation).ask(purpose, CLASSIFY[verb], done, failed, result=key, **arguments)
 
-        self._result(purpose, measure, ask_with, failed)
+        self._result(purpose, evaluation, ask_with, failed)
 
-    def compare(self, a: Measure, b: Measure, done: Done, failed: Failed) -> None:
+    def compare(self, a: Evaluation, b: Evaluation, done: Done, failed: Failed) -> None:
         """Compare A with B, in the worker of A."""
 
         def ask_difference(a_key: str, b_key: str) -> None:
@@ -153,11 +157,11 @@ class ClassifySession(QObject):
 
         self._result("compare", a, find_b, failed)
 
-    def few_shot(self, measure: Measure, draws: int, done: Done, failed: Failed, partial: Done) -> None:
+    def few_shot(self, evaluation: Evaluation, draws: int, done: Done, failed: Failed, partial: Done) -> None:
         """Compute the few-shot curve of a probe, point by point."""
-        settings = measure.settings
-        kind = "fused" if measure.method == "fused" else "image"
-        calls = self.calls_for(measure)
+        settings = evaluation.settings
+        kind = "fused" if evaluation.method == "fused" else "image"
+        calls = self.calls_for(evaluation)
 
         def on_opened(key: str) -> None:
             calls.ask(
@@ -165,13 +169,13 @@ class ClassifySession(QObject):
                 opened=key, kind=kind, text=settings.text, templates=settings.templates, draws=draws,
             )  # fmt: skip
 
-        self._open("few-shot", calls, measure.target, on_opened, failed)
+        self._open("few-shot", calls, evaluation.target, on_opened, failed)
 
     def try_images(
         self,
         purpose: str,
         model: tuple[str, str],
-        probe: Measure | None,
+        probe: Evaluation | None,
         images: Sequence[str],
         classes: Sequence[str],
         done: Done,
@@ -191,22 +195,22 @@ class ClassifySession(QObject):
         else:
             self._probe(purpose, probe, ask_with, failed)
 
-    def load(self, probe: Measure, done: KeyDone, failed: Failed) -> None:
+    def load(self, probe: Evaluation, done: KeyDone, failed: Failed) -> None:
         """Read a saved probe and pass its key to ``done``."""
         self._probe("probe", probe, done, failed)
 
-    def save(self, probe: Measure, path: str, done: Done, failed: Failed) -> None:
+    def save(self, probe: Evaluation, path: str, done: Done, failed: Failed) -> None:
         """Write a probe; replaces the files of an existing probe without asking."""
         self._with_probe("probe", probe, "classify_save_probe", "result", done, failed, path=path, replace=True)
 
-    def apply(self, probe: Measure, images: Sequence[str], out: str, done: Done, failed: Failed) -> None:
+    def apply(self, probe: Evaluation, images: Sequence[str], out: str, done: Done, failed: Failed) -> None:
         """Classify folders and write a CSV file; replaces an existing file without asking."""
         target = probe.target
         request = {"images": list(images), "out": out, "model": target.model, "weights": target.weights}
         self._with_probe("apply", probe, "classify_apply", "probe", done, failed, **request, replace=True)
 
     def _with_probe(
-        self, purpose: str, probe: Measure, verb: str, name: str, done: Done, failed: Failed, **arguments: Any
+        self, purpose: str, probe: Evaluation, verb: str, name: str, done: Done, failed: Failed, **arguments: Any
     ) -> None:
         """Call ``verb``; the key of the probe is the argument ``name``."""
 

@@ -1,6 +1,6 @@
 """The Compare tab: how two results on the same images differ, overall, by class and by image.
 
-Flow: two results are chosen, or a second model is evaluated (``measure_requested``) -> ``compare_requested`` ->
+Flow: two results are chosen, or a second model is evaluated (``evaluation_requested``) -> ``compare_requested`` ->
 the panel asks the worker -> ``show_difference``.
 """
 
@@ -14,7 +14,7 @@ from PySide6.QtCore import QSettings, Qt, Signal
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QComboBox, QPushButton, QSplitter, QWidget
 
-from sdgui.panels.classify.model import METRICS, EvaluationResult, Measure, method_title
+from sdgui.panels.classify.model import METRICS, Evaluation, EvaluationResult, method_title
 from sdgui.panels.classify.tabs.share_bar import Share
 from sdgui.panels.classify.tabs.table import ClassTable, Column
 from sdgui.shared.pickers.model_chip import ModelChip, ModelChoice
@@ -33,8 +33,8 @@ _OTHER_NETWORK = {"student": "teacher", "teacher": "student"}
 class CompareTab(QWidget):
     """Two boxes, a summary, a table of classes, and the images that only one result classifies correctly."""
 
-    compare_requested = Signal(object, object)  # Measure, Measure
-    measure_requested = Signal(object)  # the Measure to compare with the first
+    compare_requested = Signal(object, object)  # Evaluation, Evaluation
+    evaluation_requested = Signal(object)  # the Evaluation to compare with the first
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -46,7 +46,7 @@ class CompareTab(QWidget):
         self.further = PlainLabel(self, wordWrap=True, role="muted")
         self.probe, self.network = QPushButton(self), QPushButton(self)
         self.other_model = ModelChip(services, parent=self)
-        self.measure_other = QPushButton("Evaluate", self)
+        self.evaluate_other = QPushButton("Evaluate", self)
         self.table = ClassTable("Difference by class", _columns(), "Filter classes", self)
         self.only_a = Gallery(services.store.home / "thumbnails", "No images.", self)
         self.only_b = Gallery(services.store.home / "thumbnails", "No images.", self)
@@ -63,9 +63,9 @@ class CompareTab(QWidget):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(12)
         selection_row = hbox((self.a, 1), PlainLabel("vs.", self), (self.b, 1))
-        other = ((self.other_model, 1), self.measure_other)
+        other = ((self.other_model, 1), self.evaluate_other)
         evaluation_row = hbox(self.probe, self.network, PlainLabel("or", self), *other)
-        self.measure_other.setToolTip("Evaluate the other model in the same way and compare")
+        self.evaluate_other.setToolTip("Evaluate the other model in the same way and compare")
         images = QSplitter(Qt.Orientation.Horizontal, self)
         for title, gallery in zip(self.titles, (self.only_a, self.only_b), strict=True):
             side = QWidget(self)
@@ -85,7 +85,7 @@ class CompareTab(QWidget):
         self.b.activated.connect(lambda _row: self._compare_selected())
         self.probe.clicked.connect(lambda: self._compare_with(self._other_probe()))
         self.network.clicked.connect(lambda: self._compare_with(self._other_network()))
-        self.measure_other.clicked.connect(lambda: self._compare_with(self._of_model(self.other_model.choice())))
+        self.evaluate_other.clicked.connect(lambda: self._compare_with(self._of_model(self.other_model.choice())))
 
     # Choosing the results
     def set_results(self, results: Sequence[EvaluationResult], current: EvaluationResult | None) -> None:
@@ -95,9 +95,9 @@ class CompareTab(QWidget):
         for box in (self.a, self.b):
             box.clear()
             for result in self._results:
-                box.addItem(f"{result_title(result.measure)} · {percent(result.accuracy)}", result.measure)
+                box.addItem(f"{result_title(result.evaluation)} · {percent(result.accuracy)}", result.evaluation)
         if current is not None:
-            self.a.setCurrentIndex(self._row(current.measure))
+            self.a.setCurrentIndex(self._row(current.evaluation))
         self.b.setCurrentIndex(self._second_row(previous))
         self._update_buttons()
         if self.isVisible():
@@ -111,68 +111,69 @@ class CompareTab(QWidget):
         """The row of ``previous`` if comparable with the first result, else of the newest comparable result, or -1."""
         first = self.first()
         rows = {
-            row: result.measure
+            row: result.evaluation
             for row, result in enumerate(self._results)
             if first is not None
-            and result.measure != first
-            and (result.measure.target.data, result.measure.target.label) == (first.target.data, first.target.label)
+            and result.evaluation != first
+            and (result.evaluation.target.data, result.evaluation.target.label)
+            == (first.target.data, first.target.label)
         }
-        return next((row for row, measure in rows.items() if measure == previous), next(iter(rows), -1))
+        return next((row for row, evaluation in rows.items() if evaluation == previous), next(iter(rows), -1))
 
     def _compare_new(self) -> None:
         """Compare the selected results, unless they are already compared."""
         if (self.a.currentData(), self.b.currentData()) != self._compared:
             self._compare_selected()
 
-    def choose(self, a: Measure, b: Measure) -> None:
+    def choose(self, a: Evaluation, b: Evaluation) -> None:
         """Compare two of the listed results."""
         self.a.setCurrentIndex(self._row(a))
         self.b.setCurrentIndex(self._row(b))
         self._compare_selected()
 
-    def _row(self, measure: object) -> int:
-        return next((row for row, result in enumerate(self._results) if result.measure == measure), -1)
+    def _row(self, evaluation: object) -> int:
+        return next((row for row, result in enumerate(self._results) if result.evaluation == evaluation), -1)
 
-    def first(self) -> Measure | None:
+    def first(self) -> Evaluation | None:
         """The evaluation selected in the first box; None if there is none."""
-        measure = self.a.currentData()
-        return measure if isinstance(measure, Measure) else None
+        evaluation = self.a.currentData()
+        return evaluation if isinstance(evaluation, Evaluation) else None
 
     def _compare_selected(self) -> None:
         a, b = self.a.currentData(), self.b.currentData()
         self._update_buttons()
-        if isinstance(a, Measure) and isinstance(b, Measure) and a != b:
+        if isinstance(a, Evaluation) and isinstance(b, Evaluation) and a != b:
             self._compared = a, b
             self.sentence.setText("Comparing…")
             self.compare_requested.emit(a, b)
 
-    def _other_probe(self) -> Measure | None:
+    def _other_probe(self) -> Evaluation | None:
         first = self.first()
         if first is None:
             return None
-        return Measure(first.target, "image" if first.method == "fused" else "fused", first.settings)
+        return Evaluation(first.target, "image" if first.method == "fused" else "fused", first.settings)
 
-    def _other_network(self) -> Measure | None:
+    def _other_network(self) -> Evaluation | None:
         first = self.first()
         network = _OTHER_NETWORK.get(first.target.weights) if first is not None else None
         if first is None or not network:
             return None
         return first.with_target(weights=network, title=first.target.title.replace(first.target.weights, network))
 
-    def _of_model(self, choice: ModelChoice | None) -> Measure | None:
+    def _of_model(self, choice: ModelChoice | None) -> Evaluation | None:
         first = self.first()
         if first is None or choice is None:
             return None
         return first.with_target(model=choice.model, weights=choice.network, title=choice.title)
 
-    def _compare_with(self, measure: Measure | None) -> None:
+    def _compare_with(self, evaluation: Evaluation | None) -> None:
         first = self.first()
-        if measure is None or first is None:
+        if evaluation is None or first is None:
             return
-        if self._row(measure) >= 0:
-            self.choose(first, measure)
+        if self._row(evaluation) >= 0:
+            self.choose(first, evaluation)
         else:
-            self.measure_requested.emit(measure)
+            self.evaluation_requested.emit(evaluation)
 
     def _update_buttons(self) -> None:
         """Update the texts of buttons and hint."""
@@ -193,14 +194,14 @@ class CompareTab(QWidget):
             if other_network is not None
             else "The model has only one network"
         )
-        self.measure_other.setEnabled(first is not None)
+        self.evaluate_other.setEnabled(first is not None)
         if first is None:
             self.sentence.setText("Evaluate a model first. Then compare two results here.")
         elif self.b.currentIndex() < 0:
             self.sentence.setText("Choose a second result, or evaluate another model, to compare with the first.")
 
     # The answer
-    def show_difference(self, a: Measure, b: Measure, answer: Mapping[str, Any]) -> None:
+    def show_difference(self, a: Evaluation, b: Evaluation, answer: Mapping[str, Any]) -> None:
         """Show the difference of A and B; ``answer``: the answer of ``classify_compare``."""
         main = answer["differences"]["acc1"]
         self.sentence.setText(difference_sentence(main, result_title(a), result_title(b)))
@@ -234,9 +235,9 @@ def _items(images: Sequence[Mapping[str, Any]], wrong: str) -> list[GalleryItem]
     ]
 
 
-def result_title(measure: Measure) -> str:
+def result_title(evaluation: Evaluation) -> str:
     """A result's title, such as ``Linear probe · sd-clip demo · run 1 · best, step 234 · teacher``."""
-    return f"{method_title(measure)} · {measure.target.title}"
+    return f"{method_title(evaluation)} · {evaluation.target.title}"
 
 
 def points(difference: float) -> str:

@@ -190,9 +190,9 @@ class MatrixTab(QWidget):
 
     def _begin_prompts(self, result: EvaluationResult) -> None:
         """Edit the prompts of the result; for a result without prompts, the editor stays as it is once it is filled."""
-        uses_prompts = result.measure.method in ("zero-shot", "fused")
+        uses_prompts = result.evaluation.method in ("zero-shot", "fused")
         if uses_prompts or not self.editor.names.classes:
-            self.editor.begin(result.measure.settings.templates, result.classes, result.accuracy)
+            self.editor.begin(result.evaluation.settings.templates, result.classes, result.accuracy)
 
     def show_trial(self, result: EvaluationResult) -> None:
         """Show a preliminary matrix from the first templates, until all templates are encoded."""

@@ -64,11 +64,11 @@ class CurvesTab(QWidget):
 
     def show_result(self, result: EvaluationResult) -> None:
         """Show a result's C curve, and the few-shot curves of its model and data."""
-        self._target = result.measure.target
+        self._target = result.evaluation.target
         curve = sorted(result.answer["curve"])
         selected_c = float(result.answer["C"]) if curve else None
         line = PointLine(result.title, [c for c, _ in curve], [share for _, share in curve], marked=selected_c)
-        if result.measure.method == "zero-shot":
+        if result.evaluation.method == "zero-shot":
             self._zero_shot[self._target] = result.accuracy
         self.c_curve.set_lines([line] if curve else [], _NO_CURVE)
         if selected_c is not None:

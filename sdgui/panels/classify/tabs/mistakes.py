@@ -77,7 +77,7 @@ class MistakesTab(QWidget):
 
     def _make_finding(self, kind: Kind, rows: list[int]) -> Finding | None:
         """The fixes that exclude the images at ``rows``, or label them with the predicted class."""
-        target = self._result.measure.target if self._result is not None else None
+        target = self._result.evaluation.target if self._result is not None else None
         if target is None or not rows or (kind == "relabelled" and not target.label):
             return None
         label = target.label if kind == "relabelled" else ""

@@ -14,7 +14,7 @@ from core.spec.config import RunConfig
 from core.spec.files import write_whole
 from core.spec.presets import preset_config
 from sdgui.app.main_window import MainWindow
-from sdgui.panels.classify.model import EvaluationResult, Measure, Method, Settings, Target, read_result
+from sdgui.panels.classify.model import Evaluation, EvaluationResult, Method, Settings, Target, read_result
 from sdgui.panels.classify.panel import ClassifyPanel
 
 OpenClassify = Callable[..., ClassifyPanel]
@@ -41,7 +41,7 @@ def choose(qtbot: QtBot, panel: ClassifyPanel, data: Path) -> None:
 
 
 def classify(qtbot: QtBot, panel: ClassifyPanel, method: str = "image") -> None:
-    there = {found.measure for found in panel.view.results.results()}
+    there = {found.evaluation for found in panel.view.results.results()}
     panel.view.source.set_method(method)
     qtbot.mouseClick(panel.view.source.button, Qt.MouseButton.LeftButton)
     wanted = 4 if method == "all" else len(there) + 1
@@ -58,13 +58,13 @@ CLASSES = ("cat", "dog", "fox")
 CELLS = ((0, 0, 1, 2, 2), (0, 1, 1, 0, 2), (9, 1, 2, 3, 1))
 
 
-def a_measure(method: Method = "image", model: str = "run@best", **settings: Any) -> Measure:
+def an_evaluation(method: Method = "image", model: str = "run@best", **settings: Any) -> Evaluation:
     target = Target(model=model, weights="teacher", title="demo · teacher", data="/data/images.csv", label="kind")
-    return Measure(target, method, Settings(**settings))
+    return Evaluation(target, method, Settings(**settings))
 
 
 def a_result(
-    measure: Measure | None = None, cells: Any = CELLS, classes: Any = CLASSES, **fields: Any
+    evaluation: Evaluation | None = None, cells: Any = CELLS, classes: Any = CLASSES, **fields: Any
 ) -> EvaluationResult:
     """A result without a worker: three classes, 16 images, 12 of them classified correctly."""
     share = {"value": 0.75, "low": 0.5, "high": 0.9}
@@ -86,4 +86,4 @@ def a_result(
         "can_save": True,
         "notes": [],
     }
-    return read_result(measure or a_measure(), answer | fields)
+    return read_result(evaluation or an_evaluation(), answer | fields)

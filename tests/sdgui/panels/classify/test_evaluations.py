@@ -11,13 +11,13 @@ from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.classify.evaluations import CANCELLED, Evaluations
-from sdgui.panels.classify.model import EvaluationResult, Measure, Settings
+from sdgui.panels.classify.model import Evaluation, EvaluationResult, Settings
 from sdgui.panels.classify.results import ResultList
 from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.worker.replies import Cancelled, Failure
-from tests.sdgui.panels.classify.classifying import a_measure, a_result
+from tests.sdgui.panels.classify.classifying import a_result, an_evaluation
 
 
 class Session(QObject):
@@ -35,8 +35,8 @@ class Session(QObject):
     def cancel(self, purpose: str) -> None:
         self.cancelled.append(purpose)
 
-    def measure(self, *given: Any, **more: Any) -> None:
-        self.calls.append(("measure", given, more))
+    def evaluate(self, *given: Any, **more: Any) -> None:
+        self.calls.append(("evaluate", given, more))
 
     def few_shot(self, *given: Any) -> None:
         self.calls.append(("few-shot", given, {}))
@@ -50,14 +50,14 @@ class Source(QObject):
 
     def __init__(self) -> None:
         super().__init__()
-        self.wrong, self.selected_measures, self.saved = "", list[Measure](), 0
+        self.wrong, self.selected_evaluations, self.saved = "", list[Evaluation](), 0
         self.options = SimpleNamespace(settings=lambda: Settings(k=7))
 
     def problem(self) -> str:
         return self.wrong
 
-    def measures(self) -> list[Measure]:
-        return self.selected_measures
+    def evaluations(self) -> list[Evaluation]:
+        return self.selected_evaluations
 
     def save(self) -> None:
         self.saved += 1
@@ -66,25 +66,25 @@ class Source(QObject):
 class Compare:
     def __init__(self) -> None:
         self.shown: list[object] = []
-        self.at: Measure | None = None
+        self.at: Evaluation | None = None
 
-    def first(self) -> Measure | None:
+    def first(self) -> Evaluation | None:
         return self.at
 
-    def show_difference(self, a: Measure, b: Measure, answer: object) -> None:
+    def show_difference(self, a: Evaluation, b: Evaluation, answer: object) -> None:
         self.shown.append((a, b, answer))
 
     def show_failure(self) -> None:
         self.shown.append("failed")
 
-    def choose(self, first: Measure, second: Measure) -> None:
+    def choose(self, first: Evaluation, second: Evaluation) -> None:
         self.shown.append(("choose", first, second))
 
 
 class View(QWidget):
     few_shot_requested = Signal(str, int)
     compare_requested = Signal(object, object)
-    measure_requested = Signal(object)
+    evaluation_requested = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class Parts:
         self.evaluations = Evaluations(cast(Any, view), cast(Any, self.session), self.messages.append)
 
     def end(self, number: int, outcome: EvaluationResult | Failure) -> None:
-        """Answer the measure that was asked for as the ``number``-th."""
+        """Answer the evaluation that was asked for as the ``number``-th."""
         _, (_, done, failed), _ = self.session.calls[number]
         (failed if isinstance(outcome, Failure) else done)(outcome)
 
@@ -120,7 +120,7 @@ def parts(qtbot: QtBot) -> Parts:
     return Parts(view)
 
 
-METHODS = [a_measure("image"), a_measure("knn"), a_measure("zero-shot")]
+METHODS = [an_evaluation("image"), an_evaluation("knn"), an_evaluation("zero-shot")]
 
 
 def test_selected_methods_are_evaluated_one_after_another(parts: Parts) -> None:
@@ -133,7 +133,7 @@ def test_selected_methods_are_evaluated_one_after_another(parts: Parts) -> None:
     source.run_requested.emit()
     assert (parts.session.calls, source.saved) == ([], 0), "one is under way"
     parts.session.is_busy = False
-    source.selected_measures = METHODS[:2]
+    source.selected_evaluations = METHODS[:2]
     view.bar.show_message(Message("info", "of before"))
     source.run_requested.emit()
     assert (view.bar.message, source.saved) == (None, 1)
@@ -142,7 +142,7 @@ def test_selected_methods_are_evaluated_one_after_another(parts: Parts) -> None:
     parts.end(0, a_result(METHODS[0]))
     assert [given[0] for _, given, _ in parts.session.calls] == METHODS[:2]
     parts.end(1, a_result(METHODS[1]))
-    assert [result.measure for result in view.results.results()] == METHODS[1::-1]
+    assert [result.evaluation for result in view.results.results()] == METHODS[1::-1]
     assert view.busy[-1] == ""
     assert len(parts.messages) == 1
 
@@ -156,7 +156,7 @@ def test_incompatible_methods_are_reported_at_the_end(parts: Parts) -> None:
     (told,) = parts.messages
     assert (told.level, told.text) == ("warning", "Linear probe: No layer.")
     assert told.details == "Zero-shot (photo prompts): No prompts."
-    assert [result.measure for result in parts.view.results.results()] == METHODS[1:2]
+    assert [result.evaluation for result in parts.view.results.results()] == METHODS[1:2]
     parts.evaluations.start(METHODS[:2])
     parts.end(3, a_result(METHODS[0]))
     parts.end(4, a_result(METHODS[1]))
@@ -164,7 +164,7 @@ def test_incompatible_methods_are_reported_at_the_end(parts: Parts) -> None:
 
 
 def test_a_failed_or_cancelled_evaluation_can_be_repeated(parts: Parts) -> None:
-    parts.view.source.selected_measures = METHODS[:1]
+    parts.view.source.selected_evaluations = METHODS[:1]
     parts.evaluations.start(METHODS[:1])
     parts.end(0, Failure("It crashed.", "details"))
     assert (parts.messages[0].level, parts.messages[0].details, parts.view.busy[-1]) == ("error", "details", "")
@@ -186,12 +186,12 @@ def test_a_few_shot_curve_arrives_point_by_point(parts: Parts) -> None:
     parts.view.results.add(found)
     for kind, method in (("fused", "fused"), ("image", "image")):
         parts.view.few_shot_requested.emit(kind, 3)
-        name, (measure, draws, _done, _failed, _partial), _ = parts.session.calls[-1]
-        assert (name, measure.method, measure.target, draws) == ("few-shot", method, found.measure.target, 3)
-        assert measure.settings.k == 7
+        name, (evaluation, draws, _done, _failed, _partial), _ = parts.session.calls[-1]
+        assert (name, evaluation.method, evaluation.target, draws) == ("few-shot", method, found.evaluation.target, 3)
+        assert evaluation.settings.k == 7
     assert parts.view.busy[-1] == "Few-shot probes"
     parts.session.calls[-1][1][4]({"curve": [1]})
-    assert parts.view.few == [(found.measure.target, "image", {"curve": [1]})]
+    assert parts.view.few == [(found.evaluation.target, "image", {"curve": [1]})]
     assert parts.view.busy[-1] == "Few-shot probes"
     parts.session.calls[-1][1][2]({"curve": [1, 2]})
     assert (parts.view.few[-1][2], parts.view.busy[-1]) == ({"curve": [1, 2]}, "")
@@ -210,21 +210,21 @@ def test_two_results_are_compared_after_evaluating_the_missing_one(parts: Parts)
     assert (view.compare.shown, view.busy[-1]) == ([(a, b, {"difference": 1})], "")
     failed(Failure("Other images."))
     assert (view.compare.shown[-1], parts.messages[-1].text) == ("failed", "Other images.")
-    view.measure_requested.emit(b)
+    view.evaluation_requested.emit(b)
     assert len(parts.session.calls) == 1, "nothing is compared"
     view.compare.at = a
     parts.session.is_busy = True
-    view.measure_requested.emit(b)
+    view.evaluation_requested.emit(b)
     assert len(parts.session.calls) == 1
     parts.session.is_busy = False
     view.results.add(a_result(a))
-    view.measure_requested.emit(b)
+    view.evaluation_requested.emit(b)
     name, given, more = parts.session.calls[-1]
-    assert (name, given[0], more) == ("measure", b, {"beside": a})
+    assert (name, given[0], more) == ("evaluate", b, {"beside": a})
     assert view.busy[-1] == "20 nearest: opening the model"
     given[1](a_result(b))
-    assert [result.measure for result in view.results.results()] == [b, a]
+    assert [result.evaluation for result in view.results.results()] == [b, a]
     current = view.results.current()
     assert current is not None
-    assert current.measure == a, "the one that is shown stays"
+    assert current.evaluation == a, "the one that is shown stays"
     assert (view.compare.shown[-1], view.busy[-1]) == (("choose", a, b), "")

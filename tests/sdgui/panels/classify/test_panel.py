@@ -98,7 +98,7 @@ def test_without_a_model_or_a_checkpoint_the_panel_offers_the_demo(
     assert done == ["models", "demo"]
     monkeypatch.setattr(source.model, "choice", lambda: None)
     assert source.problem().startswith("Choose a model first")
-    assert source.measures() == []
+    assert source.evaluations() == []
     panel.view.try_refused.emit([("/a/film.mp4", "it is a video")])
     assert panel.view.bar.text == "Not added: /a/film.mp4: it is a video."
     services.settings.setValue("classify/model", json.dumps({"model": "/gone@best"}))

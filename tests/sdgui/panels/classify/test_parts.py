@@ -16,7 +16,7 @@ from sdgui.panels.classify.model import Confusion
 from sdgui.panels.classify.results import ResultList
 from sdgui.panels.classify.tabs.try_it import TryTab
 from sdgui.panels.classify.verbs import Cells
-from tests.sdgui.panels.classify.classifying import a_measure, a_result
+from tests.sdgui.panels.classify.classifying import a_result, an_evaluation
 
 
 @pytest.fixture
@@ -30,15 +30,15 @@ def test_a_repeated_evaluation_replaces_its_result(shown: ResultList, monkeypatc
     monkeypatch.setattr(result_list, "MAX_RESULTS", 3)
     first, again = a_result(), a_result()
     shown.add(first)
-    shown.add(a_result(a_measure("knn")))
+    shown.add(a_result(an_evaluation("knn")))
     shown.add(again)
-    assert [result.measure.method for result in shown.results()] == ["image", "knn"]
+    assert [result.evaluation.method for result in shown.results()] == ["image", "knn"]
     assert shown.current() is again
-    beside = a_result(a_measure("zero-shot"))
+    beside = a_result(an_evaluation("zero-shot"))
     shown.add(beside, show=False)
     assert shown.current() is again
     assert shown.results()[0] is beside
-    shown.add(a_result(a_measure("fused")))
+    shown.add(a_result(an_evaluation("fused")))
     assert len(shown.results()) == 3, "the oldest is gone"
 
 
@@ -47,22 +47,22 @@ def test_a_result_replaces_the_one_it_supersedes(shown: ResultList) -> None:
     shown.removed.connect(gone.append)
     shown.added.connect(told.append)
     first, second, third, other = (
-        a_result(a_measure("zero-shot", templates=f"a {name}")) for name in ("one", "two", "three", "four")
+        a_result(an_evaluation("zero-shot", templates=f"a {name}")) for name in ("one", "two", "three", "four")
     )
     shown.add(first)
     shown.add(other)
     shown.replace(first, second, show=False)
     assert (shown.results(), shown.current()) == ([second, other], other)
     assert (gone, told[-1]) == ([first], second), "what is in the store goes too"
-    shown.choose(second.measure)
+    shown.choose(second.evaluation)
     shown.replace(second, third, show=False)
     assert (shown.results(), shown.current(), gone[1:]) == ([third, other], third, [second])
     shown.replace(first, third)
     shown.replace(None, third)
     assert (shown.results(), len(gone)) == ([third, other], 2), "it was gone before"
-    shown.restore([a_result(third.measure), first])
+    shown.restore([a_result(third.evaluation), first])
     assert (shown.results(), shown.current()) == ([third, other, first], third), "what is there is newer"
-    shown.choose(other.measure)
+    shown.choose(other.evaluation)
     shown.restore([first, second])
     assert (shown.results(), shown.current()) == ([third, other, first, second], other), "what is shown stays so"
     again = ResultList()

@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 from sdgui.panels.classify.model import method_title
 from sdgui.panels.classify.probes import Probes
 from sdgui.widgets.message import Message
-from tests.sdgui.panels.classify.classifying import OpenClassify, a_measure, asked, classify
+from tests.sdgui.panels.classify.classifying import OpenClassify, an_evaluation, asked, classify
 
 
 class Session:
@@ -67,7 +67,7 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], list[tuple[Any, .
 
 
 Typed = tuple[list[str], list[tuple[Any, ...]]]
-PROBE = a_measure(model="/runs/mine@best")
+PROBE = an_evaluation(model="/runs/mine@best")
 
 
 def test_a_probe_is_saved_with_its_suffix(parts: Parts, typed: Typed, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_images_are_classified_by_typed_names_and_by_a_probe_that_is_saved_loade
     assert file.exists()
     panel.load_probe(file)
     qtbot.waitUntil(lambda: len(panel.view.results.results()) == 2, timeout=20000)
-    assert method_title(panel.view.results.results()[0].measure) == "Probe colours"
+    assert method_title(panel.view.results.results()[0].evaluation) == "Probe colours"
     panel.probes.apply(probe, folder / "images", folder / "out.csv")
     qtbot.waitUntil(lambda: "23 images classified" in panel.view.bar.text, timeout=20000)
     assert "1 file could not be read" in panel.view.bar.text

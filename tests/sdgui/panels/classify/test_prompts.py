@@ -82,14 +82,14 @@ def test_edits_are_previewed_in_the_matrix_and_kept(
     editor.templates.setPlainText("an icon of a {}.\n")
     editor.names.setData(editor.names.index(1, 1), "big cat, lion")
     wanted = PromptSet(("an icon of a {}.",), {"Große Katze": ("big cat", "lion")})
-    qtbot.waitUntil(lambda: read_prompts(view.results.results()[0].measure.settings.templates) == wanted)
+    qtbot.waitUntil(lambda: read_prompts(view.results.results()[0].evaluation.settings.templates) == wanted)
     assert len(view.results.results()) == number + 1, "the last edit takes the place of the one before"
     assert editor.templates.toPlainText() == "an icon of a {}.\n", "what is typed stays as it is typed"
     assert editor.state.text().startswith("Accuracy 66.7 %")
     sent = [json.loads(one["templates"]) for one in asked(folder, "classify_zero_shot") if one["templates"][0] == "{"]
     assert sent[-1] == json.loads(wanted.to_json())
     assert read_prompts(view.source.options.settings().templates) == wanted, "the button asks with them too"
-    assert method_title(view.results.results()[0].measure) == "Zero-shot (edited prompts)"
+    assert method_title(view.results.results()[0].evaluation) == "Zero-shot (edited prompts)"
 
     editor.templates.setPlainText("an icon")
     editor.apply()

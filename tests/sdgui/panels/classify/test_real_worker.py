@@ -52,20 +52,20 @@ def test_a_real_run_is_classified_inspected_saved_and_applied(
             cells = found.confusion
             right = int(cells.count[cells.true == cells.predicted].sum())
             assert right / int(cells.count.sum()) == pytest.approx(found.accuracy)
-        found = next(result for result in panel.view.results.results() if result.measure.method == "image")
-        panel.view.results.choose(found.measure)
+        found = next(result for result in panel.view.results.results() if result.evaluation.method == "image")
+        panel.view.results.choose(found.evaluation)
         true, predicted = int(found.confusion.true[0]), int(found.confusion.predicted[0])
         panel.view.matrix.ask_cell(true, predicted)
         expected = int(found.confusion.count[0])
         qtbot.waitUntil(lambda: panel.view.matrix.gallery.model.rowCount() == expected, timeout=LONG)
         assert panel.view.matrix.gallery.model.item(0).path.is_file()
         out = tmp_path / "out.csv"
-        panel.probes.apply(found.measure, panel.view.matrix.gallery.model.item(0).path.parent, out)
+        panel.probes.apply(found.evaluation, panel.view.matrix.gallery.model.item(0).path.parent, out)
         qtbot.waitUntil(lambda: "images classified" in panel.view.bar.text, timeout=LONG)
         with out.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         assert {row["class"] for row in rows} <= set(found.classes)
-        panel.probes.save(found.measure, tmp_path / "colours.safetensors")
+        panel.probes.save(found.evaluation, tmp_path / "colours.safetensors")
         qtbot.waitUntil(lambda: "Saved the probe as" in panel.view.bar.text, timeout=LONG)
         assert (tmp_path / "colours.json").is_file()
     finally:

@@ -89,7 +89,7 @@ def test_one_button_evaluates_for_every_tab(qtbot: QtBot, open_classify: OpenCla
     source.train_data.set_source("")
     source.button.click()
     assert panel.view.bar.text == "Choose training data, or train on the model's training data."
-    assert not panel.session.busy("measure")
+    assert not panel.session.busy("evaluate")
 
 
 def test_all_four_methods_and_a_class_of_the_table_opens_the_matrix(qtbot: QtBot, open_classify: OpenClassify) -> None:
@@ -97,7 +97,9 @@ def test_all_four_methods_and_a_class_of_the_table_opens_the_matrix(qtbot: QtBot
     classify(qtbot, panel, "all")
     kinds = {found.answer["kind"] for found in panel.view.results.results()}
     assert kinds == {"zero-shot", "linear-probe", "fused-probe", "knn"}
-    panel.view.results.choose(next(f.measure for f in panel.view.results.results() if f.measure.method == "zero-shot"))
+    panel.view.results.choose(
+        next(f.evaluation for f in panel.view.results.results() if f.evaluation.method == "zero-shot")
+    )
     assert panel.view.accuracy.figure.text() == "66.7 %"
     panel.view.accuracy.table.row_activated.emit(2)
     assert panel.view.tabs.currentWidget() is panel.view.matrix
@@ -109,11 +111,11 @@ def test_results_survive_a_restart_until_removed(qtbot: QtBot, open_classify: Op
     panel = open_classify()
     for method in ("image", "zero-shot"):
         classify(qtbot, panel, method)
-    shown, figure = [found.measure for found in panel.view.results.results()], panel.view.accuracy.figure.text()
+    shown, figure = [found.evaluation for found in panel.view.results.results()], panel.view.accuracy.figure.text()
     leave_panel(panel, qtbot)
     measured = len(asked(folder, "classify_probe"))
     again = open_classify(data="")
-    qtbot.waitUntil(lambda: [found.measure for found in again.view.results.results()] == shown, timeout=20000)
+    qtbot.waitUntil(lambda: [found.evaluation for found in again.view.results.results()] == shown, timeout=20000)
     assert again.view.accuracy.figure.text() == figure
     again.view.results.choose(shown[1])
     again.view.tabs.setCurrentWidget(again.view.matrix)
@@ -123,7 +125,7 @@ def test_results_survive_a_restart_until_removed(qtbot: QtBot, open_classify: Op
     assert len(asked(folder, "classify_probe")) == measured, "its key says all that is asked about it"
     again.view.results.remove_current()
     again._services.writer.wait()
-    assert [found.measure for found in kept_results(again._services.store)] == shown[:1]
+    assert [found.evaluation for found in kept_results(again._services.store)] == shown[:1]
 
 
 def leave_panel(panel: ClassifyPanel, qtbot: QtBot) -> None:

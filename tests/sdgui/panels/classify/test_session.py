@@ -9,7 +9,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QApplication
 
 from sdgui.panels.classify import work
-from sdgui.panels.classify.model import EvaluationResult, Measure, Method, Settings, Target
+from sdgui.panels.classify.model import Evaluation, EvaluationResult, Method, Settings, Target
 from sdgui.panels.classify.work import ClassifySession
 from sdgui.worker.pool import WorkerPool
 from sdgui.worker.verbs import Verb
@@ -60,9 +60,9 @@ def session(qapp: QApplication, monkeypatch: pytest.MonkeyPatch) -> ClassifySess
     return ClassifySession(cast(WorkerPool, Pool()))
 
 
-def evaluation(model: str, method: Method = "image", data: str = "/data.csv", **settings: Any) -> Measure:
+def an_evaluation(model: str, method: Method = "image", data: str = "/data.csv", **settings: Any) -> Evaluation:
     target = Target(model=model, weights="student", title=model, data=data)
-    return Measure(target, method, Settings(**settings), path="/probe.npz")
+    return Evaluation(target, method, Settings(**settings), path="/probe.npz")
 
 
 def verbs() -> list[tuple[str, str]]:
@@ -79,9 +79,9 @@ def test_each_model_has_one_worker_that_reports_progress(session: ClassifySessio
     calls = cast(Calls, session.calls("a"))
     assert session.calls("a") is calls
     assert session.calls("b") is not calls
-    calls.progress.emit("measure", "Encoding", 1, 2)
-    assert told == [("measure", "Encoding", 1, 2)]
-    assert (session.busy("apply"), session.busy("measure")) == (True, False)
+    calls.progress.emit("evaluate", "Encoding", 1, 2)
+    assert told == [("evaluate", "Encoding", 1, 2)]
+    assert (session.busy("apply"), session.busy("evaluate")) == (True, False)
     session.drop("step")
     session.cancel("apply")
     assert calls.told == [("drop", "step"), ("cancel", "apply")]
@@ -91,34 +91,34 @@ def test_a_measurement_opens_its_data_and_comparisons_share_a_worker(session: Cl
     found: list[EvaluationResult] = []
     opened: list[tuple[object, object]] = []
     session.data_opened.connect(lambda *what: opened.append(what))
-    a, b = evaluation("a"), evaluation("b", "knn")
-    session.measure(a, found.append, never)
+    a, b = an_evaluation("a"), an_evaluation("b", "knn")
+    session.evaluate(a, found.append, never)
     assert Calls.asked[0][3] == a.target.request()
-    assert Calls.asked[1] == ("a", "measure", "classify_probe", {
+    assert Calls.asked[1] == ("a", "evaluate", "classify_probe", {
         "opened": "data of a", "kind": "image", "standardise": False,
     })  # fmt: skip
     assert opened == [(a.target, {"opened": "data of a"})]
-    session.measure(b, found.append, never, beside=a)
+    session.evaluate(b, found.append, never, beside=a)
     assert verbs()[2:] == [("a", "classify_open"), ("a", "classify_knn")]
-    assert [one.measure for one in found] == [a, b]
+    assert [one.evaluation for one in found] == [a, b]
     answers: list[dict[str, Any]] = []
     session.compare(a, b, answers.append, never)
     worker, purpose, verb, keys = Calls.asked[-1]
     assert (worker, purpose, verb, len(Calls.asked)) == ("a", "compare", "classify_compare", 5), "both are known"
     assert keys == {"a": "classify_probe by a", "b": "classify_knn by a"}
-    c = evaluation("c")
+    c = an_evaluation("c")
     session.compare(c, b, answers.append, never)
     assert verbs()[5:] == [("c", "classify_open"), ("c", "classify_probe"), ("c", "classify_compare")]
 
 
 def test_a_comparison_runs_on_the_machine_of_the_first_result(session: ClassifySession) -> None:
     found: list[EvaluationResult] = []
-    a, b, c = (evaluation(name) for name in "abc")
-    session.measure(a, found.append, never)
-    session.measure(b, found.append, never, beside=a)
-    session.measure(c, found.append, never, beside=b)
+    a, b, c = (an_evaluation(name) for name in "abc")
+    session.evaluate(a, found.append, never)
+    session.evaluate(b, found.append, never, beside=a)
+    session.evaluate(c, found.append, never, beside=b)
     assert {worker for worker, *_ in Calls.asked} == {"a"}
-    session.measure(b, found.append, never)
+    session.evaluate(b, found.append, never)
     assert session.calls_for(b) is session.calls("b"), "on its own it is measured in its own"
     answers: list[dict[str, Any]] = []
     session.compare(b, c, answers.append, never)
@@ -126,13 +126,13 @@ def test_a_comparison_runs_on_the_machine_of_the_first_result(session: ClassifyS
 
 
 def test_known_results_are_not_measured_again(session: ClassifySession) -> None:
-    old = evaluation("a")
+    old = an_evaluation("a")
     answer = {"result": "of yesterday", "confusion": EMPTY}
     session.register(EvaluationResult(old, answer, cast(Any, None)))
     session.register(EvaluationResult(old, {**answer, "result": "another"}, cast(Any, None)))
     session.ask("about", old, "classify_cell", lambda _: None, never)
     assert Calls.asked == [("a", "about", "classify_cell", {"result": "of yesterday"})]
-    new = evaluation("a", "knn", k=3)
+    new = an_evaluation("a", "knn", k=3)
     session.ask("about", new, "classify_cell", lambda _: None, never)
     assert verbs()[1:] == [("a", "classify_open"), ("a", "classify_knn"), ("a", "classify_cell")]
     assert [purpose for _, purpose, _, _ in Calls.asked] == ["about"] * 4
@@ -142,8 +142,8 @@ def test_few_shot_draws_match_the_probe_they_are_compared_with(session: Classify
     answers: list[dict[str, Any]] = []
     points: list[dict[str, Any]] = []
     for method, kind in (("image", "image"), ("fused", "fused"), ("knn", "image")):
-        measure = evaluation("a", cast(Method, method), text="caption", templates="photo")
-        session.few_shot(measure, 5, answers.append, never, points.append)
+        evaluation = an_evaluation("a", cast(Method, method), text="caption", templates="photo")
+        session.few_shot(evaluation, 5, answers.append, never, points.append)
         assert Calls.asked[-1] == ("a", "few-shot", "classify_few_shot", {
             "opened": "data of a", "kind": kind, "text": "caption", "templates": "photo", "draws": 5,
         })  # fmt: skip

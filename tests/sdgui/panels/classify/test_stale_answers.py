@@ -13,11 +13,11 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.classify.kept import keep, kept_results
-from sdgui.panels.classify.model import Measure
+from sdgui.panels.classify.model import Evaluation
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.store.store import Store
 from sdgui.worker.replies import Cancelled, Failure
-from tests.sdgui.panels.classify.classifying import OpenClassify, a_measure, a_result, make_run
+from tests.sdgui.panels.classify.classifying import OpenClassify, a_result, an_evaluation, make_run
 
 Done = Callable[[dict[str, Any]], None]
 Failed = Callable[[Failure], None]
@@ -28,17 +28,17 @@ def test_an_older_answer_about_the_same_cell_is_dropped(
 ) -> None:
     """Two models, and the same cell of both: only the one that is shown may fill the gallery."""
     panel = open_classify("")
-    one, two = a_result(), a_result(a_measure(model="other@best"))
+    one, two = a_result(), a_result(an_evaluation(model="other@best"))
     panel.view.results.add(one)
     panel.view.results.add(two)
     pending: dict[str, tuple[Done, Failed]] = {}
 
-    def ask(_purpose: str, measure: Measure, _verb: str, done: Done, failed: Failed, **_rest: Any) -> None:
-        pending[measure.target.model] = done, failed
+    def ask(_purpose: str, evaluation: Evaluation, _verb: str, done: Done, failed: Failed, **_rest: Any) -> None:
+        pending[evaluation.target.model] = done, failed
 
     monkeypatch.setattr(panel.session, "ask", ask)
     for found in (one, two):
-        panel.view.results.choose(found.measure)
+        panel.view.results.choose(found.evaluation)
         panel.view.matrix.ask_cell(2, 0)
     answer = {"true": "fox", "predicted": "cat"}
     gallery = panel.view.matrix.gallery
@@ -57,7 +57,7 @@ def test_an_older_answer_about_the_same_cell_is_dropped(
     monkeypatch.setattr(panel.session, "try_images", lambda *given: tried.append(given[2].method))
     panel.view.trying.add(["/0.png"])
     qtbot.waitUntil(lambda: tried[:1] == ["image"])
-    panel.view.results.add(a_result(a_measure("fused")))
+    panel.view.results.add(a_result(an_evaluation("fused")))
     qtbot.waitUntil(lambda: "fused" in tried)
 
 
@@ -105,5 +105,5 @@ def test_results_of_another_version_are_skipped(tmp_path: Path) -> None:
         )
     ):
         store.keep_result("classify", str(number), "/d.csv", content)
-    assert [result.measure for result in kept_results(store)] == [good.measure]
+    assert [result.evaluation for result in kept_results(store)] == [good.evaluation]
     store.close()

@@ -12,13 +12,13 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application
 from sdgui.panels.classify import travel as travelling
-from sdgui.panels.classify.model import EvaluationResult, Measure
+from sdgui.panels.classify.model import Evaluation, EvaluationResult
 from sdgui.panels.classify.panel import ClassifyPanel
 from sdgui.panels.classify.travel import ClassifyTravel
 from sdgui.shared.time_travel import StepSlider, TimeTravel
 from sdgui.store.records import Run
 from sdgui.widgets.message_bar import MessageBar
-from tests.sdgui.panels.classify.classifying import OpenClassify, a_measure, a_result, asked, classify
+from tests.sdgui.panels.classify.classifying import OpenClassify, a_result, an_evaluation, asked, classify
 
 
 def keep_steps(panel: ClassifyPanel) -> Run:
@@ -48,7 +48,7 @@ def test_the_matrix_of_every_kept_step(qtbot: QtBot, open_classify: OpenClassify
     qtbot.waitUntil(lambda: "step 1:" in tab.readout.text())
     opened = asked(folder, "classify_open")[-1]
     assert opened["model"] == f"{run.folder}@1"
-    assert opened["weights"] == listed[0].measure.target.weights
+    assert opened["weights"] == listed[0].evaluation.target.weights
     assert travel.step(run.folder) == 1, "the other panels look at it too"
     assert panel.view.results.results() == listed, "results of steps are not listed"
     tab.ask_cell(0, 1)
@@ -95,8 +95,8 @@ class Session:
     def drop(self, purpose: str) -> None:
         self.dropped.append(purpose)
 
-    def measure(self, measure: Measure, done: Any, failed: Any, _purpose: str, worker: str) -> None:
-        self.calls.append((measure, worker, done, failed))
+    def evaluate(self, evaluation: Evaluation, done: Any, failed: Any, _purpose: str, worker: str) -> None:
+        self.calls.append((evaluation, worker, done, failed))
 
 
 class Parts:
@@ -114,8 +114,8 @@ class Parts:
         self.matrix.time.set_steps(self.matrix.time.steps, step)
         self.view.stepped.emit(step)
 
-    def follow(self, qtbot: QtBot, *measures: Measure) -> list[EvaluationResult]:
-        found = [a_result(measure) for measure in measures]
+    def follow(self, qtbot: QtBot, *evaluations: Evaluation) -> list[EvaluationResult]:
+        found = [a_result(evaluation) for evaluation in evaluations]
         for one in found:
             self.travel.follow(one)
         self.travel._tasks.wait()
@@ -131,21 +131,23 @@ def parts(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> Parts:
     return Parts(qtbot)
 
 
-X = a_measure(model="/runs/x@best")
+X = an_evaluation(model="/runs/x@best")
 
 
 def test_a_left_step_is_not_waited_for_and_the_own_step_is_the_result(qtbot: QtBot, parts: Parts) -> None:
     (found,) = parts.follow(qtbot, X)
     parts.session.dropped.clear()
     parts.move(1)
-    assert [(measure.target.model, worker) for measure, worker, *_ in parts.session.calls] == [("/runs/x@1", "/runs/x")]
+    assert [(evaluation.target.model, worker) for evaluation, worker, *_ in parts.session.calls] == [
+        ("/runs/x@1", "/runs/x")
+    ]
     assert parts.time.step(Path("/runs/x")) == 1
     parts.move(3)
     assert parts.session.dropped == ["step", "step"]
     assert (parts.matrix.shown_steps, parts.travel.shown_result) == ([(found, 3, True)], found)
     parts.move(2)
-    measure, _, done, _ = parts.session.calls[-1]
-    stepped = a_result(measure)
+    evaluation, _, done, _ = parts.session.calls[-1]
+    stepped = a_result(evaluation)
     done(stepped)
     assert parts.matrix.shown_steps[1:] == [(stepped, 2, False)]
     assert parts.travel.shown_result is stepped
@@ -164,7 +166,7 @@ def test_another_panels_step_of_the_same_run_is_followed_when_visible(qtbot: QtB
     assert (parts.matrix.time.step(), parts.session.calls) == (1, []), "nobody looks"
     parts.view.show()
     parts.time.go(Path("/runs/x"), 2)
-    assert [measure.target.model for measure, *_ in parts.session.calls] == ["/runs/x@2"]
+    assert [evaluation.target.model for evaluation, *_ in parts.session.calls] == ["/runs/x@2"]
     parts.time.go(Path("/runs/x"), 3)
     parts.time.go(Path("/runs/x"), 7)
     assert len(parts.session.calls) == 1, "the last step is the result's own"
@@ -176,7 +178,9 @@ def test_results_of_recent_steps_are_cached(qtbot: QtBot, parts: Parts, monkeypa
     for step in (1, 1, 2, 1):
         count = len(parts.session.calls)
         parts.move(step)
-        for measure, _, done, _ in parts.session.calls[count:]:
-            done(a_result(measure))
-    assert [measure.target.model for measure, *_ in parts.session.calls] == [f"/runs/x@{step}" for step in (1, 2, 1)]
+        for evaluation, _, done, _ in parts.session.calls[count:]:
+            done(a_result(evaluation))
+    assert [evaluation.target.model for evaluation, *_ in parts.session.calls] == [
+        f"/runs/x@{step}" for step in (1, 2, 1)
+    ]
     assert [step for _, step, _ in parts.matrix.shown_steps] == [1, 1, 2, 1]

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from pytestqt.qtbot import QtBot
 
-from sdgui.panels.classify.model import Measure
+from sdgui.panels.classify.model import Evaluation
 from sdgui.panels.classify.tabs.compare import CompareTab, difference_sentence, result_title
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.shared.services import Services
-from tests.sdgui.panels.classify.classifying import a_measure, a_result
+from tests.sdgui.panels.classify.classifying import a_result, an_evaluation
 from tests.sdgui.panels.scripted_workers import services_in
 
 
@@ -38,22 +38,22 @@ def choose(box: Any, row: int) -> None:
 
 
 def buttons(tab: CompareTab) -> list[tuple[str, bool]]:
-    return [(one.text(), one.isEnabled()) for one in (tab.probe, tab.network, tab.measure_other)]
+    return [(one.text(), one.isEnabled()) for one in (tab.probe, tab.network, tab.evaluate_other)]
 
 
 def test_results_comparable_with_the_first_are_offered_and_requested(tab: CompareTab) -> None:
-    compared: list[tuple[Measure, Measure]] = []
-    measured: list[Measure] = []
+    compared: list[tuple[Evaluation, Evaluation]] = []
+    measured: list[Evaluation] = []
     tab.compare_requested.connect(lambda *pair: compared.append(pair))
-    tab.measure_requested.connect(measured.append)
+    tab.evaluation_requested.connect(measured.append)
     assert [one.wordWrap() for one in (tab.sentence, tab.further, *tab.titles)] == [True] * 4
     assert buttons(tab) == [("With fused", False), ("Compare with the other network", False), ("Evaluate", False)]
     assert tab.sentence.text() == "Evaluate a model first. Then compare two results here."
     tab.probe.clicked.emit()
     tab.network.clicked.emit()
-    tab.measure_other.clicked.emit()
+    tab.evaluate_other.clicked.emit()
     assert measured == []
-    image, fused = a_result(), a_result(a_measure("fused"), accuracy={"value": 0.5, "low": 0.4, "high": 0.6})
+    image, fused = a_result(), a_result(an_evaluation("fused"), accuracy={"value": 0.5, "low": 0.4, "high": 0.6})
     tab.set_results([image, fused], image)
     assert [tab.a.itemText(row) for row in range(2)] == [
         "Linear probe · demo · teacher · 75.0 %", "Fused probe (predicted) · demo · teacher · 50.0 %"
@@ -62,37 +62,37 @@ def test_results_comparable_with_the_first_are_offered_and_requested(tab: Compar
     assert buttons(tab) == [("With fused", True), ("With the student", True), ("Evaluate", True)]
     assert compared == [], "nothing is compared before the tab is shown"
     tab.show()
-    assert (compared, tab.sentence.text()) == ([(image.measure, fused.measure)], "Comparing…")
+    assert (compared, tab.sentence.text()) == ([(image.evaluation, fused.evaluation)], "Comparing…")
     tab.probe.click()
-    assert compared == [(image.measure, fused.measure)] * 2, "the result is known"
+    assert compared == [(image.evaluation, fused.evaluation)] * 2, "the result is known"
     compared.pop()
     choose(tab.b, 0)
     assert len(compared) == 1, "a result is not compared with itself"
     choose(tab.a, 1)
-    assert compared[1:] == [(fused.measure, image.measure)]
+    assert compared[1:] == [(fused.evaluation, image.evaluation)]
     assert buttons(tab)[0] == ("With image-only", True)
     tab.network.click()
-    tab.measure_other.click()
-    assert measured == [fused.measure.with_target(weights="student", title="demo · student")], (
+    tab.evaluate_other.click()
+    assert measured == [fused.evaluation.with_target(weights="student", title="demo · student")], (
         "no other model is chosen"
     )
     assert tab.other_model.set_choice(ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32"))
-    tab.measure_other.click()
+    tab.evaluate_other.click()
     assert measured[1:] == [
-        fused.measure.with_target(model="open_clip:ViT-B-32,openai", weights="", title="ViT-B-32 · openai")
+        fused.evaluation.with_target(model="open_clip:ViT-B-32,openai", weights="", title="ViT-B-32 · openai")
     ]
-    alone = a_result(a_measure().with_target(weights=""))
+    alone = a_result(an_evaluation().with_target(weights=""))
     tab.set_results([alone, fused, image], alone)
     assert (tab.a.currentIndex(), tab.b.currentIndex()) == (0, 2), "the second one stays chosen"
-    assert compared[-1] == (alone.measure, image.measure)
+    assert compared[-1] == (alone.evaluation, image.evaluation)
     assert buttons(tab)[1] == ("Compare with the other network", False)
     assert "only one network" in tab.network.toolTip()
     tab.set_results([], None)
-    assert (tab.first(), tab.measure_other.isEnabled()) == (None, False)
+    assert (tab.first(), tab.evaluate_other.isEnabled()) == (None, False)
 
 
 def test_the_difference_is_shown_in_words_by_class_and_by_image(tab: CompareTab) -> None:
-    image, fused = a_measure(), a_measure("fused")
+    image, fused = an_evaluation(), an_evaluation("fused")
     first, second = result_title(image), result_title(fused)
     difference = {"value": 0.033, "interval": {"low": 0.01, "high": 0.056}, "significant": True}
     only = {"image": "/a.png", "true": "cat", "a": "cat", "b": "dog"}

@@ -19,7 +19,7 @@ from sdgui.panels.classify.tabs.curves import CurvesTab
 from sdgui.panels.classify.tabs.mistakes import MistakesTab
 from sdgui.shared.basket import Finding
 from sdgui.widgets.style.theme import theme
-from tests.sdgui.panels.classify.classifying import a_measure, a_result
+from tests.sdgui.panels.classify.classifying import a_result, an_evaluation
 
 Asked = list[tuple[int, int, int]]
 
@@ -56,7 +56,7 @@ def test_the_class_order_is_kept_for_the_next_result(tab: MatrixTab) -> None:
     assert choose_order(tab, "worst") == [2, 0, 1], "1 of 4, 9 of 10, 2 of 2 correct"
     assert choose_order(tab, "most") == [0, 2, 1]
     tab.matrix.set_current(2, 0)
-    tab.show_result(a_result(a_measure("knn")))
+    tab.show_result(a_result(an_evaluation("knn")))
     assert list(tab.matrix.cells.order) == [0, 2, 1]
     assert tab.matrix.current() == (2, 0), "the cell stays where the classes are the same"
     assert tab.readout.text() == "fox predicted as cat: 3 of 4 (75.0 %)"
@@ -123,11 +123,11 @@ def test_draft_prompts_are_shown_in_the_matrix_and_the_theme_is_followed(
     typed = tab.editor.templates
     typed.setPlainText("a {}.")
     tab.editor.apply()
-    tab.show_result(a_result(a_measure("knn")))
+    tab.show_result(a_result(an_evaluation("knn")))
     assert typed.toPlainText() == "a {}.", "neighbours have no prompts"
-    tab.show_result(a_result(a_measure("fused", templates="simple")))
+    tab.show_result(a_result(an_evaluation("fused", templates="simple")))
     assert typed.toPlainText() == "\n".join(read_prompts("simple").templates)
-    tab.show_trial(a_result(a_measure("zero-shot"), cells=((0, 1), (1, 1), (3, 5)), accuracy={"value": 0.625}))
+    tab.show_trial(a_result(an_evaluation("zero-shot"), cells=((0, 1), (1, 1), (3, 5)), accuracy={"value": 0.625}))
     assert list(tab.matrix.cells.order) == [1, 0, 2], "in the order asked for"
     assert "62.5 %" in tab.editor.state.text()
     assert "some templates are still being encoded" in tab.editor.state.text()
@@ -169,7 +169,7 @@ def test_mistakes_are_fixes_of_the_evaluated_data(qtbot: QtBot, tmp_path: Path) 
     tab = MistakesTab(tmp_path, SimpleNamespace(add=put.append))  # type: ignore[arg-type]
     qtbot.addWidget(tab)
     images = [{"image": f"/{name}.png", "true": "cat", "predicted": name, "probability": 0.9} for name in "abc"]
-    found = a_result(a_measure(model="/runs/x@best"), mistakes=images[:2], mistake_count=3)
+    found = a_result(an_evaluation(model="/runs/x@best"), mistakes=images[:2], mistake_count=3)
 
     def put_all(rows: list[int]) -> None:
         menu = QMenu()
@@ -183,17 +183,17 @@ def test_mistakes_are_fixes_of_the_evaluated_data(qtbot: QtBot, tmp_path: Path) 
     assert put == [], "nothing is shown, or chosen"
     tab.append({"images": images[2:]})
     put_all([1, 2])
-    assert [one.source for one in put] == [found.measure.target.data] * 2
+    assert [one.source for one in put] == [found.evaluation.target.data] * 2
     assert [(fix.kind, fix.path, fix.label, fix.value, fix.run) for one in put for fix in one.fixes] == [
         ("relabelled", "/b.png", "kind", "b", "/runs/x"), ("relabelled", "/c.png", "kind", "c", "/runs/x"),
         ("excluded", "/b.png", "", "", "/runs/x"), ("excluded", "/c.png", "", "", "/runs/x"),
     ]  # fmt: skip
-    tab.show_result(a_result(a_measure("knn", model="/runs/y@best"), mistakes=images[2:]))
+    tab.show_result(a_result(an_evaluation("knn", model="/runs/y@best"), mistakes=images[2:]))
     put_all([0])
     assert [(fix.path, fix.value, fix.run) for one in put[2:] for fix in one.fixes] == [
         ("/c.png", "c", "/runs/y"), ("/c.png", "", "/runs/y"),
     ], "of the result that is shown now"  # fmt: skip
-    tab.show_result(a_result(a_measure("knn", model="open_clip:x").with_target(label=""), mistakes=images))
+    tab.show_result(a_result(an_evaluation("knn", model="open_clip:x").with_target(label=""), mistakes=images))
     put_all([0])
     assert [(fix.kind, fix.run) for fix in put[-1].fixes] == [("excluded", "open_clip:x")]
     assert len(put) == 5, "without a column there is no label to change"
@@ -203,17 +203,17 @@ def test_mistakes_are_fixes_of_the_evaluated_data(qtbot: QtBot, tmp_path: Path) 
 def test_curves_of_another_model_are_kept_until_it_is_shown(qtbot: QtBot) -> None:
     tab = CurvesTab()
     qtbot.addWidget(tab)
-    here, there = a_result(), a_result(a_measure(model="other@best"))
+    here, there = a_result(), a_result(an_evaluation(model="other@best"))
     tab.show_result(here)
     assert list(tab.c_curve.lines()[0].x) == [0.001, 0.1, 10.0], "in the order of C"
     curve = [{"shots": 1, "accuracy": 0.5, "low": None, "high": None}]
-    tab.show_few_shot(there.measure.target, "image", {"curve": curve, "notes": ["few."]})
+    tab.show_few_shot(there.evaluation.target, "image", {"curve": curve, "notes": ["few."]})
     assert tab.shots.lines() == []
     assert tab.notes.isHidden()
     tab.show_result(there)
     assert (tab.notes.text(), tab.notes.isHidden()) == ("few.", False)
     assert [line.name for line in tab.shots.lines()] == ["image-only probe"]
-    tab.show_result(a_result(a_measure("zero-shot")))
+    tab.show_result(a_result(an_evaluation("zero-shot")))
     tab.show_result(there)
     assert [line.name for line in tab.shots.lines()] == ["image-only probe"], "the other's zero-shot is not of this"
     asked: list[tuple[str, int]] = []
