@@ -16,14 +16,17 @@ MAX_UNDO = 200  # undo steps
 
 
 @dataclass(frozen=True)
-class Typed:
-    """Typed text. ``templates``: one per line; ``names``: label -> comma-separated class names, if not the label."""
+class TypedPrompts:
+    """Prompts as typed. ``templates``: one per line.
+
+    ``names``: label -> its class names, separated by commas; a label without an entry is its own class name.
+    """
 
     templates: str
     names: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, prompts: PromptSet) -> Typed:
+    def of(cls, prompts: PromptSet) -> TypedPrompts:
         """The prompts as text; names that contain a comma are quoted."""
         names = {label: join_names(class_names) for label, class_names in prompts.names.items()}
         return cls("\n".join(prompts.templates), names)
@@ -42,13 +45,13 @@ class PromptDraft:
 
     def __init__(self, base: str = DEFAULT_TEMPLATES) -> None:
         self.base = base
-        self.typed = Typed.of(_read(base))
-        self._undo_stack: list[Typed] = []
-        self._redo_stack: list[Typed] = []
+        self.typed = TypedPrompts.of(_read(base))
+        self._undo_stack: list[TypedPrompts] = []
+        self._redo_stack: list[TypedPrompts] = []
 
     @property
     def source(self) -> str:
-        """The prompts as JSON for the worker. Raises UserError, see `Typed.prompts`."""
+        """The prompts as JSON for the worker. Raises UserError, see `TypedPrompts.prompts`."""
         return self.typed.prompts().to_json()
 
     @property
@@ -69,9 +72,9 @@ class PromptDraft:
         self.base = self.base if is_inline(source) else source
         if not self.problem and self.typed.prompts() == prompts:
             return False  # keep blank lines and spacing as typed
-        return self.put(Typed.of(prompts))
+        return self.put(TypedPrompts.of(prompts))
 
-    def put(self, typed: Typed) -> bool:
+    def put(self, typed: TypedPrompts) -> bool:
         """Replace the text; returns whether it changed."""
         if typed == self.typed:
             return False
@@ -95,7 +98,7 @@ class PromptDraft:
 
     def reset(self) -> bool:
         """Restore the base set; can be undone."""
-        return self.put(Typed.of(_read(self.base)))
+        return self.put(TypedPrompts.of(_read(self.base)))
 
     def undo(self) -> bool:
         """Undo the last change; False if nothing can be undone."""

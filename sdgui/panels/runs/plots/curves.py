@@ -14,7 +14,7 @@ import pyqtgraph as pg
 from PySide6.QtGui import QColor
 
 from sdgui.panels.runs.plots.drawing.extents import Floats
-from sdgui.panels.runs.plots.drawing.lines import LinesItem, Polyline, Reach, draw_layers
+from sdgui.panels.runs.plots.drawing.lines import LineExtent, LinesItem, Polyline, draw_layers
 from sdgui.panels.runs.plots.readout import Reading
 from sdgui.panels.runs.plots.series import Series, XMode, pale
 from sdgui.widgets.style.theme import mix, theme
@@ -37,7 +37,7 @@ class PlotCurves:
         self.lifted = ""  # the highlighted group, drawn in front
         self._box = box
         self._columns = 1  # number of columns in the last ``draw``
-        self._layers: list[list[Reach]] = []
+        self._layers: list[list[LineExtent]] = []
         self._lines = LinesItem(box, self._paths)
         self._dots = pg.ScatterPlotItem(pxMode=True, antialias=True)
         self._dots.setZValue(20)
@@ -68,21 +68,21 @@ class PlotCurves:
         """
         ground = theme().color("surface")
         self._columns = columns
-        raw: tuple[list[Reach], list[Reach]] = ([], [])  # background curves, curves of the highlighted group
-        smooth: tuple[list[Reach], list[Reach]] = ([], [])
-        bands: list[Reach] = []
+        raw: tuple[list[LineExtent], list[LineExtent]] = ([], [])  # background curves, curves of the highlighted group
+        smooth: tuple[list[LineExtent], list[LineExtent]] = ([], [])
+        bands: list[LineExtent] = []
         bounds: list[tuple[float, float]] = []
         for series in self.shown():
             if (ends := series.band_extents(self.log)) is not None:
-                reach = ends[0].columns(low, high, columns)[0], ends[1].columns(low, high, columns)[1]
-                bands.append(Reach(*reach, mix(self.color(series), ground, _BAND_OPACITY)))
-                bounds += _bounds(*reach)
+                extent = ends[0].columns(low, high, columns)[0], ends[1].columns(low, high, columns)[1]
+                bands.append(LineExtent(*extent, mix(self.color(series), ground, _BAND_OPACITY)))
+                bounds += _bounds(*extent)
             front, color = int(series.group == self.lifted), self.color(series)
             faint = mix(color, ground, _RAW_OPACITY) if self.smooth else color
             for averaged, layers, ink in ((False, raw, faint), (True, smooth, color))[: 1 + self.smooth]:
-                reach = series.extents(self.x_mode, averaged, self.log).columns(low, high, columns)
-                layers[front].append(Reach(*reach, ink, series.style))
-                bounds += _bounds(*reach)
+                extent = series.extents(self.x_mode, averaged, self.log).columns(low, high, columns)
+                layers[front].append(LineExtent(*extent, ink, series.style))
+                bounds += _bounds(*extent)
         self._layers = [bands, raw[0], smooth[0], raw[1], smooth[1]]
         return (min(b[0] for b in bounds), max(b[1] for b in bounds)) if bounds else None
 

@@ -31,7 +31,7 @@ from sdgui.panels.runs.plots.groups import (
     sort_metrics,
 )
 from sdgui.panels.runs.plots.legend import PlotLegend
-from sdgui.panels.runs.plots.page import Cards, PlotPage
+from sdgui.panels.runs.plots.page import CardSection, PlotPage
 from sdgui.panels.runs.plots.series import Series
 from sdgui.panels.runs.plots.toolbar import PlotToolbar
 from sdgui.widgets.empty_state import EmptyState
@@ -248,7 +248,7 @@ class PlotGrid(QWidget):
         sections = []
         for section in self._arrangement.sections(charts):
             cards = [self._cards[chart.id] for chart in section.charts]
-            sections.append(Cards(section.title, cards, section.folded, section.large))
+            sections.append(CardSection(section.title, cards, section.folded, section.large))
             for card in cards:
                 card.set_pinned(card.chart.id in self._arrangement.pinned)
         self.page.set_sections(sections)

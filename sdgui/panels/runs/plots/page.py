@@ -21,7 +21,7 @@ _GAP = SPACE + SPACE // 2  # between cards, in px
 
 
 @dataclass(frozen=True)
-class Cards:
+class CardSection:
     """A section of cards, which are hidden if it is folded."""
 
     title: str
@@ -43,7 +43,7 @@ class PlotPage(QScrollArea):
         self.content = QWidget(self.viewport())
         self.content.setProperty("role", "page")
         self.setWidget(self.content)
-        self._sections: list[Cards] = []
+        self._sections: list[CardSection] = []
         self._cards: list[PlotCard] = []
         self._heads: dict[str, IconButton] = {}  # title of a section -> its heading
         self._report_timer = QTimer(self, singleShot=True, interval=0)
@@ -53,7 +53,7 @@ class PlotPage(QScrollArea):
         self._reported_cards: set[PlotCard] = set()  # cards reported since they became visible
         self.verticalScrollBar().valueChanged.connect(self._restart_reporting)
 
-    def set_sections(self, sections: Sequence[Cards]) -> None:
+    def set_sections(self, sections: Sequence[CardSection]) -> None:
         """Show the sections from top to bottom."""
         self._sections = list(sections)
         cards = [card for section in sections if not section.folded for card in section.cards]
@@ -93,7 +93,7 @@ class PlotPage(QScrollArea):
         self.content.resize(QSize(width, y))
         self._restart_reporting()
 
-    def _place_cards(self, section: Cards, y: int, width: int, columns: int) -> int:
+    def _place_cards(self, section: CardSection, y: int, width: int, columns: int) -> int:
         height = _CARD_HEIGHT
         if section.large:  # as high as the page allows
             height = max(_CARD_HEIGHT, min(_LARGE_HEIGHT, self.viewport().height() - _HEAD - SPACE))
@@ -103,7 +103,7 @@ class PlotPage(QScrollArea):
             card.setGeometry(QRect(column * (card_width + _GAP), y + row * (height + _GAP), card_width, height))
         return y + -(-len(section.cards) // columns) * (height + _GAP)
 
-    def _place_head(self, section: Cards, y: int, width: int) -> int:
+    def _place_head(self, section: CardSection, y: int, width: int) -> int:
         head = self._heads.get(section.title)
         if head is None:
             head = IconButton("ph.caret-down", f"Fold {section.title}", text=section.title, parent=self.content)

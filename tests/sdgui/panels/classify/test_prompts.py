@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.data.prompt_sets import DEFAULT_TEMPLATES, PromptSet, read_prompts
 from sdgui.panels.classify.model import Settings, method_title
-from sdgui.panels.classify.prompts.draft import PromptDraft, Typed, join_names, split_names
+from sdgui.panels.classify.prompts.draft import PromptDraft, TypedPrompts, join_names, split_names
 from sdgui.panels.classify.prompts.editor import PromptEditor
 from sdgui.widgets.message import Message
 from tests.sdgui.panels.classify.classifying import OpenClassify, asked, classify
@@ -46,7 +46,7 @@ def test_templates_and_names_share_one_undo_history() -> None:
     assert draft.put_templates("a {}")
     assert not draft.redo(), "another edit has taken its place"
     assert draft.reset()
-    assert draft.typed == Typed.of(read_prompts("simple"))
+    assert draft.typed == TypedPrompts.of(read_prompts("simple"))
     assert draft.undo(), "going back is an edit like any other"
 
 
@@ -56,7 +56,7 @@ def test_unusable_prompts_and_missing_files_fall_back_to_another_set(
     draft, mine = PromptDraft("simple"), tmp_path / "mine.txt"
     assert draft.put_templates("an icon")
     assert draft.begin("photo")
-    assert (draft.problem, draft.typed) == ("", Typed.of(read_prompts("photo")))
+    assert (draft.problem, draft.typed) == ("", TypedPrompts.of(read_prompts("photo")))
     mine.write_text("a drawing of a {}.\n")
     assert draft.begin(str(mine))
     assert draft.put_templates("a {}")
@@ -64,7 +64,7 @@ def test_unusable_prompts_and_missing_files_fall_back_to_another_set(
     assert draft.typed.templates == "a drawing of a {}."
     mine.unlink()
     assert draft.reset()
-    assert draft.typed == Typed.of(read_prompts(DEFAULT_TEMPLATES))
+    assert draft.typed == TypedPrompts.of(read_prompts(DEFAULT_TEMPLATES))
 
 
 def test_edits_are_previewed_in_the_matrix_and_kept(

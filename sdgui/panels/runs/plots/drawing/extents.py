@@ -56,9 +56,9 @@ class Extents:
             inner_high = _parts(np.fmax, highest, starts)
         if level:
             crossing = _joined(inner_low, inner_high, crossing)
-        reach_low = np.fmin(np.fmin(inner_low, crossing[:-1]), crossing[1:])
-        reach_high = np.fmax(np.fmax(inner_high, crossing[:-1]), crossing[1:])
-        return reach_low, reach_high
+        line_low = np.fmin(np.fmin(inner_low, crossing[:-1]), crossing[1:])
+        line_high = np.fmax(np.fmax(inner_high, crossing[:-1]), crossing[1:])
+        return line_low, line_high
 
     def _level(self, low: float, high: float, columns: int) -> int:
         """The coarsest level with enough blocks in view."""

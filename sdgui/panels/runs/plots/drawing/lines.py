@@ -1,6 +1,6 @@
 """The lines of a plot as images over its view box, or as paths in exported files.
 
-Flow: layers of ``Reach`` from ``PlotCurves``, from back to front -> ``raster`` -> one image per layer.
+Flow: layers of ``LineExtent`` from ``PlotCurves``, from back to front -> ``raster`` -> one image per layer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _STEEP = 6.0  # steeper parts of a dashed line (px per px) are solid, so that no
 
 
 @dataclass(frozen=True)
-class Reach:
+class LineExtent:
     """The vertical extent of a line in each pixel column, in axis values."""
 
     low: Floats
@@ -83,7 +83,7 @@ def dashed(low: Floats, high: Floats, style: Qt.PenStyle, ratio: float) -> tuple
 
 
 def draw_layers(
-    layers: Sequence[Sequence[Reach]], y_range: tuple[float, float], height: int, ratio: float
+    layers: Sequence[Sequence[LineExtent]], y_range: tuple[float, float], height: int, ratio: float
 ) -> list[QImage]:
     """An image of each layer that has lines. ``height``: in device pixels; ``ratio``: device pixels per logical pixel.
 
@@ -103,13 +103,13 @@ def draw_layers(
     return images
 
 
-def _pixels_of(layer: Sequence[Reach], top: float, scale: float, height: int, ratio: float) -> NDArray[np.uint32]:
-    low = np.stack([(top - reach.high) * scale for reach in layer])
-    high = np.stack([(top - reach.low) * scale for reach in layer])
+def _pixels_of(layer: Sequence[LineExtent], top: float, scale: float, height: int, ratio: float) -> NDArray[np.uint32]:
+    low = np.stack([(top - extent.high) * scale for extent in layer])
+    high = np.stack([(top - extent.low) * scale for extent in layer])
     for row, line in enumerate(layer):
         if line.style in _DASHES:
             low[row], high[row] = dashed(low[row], high[row], line.style, ratio)
-    colors = np.array([(reach.color.red(), reach.color.green(), reach.color.blue()) for reach in layer])
+    colors = np.array([(extent.color.red(), extent.color.green(), extent.color.blue()) for extent in layer])
     return raster(low, high, colors, height, LINE_WIDTH * ratio)
 
 

@@ -14,7 +14,7 @@ from sdgui.panels.runs.plots.arrangement import Arrangement
 from sdgui.panels.runs.plots.card import PlotCard
 from sdgui.panels.runs.plots.grouping import MAX_POINTS, group_curves, mean_curve
 from sdgui.panels.runs.plots.groups import Chart, chart_of
-from sdgui.panels.runs.plots.page import Cards, PlotPage
+from sdgui.panels.runs.plots.page import CardSection, PlotPage
 from sdgui.panels.runs.plots.series import Series
 from sdgui.widgets.style.theme import SPACE
 
@@ -39,10 +39,10 @@ def test_plots_are_laid_out_below_headings_in_as_many_columns_as_fit(qtbot: QtBo
     page.show()
     cards = [PlotCard(Chart(str(number), str(number), "Losses")) for number in range(5)]
     page.set_sections([
-        Cards("First", cards[:1], large=True),
-        Cards("Folded", cards[:3], folded=True),
-        Cards("Losses", cards[1:4]),
-        Cards("Other", cards[4:]),
+        CardSection("First", cards[:1], large=True),
+        CardSection("Folded", cards[:3], folded=True),
+        CardSection("Losses", cards[1:4]),
+        CardSection("Other", cards[4:]),
     ])  # fmt: skip
     gap, low = SPACE + SPACE // 2, 28 * SPACE
 
@@ -76,7 +76,7 @@ def test_plots_are_created_when_scrolled_into_view(qtbot: QtBot) -> None:
     qtbot.addWidget(page)
     page.card_seen.connect(seen.append)
     cards = [PlotCard(Chart(str(number), str(number), "Losses")) for number in range(6)]
-    page.set_sections([Cards("Losses", cards)])
+    page.set_sections([CardSection("Losses", cards)])
     page.resize(750, 28 * SPACE + 4 * SPACE)
     page.lay_out()
     page._report_seen_card()
