@@ -28,7 +28,7 @@ from sdgui.worker.replies import Failure
 from sdgui.worker.verbs import SEARCH_INDEX, SEARCH_RELOCATE, Verb
 
 _WORKER = "indexing"  # a separate worker, so that searching continues
-_MAX_LISTED = 20
+_MAX_LISTED = 20  # unusable images that the message lists
 
 
 class IndexSheet(QFrame):

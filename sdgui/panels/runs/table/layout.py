@@ -45,7 +45,7 @@ class TableLayout:
     sort: tuple[tuple[str, bool], ...] = ()
     group_by: tuple[str, ...] = ()
     only_differing: bool = False
-    widths: Mapping[str, int] = field(default_factory=dict)
+    widths: Mapping[str, int] = field(default_factory=dict)  # field name -> width of its column in px
 
     def to_json(self) -> str:
         """The layout as JSON, for settings and saved views."""
