@@ -21,8 +21,8 @@ from sdgui.widgets.style.theme import SPACE
 
 _TYPING_PAUSE_MS = 120
 _BESIDE = Qt.ToolButtonStyle.ToolButtonTextBesideIcon
-Passes = Callable[[Entry], bool]
-STATES: tuple[tuple[str, Passes | None], ...] = (
+EntryFilter = Callable[[Entry], bool]
+STATES: tuple[tuple[str, EntryFilter | None], ...] = (
     ("All images", None),
     ("Without a caption", lambda entry: entry.state == "waiting"),
     ("Captioned", lambda entry: bool(entry.text)),
@@ -35,7 +35,7 @@ STATES: tuple[tuple[str, Passes | None], ...] = (
 class CaptionsBar(QWidget):
     """Model pickers, buttons and the filter; the panel connects the buttons."""
 
-    filter_changed = Signal(object)  # Passes, or None for all entries
+    filter_changed = Signal(object)  # EntryFilter, or None for all entries
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -95,7 +95,7 @@ class CaptionsBar(QWidget):
         """Show ``widget`` in the second row; None shows the tools."""
         self._second.setCurrentWidget(widget or self.tools)
 
-    def passes(self) -> Passes | None:
+    def passes(self) -> EntryFilter | None:
         """The filter as a predicate on entries; None if all are shown."""
         words = self.words.text().casefold().split()
         matches = STATES[max(0, self.state.currentIndex())][1]

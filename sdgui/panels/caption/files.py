@@ -24,7 +24,7 @@ from sdgui.widgets.message import Remedy, ShowMessage, info, warning
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.worker.replies import Failure
 
-Images = Callable[[], Sequence[CaptionedImage]]
+GetImages = Callable[[], Sequence[CaptionedImage]]
 CaptionFormat = ExportFormat[WriteCaptions]
 
 
@@ -34,7 +34,7 @@ class CaptionFiles(QObject):
     use_requested = Signal(str, int)  # path of the saved table, number of images: train on them
 
     def __init__(
-        self, images: Images, strip: ProgressStrip, show_message: ShowMessage, home: Path, parent: QWidget
+        self, images: GetImages, strip: ProgressStrip, show_message: ShowMessage, home: Path, parent: QWidget
     ) -> None:
         super().__init__(parent)
         self._images, self._show_message, self._home, self._parent = images, show_message, home, parent

@@ -19,7 +19,7 @@ from PySide6.QtWidgets import QMenu, QWidget
 
 from core.spec.caption_files import CaptionedImage
 from sdgui.panels.caption.actions import CaptionActions, Commands, add_actions
-from sdgui.panels.caption.bar import Passes
+from sdgui.panels.caption.bar import EntryFilter
 from sdgui.panels.caption.files import CaptionFiles
 from sdgui.panels.caption.layout import CaptionView
 from sdgui.panels.caption.list.edits import CaptionEdits
@@ -283,7 +283,7 @@ class CaptionsPanel(Panel):
         self._services.settings.setValue("captions/settings", self.view.settings.settings.model_dump_json())
         self.view.show_settings()
 
-    def _filter(self, passes: Passes | None) -> None:
+    def _filter(self, passes: EntryFilter | None) -> None:
         """Show only entries that pass; select the first if the current one does not."""
         current = self.view.list.current_path()
         self.model.set_filter(passes)

@@ -55,8 +55,8 @@ _TABS = (
 class SearchView(QWidget):
     """The widgets, and the signals of widgets that are created later."""
 
-    known_chosen = Signal(object)  # Known
-    known_activated = Signal(object)  # Known
+    known_chosen = Signal(object)  # KnownQuery
+    known_activated = Signal(object)  # KnownQuery
     compare_requested = Signal(int)  # k: find the pairs that only one model has among its first k results
     like_requested = Signal(str, int)  # path, row of an image on the map
     map_wanted = Signal(bool)  # whether to include captions

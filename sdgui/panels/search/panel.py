@@ -21,7 +21,7 @@ from sdgui.panels.search.opening import OpeningMessages
 from sdgui.panels.search.queries import SearchQueries
 from sdgui.panels.search.query.history import SearchHistory
 from sdgui.panels.search.tab_results import TabResults
-from sdgui.panels.search.tabs.known_queries import Known
+from sdgui.panels.search.tabs.known_queries import KnownQuery
 from sdgui.panels.search.travel import AHEAD, SearchTravel
 from sdgui.panels.search.why.following import WhyFollowing
 from sdgui.panels.search.work import ABOUT_TARGET, WHY, SearchSession, Target, same_collection
@@ -364,7 +364,7 @@ class SearchPanel(Panel):
         """Search for captions of this image."""
         self.view.query.set_query(Query(parts=(Part(image=path, row=row),), find="captions", true_path=path))
 
-    def look_up(self, query: Known) -> None:
+    def look_up(self, query: KnownQuery) -> None:
         """Search for a query with a known answer; marks the correct image or caption and shows its rank."""
         if query.text < 0:
             self.search_captions(query.path, query.row)

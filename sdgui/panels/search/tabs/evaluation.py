@@ -14,7 +14,7 @@ import pyqtgraph as pg
 from PySide6.QtCore import QItemSelectionModel, QModelIndex, Qt, Signal
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QSplitter, QWidget
 
-from sdgui.panels.search.tabs.known_queries import Known, KnownModel, known_images, known_pairs, known_texts
+from sdgui.panels.search.tabs.known_queries import KnownQueriesModel, KnownQuery, known_images, known_pairs, known_texts
 from sdgui.shared.tables import CopyingTable
 from sdgui.widgets.formats import count, percent
 from sdgui.widgets.layouts.boxes import hbox, vbox
@@ -30,8 +30,8 @@ TEXTS, IMAGES, PAIRS = "text_to_image", "image_to_text", "pairs"
 class EvaluationPane(QWidget):
     """The table of queries, and the recall curves below it."""
 
-    query_selected = Signal(object)  # Known
-    activated = Signal(object)  # Known; Enter or double click
+    query_selected = Signal(object)  # KnownQuery
+    activated = Signal(object)  # KnownQuery; Enter or double click
     compare_requested = Signal(int)  # k: find the pairs that only one model has among its first k results
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -41,7 +41,7 @@ class EvaluationPane(QWidget):
         self._pairs: Mapping[str, Any] | None = None
         self._pairs_chosen = False  # *Found by one model only* was chosen when the second model was closed
         self._evaluated_at = ""
-        self.model = KnownModel(self)
+        self.model = KnownQueriesModel(self)
         self.way = NoWheelComboBox(self)
         self.k_box = NoWheelComboBox(self)
         self.filter_box = QLineEdit(self, placeholderText="Filter", clearButtonEnabled=True)
@@ -166,7 +166,7 @@ class EvaluationPane(QWidget):
         self.count_label.setText(f"{count_text} queries{hardest}{age_text}")
 
     # Choosing
-    def current(self) -> Known | None:
+    def current(self) -> KnownQuery | None:
         """The selected query; None if there is none."""
         index = self.table.currentIndex()
         return self.model.visible_queries[index.row()] if index.isValid() else None

@@ -18,7 +18,7 @@ _UNKNOWN_RANK = 1e12  # sorts unknown ranks last
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownQuery:
     """A query with a known answer. ``text``: the caption's number; -1 for an image query."""
 
     title: str
@@ -34,26 +34,26 @@ class Known:
         return None if a is None or b is None else a - b
 
 
-def known_texts(sides: Sequence[Mapping[str, Any]]) -> list[Known]:
+def known_texts(sides: Sequence[Mapping[str, Any]]) -> list[KnownQuery]:
     """The caption queries of ``search_evaluate`` answers, in the first answer's order, matched by caption and image."""
     return _merge(sides, "text_to_image", lambda query: str(query["caption"]))
 
 
-def known_images(sides: Sequence[Mapping[str, Any]]) -> list[Known]:
+def known_images(sides: Sequence[Mapping[str, Any]]) -> list[KnownQuery]:
     """The image queries of ``search_evaluate`` answers."""
     return _merge(sides, "image_to_text", lambda query: " / ".join(query["captions"]))
 
 
-def known_pairs(answer: Mapping[str, Any]) -> list[Known]:
+def known_pairs(answer: Mapping[str, Any]) -> list[KnownQuery]:
     """The pairs of a ``search_compare`` answer, found by only one model."""
     rows = [*answer["only_a"], *answer["only_b"]]
     return [
-        Known(str(pair["caption"]), str(pair["path"]), -1, int(pair["text_a"]), (pair["rank_a"], pair["rank_b"]))
+        KnownQuery(str(pair["caption"]), str(pair["path"]), -1, int(pair["text_a"]), (pair["rank_a"], pair["rank_b"]))
         for pair in rows
     ]
 
 
-def _merge(sides: Sequence[Mapping[str, Any]], way: str, title: Any) -> list[Known]:
+def _merge(sides: Sequence[Mapping[str, Any]], way: str, title: Any) -> list[KnownQuery]:
     other_ranks = [
         {(title(query), str(query["path"])): float(query["rank"]) for query in side[way]} for side in sides[1:]
     ]
@@ -61,11 +61,11 @@ def _merge(sides: Sequence[Mapping[str, Any]], way: str, title: Any) -> list[Kno
     for query in sides[0][way] if sides else []:
         key = (title(query), str(query["path"]))
         ranks = (float(query["rank"]), *(ranks_of_other.get(key) for ranks_of_other in other_ranks))
-        merged.append(Known(key[0], key[1], int(query["row"]), int(query.get("text", -1)), ranks))
+        merged.append(KnownQuery(key[0], key[1], int(query["row"]), int(query.get("text", -1)), ranks))
     return merged
 
 
-class KnownModel(HeadedModel):
+class KnownQueriesModel(HeadedModel):
     """Columns: the query, a rank per model, and with two models the change in rank.
 
     Sorts and filters without a proxy model, which would query each cell (0.1 s for 2000 rows).
@@ -73,14 +73,14 @@ class KnownModel(HeadedModel):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.all_queries: list[Known] = []
-        self.visible_queries: list[Known] = []  # filtered and sorted
+        self.all_queries: list[KnownQuery] = []
+        self.visible_queries: list[KnownQuery] = []  # filtered and sorted
         self._filter = ""
         self._order = (0, Qt.SortOrder.AscendingOrder)
         self._names: list[str] = []
         self._query_title = "Caption"
 
-    def set_queries(self, queries: list[Known], query_title: str, names: Sequence[str]) -> None:
+    def set_queries(self, queries: list[KnownQuery], query_title: str, names: Sequence[str]) -> None:
         """Replace all queries. ``names``: titles of the models."""
         self.beginResetModel()
         self.all_queries, self._query_title, self._names = queries, query_title, list(names)
@@ -109,7 +109,7 @@ class KnownModel(HeadedModel):
         self.visible_queries = visible
         self.endResetModel()
 
-    def _sort_key(self, query: Known, column: int) -> tuple[float, str]:
+    def _sort_key(self, query: KnownQuery, column: int) -> tuple[float, str]:
         if column == 0:
             return 0.0, query.title.casefold()
         if column > len(query.ranks):

@@ -11,7 +11,7 @@ import pytest
 from sdgui.panels.search import results
 from sdgui.panels.search.model import Query
 from sdgui.panels.search.tabs.known_queries import (
-    Known,
+    KnownQuery,
     known_images,
     known_pairs,
     known_texts,
@@ -100,12 +100,12 @@ def side(**ranks: float) -> dict[str, Any]:
 
 def test_known_answers_of_two_models_are_matched() -> None:
     found = known_texts([side(a=3, b=1), side(b=2, c=9)])
-    assert found == [Known("a", "/a.png", 1, 3, (3.0, None)), Known("b", "/b.png", 1, 3, (1.0, 2.0))]
+    assert found == [KnownQuery("a", "/a.png", 1, 3, (3.0, None)), KnownQuery("b", "/b.png", 1, 3, (1.0, 2.0))]
     assert [one.moved for one in found] == [None, -1.0]
-    assert known_images([side(a=3)]) == [Known("a / more", "/a.png", 2, -1, (3.0,))]
+    assert known_images([side(a=3)]) == [KnownQuery("a / more", "/a.png", 2, -1, (3.0,))]
     assert known_texts([]) == []
     row = {"caption": "a", "path": "/a.png", "rank_a": 5.0, "rank_b": 1.0, "text_a": 8, "text_b": 2}
-    assert known_pairs({"only_a": [], "only_b": [row]}) == [Known("a", "/a.png", -1, 8, (5.0, 1.0))]
+    assert known_pairs({"only_a": [], "only_b": [row]}) == [KnownQuery("a", "/a.png", -1, 8, (5.0, 1.0))]
     assert (rank_text(1200.0), rank_text(1.5)) == ("1,200", "1.5")
 
 

@@ -16,7 +16,7 @@ from sdgui.panels.search import queries as search_queries
 from sdgui.panels.search.layout import EVALUATION, IMAGES_TAB, MAP
 from sdgui.panels.search.model import Part, Query
 from sdgui.panels.search.panel import SearchPanel
-from sdgui.panels.search.tabs.known_queries import Known
+from sdgui.panels.search.tabs.known_queries import KnownQuery
 from sdgui.panels.search.work import same_collection
 from sdgui.shared.services import Services
 from sdgui.worker.replies import Cancelled, Failure
@@ -177,7 +177,7 @@ def test_an_index_of_the_second_model_leaves_lookups_to_the_first(search: Search
     for side, index in ((0, "/made/one"), (1, "/made/two")):
         search.view.source.collection.show_index(side, index)
         opened(search, workers, side)
-    search.view.known_chosen.emit(Known("a hat", "/p/2.png", 12, 4, (3.0,)))
+    search.view.known_chosen.emit(KnownQuery("a hat", "/p/2.png", 12, 4, (3.0,)))
     search.view.source.collection.show_index(1, "/made/three")
     assert search.view.query.query().caption == 4
     search.view.source.collection.show_index(0, "/made/three")
