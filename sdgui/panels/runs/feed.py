@@ -55,7 +55,7 @@ class CurveFeed(QObject):
     ) -> None:
         super().__init__(parent)
         self._follower, self._grid, self._labels, self._find_run = follower, grid, labels, find_run
-        self._plotted_runs: dict[int, _PlottedRun] = {}  # run id -> what is read of the run
+        self._plotted_runs: dict[int, _PlottedRun] = {}  # run id -> what is plotted of the run
         self._held_ancestors: set[int] = set()  # unwatched runs whose histories are kept for their descendants
         self._waiting: dict[tuple[int, str, bool], None] = {}  # run id, metric, whether to plot the ancestors' curve
         self._has_obsolete_plots = False  # plots of a run that is no longer shown may remain

@@ -1,6 +1,6 @@
 """A session of one model and one collection: opened once, then searched while the user types.
 
-Flow: ``open(Target)`` -> worker ``search_open`` -> ``opened``; ``search`` -> worker ``search_query`` -> ``answered``.
+Flow: ``open`` -> worker ``search_open`` -> ``collection_opened``; ``search`` -> ``search_query`` -> ``answered``.
 One query runs at a time; of the queries that arrive meanwhile, only the newest is kept.
 """
 

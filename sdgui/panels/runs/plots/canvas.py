@@ -23,7 +23,7 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import AxisKind, PlotAxis, ZoomBox, dress
 from sdgui.widgets.style.theme import SPACE, theme
 
-REDRAW_MS, _MOVE_MS = 50, 8
+REDRAW_MS, _MOVE_MS = 50, 8  # delay before redrawing new points, and before redrawing a moved view
 
 
 class PlotCanvas(QWidget):
@@ -40,9 +40,9 @@ class PlotCanvas(QWidget):
         super().__init__(parent)
         self._kind: AxisKind = kind
         self.wheel_needs_ctrl = wheel_needs_ctrl  # if so, the wheel alone scrolls the page
-        self._shared_extent: tuple[float, float] | None = None
-        self._y_range: tuple[float, float] | None = None
-        self._auto_x = self._auto_y = True
+        self._shared_extent: tuple[float, float] | None = None  # x range of the linked plots' data
+        self._y_range: tuple[float, float] | None = None  # y range set by the user, in the metric's unit
+        self._auto_x = self._auto_y = True  # whether x and y follow the data
         self._waiting = False  # whether a redraw was deferred, because the canvas was not visible
         self._build()
         self._timer = QTimer(self, singleShot=True, interval=REDRAW_MS)
@@ -119,7 +119,7 @@ class PlotCanvas(QWidget):
         self.refresh()
 
     def set_x_mode(self, mode: XMode) -> None:
-        """Set the x axis to steps or to seconds since each curve's first point; the view follows the data again."""
+        """Set the x axis to steps or to seconds since the start of each run; the view follows the data again."""
         self._curves.x_mode = mode
         self._bottom.set_kind("time" if mode == "time" else "step")
         self.follow()

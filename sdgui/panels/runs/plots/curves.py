@@ -1,7 +1,7 @@
 """Draws the curves inside a plot's view box: lines, bands, dots and marks of ``Series``.
 
-Flow: ``PlotCanvas`` sets the visible x range; ``draw`` looks up the extent of each pixel column; ``paint`` renders all
-lines to one image once the y range is known. Faint curves have a mixed colour, not alpha.
+Flow: ``PlotCanvas`` sets the visible x range; ``draw`` looks up the extent of each pixel column; ``paint`` renders the
+lines once the y range is known. Faint curves have a mixed colour, not alpha.
 """
 
 from __future__ import annotations

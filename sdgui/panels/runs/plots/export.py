@@ -50,7 +50,7 @@ class ShownPlots:
 
 
 def legend_of(runs: Mapping[str, tuple[str, int]], series: Sequence[Series]) -> list[LegendEntry]:
-    """One entry per run (name, palette index); with dashed ``series``, also what solid and dashed lines mean."""
+    """One entry per run or group (name, palette index); with dashed ``series``, also the meaning of the line styles."""
     colors = {key: theme().run_color(color) for key, (_, color) in runs.items()}
     entries = [
         LegendEntry(runs[key][0], pale(color) if is_ancestors_key(key) else color) for key, color in colors.items()

@@ -1,7 +1,7 @@
-"""The numbers of a curve: growing arrays, smoothed values, and the points to draw in a given view.
+"""The numbers of a curve: growing arrays, smoothed values, and what to draw of them in a given view.
 
-Flow: ``PlotGrid`` appends points; ``PlotCanvas`` gets at most two points per pixel column from ``drawn``, the column's
-minimum and maximum, so that no spike is lost at any zoom. No Qt widgets.
+Flow: ``PlotGrid`` appends points; ``PlotCurves`` gets the minimum and maximum in each pixel column, so that no spike is
+lost at any zoom: from ``extents`` for the screen, and as points from ``drawn`` for exported files. No Qt widgets.
 """
 
 from __future__ import annotations

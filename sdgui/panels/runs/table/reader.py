@@ -1,7 +1,7 @@
 """Runs the table's store queries in a worker thread, so that the window never waits.
 
-Flow: ``list_runs`` -> ``listed`` with rows or an error in the filter; ``read_cells`` -> ``cells_read``. Only the answer
-to the newest request is delivered.
+Flow: ``list_runs`` -> ``listed`` with rows or an error in the filter; ``read_cells`` -> ``cells_read``. If several
+listings were requested, only the newest is delivered.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sdgui.store.run_table.queries import RunQuery
 from sdgui.store.run_table.step_values import Filled, step_pairs
 from sdgui.store.store import Store
 
-GroupKeys = tuple[Any, ...]
+GroupKeys = tuple[Any, ...]  # identifies a group: its value of each field that runs are grouped by
 _FILL_SECONDS = 1.0  # duration of reading run folders, after which intermediate results are shown
 
 
