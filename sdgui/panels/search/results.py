@@ -143,7 +143,7 @@ def file_time(seconds: float) -> str:
 
 
 def cutoff_line(answer: Mapping[str, Any], query: Query) -> tuple[str, str]:
-    """The line above the results and its tooltip, such as ``12 above the cut-off 0.243 · 790 images``."""
+    """The line above the results, such as ``12 above the cut-off 0.243 · 790 images searched``, and its tooltip."""
     rows, cutoff = answer["rows"], answer["cutoff"]
     if not rows:
         return "no image matches the filters", "Change or clear the filters."

@@ -30,7 +30,10 @@ _LOAD_MORE_AT = 0.9  # scroll position from which more results are requested
 
 
 class SearchSide(QWidget):
-    """One side. ``answer``: the shown results, or None. Keys: M similar images, W why, Ctrl+Alt+plus and +minus."""
+    """One side. ``answer``: the shown results, or None. Keys act on the selected image.
+
+    M searches similar images, T its captions, W shows why it matches, Ctrl+Alt++ and Ctrl+Alt+- add it to the query.
+    """
 
     like_requested = Signal(str, int)  # path, row: search for images like this one
     part_requested = Signal(str, int, float)  # path, row, weight: add the image to the query

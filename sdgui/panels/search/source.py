@@ -46,7 +46,7 @@ class SourceBar(QWidget):
         first_slider, second_slider = (InterpolationSlider(picker, self) for picker in self.pickers)
         self.interpolations = (first_slider, second_slider)
         self.compare = IconButton("ph.columns", "Compare with a second model", "Ctrl+B", "", True, self)
-        self.presets = IconButton("ph.caret-down", "Ways to compare", parent=self)
+        self.ways_to_compare = IconButton("ph.caret-down", "Ways to compare", parent=self)
         self.button = ChipButton("ph.image-square", "Search in", self)
         self.popover = Popover("Search in", self.button, self)
         self.collection = CollectionBox(services, self.popover)
@@ -56,20 +56,20 @@ class SourceBar(QWidget):
 
     def _build(self) -> None:
         self.pickers[1].setAccessibleName("Second model")
-        self.presets.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        menu = QMenu(self.presets)
+        self.ways_to_compare.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(self.ways_to_compare)
         self.versus = menu.addAction("&Student against teacher")
         self.swap = menu.addAction("S&wap the two models")
         self.against_another = menu.addAction("Against &another model…")
         menu.addSeparator()
         self.single = menu.addAction("&One model")
-        self.presets.setMenu(menu)
+        self.ways_to_compare.setMenu(menu)
         self.button.setToolTip("Images to search: a validation split, a folder or table, or an index")
         self.popover.set_first(self.collection.kind_box)
         self.popover.setMinimumWidth(64 * SPACE)
         vbox(self.collection, into=self.popover, margins=2 * SPACE)
         first, second = (((chip, 8), slider) for chip, slider in zip(self.pickers, self.interpolations, strict=True))
-        row = hbox(*first, self.compare, self.presets, *second, into=self, spacing=SPACE // 2)
+        row = hbox(*first, self.compare, self.ways_to_compare, *second, into=self, spacing=SPACE // 2)
         row.addSpacing(SPACE)
         row.addWidget(self.button, 7)
         row.addStretch()  # chips have a maximum width
@@ -80,7 +80,7 @@ class SourceBar(QWidget):
             picker.renewed.connect(lambda _choice, side=side: self.renewed.emit(side))
             picker.refused.connect(self.refused)
         self.compare.toggled.connect(self._on_compare_toggled)
-        self.presets.menu().aboutToShow.connect(self._enable_actions)
+        self.ways_to_compare.menu().aboutToShow.connect(self._enable_actions)
         self.versus.triggered.connect(self.student_against_teacher)
         self.swap.triggered.connect(self.swap_models)
         self.against_another.triggered.connect(self._ask_second_model)
@@ -174,7 +174,7 @@ class SourceBar(QWidget):
         first, second = self.target(0), self.target(1)
         return first is not None and first == second
 
-    # Presets
+    # Ways to compare
     def student_against_teacher(self) -> None:
         """Compare both networks of the first model's run, student first."""
         choice = self.pickers[0].choice()

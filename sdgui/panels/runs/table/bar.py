@@ -20,7 +20,7 @@ from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
 
-RECIPE = "recipe"
+RECIPE = "recipe"  # field with equal values for runs that differ only in their seed
 _MAX_REASON_LENGTH = 90  # of the reason why a filter is not applied
 _USUAL_GROUPS = (RECIPE, "experiment", "preset", "state", "machine", "tag")
 

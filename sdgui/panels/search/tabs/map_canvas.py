@@ -111,7 +111,7 @@ class MapCanvas(QWidget):
     def set_points(self, positions: Floats, groups: Sequence[int], images: int) -> None:
         """Show points at ``positions`` (N, 2): first ``images`` images, then captions. ``groups``: colours, or OTHER.
 
-        The view is unchanged if only the positions changed.
+        Everything is in view afterwards. If only the positions changed, marked points stay marked.
         """
         is_new = len(positions) != len(self._positions)
         self._positions, self._groups = positions, np.asarray(groups, np.int64)
