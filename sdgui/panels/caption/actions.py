@@ -188,7 +188,7 @@ def add_actions(actions: Actions, scope: QWidget, commands: Commands) -> Caption
     tools = commands.view.tools
     actions.register(_ACTIONS, commands, scope)
     actions.fill_menu(tools.add.menu(), _ADD.menu)
-    actions.fill_menu(tools.again.menu(), _AGAIN.menu)
+    actions.fill_menu(tools.caption_button.menu(), _AGAIN.menu)
     exports = [(kind.target, _export(kind, slot)) for kind, slot in commands.files.slots()]
     actions.register([record for _, record in exports], commands, scope)
     files = [actions[record.id] for target, record in exports if target != "folder"]
@@ -207,7 +207,7 @@ def _export(kind: CaptionFormat, slot: Callable[[], object]) -> Action[Commands]
 def _connect_buttons(tools: CaptionsBar, actions: Actions) -> None:
     tools.undo.clicked.connect(actions["captions_undo"].trigger)
     tools.redo.clicked.connect(actions["captions_redo"].trigger)
-    for button, name in ((tools.how, "how"), (tools.compare, "compare"), (tools.replace, "replace")):
+    for button, name in ((tools.settings_button, "how"), (tools.compare, "compare"), (tools.replace, "replace")):
         button.setToolTip(actions[f"captions_{name}"].toolTip())
 
 

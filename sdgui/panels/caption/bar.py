@@ -44,9 +44,9 @@ class CaptionsBar(QWidget):
         self.interpolations = {side: InterpolationSlider(picker, self) for side, picker in self.pickers.items()}
         self.tools = QWidget(self)
         self.compare = IconButton("ph.columns", "Compare with a second model", "", "", True, self)
-        self.how = IconButton("ph.sliders-horizontal", "Generation settings", text="beam", parent=self)
+        self.settings_button = IconButton("ph.sliders-horizontal", "Generation settings", text="beam", parent=self)
         self.add = IconButton("ph.plus", "Add images to the list", text="Add", parent=self)
-        self.again = IconButton("ph.arrows-clockwise", "Caption images", text="Caption", parent=self)
+        self.caption_button = IconButton("ph.arrows-clockwise", "Caption images", text="Caption", parent=self)
         self.undo = IconButton("ph.arrow-counter-clockwise", "Undo", parent=self)
         self.redo = IconButton("ph.arrow-clockwise", "Redo", parent=self)
         self.words = QLineEdit(self, placeholderText="Filter captions and names", clearButtonEnabled=True)
@@ -57,7 +57,7 @@ class CaptionsBar(QWidget):
         self.replace = IconButton("ph.swap", "Find and replace in captions", parent=self)
         tip = "Export captions, or save them as training data"
         self.export = IconButton("ph.export", tip, text="Export", parent=self)
-        for button in (self.add, self.again, self.export):
+        for button in (self.add, self.caption_button, self.export):
             button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
             button.setMenu(QMenu(button))
         self._arrange()
@@ -73,12 +73,12 @@ class CaptionsBar(QWidget):
         self.interpolations["b"].set_available(False)
 
     def _arrange(self) -> None:
-        for button in (self.how, self.add, self.again, self.export):
+        for button in (self.settings_button, self.add, self.caption_button, self.export):
             button.setToolButtonStyle(_BESIDE)
             button.setProperty("hasText", True)
         first = ((self.pickers["a"], 3), self.interpolations["a"], self.compare)
-        second = ((self.pickers["b"], 3), self.interpolations["b"], self.how)
-        top = hbox(*first, *second, None, self.add, self.again, self.export, spacing=SPACE // 2)
+        second = ((self.pickers["b"], 3), self.interpolations["b"], self.settings_button)
+        top = hbox(*first, *second, None, self.add, self.caption_button, self.export, spacing=SPACE // 2)
         edits = (self.replace, self.undo, self.redo)
         hbox((self.words, 1), self.state, *edits, into=self.tools, spacing=SPACE // 2)
         self._second = QStackedWidget(self)

@@ -97,7 +97,7 @@ class CaptionView(QWidget):
 
     def show_settings(self) -> None:
         """Show a summary of the generation settings on their button."""
-        self.tools.how.setText(settings_text(self.settings.settings))
+        self.tools.settings_button.setText(settings_text(self.settings.settings))
 
     def show_current(self) -> None:
         """Show the list's current image with its candidates."""
@@ -145,6 +145,6 @@ class CaptionView(QWidget):
 
     def open_settings(self) -> None:
         """Show the generation settings: search, beams, sampling, lengths, prompt, seed."""
-        button = self.tools.how
+        button = self.tools.settings_button
         corner = button.mapToGlobal(QPoint(button.width(), button.height() + SPACE // 2))
         self.settings.open_at(corner, self.window().mapToGlobal(self.window().rect().bottomLeft()).y() - corner.y())

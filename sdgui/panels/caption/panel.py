@@ -92,7 +92,7 @@ class CaptionsPanel(Panel):
         self.view.target.dropped.connect(self.add_paths)
         self.view.tools.filter_changed.connect(self._filter)
         self.view.tools.compare.toggled.connect(self._set_compares)
-        self.view.tools.how.clicked.connect(self.view.open_settings)
+        self.view.tools.settings_button.clicked.connect(self.view.open_settings)
         self.view.tools.replace.clicked.connect(self.view.replace.open)
         self.view.replace.replace_requested.connect(self._replace)
         self.view.settings.changed.connect(self._on_settings_changed)

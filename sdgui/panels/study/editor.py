@@ -68,8 +68,8 @@ class StudyEditor(QWidget):
         for number in (self.steps, self.noise):
             hide_steps(number)
         self.data = {name: QLineEdit(path, self) for name, path in DEMO_DATA.items()}
-        self.presets = ArmsList(self)
-        self.arms = QTreeWidget(self)
+        self.arms = ArmsList(self)
+        self.differences = QTreeWidget(self)
         self.measures = [QCheckBox(text, self) for text, _ in _MEASURES]
         self.heading, self.wrong = PlainLabel(self, role="title"), PlainLabel(self, wordWrap=True, role="error")
         self.make = QPushButton("Create the stud&y", self)
@@ -110,12 +110,12 @@ class StudyEditor(QWidget):
             box.setChecked(True)
         form.addRow("Evaluation", vbox(*self.measures))
         level_labels(form)
-        self.arms.setHeaderLabels(["Arm and its differences", "First arm", "This arm"])
-        self.arms.setAccessibleName("Arms and their differences")
+        self.differences.setHeaderLabels(["Arm and its differences", "First arm", "This arm"])
+        self.differences.setAccessibleName("Arms and their differences")
         right = vbox()
         scroll.setWidget(form_side)
         scroll.setMinimumWidth(44 * SPACE)
-        for text, widget in (("Arms: select presets and experiments", self.presets), ("Differences", self.arms)):
+        for text, widget in (("Arms: select presets and experiments", self.arms), ("Differences", self.differences)):
             right.addWidget(PlainLabel(text, self, role="title"))
             right.addWidget(widget, 1)
         body = hbox((scroll, 1), (right, 1), spacing=2 * SPACE)
@@ -125,7 +125,7 @@ class StudyEditor(QWidget):
     def _connect(self) -> None:
         lines = (self.name, self.about, self.seeds, self.label, self.budgets, *self.data.values())
         edits = [*(line.textChanged for line in lines), *(box.toggled for box in self.measures)]
-        edits += [self.size_box.currentIndexChanged, self.presets.itemChanged]
+        edits += [self.size_box.currentIndexChanged, self.arms.itemChanged]
         for edit in (*edits, self.steps.valueChanged, self.noise.valueChanged):
             edit.connect(lambda _value: self.check())
         self.back.clicked.connect(self.cancelled)
@@ -137,7 +137,7 @@ class StudyEditor(QWidget):
     def begin(self, experiments: Sequence[Experiment], ticked: set[int], used_names: set[str]) -> None:
         """Start a new study. ``experiments``: possible arms; ``ticked``: ids of selected experiments."""
         self._show_form_for(None)
-        self.presets.begin(experiments, ticked)
+        self.arms.begin(experiments, ticked)
         self.name.setText(free_name("study", used_names))
         self.seeds.setText("0, 1, 2")
         self.budgets.clear()
@@ -146,7 +146,7 @@ class StudyEditor(QWidget):
     def grow(self, study: Study, experiments: Sequence[Experiment]) -> None:
         """Start adding seeds and arms to ``study``; all other fields are fixed."""
         self._show_form_for(study)
-        self.presets.extend(study.arms, experiments)
+        self.arms.extend(study.arms, experiments)
         self.seeds.setText(", ".join(map(str, study.seeds)))
         self.check()
 
@@ -166,7 +166,7 @@ class StudyEditor(QWidget):
     # The study
     def study(self) -> Study:
         """The typed study. Raises ValueError with a message that starts with the field."""
-        arms = [arm for arm, _ in self.presets.ticked()]
+        arms = [arm for arm, _ in self.arms.ticked()]
         try:
             seeds = [int(part) for part in re.split(r"[,\s]+", self.seeds.text().strip()) if part]
         except ValueError:
@@ -223,16 +223,16 @@ class StudyEditor(QWidget):
         self.make.setEnabled(study is not None)
         if study is not None:
             # new arms from experiments have no config file yet, so that they cannot be compared
-            from_experiments = {arm.name for arm, experiment in self.presets.ticked() if experiment is not None}
+            from_experiments = {arm.name for arm, experiment in self.arms.ticked() if experiment is not None}
             comparable_arms = [arm for arm in study.arms if arm.name not in from_experiments]
-            self.arms.clear()  # stays visible, so that the list above does not move under the mouse
+            self.differences.clear()  # stays visible, so that the list above does not move under the mouse
             if comparable_arms:
-                fill_arms(self.arms, study.model_copy(update={"arms": comparable_arms}))
+                fill_arms(self.differences, study.model_copy(update={"arms": comparable_arms}))
         return study is not None
 
     def _make(self) -> None:
         if self.check():
-            ticked = self.presets.ticked()
+            ticked = self.arms.ticked()
             experiments = {arm.name: experiment for arm, experiment in ticked if experiment is not None}
             self.submitted.emit(self.study(), experiments)
 

@@ -203,7 +203,7 @@ def test_unusable_settings_show_the_reason_and_usable_ones_and_the_model_are_res
     sheet.rows["top_p"].set_text("1.5")
     sheet.rows["top_p"].edited.emit("top_p")
     assert "top_p" in sheet.errors()
-    assert panel.view.tools.how.text() == "sample, seed 0 · 9 captions"
+    assert panel.view.tools.settings_button.text() == "sample, seed 0 · 9 captions"
     panel.on_leave()
     remember(
         panel._services.settings, ModelChoice("open_clip:coca_ViT-L-14,laion2b_s13b_b90k", "", "used elsewhere since")

@@ -24,8 +24,8 @@ def test_a_study_is_created_from_presets_and_ticked_experiments(qtbot: QtBot, op
     panel._ticked = {window.services.store.experiments()[0].id}
     panel.empty.activated.emit()
     editor = panel.editor
-    assert [arm.name for arm, _ in editor.presets.ticked()] == ["my-own-coca"]
-    editor.presets.item(1).setCheckState(Qt.CheckState.Checked)
+    assert [arm.name for arm, _ in editor.arms.ticked()] == ["my-own-coca"]
+    editor.arms.item(1).setCheckState(Qt.CheckState.Checked)
     editor.seeds.setText("0, one")
     assert "Seeds" in editor.wrong.text()
     assert not editor.make.isEnabled()

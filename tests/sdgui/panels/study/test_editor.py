@@ -36,7 +36,7 @@ def item(arms: ArmsList, text: str) -> int:
 
 
 def tick(editor: StudyEditor, text: str, state: Qt.CheckState = CHECKED) -> None:
-    editor.presets.item(item(editor.presets, text)).setCheckState(state)
+    editor.arms.item(item(editor.arms, text)).setCheckState(state)
 
 
 def test_a_new_form_has_the_method_and_its_baseline(editor: StudyEditor) -> None:
@@ -47,7 +47,7 @@ def test_a_new_form_has_the_method_and_its_baseline(editor: StudyEditor) -> None
     assert [measure.name for measure in study.measures] == ["test", "zero-shot"]
     assert editor.make.isEnabled()
     assert editor.wrong.text() == ""
-    assert editor.arms.topLevelItemCount() == 2
+    assert editor.differences.topLevelItemCount() == 2
 
 
 def test_the_study_has_the_typed_values(editor: StudyEditor) -> None:
@@ -133,22 +133,22 @@ def test_ticked_experiments_become_the_arms_of_a_new_study(qtbot: QtBot, editor:
     mine, broken = an_experiment(1, "my own"), an_experiment(2, "broken", usable=False)
     editor.begin([mine, broken, an_experiment(3, "my-own")], {1, 3}, {"study", "study 2"})
     assert editor.name.text() == "study 3"
-    texts = [editor.presets.item(row).text() for row in range(editor.presets.count())]
+    texts = [editor.arms.item(row).text() for row in range(editor.arms.count())]
     assert "broken (experiment)" not in texts
-    arms = editor.presets.ticked()
+    arms = editor.arms.ticked()
     assert [(arm.name, arm.config) for arm, _ in arms] == [
         ("my-own", "arms/my-own.json"),
         ("my-own-2", "arms/my-own-2.json"),
     ]
     tick(editor, PRESETS["clip"].title)
-    assert [tree.text(0) for tree in (editor.arms.topLevelItem(0),)] == ["clip"], "experiments have no file yet"
+    assert [tree.text(0) for tree in (editor.differences.topLevelItem(0),)] == ["clip"], "experiments have no file yet"
     with qtbot.waitSignal(editor.submitted) as signal:
         editor.make.click()
     study, experiments = signal.args
     assert [arm.name for arm in study.arms] == ["my-own", "my-own-2", "clip"]
     assert {name: experiment.id for name, experiment in experiments.items()} == {"my-own": 1, "my-own-2": 3}
     editor.begin([mine], set(), set())
-    assert [arm.name for arm, _ in editor.presets.ticked()] == ["clip", "sd-clip"], "nothing is left of the former form"
+    assert [arm.name for arm, _ in editor.arms.ticked()] == ["clip", "sd-clip"], "nothing is left of the former form"
 
 
 def grown(editor: StudyEditor, **changes: object) -> Study:
@@ -164,8 +164,8 @@ def test_extending_a_study_offers_only_seeds_and_arms(editor: StudyEditor) -> No
     assert "two arms" in editor.heading.text()
     assert not editor.make.isEnabled()
     assert editor.wrong.text() == "Add a seed, or select another arm."
-    assert editor.presets.ticked() == [], "arms that are there are not added again"
-    present = [editor.presets.item(row) for row in range(2)]
+    assert editor.arms.ticked() == [], "arms that are there are not added again"
+    present = [editor.arms.item(row) for row in range(2)]
     assert [item.text().endswith("(in the study)") for item in present] == [True, True]
     assert not present[0].flags() & Qt.ItemFlag.ItemIsEnabled
     editor.seeds.setText("1, 2")

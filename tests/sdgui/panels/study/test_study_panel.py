@@ -252,14 +252,14 @@ def test_extending_a_study_adds_seeds_and_experiments_that_are_no_arms_yet(
     becomes(services, study, a_snapshot("done", a_study(name="mine")))
     panel.toolbar.more.click()
     editor = panel.editor
-    texts = [editor.presets.item(row).text() for row in range(editor.presets.count())]
+    texts = [editor.arms.item(row).text() for row in range(editor.arms.count())]
     assert "own (experiment)" not in texts
     assert panel._extended_id == study.id
     panel.edit()
     assert panel._extended_id is None, "the next form makes a new study"
     panel.grow()
     editor.seeds.setText("0, 1, 2")
-    editor.presets.findItems("another (experiment)", Qt.MatchFlag.MatchExactly)[0].setCheckState(Qt.CheckState.Checked)
+    editor.arms.findItems("another (experiment)", Qt.MatchFlag.MatchExactly)[0].setCheckState(Qt.CheckState.Checked)
     editor.make.click()
     qtbot.waitUntil(lambda: panel.stack.currentWidget() is panel.view)
     grown = read_study(StudyDir(study.folder).study)
