@@ -20,7 +20,7 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.still_boxes import StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps
 
-_SHOTS = (1, 2, 4, 8, 16, 32)  # labelled numbers of images per class
+_SHOTS = (1, 2, 4, 8, 16, 32)  # labels of the x axis: images per class
 _KINDS = {"image": ("image-only probe", 0), "fused": ("fused probe", 1)}
 _NO_CURVE = "Only linear and fused probes have a regularisation strength C. Evaluate a probe to see the curve."
 _NO_SHOTS = "Accuracy of a probe trained on 1, 2, 4, 8 or 16 labelled images per class, over several random draws."
