@@ -50,8 +50,8 @@ class SamplesView(QWidget):
         self._step = PlainLabel(self, role="muted")
         self._pages = QStackedWidget(self)
         self._pages.addWidget(self._make_retrieval_page())
-        self.written = CaptionTable(self._pages)
-        self._pages.addWidget(self.written)
+        self.caption_table = CaptionTable(self._pages)
+        self._pages.addWidget(self.caption_table)
         self.logged = LoggedSamples(self._pages)
         self._pages.addWidget(self.logged)
         row = hbox(self.kind, self._step, (self.slider, 1))
@@ -143,7 +143,7 @@ class SamplesView(QWidget):
         if kind == LOGGED:
             self.logged.show_content(self._content(), self._folder)
         elif kind == CAPTIONS:
-            self.written.show_captions(written_captions(self._content()))
+            self.caption_table.show_captions(written_captions(self._content()))
         else:
             self._show_retrieved()
 

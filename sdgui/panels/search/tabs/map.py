@@ -203,7 +203,7 @@ class MapPage(QWidget):
             return
         name = self._points.name(index)
         if name is not None:
-            words = f"“{name.words}”" if name.caption else name.words or Path(name.path).name
+            words = f"“{name.words}”" if name.is_caption else name.words or Path(name.path).name
             self._popup.show_at(self.mapFromGlobal(position), name.path, words)
 
     def _select_point(self, index: int) -> None:
@@ -218,7 +218,7 @@ class MapPage(QWidget):
             return  # the images are shown once their names are known
         images: dict[str, GalleryItem] = {}
         for name in filter(None, map(self._points.name, self._lassoed)):
-            if name.path and (name.path not in images or name.caption):
+            if name.path and (name.path not in images or name.is_caption):
                 words = name.words or Path(name.path).name
                 images[name.path] = GalleryItem(Path(name.path), words, detail=f"row {name.row}")
         self.gallery.set_items(list(images.values()))

@@ -26,7 +26,7 @@ class Name:
     path: str
     words: str
     row: int
-    caption: bool
+    is_caption: bool
 
 
 @dataclass
@@ -67,10 +67,10 @@ class MapPoints:
         texts: dict[int, None] = {}
         for index in indices:
             if self.name(index) is None:
-                caption = index >= len(self.rows)
+                is_caption = index >= len(self.rows)
                 number = index - len(self.rows)
-                rows[int(self.owners[number] if caption else self.rows[index])] = None
-                if caption:
+                rows[int(self.owners[number] if is_caption else self.rows[index])] = None
+                if is_caption:
                     texts[int(self.texts[number])] = None
         return list(rows), list(texts)
 

@@ -122,10 +122,10 @@ def test_header_events_and_samples_show_the_current_run(panel: RunsPanel, servic
     assert lines(panel)[1:] == ["of the second", "more of the second"]
     content = {"student": [{"image": "/a.png", "caption": "a cat", "truth": "a dog"}]}
     report(services, second, Sample(step=1, what="captions", content=content))
-    assert panel.tabs.view.samples.written.rowCount() == 1
+    assert panel.tabs.view.samples.caption_table.rowCount() == 1
     select(panel, first)
     assert lines(panel)[1:] == ["of the first", "more of the first"]
-    assert panel.tabs.view.samples.written.rowCount() == 0
+    assert panel.tabs.view.samples.caption_table.rowCount() == 0
     services.store.rename_experiment(first.experiment_id, "renamed")
     panel.refresh()
     assert panel.tabs.view.header.title.text() == "renamed · run 1"

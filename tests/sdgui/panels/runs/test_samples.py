@@ -55,7 +55,7 @@ def names(view: SamplesView) -> list[str]:
 
 
 def texts(view: SamplesView) -> list[list[str]]:
-    table = view.written
+    table = view.caption_table
     rows = []
     for row in range(table.rowCount()):
         items = [table.item(row, column) for column in range(1, table.columnCount())]
@@ -83,18 +83,20 @@ def test_captions_are_shown_step_by_step_beside_the_true_ones(
     assert view.kind.isVisible()
     assert view.captions.isVisible(), "what is found comes first, as ever"
     view.kind.setCurrentIndex(view.kind.findData(CAPTIONS))
-    assert view.written.isVisible()
-    headers = [view.written.horizontalHeaderItem(column).text() for column in range(view.written.columnCount())]
+    assert view.caption_table.isVisible()
+    headers = [
+        view.caption_table.horizontalHeaderItem(column).text() for column in range(view.caption_table.columnCount())
+    ]
     assert headers == ["Image", "True caption", "Student", "Teacher"]
     assert texts(view) == [
         ["true 0", "student at 20 of 0", "teacher at 20 of 0"],
         ["true 1", "student at 20 of 1", "teacher at 20 of 1"],
     ]
     assert "Step 20" in view._step.text()
-    source_images = [view.written.cellWidget(row, 0) for row in range(2)]
+    source_images = [view.caption_table.cellWidget(row, 0) for row in range(2)]
     assert all(isinstance(source_image, ImageLabel) for source_image in source_images)
     qtbot.waitUntil(lambda: all(not source_image.pixmap().isNull() for source_image in source_images))
-    spoken = [view.written.item(row, 0).data(Qt.ItemDataRole.AccessibleTextRole) for row in range(2)]
+    spoken = [view.caption_table.item(row, 0).data(Qt.ItemDataRole.AccessibleTextRole) for row in range(2)]
     assert spoken == ["0.png", "1.png"]
     view.show_samples([found(10, images), first, found(20, images), written(20, images[::-1], *both)])
     assert [source_image.toolTip() for source_image in source_images if isinstance(source_image, ImageLabel)] == images[
@@ -103,7 +105,9 @@ def test_captions_are_shown_step_by_step_beside_the_true_ones(
     view.show_samples([found(10, images), first, found(20, images), second])
     view.slider.setValue(0)
     assert texts(view)[0] == ["true 0", "student at 10 of 0", "teacher at 10 of 0"]
-    assert [view.written.cellWidget(row, 0) for row in range(2)] == source_images, "images that stay are not read again"
+    assert [view.caption_table.cellWidget(row, 0) for row in range(2)] == source_images, (
+        "images that stay are not read again"
+    )
     view.show_samples([found(10, images), first, found(20, images), second, written(30, images, *both)])
     assert "Step 10" in view._step.text(), "what was chosen stays chosen when another comes"
     view.kind.setCurrentIndex(0)
@@ -165,7 +169,7 @@ CONTENT = st.dictionaries(st.sampled_from(["student", "teacher", "x"]), PLAIN, m
 @given(kind=st.sampled_from(["captions", "retrieval"]), content=CONTENT)
 def test_any_event_is_shown_or_skipped(view: SamplesView, kind: str, content: dict[str, Any]) -> None:
     view.show_samples([Sample(step=1, what=kind, content=content)])
-    assert view.written.rowCount() <= 50
+    assert view.caption_table.rowCount() <= 50
 
 
 def test_logged_samples_are_shown_by_name_and_step(view: SamplesView, tmp_path: Path) -> None:
