@@ -99,7 +99,7 @@ def test_the_gallery_matches_a_plain_list(qtbot: QtBot, monkeypatch: pytest.Monk
 
 def follow(steps: list[tuple[str, Any]]) -> None:
     plain, by, gallery = Plain(), Filter(), Items()
-    rows = SourceRows("/pairs.csv", marked={"duplicates": frozenset(range(0, 60, 3))})
+    rows = SourceRows("/pairs.csv", problem_rows={"duplicates": frozenset(range(0, 60, 3))})
     visible_rows = ShownRows(cast(Gallery, gallery))
     visible_rows.begin(rows)
     for name, argument in steps:
