@@ -66,15 +66,15 @@ def test_a_run_is_compared_with_its_teacher_and_the_two_can_be_swapped(
     assert opened == [-1]
     bar.versus.trigger()
     assert (chosen(bar)[0], opened) == ((f"{name}@best", "student"), [-1, -1])
-    bar.presets.menu().aboutToShow.emit()
+    bar.ways_to_compare.menu().aboutToShow.emit()
     assert [one.isEnabled() for one in (bar.versus, bar.swap, bar.single)] == [True, True, True]
     bar.collection.set_kind(INDEX)
-    bar.presets.menu().aboutToShow.emit()
+    bar.ways_to_compare.menu().aboutToShow.emit()
     assert not bar.swap.isEnabled(), "each index has its own model"
     bar.collection.set_kind(HELD_OUT)
     bar.single.trigger()
     assert (bar.comparing, bar.pickers[1].isVisible(), compared) == (False, False, [False])
-    bar.presets.menu().aboutToShow.emit()
+    bar.ways_to_compare.menu().aboutToShow.emit()
     assert [one.isEnabled() for one in (bar.versus, bar.swap, bar.single)] == [True, False, False]
     assert bar.name(0) == bar.pickers[0].text() or bar.name(0).startswith("shapes")
     assert (bar.target(1), bar.same_model()) == (None, False)
@@ -89,13 +89,13 @@ def test_a_run_is_compared_with_its_teacher_and_the_two_can_be_swapped(
     assert bar.same_model()
     bar.student_against_teacher()
     assert chosen(bar)[0] == (OTHER.model, ""), "it has no teacher"
-    bar.presets.menu().aboutToShow.emit()
+    bar.ways_to_compare.menu().aboutToShow.emit()
     assert not bar.versus.isEnabled()
     monkeypatch.setattr(bar.pickers[0], "networks", lambda: ("student",))
     monkeypatch.setattr(bar.pickers[1], "networks", lambda: ("student", "teacher"))
     bar.student_against_teacher()
     assert chosen(bar)[0] == (OTHER.model, ""), "nor has a run with one network"
-    bar.presets.menu().aboutToShow.emit()
+    bar.ways_to_compare.menu().aboutToShow.emit()
     assert not bar.versus.isEnabled()
 
 
