@@ -39,6 +39,7 @@ class _PartTimer(QTimer):
 
     def _make_next(self) -> None:
         owner = self.parent()
+        assert owner is not None
         for name in self._names:
             if not is_made(owner, name):
                 getattr(owner, name)
