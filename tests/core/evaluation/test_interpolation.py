@@ -74,7 +74,7 @@ def test_another_model_can_be_named_and_the_name_stays_valid(runs: tuple[Path, P
 def test_a_further_alpha_reads_no_file_and_leaves_the_other_networks_as_they_are(
     runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ENDPOINTS, "keeps", True)
+    monkeypatch.setattr(ENDPOINTS, "is_enabled", True)
     monkeypatch.setattr(ENDPOINTS, "_last", None)
     reads: list[str] = []
     load = files.load_weights

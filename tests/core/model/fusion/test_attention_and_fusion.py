@@ -55,7 +55,7 @@ def test_masks_agree_in_every_form() -> None:
         row = reach.of_row(index, 6)
         assert row is not None
         assert torch.equal(row, torch.stack([whole[b, i] for b, i in enumerate(index)]))
-        additive = reach.additive(6, torch.zeros(1), heads=2)
+        additive = reach.additive(torch.zeros(3, 6, 1), heads=2)
         assert additive is not None
         per_head = additive.expand(6, 6, 6) if additive.ndim == 2 else additive
         for b in range(3):
@@ -63,7 +63,7 @@ def test_masks_agree_in_every_form() -> None:
                 assert torch.equal(per_head[2 * b + h] == 0, whole[b])
                 assert per_head[2 * b + h][~whole[b]].eq(float("-inf")).all()
     assert AttentionMask().of_row(index, 6) is None
-    assert AttentionMask().additive(6, torch.zeros(1), 2) is None
+    assert AttentionMask().additive(torch.zeros(3, 6, 1), 2) is None
 
 
 def test_the_prototype_head_gives_cosines() -> None:

@@ -88,7 +88,7 @@ def test_all_arms_of_a_seed_are_trained_before_the_next(tmp_path: Path, monkeypa
         path.write_text(json.dumps({"curve": curve([(10, 90, 5), (20, 80, 6)])}))
         trained.append((name, seed, draw, arm.family))
 
-    monkeypatch.setattr(runner, "_cell", train)
+    monkeypatch.setattr(runner, "_run_cell", train)
     runner.run()
     cells = [(seed, draw) for name, seed, draw, _ in trained if name == "24-50"]
     assert cells == [(20, 0), (20, 0), (20, 1), (20, 1), (21, 0), (21, 0), (21, 1), (21, 1)]
