@@ -28,6 +28,7 @@ from sdgui.store.tables import RunRow, StepValueRow
 
 MAX_PAIRS = 100  # stored metric-step pairs
 _BATCH_SIZE = 50  # runs that are read between two writes
+_SUGGESTING_RUNS = 1000  # newest runs whose steps are suggested
 
 Pair = tuple[str, int]  # a metric and a step
 
@@ -105,9 +106,11 @@ class StepValueRecords(Sessions):
                 session.execute(statement.on_conflict_do_update(index_elements=key, set_=newer), rows)
 
     def steps_of_evaluations(self, most: int = 12) -> list[int]:
-        """The most frequent steps of best values, in ascending order, as suggestions."""
-        query = select(RunRow.best_step).where(RunRow.best_metric != "", RunRow.best_step > 0)
-        query = query.group_by(RunRow.best_step).order_by(func.count().desc(), RunRow.best_step).limit(most)
+        """The most frequent steps of best values in the newest runs, in ascending order, as suggestions."""
+        evaluated = select(RunRow.best_step).where(RunRow.best_metric != "", RunRow.best_step > 0)
+        newest = evaluated.order_by(RunRow.id.desc()).limit(_SUGGESTING_RUNS).subquery()
+        query = select(newest.c.best_step).group_by(newest.c.best_step)
+        query = query.order_by(func.count().desc(), newest.c.best_step).limit(most)
         with self._read() as session:
             return sorted(session.scalars(query))
 

@@ -120,6 +120,7 @@ def _answer(app: QApplication, table: RunTable, turns: list[float], *ask: Callab
         app.processEvents()
         turns.append(time.thread_time() - own)
         time.sleep(0.005)  # an idle loop costs little of what is counted
+    app.processEvents()  # paints the cells, which the next answer would otherwise pay for
     seconds = time.process_time() - began
     table.listed.disconnect(note)
     return seconds

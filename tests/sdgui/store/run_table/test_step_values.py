@@ -125,13 +125,15 @@ def test_a_run_deleted_while_others_are_read_is_skipped(file_store: Store) -> No
     assert at(file_store, f"at({RECALL}, 10)", kept) == [0.5]
 
 
-def test_the_steps_at_which_most_runs_were_best_are_offered(file_store: Store) -> None:
+def test_the_steps_at_which_most_runs_were_best_are_offered(file_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = file_store.add_experiment(preset_config("sd-clip", "tiny")).id
     for step in (40, 30, 10, 20, 0, 30, 0, 0, 40):
         best = BestPoint("val/teacher/mean_recall", 0.5, step)
         file_store.record(file_store.add_run(experiment).id, Progress(RunState.RUNNING, 1, best=best))
     assert file_store.steps_of_evaluations() == [10, 20, 30, 40]
     assert file_store.steps_of_evaluations(most=3) == [10, 30, 40]
+    monkeypatch.setattr(step_values, "_SUGGESTING_RUNS", 3)
+    assert file_store.steps_of_evaluations() == [20, 30, 40], "of the newest runs that were evaluated"
 
 
 def test_old_steps_are_evicted(file_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
