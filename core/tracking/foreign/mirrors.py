@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
-from itertools import islice
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -127,13 +127,14 @@ class _MLflow:
     def __init__(self, client: Any, run_id: str) -> None:
         self._client, self._run_id = client, run_id
         self._metric = import_module("mlflow.entities").Metric
+        self._names = _MLflowNames()
         self._waiting: list[Any] = []
         self._ended = time.time()
 
     def log(self, step: int, time: float, values: Mapping[str, float]) -> None:
         self._ended = time
         for name, value in values.items():
-            self._waiting.append(self._metric(_mlflow_name(name), value, round(time * 1000), step))
+            self._waiting.append(self._metric(self._names[name], value, round(time * 1000), step))
         if len(self._waiting) >= _BATCH:
             self._flush()
 
@@ -160,7 +161,8 @@ def _mlflow(run: RunDir, config: RunConfig | LoggedConfig, output: Path) -> tupl
     experiment = client.get_experiment_by_name(name)
     experiment_id = experiment.experiment_id if experiment else client.create_experiment(name)
     created = client.create_run(experiment_id, start_time=round(_start_time(run) * 1000), run_name=config.name)
-    values = {_mlflow_name(name): excerpt(str(value), 6000) for name, value in settings_of(config).items()}
+    names = _MLflowNames()
+    values = {names[name]: excerpt(str(value), 6000) for name, value in settings_of(config).items()}
     params, param = iter(values.items()), import_module("mlflow.entities").Param
     while chunk := list(islice(params, _PARAMS_PER_CALL)):
         client.log_batch(created.info.run_id, params=[param(key, value) for key, value in chunk])
@@ -178,6 +180,21 @@ def _mlflow_name(name: str) -> str:
     parts = ("_" if part in ("", ".", "..") else part for part in allowed.split("/"))
     path = "/".join(f"_{part}" if part.startswith("..") else part for part in parts)
     return path[:250].rstrip("/")
+
+
+class _MLflowNames(dict[str, str]):
+    """MLflow's name of each of our names. Those that would become equal are numbered: "R_1" and "R_1_2"."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._taken: set[str] = set()
+
+    def __missing__(self, name: str) -> str:
+        accepted = _mlflow_name(name)
+        numbered = (f"{accepted[:240]}_{number}" for number in count(2))
+        self[name] = unique = next(each for each in chain([accepted], numbered) if each not in self._taken)
+        self._taken.add(unique)
+        return unique
 
 
 class _WandB:

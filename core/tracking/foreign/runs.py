@@ -61,6 +61,20 @@ class Part:
     state: str = ""
     problems: Counter[str] = field(default_factory=Counter)
 
+    def add_number(self, step: int, time: float, name: str, number: float) -> None:
+        """``add`` for one number, faster when it belongs to the last event; ``name`` has a valid length."""
+        last = self.events[-1] if self.events else None
+        if (
+            isinstance(last, Metrics)
+            and last.step == step
+            and -_SAME_MOMENT < last.time - time < _SAME_MOMENT
+            and name not in last.values
+            and len(last.values) < MAX_VALUES
+        ):
+            last.values[name] = number  # type: ignore[index]  # a dict, created below
+        else:
+            self.add(step, time, {name: number})
+
     def add(self, step: object, time: float, values: Mapping[str, object]) -> None:
         """Add metrics. Skips values that are not numbers; counts steps and names that an event cannot contain."""
         if all(type(value) is float for value in values.values()):  # the usual case, which saves a third of the time

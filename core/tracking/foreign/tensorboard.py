@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.spec.reading import MEGABYTE, excerpt, open_regular
 from core.spec.run.events import LATEST, MAX_STEP, RunStarted
@@ -41,9 +42,10 @@ _HEADER, _CHECKSUM = struct.Struct("<QI"), struct.Struct("<I")
 _DOUBLE, _FLOAT = struct.Struct("<d"), struct.Struct("<f")
 # An event with one scalar, as TensorBoard's and PyTorch's writers encode it: time, step, summary {value {tag, number}}.
 _SCALAR = re.compile(
-    rb"\x09(.{8})(?:\x10([\x80-\xff]{0,8}[\0-\x7f]))?\x2a([\0-\x7f]\x0a[\0-\x7f]\x0a[\0-\x7f])(.{0,118})\x15(.{4})",
+    rb"\x09(.{8})(?:\x10([\x80-\xff]{0,8}[\0-\x7f]))?\x2a([\0-\x7f]\x0a[\0-\x7f]\x0a[\0-\x7f].{1,118})\x15(.{4})",
     re.DOTALL,
 )
+_MIN_TOGETHER = 64  # records from which numpy is faster than a loop
 _START = 1  # the value of SessionLog.SessionStatus at a start
 _MAYBE_HEADER = re.compile(rb"(?=.{3}\0{5}.{4})", re.DOTALL)  # a record of less than 16 MB
 
@@ -113,15 +115,49 @@ def _read_part(file: BinaryIO, offset: int, size: int, part: Part, problem: str)
             chunk += file.read(end - len(chunk))
         payloads.append((cursor + 12, length))
         cursor = end
+    corrupted = _corrupted(chunk, payloads)
     for start, length in payloads:
-        data = chunk[start : start + length]
         try:
-            if length <= _MAX_CHECKED_BYTES and masked_crc(data) != _CHECKSUM.unpack_from(chunk, start + length)[0]:
+            if start in corrupted:
                 raise WireError
-            _add_event(data, part)
+            _add_event(chunk[start : start + length], part)
         except WireError:
             part.problems[problem] += 1
     return offset + cursor
+
+
+def _corrupted(chunk: bytes, payloads: Iterable[tuple[int, int]]) -> set[int]:
+    """The starts of the records with a wrong checksum. Records of the same length are checked together."""
+    starts_of: dict[int, list[int]] = {}
+    for start, length in payloads:
+        if length <= _MAX_CHECKED_BYTES:
+            starts_of.setdefault(length, []).append(start)
+    corrupted: set[int] = set()
+    for length, starts in starts_of.items():
+        if len(starts) < _MIN_TOGETHER:
+            wrong = (
+                s for s in starts if masked_crc(chunk[s : s + length]) != _CHECKSUM.unpack_from(chunk, s + length)[0]
+            )
+            corrupted.update(wrong)
+            continue
+        at = np.array(starts)
+        records = np.frombuffer(chunk, np.uint8)[at[:, None] + np.arange(length + 4)]  # N records, L bytes each
+        is_wrong = _masked_crcs(records[:, :length]) != records[:, length:].copy().view("<u4")[:, 0]
+        corrupted.update(at[is_wrong].tolist())
+    return corrupted
+
+
+def _masked_crcs(data: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """``masked_crc`` of each row."""
+    table = _crc_table()
+    columns = np.ascontiguousarray(data.T, dtype=np.uint32)
+    crc = np.full(len(data), 0xFFFFFFFF, np.uint32)
+    for low, high in zip(columns[0::2], columns[1::2], strict=False):
+        crc = table[(crc ^ low ^ high << 8) & 0xFFFF] ^ (crc >> 16)
+    if len(columns) & 1:
+        crc = table[((crc ^ columns[-1]) & 0xFF) << 8] ^ (crc >> 8)
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15) | (crc << 17)) + np.uint32(0xA282EAD8)
 
 
 def _next_header(chunk: bytes, start: int) -> int:
@@ -147,7 +183,7 @@ _headers: dict[bytes, bool] = {}  # header -> whether it is valid; cached, since
 
 def masked_crc(data: bytes) -> int:
     """The masked CRC-32C of TFRecords, computed two bytes at a time."""
-    table, crc = _crc_table(), 0xFFFFFFFF
+    table, crc = _crc_list(), 0xFFFFFFFF
     pairs = array("H", data[: len(data) & ~1])
     if sys.byteorder == "big":
         pairs.byteswap()
@@ -160,24 +196,26 @@ def masked_crc(data: bytes) -> int:
 
 
 @cache
-def _crc_table() -> list[int]:
+def _crc_table() -> NDArray[np.uint32]:
     """The CRC-32C of each pair of bytes (polynomial 0x1EDC6F41, reflected)."""
     crc = np.arange(1 << 16, dtype=np.uint32)
     for _ in range(16):
         crc = np.where(crc & 1, (crc >> 1) ^ np.uint32(0x82F63B78), crc >> 1)
-    return [int(value) for value in crc]
+    return crc
+
+
+@cache
+def _crc_list() -> list[int]:
+    return _crc_table().tolist()
 
 
 def _add_event(data: bytes, part: Part) -> None:
     """Add the scalars and hyperparameters of an ``Event``."""
     if match := _SCALAR.fullmatch(data):
-        time, step_bytes, lengths, tag, number = match.groups()
-        size = len(tag)
-        if lengths == bytes((size + 9, 10, size + 7, 10, size)):
-            step = 0
-            for position, byte in enumerate(step_bytes or b""):
-                step |= (byte & 127) << 7 * position
-            part.add(to_signed(step), _DOUBLE.unpack(time)[0], {_tag(tag): _FLOAT.unpack(number)[0]})
+        time, step_bytes, tagged, number = match.groups()
+        if (name := _tag(tagged)) is not None:
+            step = 0 if step_bytes is None else _step(step_bytes)
+            part.add_number(step, _DOUBLE.unpack(time)[0], name, _FLOAT.unpack(number)[0])
             return
     time, step, summary, session = 0.0, 0, b"", b""
     for number, value in fields(data):
@@ -201,8 +239,15 @@ def _add_event(data: bytes, part: Part) -> None:
 
 
 @lru_cache(maxsize=10_000)
-def _tag(data: bytes) -> str:
-    return data.decode("utf-8", "replace")
+def _tag(data: bytes) -> str | None:
+    """The tag after the five bytes of the lengths of summary, value and tag; None if these are wrong."""
+    size = len(data) - 5
+    return data[5:].decode("utf-8", "replace") if data[:5] == bytes((size + 9, 10, size + 7, 10, size)) else None
+
+
+@lru_cache(maxsize=1_000)
+def _step(data: bytes) -> int:
+    return to_signed(sum((byte & 127) << 7 * position for position, byte in enumerate(data)))
 
 
 def _add_value(data: bytes, values: dict[str, object], part: Part) -> None:

@@ -40,6 +40,7 @@ _HEADER = struct.Struct("<IHB")
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 _MAX_RECORD_BYTES = PART  # longer records contain no metrics
 _FIRST_RECORDS = 10  # one of them describes the run
+_NUMBER_STARTS = [bytes([byte]) for byte in b"-0123456789NI"]  # of JSON's numbers, NaN and Infinity
 _KINDS = [zlib.crc32(bytes([kind])) for kind in range(5)]
 
 
@@ -167,15 +168,17 @@ def _item(data: bytes) -> tuple[list[str], bytes]:
 
 def _add_history(data: bytes, part: Part) -> None:
     """Add the values of a call of ``run.log``. Nested names are joined by "/"; media are left out."""
-    values, cursor = _plain_numbers(data)
+    values, other_items, duplicates, cursor = _plain_numbers(data)
+    part.problems["values with the name of another value at the same step"] += duplicates  # a: {b: 1}, and a/b: 2
     media: list[str] = []
     step: float | None = None
     for number, raw in fields(data[cursor:]):
         if number == 2:
             step = to_signed(dict(fields(content(raw))).get(1, 0))
-        if number != 1:
-            continue
-        keys, value = _item(content(raw))
+        elif number == 1:
+            other_items.append(content(raw))
+    for item in other_items:
+        keys, value = _item(item)
         name = "/".join(keys)
         if keys[-1] == "_type" and len(keys) > 1:
             media.append(name.removesuffix("_type"))
@@ -191,36 +194,39 @@ def _add_history(data: bytes, part: Part) -> None:
     )
 
 
-def _plain_numbers(data: bytes) -> tuple[dict[str, float], int]:
-    """The numbers of the leading items with one short key and a number (most items), and where these items end."""
+def _plain_numbers(data: bytes) -> tuple[dict[str, float], list[bytes], int, int]:
+    """The numbers among the leading short items, which nearly all items are, and the other ones of these items.
+
+    Also the number of numbers whose name occurs again, and the end of these items.
+    """
     values: dict[str, float] = {}
+    other_items = []
+    items = 0
     cursor, end = 0, len(data)
-    while cursor + 7 < end and data[cursor] == 0x0A:  # an item: its key or nested key, then its value
-        stop, key = cursor + 2 + data[cursor + 1], cursor + 4
-        start = key + data[cursor + 3] + 3  # start of the value, after its field number and length
-        if data[cursor + 1] > 127 or data[cursor + 2] not in (0x0A, 0x12) or data[cursor + 3] > 127:
-            break
-        if (
-            not start < stop <= end
-            or data[start - 3] != 0x82
-            or data[start - 2] != 1
-            or data[start - 1] != stop - start
-        ):
-            break
-        value = data[start:stop]
-        if not (value[:1].isdigit() or value[:1] == b"-"):
-            break
-        try:
-            values[_name(data[key : start - 3])] = float(value)  # parsing JSON takes five times as long
-        except ValueError:
-            break
-        cursor = stop
-    return values, cursor
+    while cursor + 1 < end and data[cursor] == 0x0A and data[cursor + 1] < 128:
+        items += 1
+        start = cursor + 2
+        cursor = start + data[cursor + 1]
+        if cursor > end:
+            raise WireError
+        mark = data.find(b"\x82\x01", start, cursor - 1)  # of the value, after the keys
+        if mark >= 0 and data[mark + 2] == cursor - mark - 3 and data[mark + 3 : mark + 4] in _NUMBER_STARTS:
+            try:
+                values[_name(data[start:mark])] = float(data[mark + 3 : cursor])  # JSON takes five times as long
+                continue
+            except ValueError:  # also a WireError
+                pass
+        other_items.append(data[start:cursor])
+    return values, other_items, items - len(other_items) - len(values), cursor
 
 
 @lru_cache(maxsize=10_000)
-def _name(data: bytes) -> str:
-    return data.decode("utf-8", "replace")
+def _name(keys: bytes) -> str:
+    """The name that these fields of an item give it. Raises WireError if they are not complete."""
+    names, value = _item(keys)
+    if value:
+        raise WireError
+    return "/".join(names)
 
 
 def _add_stats(data: bytes, part: Part) -> None:

@@ -194,15 +194,16 @@ def test_points_after_a_restart_replace_those_before_it(tmp_path: Path) -> None:
 
 
 # Untrusted files
-@pytest.mark.parametrize("broken_byte", [2, 9, 20])  # in the length, its checksum, the payload
-def test_a_corrupted_event_is_skipped_and_counted(tmp_path: Path, broken_byte: int) -> None:
-    records = [record(scalar(step, float(step))) for step in range(5)]
+@pytest.mark.parametrize("count", [5, 100])  # records whose checksums are checked one by one, or together
+@pytest.mark.parametrize("broken_byte", [2, 9, 20, -1])  # in the length, its checksum, the payload, its checksum
+def test_a_corrupted_event_is_skipped_and_counted(tmp_path: Path, broken_byte: int, count: int) -> None:
+    records = [record(scalar(step, float(step))) for step in range(count)]
     damaged = bytearray(records[2])
     damaged[broken_byte] ^= 0xFF
     (tmp_path / "log").mkdir()
     (tmp_path / "log" / "events.out.tfevents.1").write_bytes(b"".join([*records[:2], bytes(damaged), *records[3:]]))
     (run,) = imported(tmp_path / "log", tmp_path).values()
-    assert [step for step, _, _ in points(run)["loss"]] == [0, 1, 3, 4]
+    assert [step for step, _, _ in points(run)["loss"]] == [0, 1, *range(3, count)]
     assert warnings(run) == ["Skipped corrupted records in events.out.tfevents.1: 1."]
 
 

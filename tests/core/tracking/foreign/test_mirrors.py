@@ -9,7 +9,7 @@ import core
 from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
 from core.tracking.foreign import wandb
-from core.tracking.foreign.mirrors import _mlflow_name, export_run
+from core.tracking.foreign.mirrors import _mlflow_name, _MLflowNames, export_run
 from core.tracking.foreign.runs import ForeignRun
 
 POINTS = {"train/loss": [(1, 0.1), (2, 0.2)], "val/R@1": [(2, 0.5), (3, float("inf"))]}
@@ -67,6 +67,16 @@ def test_names_for_mlflow_are_paths_that_it_accepts() -> None:
         "R_1", "a/b", "_/_/x", "_/etc/x", "a/_/b", "_/a", "a/_", "a/_", "_",
     ]  # fmt: skip
     assert all(posixpath.normpath(_mlflow_name(name)) == _mlflow_name(name) for name in names)
+
+
+def test_names_that_mlflow_cannot_tell_apart_are_numbered() -> None:
+    names = _MLflowNames()
+    long = 249 * "x" + "@"
+    logged = ["R@1", "R_1", "R_1_2", "R#1", "R@1", long + "1", long + "2"]
+    sent = [names[name] for name in logged]
+    assert sent[:5] == ["R_1", "R_1_2", "R_1_2_2", "R_1_3", "R_1"]
+    assert len(set(sent)) == len(set(logged))
+    assert max(map(len, sent)) <= 250
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,11 +16,16 @@ from tests.core.tracking.foreign import hostile_logs
 from tests.core.tracking.foreign.hostile_logs import field
 
 _NUMBERS = st.integers(-(1 << 62), 1 << 62) | st.floats(allow_infinity=False, allow_nan=False)
+_NOT_FINITE = ["NaN", "Infinity", "-Infinity"]
 _NO_NUMBERS = st.sampled_from(['"text"', "null", "true", "[1]", "1 2", "-", "1e", ""])
 
 
 @given(
-    st.dictionaries(st.text("ab/é", min_size=1, max_size=140), _NUMBERS.map(json.dumps) | _NO_NUMBERS), st.booleans()
+    st.dictionaries(
+        st.text("ab/é\x82\x01", min_size=1, max_size=140),  # \x82 and \x01 are also the field number of a value
+        _NUMBERS.map(json.dumps) | st.sampled_from(_NOT_FINITE) | _NO_NUMBERS,
+    ),
+    st.booleans(),
 )
 def test_each_number_of_a_wandb_history_is_read_whatever_is_logged_beside_it(
     tmp_path_factory: pytest.TempPathFactory, logged: dict[str, str], nested: bool
@@ -33,5 +39,16 @@ def test_each_number_of_a_wandb_history_is_read_whatever_is_logged_beside_it(
     file.write_bytes(hostile_logs.wandb(field(2, items + field(2, b"\x08\x05"))))
     (part,) = wandb.read(ForeignRun(wandb.TOOL, file, file.parent, "x", "p"), {})
     read = {name: value for event in part.events if isinstance(event, Metrics) for name, value in event.values.items()}
-    numbers = {name: text for name, text in logged.items() if text[-1:].isdigit() and " " not in text}
-    assert read == {name: float(json.loads(text)) for name, text in numbers.items()}
+    numbers = {name: text for name, text in logged.items() if text[-1:].isdigit() or text in _NOT_FINITE}
+    expected = {name: float(json.loads(text)) for name, text in numbers.items() if text != "1 2"}
+    assert {name: repr(value) for name, value in read.items()} == {name: repr(v) for name, v in expected.items()}
+
+
+def test_numbers_with_equal_names_are_reported(tmp_path: Path) -> None:
+    nested = field(2, b"train") + field(2, b"loss") + field(16, b"0.25")
+    items = field(1, nested) + field(1, field(2, b"train/loss") + field(16, b"0.5"))
+    file = tmp_path / "run-x.wandb"
+    file.write_bytes(hostile_logs.wandb(field(2, items + field(2, b"\x08\x05"))))
+    (part,) = wandb.read(ForeignRun(wandb.TOOL, file, file.parent, "x", "p"), {})
+    assert [event.values for event in part.events if isinstance(event, Metrics)] == [{"train/loss": 0.5}]
+    assert +part.problems == {"values with the name of another value at the same step": 1}
