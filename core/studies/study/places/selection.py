@@ -46,17 +46,14 @@ def open_places(
 ) -> Iterator[list[Place]]:
     """The places to train on, this computer first.
 
-    Raises StudyError for several machines when the study needs one or for an impossible number of jobs, and UserError
-    for a machine that is not listed.
+    Raises StudyError for several machines when the study needs one or for an impossible number of jobs on this
+    computer, and UserError for a machine that is not listed.
     """
-    if not 1 <= options.jobs <= MAX_JOBS:
-        raise StudyError(f"{options.jobs} parallel runs are not possible; use 1 to {MAX_JOBS}.")
     before = read_machines(out, study)
     chosen_machines = StudyMachines(on=list(options.machines) or before.on, folder=before.folder)
-    local = LocalPlace(out, options.jobs, options.devices)
     if chosen_machines.on in ([], [HERE]) and before.on in ([], [HERE]):
         _check_one_machine(study, out, [""], [""])
-        yield [local]
+        yield [_local_place(out, options)]
         return
     if options.home is None:
         raise StudyError("the folder with the list of machines is unknown; specify it with --home.")
@@ -66,12 +63,18 @@ def open_places(
         names = select_machines(chosen_machines.on, machine_names)
         _check_one_machine(study, out, names, select_machines(before.on, machine_names))
         known_data = local_data(study)
-        places: list[Place] = [local] if "" in names else []
+        places: list[Place] = [_local_place(out, options)] if "" in names else []
         places += [RemotePlace(name, remote, study, out, chosen_machines.folder, known_data) for name in names if name]
         write_machines(out, chosen_machines)
         yield places
     finally:
         remote.close()
+
+
+def _local_place(out: StudyDir, options: PlaceOptions) -> LocalPlace:
+    if not options.devices and not 1 <= options.jobs <= MAX_JOBS:
+        raise StudyError(f"{options.jobs} parallel runs are not possible; use 1 to {MAX_JOBS}.")
+    return LocalPlace(out, options.jobs, options.devices)
 
 
 def _check_one_machine(study: Study, out: StudyDir, names: Sequence[str], before: Sequence[str]) -> None:

@@ -94,6 +94,12 @@ def test_an_impossible_number_of_jobs_is_refused(out: StudyDir, jobs: int) -> No
         open_places(study, out, PlaceOptions(jobs=jobs), print).__enter__()
 
 
+def test_the_number_of_jobs_is_not_checked_where_devices_replace_it(out: StudyDir) -> None:
+    study = Study.model_validate(study_dict())
+    with open_places(study, out, PlaceOptions(jobs=0, devices=["0", "1"]), print) as places:
+        assert [place.offer() for place in places] == ["0"]
+
+
 def test_a_study_is_sent_with_its_local_arms(tmp_path: Path) -> None:
     arms: list[dict[str, Any]] = [
         {"name": "one", "preset": "clip", "set": ["optim.beta1=0.7"]},
