@@ -117,8 +117,8 @@ class RunDir:
         except (OSError, RunDirError, ValidationError):
             return None
 
-    def write_status(self, status: RunStatus) -> None:
-        write_whole(self.status, json.dumps(asdict(status)).encode())
+    def write_status(self, status: RunStatus, durable: bool = True) -> None:
+        write_whole(self.status, json.dumps(asdict(status)).encode(), durable)
 
     def ask(self, request: Control) -> None:
         """Request the trainer to stop or pause. The trainer checks for requests at each step.

@@ -22,17 +22,23 @@ _TOOLS = "TensorBoard, W&B, MLflow, Trackio, transformers, open_clip, CSV and JS
 
 
 def find_runs(source: Path) -> list[ForeignRun]:
-    """Every run in ``source``, a folder or a file, in the order of the paths.
+    """Every run in ``source``, a folder or a file, in the order of the paths. Raises the errors of `search_folders`."""
+    return [run for runs in search_folders(source) for run in runs]
+
+
+def search_folders(source: Path) -> Iterator[list[ForeignRun]]:
+    """The runs in each folder of ``source``, or in the file ``source``.
 
     Raises ForeignError if it does not exist or contains more than `_MAX_FOLDERS` folders.
     """
     source = source.absolute()
     if source.is_dir():
-        return list(_runs_below(source))
+        yield from _runs_below(source)
+        return
     if not source.exists():
         raise ForeignError(f"there is no file or folder {excerpt(str(source))}; choose logs of another tool.")
     folder = source.parent
-    return _runs_in(folder, {source.name}, folder)
+    yield _runs_in(folder, {source.name}, folder)
 
 
 def reader_of(run: ForeignRun) -> Reader:
@@ -44,7 +50,7 @@ def nothing_found(source: Path) -> ForeignError:
     return ForeignError(f"{excerpt(str(source))} contains no run of another tool; supported: {_TOOLS}.")
 
 
-def _runs_below(root: Path) -> Iterator[ForeignRun]:
+def _runs_below(root: Path) -> Iterator[list[ForeignRun]]:
     for count, (parent, folders, files) in enumerate(os.walk(root)):
         if count > _MAX_FOLDERS:
             raise ForeignError(
@@ -54,7 +60,7 @@ def _runs_below(root: Path) -> Iterator[ForeignRun]:
         runs = _runs_in(Path(parent), set(files), root)
         if any(run.tool in _BELONG_TO_RUN and (run.path == Path(parent) or run.tool == wandb.TOOL) for run in runs):
             folders.clear()
-        yield from runs
+        yield runs
 
 
 def _runs_in(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:

@@ -10,9 +10,10 @@ import hashlib
 import json
 import math
 import os
+import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,7 +39,7 @@ from core.spec.run.events import (
 from core.spec.run.folder import RunDir, new_name
 from core.spec.run.logged import LoggedConfig, read_logged
 from core.spec.run.status import own_status
-from core.tracking.foreign.finding import find_runs, nothing_found, reader_of
+from core.tracking.foreign.finding import find_runs, nothing_found, reader_of, search_folders
 from core.tracking.foreign.runs import ForeignError, ForeignRun, Part, ReplacedError, as_text
 from core.tracking.starting import to_json_value
 
@@ -46,6 +47,7 @@ FILE = "import.json"
 POLL_SECONDS = 0.5
 _HEARTBEAT_SECONDS = 10.0
 _POLLS_PER_SEARCH = 5  # polls between two searches for new runs
+_SEARCH_SECONDS = 0.1  # of a search per poll, so that the points of a thousand runs do not wait for it
 _MAX_CONFIG_BYTES = MEGABYTE
 
 
@@ -131,8 +133,8 @@ class Importer:
         if self.record.ended:
             self.dir.status.unlink(missing_ok=True)  # the status names this process, which started after the run ended
         elif time.monotonic() - self._heartbeat > _HEARTBEAT_SECONDS:
-            self._heartbeat = time.monotonic()
-            self.dir.write_status(own_status(self.record.step, 0, "importing"))
+            self._heartbeat = time.monotonic() - random.uniform(0, _HEARTBEAT_SECONDS / 2)  # not all runs in one poll
+            self.dir.write_status(own_status(self.record.step, 0, "importing"), durable=False)
 
     def _write(self, part: Part, writer: EventWriter) -> None:
         """Append the events of ``part`` and record the position after it."""
@@ -206,16 +208,35 @@ def find_importers(source: Path, runs_folder: Path, existing: Mapping[str, Impor
 
     A run that was imported before keeps its folder. Raises UserError.
     """
+    return _importers(find_runs(source), runs_folder, existing)
+
+
+def _importers(runs: Iterable[ForeignRun], runs_folder: Path, existing: Mapping[str, Importer]) -> dict[str, Importer]:
+    new = {digest: run for run in runs if (digest := _digest(run)) not in existing}
     folders: dict[str, str] = {}
-    with suppress(FileNotFoundError), os.scandir(runs_folder) as entries:
-        folders = {entry.name.rpartition("-")[2]: entry.name for entry in entries}
+    if new:
+        with suppress(FileNotFoundError), os.scandir(runs_folder) as entries:
+            folders = {entry.name.rpartition("-")[2]: entry.name for entry in entries}
     importers: dict[str, Importer] = {}
-    for run in find_runs(source):
-        digest = _digest(run)
-        if digest not in existing:
-            name = folders.get(digest) or f"{new_name(run.name).rsplit('-', 2)[0]}-{digest}"
-            importers[digest] = Importer(run, runs_folder / name)
+    for digest, run in new.items():
+        name = folders.get(digest) or f"{new_name(run.name).rsplit('-', 2)[0]}-{digest}"
+        importers[digest] = Importer(run, runs_folder / name)
     return importers
+
+
+def _search_again(source: Path) -> Iterator[list[ForeignRun]]:
+    """Search ``source`` every `_POLLS_PER_SEARCH` polls; each item has the runs found during one poll."""
+    while True:
+        yield from ([] for _ in range(_POLLS_PER_SEARCH - 1))
+        runs: list[ForeignRun] = []
+        deadline = time.monotonic() + _SEARCH_SECONDS
+        with suppress(UserError):  # a database is locked, or a folder was deleted: the next search may find more
+            for found in search_folders(source):
+                runs += found
+                if time.monotonic() > deadline:
+                    yield runs
+                    runs, deadline = [], time.monotonic() + _SEARCH_SECONDS
+        yield runs
 
 
 def import_runs(source: Path, runs_folder: Path, follow: bool, report: Callable[[Importer, str], object]) -> None:
@@ -228,7 +249,7 @@ def import_runs(source: Path, runs_folder: Path, follow: bool, report: Callable[
     if not importers and not (follow and source.is_dir()):
         raise nothing_found(source)
     reported: dict[str, str] = {}
-    polls = 0
+    searches = _search_again(source)
     while True:
         for digest, importer in importers.items():
             if digest in reported and importer.ended and importer.record.ended:
@@ -240,10 +261,7 @@ def import_runs(source: Path, runs_folder: Path, follow: bool, report: Callable[
         if not follow or (importers and all(item.ended and item.record.ended for item in importers.values())):
             return
         time.sleep(POLL_SECONDS)
-        polls += 1
-        if polls % _POLLS_PER_SEARCH == 0:
-            with suppress(UserError):  # a database is locked, or a folder was deleted: the next search may find more
-                importers |= find_importers(source, runs_folder, importers)
+        importers |= _importers(next(searches), runs_folder, importers)
 
 
 def _attempt(importer: Importer, follow: bool) -> str:

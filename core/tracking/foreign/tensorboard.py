@@ -157,7 +157,7 @@ def _masked_crcs(data: NDArray[np.uint8]) -> NDArray[np.uint32]:
     if len(columns) & 1:
         crc = table[((crc ^ columns[-1]) & 0xFF) << 8] ^ (crc >> 8)
     crc ^= 0xFFFFFFFF
-    return ((crc >> 15) | (crc << 17)) + np.uint32(0xA282EAD8)
+    return (((crc >> 15) | (crc << 17)) + np.uint32(0xA282EAD8)).astype(np.uint32, copy=False)
 
 
 def _next_header(chunk: bytes, start: int) -> int:
@@ -206,7 +206,7 @@ def _crc_table() -> NDArray[np.uint32]:
 
 @cache
 def _crc_list() -> list[int]:
-    return _crc_table().tolist()
+    return [int(crc) for crc in _crc_table()]
 
 
 def _add_event(data: bytes, part: Part) -> None:

@@ -18,7 +18,7 @@ from core.spec.errors import UserError
 from core.spec.run.events import EventReader, EventWriter, Log, Metrics, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.logged import LoggedConfig, read_logged
-from core.tracking.foreign import finding
+from core.tracking.foreign import finding, importing
 from core.tracking.foreign.importing import import_runs
 from core.tracking.foreign.tensorboard import masked_crc
 from tests.core.tracking.foreign.hostile_logs import record, scalar
@@ -355,6 +355,20 @@ def test_following_imports_new_points_until_the_run_ends(tmp_path: Path) -> None
         process.kill()
         process.stdout.close()
     assert read_row(run).state == "done"
+
+
+def test_following_searches_a_large_folder_during_several_polls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "_SEARCH_SECONDS", -1.0)  # one folder per poll
+    for name in "abc":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "events.out.tfevents.1").write_bytes(record(scalar(1, 1.0)))
+    polls = importing._search_again(tmp_path)
+    names = [[run.name for run in next(polls)] for _ in range(14)]
+    assert names == [*4 * [[]], [], ["a"], ["b"], ["c"], [], *4 * [[]], []]
+    shutil.rmtree(tmp_path)
+    assert [next(polls) for _ in range(8)] == 8 * [[]], "a deleted folder may come back"
 
 
 def test_an_unreadable_run_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
