@@ -311,7 +311,7 @@ def _resume(arguments: argparse.Namespace) -> int:
         try:
             remote.resume(run)
         except InUse:  # the window already follows the run
-            remote.resume_unfollowed(run)
+            remote.resume_without_following(run)
     return _report_delivery(run)
 
 

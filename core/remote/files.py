@@ -14,7 +14,7 @@ from core.spec.errors import UserError
 from core.spec.machines.answers import MAX_CHUNK_BYTES, CheckpointFacts, FileFacts, pack_bytes
 from core.spec.reading import excerpt, open_regular
 from core.spec.run.folder import RunDir, RunDirError
-from core.spec.run.model_names import CheckpointError, names, pointer
+from core.spec.run.model_names import CheckpointError, checkpoint_names, pointer
 
 _MAX_IMAGES = 200
 _MAX_SIDE = 512
@@ -24,7 +24,7 @@ def checkpoints(run: RunDir) -> list[CheckpointFacts]:
     """The complete checkpoints of ``run``, oldest first."""
     aliases = {alias: _pointer(run, alias) for alias in ("best", "last")}
     facts = []
-    for name in names(run):
+    for name in checkpoint_names(run):
         try:
             files = [_file_facts(path) for path in sorted((run.checkpoints / name).iterdir()) if path.is_file()]
         except FileNotFoundError:  # the trainer has just deleted this checkpoint

@@ -94,7 +94,7 @@ class Chain(Section):
 
 
 def _overridden(config: RunConfig, settings: list[str]) -> RunConfig:
-    """``override`` for a stage, whose config may lack the run of an earlier stage as its teacher."""
+    """``override`` for a stage, whose frozen teacher may be the run of an earlier stage, which has no path yet."""
     if not config.teacher.traits.trained or config.teacher.checkpoint:
         return override(config, settings)
     placeholder = override(config, ["teacher.checkpoint=former", *settings])

@@ -18,7 +18,7 @@ from core.spec.config import RunConfig, read_config
 from core.spec.errors import UserError
 from core.spec.presets import Size, preset_config
 from core.spec.run.lineage import started_from
-from core.spec.run.model_names import CHECKPOINT, names, resolve
+from core.spec.run.model_names import CHECKPOINT, checkpoint_names, resolve
 from sdgui.experiments.reproducing import Report, message_of, read_report
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.runs.demo import SHOWN_FIRST, demo_configs
@@ -146,7 +146,7 @@ class ExperimentCommands(QObject):
 
         def make() -> RunConfig:
             name = CHECKPOINT.format(step or 0)
-            checkpoint = resolve(run.dir, name if name in names(run.dir) else "last")
+            checkpoint = resolve(run.dir, name if name in checkpoint_names(run.dir) else "last")
             return started_from(read_config(run.dir.config), run.dir, checkpoint, kind)
 
         self._add(make, f"{self._services.store.experiment(run.experiment_id).name}, {_STARTED[kind]}")

@@ -194,7 +194,7 @@ def void_limits(starts: Sequence[int]) -> list[float]:
 
 
 def _starts(path: Path) -> list[int]:
-    reader = EventReader(path, naming=[RunStarted.kind])
+    reader = EventReader(path, containing=[RunStarted.kind])
     steps: list[int] = []
     while events := _next(reader):
         steps.extend(event.step for event in events if isinstance(event, RunStarted))

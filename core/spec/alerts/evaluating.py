@@ -16,9 +16,9 @@ from core.spec.run.metric_names import FEATURE_STD
 
 COLLAPSED_REPORTS = 5  # consecutive reports below the limit that count as a collapse
 COLLAPSED_FROM = 0.1  # share of the total steps before which a collapse is ignored: untrained features are similar
-_RECENT_INTERVALS = 200  # intervals between events that the patience is learned from
+_RECENT_INTERVALS = 200  # number of newest intervals between events that determine the patience
 _MIN_INTERVALS = 10  # with fewer, `_FIRST_SECONDS` is used: the first steps compile, cache and allocate
-_FIRST_SECONDS = 1800.0  # patience with a run that has just started
+_FIRST_SECONDS = 1800.0  # minimum patience with a run that has just started
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Alert:
 class Evaluator:
     """Applies rules to the events of one run; each cause alerts once.
 
-    ``recorded``: silences between events count as stalls. Live, the caller measures them (``silence``), since a machine
-    that slept is not a stall.
+    ``recorded``: silences between events count as stalls. Live, the caller measures them (`silence_alerts`), since a
+    machine that slept is not a stall.
     """
 
     def __init__(self, rules: AlertRules, recorded: bool = False) -> None:
@@ -64,7 +64,7 @@ class Evaluator:
 
     def apply(self, event: Event) -> list[Alert]:
         """The alerts that ``event`` causes."""
-        alerts = self._interval(event)
+        alerts = self._check_interval(event)
         if isinstance(event, RunStarted):
             if self.terminal is None and self._has_started and self.last is not None and self._recorded:
                 alerts += self.interruption_alerts(self.last.time)
@@ -75,7 +75,7 @@ class Evaluator:
         elif isinstance(event, (Metrics, Evaluated)):
             self.step = max(self.step, event.step)
             for name, value in event.values.items():
-                alerts += self._value(event, name, value)
+                alerts += self._check_value(event, name, value)
         elif isinstance(event, RunFinished):
             self.terminal = event
             if self.rules.ended and event.outcome != "paused":
@@ -90,7 +90,7 @@ class Evaluator:
         return alerts
 
     def interruption_alerts(self, time: float, note: str = "") -> list[Alert]:
-        """The alert for a process that exited without a last event."""
+        """The alert for a process that exited without an event that says why."""
         why = f": {excerpt(note, 500)}" if note else ""
         text = f"exited unexpectedly after step {self.step:,}{why}"
         return self._fire("failed", text, time, self.started) if self.rules.failed else []
@@ -103,26 +103,26 @@ class Evaluator:
             return max(least, _FIRST_SECONDS)
         return max(least, self.rules.stalled * max(self._intervals))
 
-    def silence(self, seconds: float, now: float) -> list[Alert]:
+    def silence_alerts(self, seconds: float, now: float) -> list[Alert]:
         """The alert for a run that has shown no progress for ``seconds``."""
         if not self.rules.stalled or self.terminal is not None or seconds <= self.patience:
             return []
         text = f"stalled after step {self.step:,}: no progress for {seconds / 60:.0f} min"
         return self._fire("stalled", text, now)
 
-    def _interval(self, event: Event) -> list[Alert]:
+    def _check_interval(self, event: Event) -> list[Alert]:
         """Learn the usual interval between events; for recorded events, report a silence before ``event``."""
         if self.last is None or self.terminal is not None or isinstance(event, RunStarted):
             return []
         seconds, patience = event.time - self.last.time, self.patience
-        # Validation, sampling and saving take long, but report their progress in the status.
+        # Other events follow a validation, a sample or a save, which may take long, but report progress in the status.
         if isinstance(event, (Metrics, Log)) and seconds > patience:
-            return self.silence(seconds, self.last.time + patience) if self._recorded else []
+            return self.silence_alerts(seconds, self.last.time + patience) if self._recorded else []
         if seconds >= 0:
             self._intervals.append(seconds)
         return []
 
-    def _value(self, event: Metrics | Evaluated, name: str, value: float) -> list[Alert]:
+    def _check_value(self, event: Metrics | Evaluated, name: str, value: float) -> list[Alert]:
         if name not in self._conditions_of:
             self._conditions_of[name] = tuple(condition for condition in self._conditions if condition.concerns(name))
         alerts: list[Alert] = []

@@ -23,7 +23,10 @@ class AlertLog:
         self._known: set[tuple[str, str]] = set()
 
     def claim(self, run: Path, alert: Alert) -> bool:
-        """Whether ``alert`` has not been sent yet. If the file cannot be used, only this program remembers."""
+        """Record that the caller sends ``alert``; False if it has already been sent.
+
+        If the file cannot be used, the alert is recorded only in this program.
+        """
         import filelock  # noqa: PLC0415  (only needed for an alert)
 
         key = str(run), alert.key

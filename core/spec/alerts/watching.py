@@ -23,7 +23,7 @@ from core.spec.run.logged import experiment_name, read_any_config
 from core.spec.run.status import RunState, derive_state
 
 POLL_SECONDS = 2.0
-_TAIL_BYTES = 256 << 10  # size of the earlier events that the usual interval is learned from
+_TAIL_BYTES = 256 << 10  # the usual interval is learned from the earlier events in this many last bytes
 _SLEPT_SECONDS = 60.0  # a longer time between two polls means that the watching computer was asleep
 
 
@@ -50,12 +50,12 @@ class WatchedRun:
         self.evaluator = Evaluator(rules)
         try:
             info = run.events.stat()
-            size, self._progressed = info.st_size, min(now, info.st_mtime)
+            size, self._last_progress = info.st_size, min(now, info.st_mtime)
         except OSError:
-            size, self._progressed = 0, now
+            size, self._last_progress = 0, now
         self._reader = EventReader(run.events, max(0, size - _TAIL_BYTES))
         self._activity: tuple[int, str] = (0, "")
-        self._polled = 0.0
+        self._last_poll = 0.0
         if isinstance(start := Lifecycle(run.events).read(), RunStarted):
             self.evaluator.started, self.evaluator.total_steps = start.time, start.total_steps
 
@@ -67,26 +67,28 @@ class WatchedRun:
         if state is RunState.INTERRUPTED:  # its last events may have been written after the file was read
             alerts += self._read_events(now)
             state = derive_state(status, self.evaluator.terminal, now)
-        if self.evaluator.terminal is None:  # the run was resumed after the endings among the earlier events
+        if self.evaluator.terminal is None:  # an ending among the earlier events was followed by a resume
             alerts = [alert for alert in alerts if not alert.attempt]
         if status is not None and (status.step, status.doing) != self._activity:
-            self._activity, self._progressed = (status.step, status.doing), max(self._progressed, status.heartbeat)
-        if self._polled and now - self._polled > _SLEPT_SECONDS:
-            self._progressed = now
-        self._polled = now
+            self._activity = status.step, status.doing
+            self._last_progress = max(self._last_progress, status.heartbeat)
+        if self._last_poll and now - self._last_poll > _SLEPT_SECONDS:
+            self._last_progress = now
+        self._last_poll = now
         self.ended = not state.alive
         if state is RunState.INTERRUPTED and status is not None:
             alerts += self.evaluator.interruption_alerts(status.heartbeat, status.note)
+        # The silence of a mirrored run whose machine cannot be reached does not show that the run has stalled.
         out_of_reach = state is RunState.LOST_CONTACT and status is not None and bool(status.verdict)
         if state.alive and not out_of_reach:
-            alerts += self.evaluator.silence(now - self._progressed, now)
+            alerts += self.evaluator.silence_alerts(now - self._last_progress, now)
         return alerts
 
     def _read_events(self, now: float) -> list[Alert]:
         alerts = list[Alert]()
         for event in self._reader:
             alerts += self.evaluator.apply(event)
-            self._progressed = now if self._polled else self._progressed
+            self._last_progress = now if self._last_poll else self._last_progress
         return alerts
 
 

@@ -52,7 +52,7 @@ def unpack_bytes(value: Any) -> bytes:
 _Packed = Annotated[bytes, BeforeValidator(unpack_bytes)]
 
 
-def _named_once(files: list[FileFacts]) -> list[FileFacts]:
+def _check_names_differ(files: list[FileFacts]) -> list[FileFacts]:
     if len({file.name for file in files}) < len(files):
         raise ValueError("a file is listed twice")
     return files
@@ -196,7 +196,7 @@ class CheckpointFacts(Answer):
     """A checkpoint on the machine. All names become local file names, so they are restricted."""
 
     name: Annotated[str, Field(pattern=r"^step-[0-9]{1,20}$")]
-    files: Annotated[list[FileFacts], Field(max_length=_MAX_ITEMS), AfterValidator(_named_once)]
+    files: Annotated[list[FileFacts], Field(max_length=_MAX_ITEMS), AfterValidator(_check_names_differ)]
     pointers: list[Literal["best", "last"]] = []
 
 

@@ -29,7 +29,7 @@ from core.spec.machines.ssh import ConnectionLost, MachineRefused
 from core.spec.reading import UnreadableError, excerpt, validate
 
 BACK_OFF = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # delays before each attempt, in seconds
-ANSWERED_STEPS = 4  # of `BACK_OFF`; only these delays are used for a machine that has answered
+ANSWERED_STEPS = 4  # a machine that has answered gets only this many first delays of `BACK_OFF`
 STEADY_SECONDS = 2.0  # a session of this length resets the back-off
 SILENT_SECONDS = 30.0  # a session without output for this long is ended; the remote program writes every 5 s
 REFUSED_SECONDS = 60.0  # delay after the machine has refused
@@ -182,7 +182,7 @@ class Connection:
                 self._wait_refused()
             else:
                 self._set_state(ConnectionState("waiting", str(problem), BACK_OFF[attempt]))
-                if not seconds:
+                if not seconds:  # the machine did not answer
                     with self._lock:
                         failed = [number for number, call in self._calls.items() if call.request["do"] in FAIL_FAST]
                     for number in failed:
@@ -194,7 +194,7 @@ class Connection:
             pass
 
     def _run_session(self) -> tuple[float, UserError]:
-        """Run a session to its end; returns its seconds after the hello, and why it ended."""
+        """Run a session to its end; returns its seconds after the hello (0 without a hello), and why it ended."""
         try:
             session = RemoteProcess(self._command)
         except OSError as error:

@@ -26,7 +26,7 @@ from core.spec.resources import resources_root
 PACKAGES = ("core", "sdgui")
 # Dependencies that only the window needs, not a machine that trains.
 _WINDOW = ("pyside6", "pyqtgraph", "qtawesome", "sqlalchemy", "alembic", "psycopg")
-_SKIPPED = ("__pycache__", "screenshots")
+_SKIPPED = ("__pycache__", "screenshots")  # folders that are not sent
 
 _SCRIPT = r"""
 set -e

@@ -64,11 +64,11 @@ class Mirror:
         except OSError as error:
             raise run.unwritable(error) from error
         self.problem = ""  # why received data cannot be written
-        self.saved = True  # the machine may have checkpoints that ``checkpoints.json`` does not list
+        self.has_unlisted_checkpoints = True  # the machine may have checkpoints that ``checkpoints.json`` does not list
         self.gap = False  # received data could not be written, so that following must start again
         self.remote_status: RemoteStatus | None = None
-        self._shown: RunStatus | None = None
-        self._renewed = 0.0
+        self._last_status: RunStatus | None = None
+        self._last_write = 0.0
         self._status_lock = threading.Lock()
 
     def close(self) -> None:
@@ -93,7 +93,7 @@ class Mirror:
     def append(self, part: Bytes) -> None:
         """Append the new bytes of ``part``."""
         path = self.run.path / part.file
-        self.saved = self.saved or _SAVED in part.data
+        self.has_unlisted_checkpoints = self.has_unlisted_checkpoints or _SAVED in part.data
         try:
             self._append(path, part)
             self.problem = ""
@@ -136,7 +136,7 @@ class Mirror:
             doing=self._activity(remote_status),
             seconds_left=source.seconds_left if source and state is RunState.RUNNING else None,
         )
-        self.show(status, state, remote_status.note)
+        self.write_status(status, state, remote_status.note)
 
     def _heartbeat(self, remote_status: RemoteStatus) -> float:
         """The heartbeat on the local clock; its age is ignored if a scheduler reports the run as running or pending."""
@@ -149,20 +149,20 @@ class Mirror:
             return (remote_status.note or "starting")[:1000]
         return remote_status.status.doing if remote_status.status and remote_status.state.alive else ""
 
-    def show(self, status: RunStatus, state: RunState, note: str = "") -> None:
-        """Write ``status.json`` if the status has changed or the heartbeat is due."""
+    def write_status(self, status: RunStatus, state: RunState, note: str = "") -> None:
+        """Write ``status`` and the reported ``state`` to ``status.json``, if they changed or the heartbeat is due."""
         new_status = replace(status, host=f"{self.record.machine} (remote)", verdict=state, note=note[:4000])
         with self._status_lock:
-            previous, time_now = self._shown, time.monotonic()
+            previous, time_now = self._last_status, time.monotonic()
             same = previous is not None and replace(previous, heartbeat=0.0) == replace(new_status, heartbeat=0.0)
-            if same and time_now - self._renewed < REFRESH_SECONDS:
+            if same and time_now - self._last_write < REFRESH_SECONDS:
                 return
             try:
                 write_whole(self.run.status, json.dumps(asdict(new_status)).encode(), durable=False)
             except OSError as error:
                 self.problem = f"{self.run.status} cannot be written: {error.strerror}; free some space."
                 return
-            self._shown, self._renewed = new_status, time_now
+            self._last_status, self._last_write = new_status, time_now
 
 
 def _size(path: Path) -> int:

@@ -41,6 +41,8 @@ StageStarted = Callable[[Path], object]
 
 
 class _Attached:
+    """A mirrored run, and the requests that were forwarded for it."""
+
     def __init__(self, mirror: Mirror, is_submitting: bool) -> None:
         self.mirror = mirror
         self.host: Host | None = None  # the connection that follows the run
@@ -108,8 +110,8 @@ class RemoteRuns:
         }
         self._deliver(run, record.model_copy(update=changed), "" if record.folder else _config(run))
 
-    def resume_unfollowed(self, run: RunDir) -> None:
-        """Resume a run that another local program follows; see `resume`."""
+    def resume_without_following(self, run: RunDir) -> None:
+        """Resume a run without mirroring it, since another local program does; see `resume`."""
         record = read_record(run)
         if record is None or not record.folder:
             raise UserError(f"{run.path} has not been submitted to its machine yet; resume the run in the window.")
@@ -187,7 +189,8 @@ class RemoteRuns:
         Returns machine -> message, for machines that could not be reached.
         """
         self.attach_unsettled(folders)
-        deadline, states = time.monotonic() + seconds, {"": ConnectionState("connecting")}
+        deadline = time.monotonic() + seconds
+        states = {"": ConnectionState("connecting")}  # so that the loop runs at least once
         while any(state.kind not in ("waiting", "refused") for state in states.values()):
             with self._lock:
                 silent = {
@@ -282,7 +285,7 @@ class RemoteRuns:
                 self._submit_later(attached)
         elif attached.host is not host or attached.mirror.gap:
             self._follow(attached)
-        elif attached.mirror.saved and host.state.kind == "ready":
+        elif attached.mirror.has_unlisted_checkpoints and host.state.kind == "ready":
             _list_checkpoints(attached.mirror, host)
 
     def _submit_later(self, attached: _Attached) -> None:
@@ -352,20 +355,20 @@ def _config(run: RunDir) -> str:
 
 def _show_waiting(mirror: Mirror, activity: str) -> None:
     status = RunStatus(pid=0, started=0.0, heartbeat=time.time(), doing=activity[:1000])
-    mirror.show(status, RunState.STARTING, activity)
+    mirror.write_status(status, RunState.STARTING, activity)
 
 
 def _show_refused(mirror: Mirror, sentence: str) -> None:
-    mirror.show(RunStatus(pid=0, started=0.0, heartbeat=time.time()), RunState.INTERRUPTED, sentence)
+    mirror.write_status(RunStatus(pid=0, started=0.0, heartbeat=time.time()), RunState.INTERRUPTED, sentence)
 
 
 def _list_checkpoints(mirror: Mirror, host: Host) -> None:
-    mirror.saved = False
+    mirror.has_unlisted_checkpoints = False
 
     def settle(reply: Future[list[CheckpointFacts]]) -> None:
         try:
             write_checkpoints(mirror.run, reply.result())
         except (UserError, CancelledError):
-            mirror.saved = True
+            mirror.has_unlisted_checkpoints = True
 
     host.checkpoints(mirror.record.folder).add_done_callback(settle)

@@ -1,13 +1,16 @@
 """Recommends a preset, with the reason, from the number of pairs, the compute and the quality of captions. No torch.
 
-Flow: ``python -m core presets --pairs N --epochs E`` prints ``choose``; Define shows ``better`` next to the form.
+Flow: ``python -m core presets --pairs N --epochs E`` prints ``choose``; the *Define* panel shows ``reason_for_clip``.
 
 Compute is counted in epochs of clip, independent of the machine: a step of sd-clip costs 1.47 times as much, and
 its E epochs cost 1.47 E. The evidence is from one data set of 2,555 pairs (OpenMoji, ``sd-demo``) at equal compute on
-one core; docs/results.md has the figures and intervals. Clean captions: clip with label smoothing retrieves better than
-sd-clip with the same at 33 epochs (one seed, validation data), 86 and 244 (three fresh seeds, test data: ``study
-clean-time --published``; zero-shot varies too much to tell), where sd-clip is ahead on held-out concepts. 30 %
-mismatched captions: self-confidence weighting brings 9 points R@1 over a tuned clip at 86 epochs, and the caption
+one core; docs/results.md has the figures and intervals.
+
+Clean captions: at 33 epochs (one seed, validation data), 86 and 244 epochs (three fresh seeds, test data: ``study
+clean-time --published``), clip with label smoothing retrieves better than sd-clip with label smoothing. At 244 epochs,
+sd-clip is ahead on held-out concepts. Zero-shot accuracy varies too much to tell.
+
+30 % mismatched captions: self-confidence weighting brings 9 points R@1 over a tuned clip at 86 epochs, and the caption
 filter 20 more, with a teacher or without (``study noisy-time --published``, one draw of the noise).
 """
 
@@ -17,7 +20,7 @@ from dataclasses import dataclass
 
 from core.spec.config import RunConfig
 
-KNOWN = 244  # epochs of clip in the longest comparison of clip with label smoothing and sd-clip
+LONGEST = 244  # epochs of clip in the longest comparison of clip with label smoothing and sd-clip
 SMOOTHING = "objectives.contrastive.label_smoothing=0.3"
 COST = 1.47  # cost of a step of sd-clip, in steps of clip
 _EVIDENCE = "measured on 2,555 pairs with few seeds; you have {:,} pairs"
@@ -44,13 +47,13 @@ def choose(pairs: int, epochs: float, mismatched: bool = False, pretrained: bool
             "use coca with the same settings: noise.caption_filter=true noise.self_confidence=0.5 "
             f"{SMOOTHING} ({evidence}).",
         )
-    longer = "" if epochs <= KNOWN else " Longer training was not measured."
+    longer = "" if epochs <= LONGEST else " Longer training was not measured."
     return Choice(
         "clip",
         f"With {SMOOTHING}, which the preset does not set, clip retrieved better than sd-clip with the same smoothing "
-        f"at equal compute (33, 86 and {KNOWN} epochs of clip) on clean captions; a step of sd-clip costs {COST} times "
-        f"as much. At {KNOWN} epochs, sd-clip was ahead on held-out concepts ({evidence}).{longer} For captioning, use "
-        f"coca with {SMOOTHING}.",
+        f"at equal compute (33, 86 and {LONGEST} epochs of clip) on clean captions; a step of sd-clip costs {COST} "
+        f"times as much. At {LONGEST} epochs, sd-clip was ahead on held-out concepts ({evidence}).{longer} For "
+        f"captioning, use coca with {SMOOTHING}.",
     )
 
 
@@ -76,19 +79,19 @@ def _fine_tuning_choice(pairs: int, mismatched: bool) -> Choice:
     )
 
 
-def better(config: RunConfig, pairs: int) -> str:
-    """The reason to use clip instead, with the compute of ``config``; "" if unknown.
+def reason_for_clip(config: RunConfig, pairs: int) -> str:
+    """Why clip would be better than the preset of ``config`` with the same compute; "" if unknown.
 
     Only sd-clip was compared with clip for long enough.
     """
     if config.preset != "sd-clip" or pairs < 1:
         return ""
     epochs = COST * config.optim.epochs
-    if epochs > KNOWN:
+    if epochs > LONGEST:
         return ""
     return (
         f"With the same compute, clip trains about {epochs:.0f} epochs instead of {config.optim.epochs:g}. With label "
         "smoothing of 0.3 in both, clip retrieved better on clean captions (2,555 pairs; 33, 86 and "
-        f"{KNOWN} epochs of clip). At {KNOWN} epochs, sd-clip was ahead on held-out concepts. "
+        f"{LONGEST} epochs of clip). At {LONGEST} epochs, sd-clip was ahead on held-out concepts. "
         "For mismatched captions, use clip-filtered."
     )

@@ -22,7 +22,7 @@ def _local(size: Size) -> dict[str, Any]:
 
 
 def _follower(size: Size) -> dict[str, Any]:
-    """DINO's momentum; a short run averages over fewer steps."""
+    """DINO's moving-average teacher; a short run averages over fewer steps."""
     momentum = {"tiny": 0.9, "demo": 0.98, "base": 0.996}[size]
     return {"kind": "ema", "momentum": momentum, "momentum_schedule": "cosine", "momentum_warmup": size != "base"}
 

@@ -123,10 +123,13 @@ def collect(title: str, runs: Iterable[RunDir], note: str = "", study: StudyDir 
     return Report(title, note, results, reported, differing)
 
 
-def read_curves(run: RunDir, naming: Iterable[str] = ()) -> ReportedRun:
-    """The content of the events of ``run`` (only of the kinds ``naming``). Raises UserError if it cannot be read."""
+def read_curves(run: RunDir, containing: Iterable[str] = ()) -> ReportedRun:
+    """The content of the events of ``run``. Raises UserError if they cannot be read.
+
+    ``containing``: see `EventReader`.
+    """
     reported = ReportedRun(run_label(run.path), run.path, run.read_status())
-    for event in EventReader(run.events, naming=naming):
+    for event in EventReader(run.events, containing=containing):
         reported.add(event)
     reported.state = derive_state(reported.status, reported.ending).value
     return reported

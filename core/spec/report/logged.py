@@ -78,7 +78,7 @@ def parse_samples(event: Sample) -> list[LoggedSample]:
 
 
 def with_images(samples: Iterable[LoggedSample], folder: Path, budget: int) -> tuple[list[LoggedSample], int]:
-    """``samples`` with the last `MAX_IMAGES` images of ``folder``, at most ``budget`` bytes; also the rest."""
+    """``samples`` with the last `MAX_IMAGES` images of ``folder``, at most ``budget`` bytes; also the unused budget."""
     result, left = list[LoggedSample](), MAX_IMAGES
     for sample in sorted(samples, key=lambda sample: sample.step, reverse=True):
         images = []

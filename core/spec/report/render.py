@@ -140,7 +140,7 @@ def svg(metric: str, curves: Mapping[str, Curve]) -> str:
     def place(x: float, y: float) -> str:
         return f"{_LEFT + (right - _LEFT) * x / last:.1f},{bottom - (bottom - _TOP) * (y - lowest) / span:.1f}"
 
-    def words(x: float, y: float, text: str, anchor: str = "start", colour: str = "black") -> str:
+    def label(x: float, y: float, text: str, anchor: str = "start", colour: str = "black") -> str:
         shown = html.escape(text)
         return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}" fill="{colour}">{shown}</text>'
 
@@ -149,17 +149,17 @@ def svg(metric: str, curves: Mapping[str, Curve]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT + legend_height}" '
         'font-family="sans-serif" font-size="12">',
         f'<rect width="{_WIDTH}" height="{_HEIGHT + legend_height}" fill="white"/>',
-        words(_LEFT, 16, metric),
+        label(_LEFT, 16, metric),
         f'<path d="M{_LEFT},{_TOP} V{bottom} H{right}" fill="none" stroke="#888"/>',
-        words(_LEFT - 4, _TOP + 8, value_text(metric, highest), "end"),
-        words(_LEFT - 4, bottom, value_text(metric, lowest), "end"),
-        words(right, bottom + 16, f"step {last}", "end"),
+        label(_LEFT - 4, _TOP + 8, value_text(metric, highest), "end"),
+        label(_LEFT - 4, bottom, value_text(metric, lowest), "end"),
+        label(right, bottom + 16, f"step {last}", "end"),
     ]
     for number, (run, curve) in enumerate(curves.items()):
         colour = COLOURS[number % len(COLOURS)]
         line = " ".join(place(x, y) for x, y in curve)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
-        parts.append(words(_LEFT, _HEIGHT + 16 * number + 4, run, colour=colour))
+        parts.append(label(_LEFT, _HEIGHT + 16 * number + 4, run, colour=colour))
     return "\n".join([*parts, "</svg>"])
 
 

@@ -25,7 +25,7 @@ from core.spec.extending.references import Reference, parse_reference
 from core.spec.files import check_inside, write_whole
 from core.spec.reading import KILOBYTE, MEGABYTE, parse_json, read_bytes, read_json, validate_as
 from core.spec.run.folder import RunDir
-from core.spec.run.model_names import names
+from core.spec.run.model_names import checkpoint_names
 
 CodeUse = Literal["check", "kept", "changed"]
 """If a file has changed since the run began: raise an error, use the copy, or use the changed file."""
@@ -113,7 +113,7 @@ def keep_code(config: RunConfig, run: RunDir, use: CodeUse = "check") -> None:
             check_allowed(run, [place])
             continue
         digest = digest_of(content)
-        if indexed is not None and indexed.digest != digest and use == "check" and names(run):
+        if indexed is not None and indexed.digest != digest and use == "check" and checkpoint_names(run):
             raise CodeError(changed_message(place, run))
         new_index[place] = CopiedFile(file=_file_name(reference, digest, new_index), digest=digest)
         _write(run, copy_path(run, new_index[place]), content)

@@ -251,13 +251,14 @@ class EventReader:
     """Reads the events that were appended since the last call.
 
     ``offset`` (bytes) may be saved for a later reader. ``broken`` counts invalid lines, ``skipped`` also unknown kinds;
-    ``problem`` describes the first invalid line. ``naming``: read only lines that contain one of these kinds (faster).
+    ``problem`` describes the first invalid line. ``containing``: read only lines that contain one of these JSON
+    strings, such as a kind or a metric (faster).
     """
 
-    def __init__(self, path: Path, offset: int = 0, naming: Iterable[str] = ()) -> None:
+    def __init__(self, path: Path, offset: int = 0, containing: Iterable[str] = ()) -> None:
         self.path = path
         self.offset = offset
-        self._naming = [json.dumps(kind).encode() for kind in naming]
+        self._containing = [json.dumps(text).encode() for text in containing]
         self.skipped = 0
         self.broken = 0
         self.problem = ""
@@ -277,7 +278,7 @@ class EventReader:
         events, offset = [], self.offset
         self.offset += len(lines)
         for line in lines.split(b"\n"):
-            is_wanted = any(kind in line for kind in self._naming) if self._naming else line.strip()
+            is_wanted = any(kind in line for kind in self._containing) if self._containing else line.strip()
             if is_wanted and (event := self._event(line, offset)) is not None:
                 events.append(event)
             offset += len(line) + 1

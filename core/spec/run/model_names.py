@@ -32,7 +32,7 @@ class CheckpointError(UserError):
     """A checkpoint that cannot be written or read; the message names the checkpoint and the remedy."""
 
 
-def names(run: RunDir) -> list[str]:
+def checkpoint_names(run: RunDir) -> list[str]:
     """The names of all complete checkpoints of ``run``, oldest first."""
     if not run.checkpoints.is_dir():
         return []
@@ -44,7 +44,7 @@ def resolve(run: RunDir, wanted_name: str) -> str:
 
     Raises CheckpointError, listing the existing checkpoints.
     """
-    existing = names(run)
+    existing = checkpoint_names(run)
     if not existing:
         raise _no_checkpoint(run)
     if wanted_name in ("best", "last"):

@@ -47,7 +47,7 @@ def read_provenance(run: RunDir) -> dict[str, Any]:
     if isinstance(raw, dict):
         return raw
     try:
-        events = EventReader(run.events, naming=[RunStarted.kind]).read()
+        events = EventReader(run.events, containing=[RunStarted.kind]).read()
     except UserError:
         return {}
     return next((dict(event.provenance) for event in events if isinstance(event, RunStarted)), {})

@@ -95,7 +95,7 @@ def derive_state(status: RunStatus | None, terminal: Event | None, now: float | 
     heartbeat or the ``verdict`` of the machine decides.
     """
     if status is not None and status.verdict:
-        return _judge_remote(status, terminal, time.time() if now is None else now)
+        return _mirrored_state(status, terminal, time.time() if now is None else now)
     if terminal is None or status is None or status.started <= terminal.time:
         if isinstance(terminal, RunFinished):
             return RunState(terminal.outcome)
@@ -109,9 +109,9 @@ def derive_state(status: RunStatus | None, terminal: Event | None, now: float | 
     return RunState.LOST_CONTACT if age > LOST_AFTER_SECONDS else RunState.RUNNING
 
 
-def _judge_remote(status: RunStatus, terminal: Event | None, now: float) -> RunState:
-    """The state of a mirrored run. "starting" overrides the last event, since a scheduler may have requeued the run; a
-    running run with a stale heartbeat has lost contact.
+def _mirrored_state(status: RunStatus, terminal: Event | None, now: float) -> RunState:
+    """The state of a mirrored run. The verdict "starting" overrides the last event, since a scheduler may have requeued
+    the run; a running run with a stale heartbeat has lost contact.
     """
     state = RunState(status.verdict)
     if terminal is not None and state is not RunState.STARTING:

@@ -6,7 +6,7 @@ A study folder:
     status.json      the process that runs it, and the state of each run; replaced atomically
     data/            rendered demo data, noisy copies and small clip art, if the study uses them
     machines.json    the machines to train on, if any were chosen
-    times/ARM-0.json the step time of an arm, if the study has budgets
+    times/ARM-0.json the step time of an arm in round 0 of the measurements, if the study has budgets
     runs/ARM-s0/     a run folder, with ``exports/measures.json`` once it has been evaluated
     results.json     means, intervals, paired differences; source of results.md, plot.svg and cost.svg
 """

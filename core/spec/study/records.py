@@ -95,9 +95,9 @@ class NothingRecord(_Record):
 
 
 class ArmRecord(_Record):
-    """The results of one arm."""
+    """The results of one trained arm."""
 
-    of: str = ""
+    of: str = ""  # the arm in the config, without the budget
     seeds: list[Count]
     failed: dict[str, str] = {}
     notes: dict[str, list[str]] = {}
@@ -126,7 +126,7 @@ class DifferenceRecord(_Record):
 
 
 class CrossingRecord(_Record):
-    """The budget at which an arm becomes better or worse than another."""
+    """The comparison of an arm with its baseline over budgets, as in `core.studies.study.crossings.Crossing`."""
 
     arm: str
     baseline: str

@@ -51,7 +51,7 @@ class SweepReport(_Record):
     version: Literal[1] = 1
     name: ShortText = ""
     optuna: ShortText = ""  # the version of Optuna that wrote the journal
-    wanted: Count = 0  # total number of trials
+    wanted: Count = 0  # number of trials that the sweep should run
     objectives: list[Objective] = Field(min_length=1, max_length=4)
     space: dict[ShortText, SearchRange]
     trials: list[TrialRecord] = Field(max_length=10_000)

@@ -24,7 +24,7 @@ from core.model.runtime import Runtime
 from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
-from core.spec.run.model_names import RunNetwork, locate, names
+from core.spec.run.model_names import RunNetwork, checkpoint_names, locate
 from core.studies.adapting.config import AdaptStudy, Arm
 from core.studies.adapting.data import read_rows
 from core.studies.study.job import ignore_progress
@@ -66,7 +66,7 @@ def _for_steps(config: RunConfig, pairs: Path, steps: int) -> RunConfig:
 
 
 def _is_trained(run: RunDir) -> bool:
-    checkpoints = names(run)
+    checkpoints = checkpoint_names(run)
     if not checkpoints:
         return False
     info = read_info(run, checkpoints[-1])
@@ -133,7 +133,7 @@ def run_cell(
     start_time = time.process_time()
     run = train_arm(study, arm, base, pairs, steps, seed, folder)
     seconds = time.process_time() - start_time
-    checkpoint = names(run)[-1]
+    checkpoint = checkpoint_names(run)[-1]
     tuned = open_network(RunNetwork(run, checkpoint, arm.weights), CPU)
     points = evaluation.of_path(tuned, base, study.alphas)
     shutil.rmtree(folder, ignore_errors=True)

@@ -77,7 +77,7 @@ def _replay(run: RunDir, mirror: Mirror, follow: bool) -> bool:
 
 
 def _events(run: RunDir, kind: str) -> Iterator[Event]:
-    reader = EventReader(run.events, naming=[kind])
+    reader = EventReader(run.events, containing=[kind])
     before = -1
     while reader.offset != before:
         before = reader.offset

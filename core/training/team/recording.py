@@ -22,7 +22,7 @@ from core.spec.run.events import (
     RunStarted,
 )
 from core.spec.run.folder import RunDir, RunDirError
-from core.spec.run.model_names import names
+from core.spec.run.model_names import checkpoint_names
 from core.spec.run.processes import own_start_time
 from core.training.errors import TrainingError
 
@@ -89,7 +89,7 @@ def _settle_config(config: RunConfig, run: RunDir) -> None:
 
 def _was_refused(run: RunDir) -> bool:
     """Whether the run failed before its first step, so that the folder contains no results of its config."""
-    if names(run):  # avoids reading a long log
+    if checkpoint_names(run):  # avoids reading a long log
         return False
     kinds = {type(event) for event in EventReader(run.events).read_all()}
     return RunFailed in kinds and RunStarted not in kinds

@@ -12,7 +12,7 @@ from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QFrame, QPushButton, QWidget
 
 from core.spec.config import RunConfig, get_field
-from core.spec.presets.choosing import better
+from core.spec.presets.choosing import reason_for_clip
 from core.spec.presets.recommended import Advice, recommendations
 from core.spec.shards import names_shards
 from sdgui.shared.form.texts import field_title, value_text
@@ -117,7 +117,7 @@ class AdviceBar(QFrame):
         self._advice = recommendations(config, int(facts["pairs"]))
         heading = f"For {count(int(facts['pairs']))} pairs:" if self._advice else figures_text(facts)
         lines = [heading, *_advice_lines(config, self._advice, list(facts["labels"]))]
-        if hint := better(config, int(facts["pairs"])):
+        if hint := reason_for_clip(config, int(facts["pairs"])):
             lines.append(f"• {hint}")
         self._set_text("muted" if len(lines) == 1 else "", "\n".join(lines))
 

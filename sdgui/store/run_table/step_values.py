@@ -179,7 +179,7 @@ def _fold(
     events: Path, start: int, end: int, pairs: Sequence[Pair], before: Mapping[Pair, StepValue]
 ) -> dict[Pair, tuple[StepValue, int]] | None:
     """Read from ``start`` to at least ``end``; None if a later start voids ``before``."""
-    reader = EventReader(events, start, naming=[*{metric for metric, _ in pairs}, RunStarted.kind])
+    reader = EventReader(events, start, containing=[*{metric for metric, _ in pairs}, RunStarted.kind])
     by_metric: dict[str, list[int]] = defaultdict(list)
     for metric, step in pairs:
         by_metric[metric].append(step)

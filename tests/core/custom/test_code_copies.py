@@ -12,7 +12,7 @@ from core.spec.config import read_config
 from core.spec.run.code import CodeError, copied_files, keep_code, pack_code, read_copy, unpack_code
 from core.spec.run.events import EventReader, Metrics
 from core.spec.run.folder import RunDir
-from core.spec.run.model_names import names
+from core.spec.run.model_names import checkpoint_names
 from core.training.train import train
 from tests.core.custom.written import HEAD, keep_trained, objective, put_back, run_of, train_with
 
@@ -28,7 +28,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
         more = ("checkpoint.every_steps=2", "checkpoint.keep=9")
         assert train_with(work, LOSS.format(1), objective("Loss"), *more) == 0
         run = run_of(work)
-        shutil.rmtree(run.checkpoints / names(run)[-1])
+        shutil.rmtree(run.checkpoints / checkpoint_names(run)[-1])
         lines = [line for line in run.events.read_text().splitlines(keepends=True) if "run_finished" not in line]
         run.events.write_text("".join(lines))
 

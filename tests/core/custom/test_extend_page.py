@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 import core
 from core.__main__ import main
 from core.spec.run.folder import RunDir
-from core.spec.run.model_names import names
+from core.spec.run.model_names import checkpoint_names
 from tests.core.images import write_pairs
 
 PAGE = (Path(__file__).parents[3] / "docs" / "howto" / "extend.md").read_text(encoding="utf-8")
@@ -43,7 +43,7 @@ def test_an_example_trains_by_its_command_and_a_resumed_run_equals_it(preset: st
     assert main(["train", config, run, *settings, *SHORT]) == 0
     whole = RunDir(folder / run)
     resumed = RunDir(shutil.copytree(whole.path, folder / "resumed"))
-    *earlier, last = names(whole)
+    *earlier, last = checkpoint_names(whole)
     shutil.rmtree(resumed.checkpoints / last)
     lines = [line for line in resumed.events.read_text().splitlines(keepends=True) if "run_finished" not in line]
     resumed.events.write_text("".join(lines))

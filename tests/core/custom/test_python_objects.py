@@ -17,7 +17,7 @@ import core
 from core.model.outputs import Output
 from core.spec.config import read_config
 from core.spec.run.folder import RunDir
-from core.spec.run.model_names import names
+from core.spec.run.model_names import checkpoint_names
 from tests.core.images import draw
 
 SHORT = {"optim.epochs": 2, "optim.batch_size": 6, "checkpoint.every_steps": 2, "checkpoint.keep": 9,
@@ -105,7 +105,7 @@ def test_objects_are_trained_reported_and_resumed(tmp_path: Path) -> None:
 
     whole, resumed = RunDir(tmp_path / "run"), RunDir(tmp_path / "resumed")
     shutil.copytree(whole.path, resumed.path)
-    last = names(whole)[-1]
+    last = checkpoint_names(whole)[-1]
     shutil.rmtree(resumed.checkpoints / last)
     lines = [line for line in resumed.events.read_text().splitlines(keepends=True) if "run_finished" not in line]
     resumed.events.write_text("".join(lines))

@@ -115,12 +115,12 @@ def test_a_mirror_reports_what_it_has_and_what_is_missing(run: RunDir) -> None:
     assert offsets["events.jsonl"] == {"offset": 3, "digest": digest_before(run.events, 3)}
     assert offsets["stderr.log"] == {"offset": 0, "digest": ""}
     assert not mirror.gap, "following begins again from there"
-    mirror.saved = False
+    mirror.has_unlisted_checkpoints = False
     mirror.append(part(0, b"abcde"))  # what is here already is not written again
     mirror.append(part(2, b"cdef"))
-    assert (run.events.read_bytes(), mirror.gap, mirror.saved) == (b"abcdef", False, False)
+    assert (run.events.read_bytes(), mirror.gap, mirror.has_unlisted_checkpoints) == (b"abcdef", False, False)
     mirror.append(part(6, b'{"kind":"checkpoint_saved"}\n'))
-    assert mirror.saved, "there is a checkpoint to list"
+    assert mirror.has_unlisted_checkpoints, "there is a checkpoint to list"
     mirror.append(part(0, b"new", restart=True))
     assert run.events.read_bytes() == b"new"
     mirror.append(part(3, b"er", restart=True))

@@ -257,5 +257,5 @@ def test_a_run_followed_by_another_program_can_be_resumed(
     with pytest.raises(InUse):
         another.resume(run)
     assert read_record(run) == before
-    another.resume_unfollowed(run)
+    another.resume_without_following(run)
     wait_for(lambda: state(run) is RunState.DONE and same(run))

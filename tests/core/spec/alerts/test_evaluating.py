@@ -52,7 +52,7 @@ def apply_live(events: Iterable[Event]) -> list[Alert]:
         last = evaluator.last
         if last is not None and evaluator.terminal is None and isinstance(event, Metrics):
             seconds = (event.time - last.time) // LIVE_SECONDS * LIVE_SECONDS  # the longest that is measured
-            alerts += evaluator.silence(seconds, last.time + seconds)
+            alerts += evaluator.silence_alerts(seconds, last.time + seconds)
         alerts += evaluator.apply(event)
     return alerts
 
@@ -129,7 +129,7 @@ def test_a_stalled_run_alerts_once_at_the_next_measurement() -> None:
     evaluator = Evaluator(AlertRules())
     for event in regular():
         evaluator.apply(event)
-    alerts = [alert for n in range(400) for alert in evaluator.silence(n * LIVE_SECONDS, 500 + n * LIVE_SECONDS)]
+    alerts = [alert for n in range(400) for alert in evaluator.silence_alerts(n * LIVE_SECONDS, 500 + n * LIVE_SECONDS)]
     assert [(alert.cause, alert.time) for alert in alerts] == [("stalled", 500 + 600 + LIVE_SECONDS)]
     slow = Evaluator(AlertRules())
     for event in [*regular(), Evaluated(step=50, time=900.0, values={}), metrics(51, 910.0, train__loss=1.0)]:

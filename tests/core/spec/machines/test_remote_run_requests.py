@@ -119,12 +119,12 @@ def test_a_run_that_cannot_be_resumed_remotely_gives_the_reason(remote: RemoteRu
     with pytest.raises(UserError, match="is not a remote run; resume it on this computer"):
         remote.resume(run)
     with pytest.raises(UserError, match="has not been submitted to its machine yet"):
-        remote.resume_unfollowed(run)
+        remote.resume_without_following(run)
     write_record(run, RECORD.model_copy(update={"folder": ""}))
     with pytest.raises(UserError, match="has not been submitted to its machine yet"):
-        remote.resume_unfollowed(run)
+        remote.resume_without_following(run)
     write_record(run, RECORD.model_copy(update={"study": True}))
-    for resume in (remote.resume, remote.resume_unfollowed):
+    for resume in (remote.resume, remote.resume_without_following):
         with pytest.raises(UserError, match="one is a run of a study; resume the study"):
             resume(run)
     assert far(remote).heard == []

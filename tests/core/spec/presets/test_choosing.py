@@ -7,19 +7,19 @@ import pytest
 from core.__main__ import main
 from core.spec.config import override
 from core.spec.presets import preset_config
-from core.spec.presets.choosing import KNOWN, SMOOTHING, better, choose
+from core.spec.presets.choosing import LONGEST, SMOOTHING, choose, reason_for_clip
 
 
 @pytest.mark.parametrize(
     ("passes", "wrong", "preset"),
-    [(KNOWN, False, "clip"), (300, False, "clip"), (33, True, "clip-filtered")],
+    [(LONGEST, False, "clip"), (300, False, "clip"), (33, True, "clip-filtered")],
 )
 def test_recommendations_depend_on_mismatched_captions(passes: float, wrong: bool, preset: str) -> None:
     choice = choose(40_000, passes, wrong)
     assert choice.preset == preset
     assert "you have 40,000" in choice.reason
     assert "2,555" in choice.reason
-    assert ("Longer training was not measured" in choice.reason) is (passes > KNOWN)
+    assert ("Longer training was not measured" in choice.reason) is (passes > LONGEST)
 
 
 def test_a_pretrained_model_is_adapted_and_a_budget_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,8 +49,8 @@ def test_recommendations_can_be_trained() -> None:
 
 def test_too_little_compute_is_reported_where_known() -> None:
     config = preset_config("sd-clip", "demo")
-    assert "clip trains about 9 epochs instead of 6. With label smoothing of 0.3" in better(config, 2555)
-    assert "33, 86 and 244 epochs of clip" in better(override(config, ["optim.epochs=165"]), 2555)
-    assert better(override(config, ["optim.epochs=166"]), 2555) == ""
-    assert better(preset_config("clip", "demo"), 2555) == ""
-    assert better(preset_config("sd-coca", "demo"), 2555) == ""  # of which nothing was measured
+    assert "clip trains about 9 epochs instead of 6. With label smoothing of 0.3" in reason_for_clip(config, 2555)
+    assert "33, 86 and 244 epochs of clip" in reason_for_clip(override(config, ["optim.epochs=165"]), 2555)
+    assert reason_for_clip(override(config, ["optim.epochs=166"]), 2555) == ""
+    assert reason_for_clip(preset_config("clip", "demo"), 2555) == ""
+    assert reason_for_clip(preset_config("sd-coca", "demo"), 2555) == ""  # of which nothing was measured
