@@ -205,9 +205,9 @@ def _print(image: CaptionedImage) -> None:
 def _sort_by_index(items: Iterator[CaptionResult]) -> Iterator[CaptionResult]:
     """``items`` sorted by ``index``; buffers only a few batches."""
     waiting: dict[int, CaptionResult] = {}
-    following = 0
+    next_index = 0
     for item in items:
         waiting[item.index] = item
-        while following in waiting:
-            yield waiting.pop(following)
-            following += 1
+        while next_index in waiting:
+            yield waiting.pop(next_index)
+            next_index += 1

@@ -11,7 +11,7 @@ from pathlib import Path
 from core.cli.terminal import Subparsers, add_weights, comma_separated, periodic_progress, say
 from core.spec.errors import UserError
 
-DEFAULT_KEEP = 0.95  # share of the initial model's recall
+DEFAULT_KEEP = 0.95  # share of the initial model's recall that the chosen weights must retain
 PATH_FILE = "interpolation.json"  # written to the run folder
 
 

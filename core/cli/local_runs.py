@@ -159,13 +159,13 @@ def _current_file_digests(config: RunConfig | LoggedConfig, run: RunDir, folder:
 def _start(run: RunDir, devices: Sequence[str]) -> None:
     variables = device_variables(",".join(devices))
     chain = chain_file(run.path)
-    words = (
+    arguments = (
         [str(chain), str(chain.parent), "--stage-logs"]
         if chain
         else [str(run.config), str(run.path), *code_option(read_config(run.config))]
     )
     with writing(run.path, UserError):
-        process = start_trainer([*python_command("core"), "train", *words], run, variables)
+        process = start_trainer([*python_command("core"), "train", *arguments], run, variables)
     threading.Thread(target=process.wait, name="reaper", daemon=True).start()
 
 

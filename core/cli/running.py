@@ -56,7 +56,7 @@ def add(subparsers: Subparsers) -> None:
     for name, text in (("pause", "pause a run: save its state and exit"), ("stop", "stop a run and save its state")):
         command = subparsers.add_parser(name, help=text)
         command.add_argument("run", metavar="RUN")
-        command.set_defaults(handler=_ask, what=name, kill=False)
+        command.set_defaults(handler=_stop_or_pause, what=name, kill=False)
         if name == "stop":
             command.add_argument("--kill", action="store_true", help="kill the run without saving (scancel on Slurm)")
     resume = subparsers.add_parser("resume", help="resume a run from its last checkpoint")
@@ -273,7 +273,7 @@ def _check_findings(findings: Sequence[Finding]) -> None:
         raise UserError("\n  ".join(problems))
 
 
-def _ask(arguments: argparse.Namespace) -> int:
+def _stop_or_pause(arguments: argparse.Namespace) -> int:
     from core.cli.local_runs import end_local_run
     from core.spec.machines.machines import Machines
     from core.spec.machines.record import read_record

@@ -1,7 +1,7 @@
 """Terminal output of the commands: results on stdout, progress and messages on stderr.
 
 Names, captions, notes and logs are untrusted, and terminals obey control characters. So while a command runs,
-everything that it prints passes through `plain`.
+everything that it prints passes through `escape_controls`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 class _PlainStream:
-    """A text stream that writes `plain` text."""
+    """A text stream that writes text with `escape_controls`, except the characters that start a progress bar."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -59,7 +59,7 @@ class _PlainStream:
 
 @contextmanager
 def plain_output() -> Iterator[None]:
-    """Make everything printed within the block `plain`."""
+    """Pass everything printed within the block through `escape_controls`."""
     streams = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (cast("TextIO", stream and _PlainStream(stream)) for stream in streams)
     try:

@@ -19,7 +19,7 @@ from core.spec.errors import writing
 from core.spec.files import write_whole
 
 COLUMNS, ROWS = 4, 3  # grid of images for each network
-SIDE, GAP, HEAD = 112, 8, 56  # pixels
+SIDE, GAP, HEAD = 112, 8, 56  # pixels: side of an image, gap between images, half the height of the header
 FRAME_MILLISECONDS = 900
 _MEGAPIXELS = 200
 _MAX_CELL_LENGTH = 90  # characters in the title and in a cell

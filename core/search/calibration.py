@@ -71,7 +71,7 @@ class Calibration:
             "image": _reference(_vectors(collection.images, images[:REFERENCES]), images, self._sample, owners),
         }
         self._thresholds: dict[tuple[str, float], tuple[float, int]] = {}
-        self.spread_of_pairs = _median_pair(self._sample)
+        self.median_cosine = _median_cosine(self._sample)  # of two random images or captions
 
     def scores(self, query: Floats) -> Floats:
         """The cosines (n,) of the unit vector ``query`` (D,) with the sampled rows."""
@@ -135,7 +135,7 @@ def _reference(queries: Floats, query_owner: Rows, sample: Floats, owner: Rows) 
     return unrelated
 
 
-def _median_pair(sample: Floats) -> float:
+def _median_cosine(sample: Floats) -> float:
     """The median cosine of two random rows; 0 with fewer than two rows."""
     subset = sample[:512]
     if len(subset) < 2:

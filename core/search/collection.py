@@ -176,21 +176,21 @@ def _bank(reader: IndexReader, bank: str) -> Nearest:
     return Scanned(vectors, [*encoded_parts, *memory], [*names, *(None for _ in memory)])
 
 
-def encode_source(model: Model, name: str, source: str, progress: Progress, first: int = 0) -> Collection:
+def encode_source(model: Model, name: str, source: str, progress: Progress, limit: int = 0) -> Collection:
     """A collection with the pairs of ``source`` encoded in memory in float32, such as a run's held-out data.
 
-    The features are cached on disk: if ``progress`` raises to cancel, the next call continues. ``first``: encode only
-    about this many rows of a larger source, evenly spread; `Collection.remaining` is the number of the others.
+    The features are cached on disk: if ``progress`` raises to cancel, the next call continues. ``limit``: encode only
+    about this many rows of a larger source, evenly spread (0: all); `Collection.remaining` is the number of the others.
     Raises DataError if ``source`` cannot be read.
     """
     encoder = Encoder(model, name)
     towers = model.network.towers
     opened = open_source(source, progress=progress)
-    step = len(opened.rows) // first if first else 1
-    some = replace(opened, rows=opened.rows[step // 2 :: step]) if step > 1 else opened
+    step = len(opened.rows) // limit if limit else 1
+    subset = replace(opened, rows=opened.rows[step // 2 :: step]) if step > 1 else opened
     dataset = open_rows(
-        some, model.data, model.network.image_size, towers.tokenize, pad_id=towers.pad_id, progress=progress,
-        build_cache=some is opened,
+        subset, model.data, model.network.image_size, towers.tokenize, pad_id=towers.pad_id, progress=progress,
+        build_cache=subset is opened,
     )  # fmt: skip
     features = extract_pairs(model, dataset, progress)
     for vectors in (features.images, features.texts):
@@ -211,5 +211,5 @@ def encode_source(model: Model, name: str, source: str, progress: Progress, firs
         times=np.array([time for _, time in facts], np.int64),
         search_method="exact, in memory",
         notes=(f"{len(bad_rows)} rows cannot be used and were skipped, such as {bad_rows[0]}.",) if bad_rows else (),
-        remaining=len(opened.rows) - len(some.rows),
+        remaining=len(opened.rows) - len(subset.rows),
     )

@@ -96,7 +96,7 @@ def true_rank(ranked: RankedPairs, text: int) -> float | None:
 
 
 def listed_captions(collection: Collection, ranked: RankedPairs, contains: str, count: int) -> list[dict[str, Any]]:
-    """The first ``count`` captions that contain the text ``contains``, as in ``text_to_image`` of `evaluate`."""
+    """The first ``count`` captions with every word of ``contains``, formatted as ``text_to_image`` in `evaluate`."""
     words = contains.casefold().split()
     if not words:
         return _texts(collection, ranked, list(range(min(count, len(ranked.texts)))))

@@ -136,7 +136,7 @@ class Searcher:
         if not len(rows):
             return []
         vectors = self.collection.images.vectors(rows)
-        threshold = 1 - SHARE_OF_DUPLICATE * (1 - max(0.0, calibration.spread_of_pairs))
+        threshold = 1 - SHARE_OF_DUPLICATE * (1 - max(0.0, calibration.median_cosine))
         is_duplicate = product(vectors, vectors.T) >= threshold  # (k, k)
         groups: list[list[int]] = []
         is_grouped = np.zeros(len(rows), np.bool_)

@@ -26,7 +26,7 @@ class CaptionSession(Session):
     """Handles requests about captions."""
 
     def __init__(self, capacity: int = MAX_MODELS) -> None:
-        self._models: Recent[tuple[str, ...], CaptionModel] = Recent(capacity, freed=free_memory)
+        self._models: Recent[tuple[str, ...], CaptionModel] = Recent(capacity, on_removed=free_memory)
 
     @property
     def verbs(self) -> Mapping[str, Verb]:
@@ -61,10 +61,11 @@ class CaptionSession(Session):
     ) -> dict[str, Any]:
         """Caption files and all images in folders, with ``settings`` (of GenerationSettings) and ``n`` candidates.
 
-        First a partial answer ``{"gathered": number, "passed_over": number}``; then for each image, as soon as it is
-        captioned, ``{"index", "path", "captions": [{"text", "log_prob", "score", "tokens", "ended"}]}`` or ``{"index",
-        "path", "error"}``; ``{"note"}`` when memory ran out. The answer has ``captioned, refused, passed_over,
-        seconds, notes, settings`` and ``provenance``. Raises UserError for invalid models and settings.
+        First a partial answer ``{"gathered": number of images, "passed_over": number of other files}``; then for each
+        image, as soon as it is captioned, ``{"index", "path", "captions": [{"text", "log_prob", "score", "tokens",
+        "ended"}]}`` or ``{"index", "path", "error"}``; ``{"note"}`` when memory ran out. The answer has ``captioned``,
+        ``refused`` (number of failed images), ``passed_over``, ``seconds``, ``notes``, ``settings`` and ``provenance``.
+        Raises UserError for invalid models and settings.
         """
         captioner = self._model(model, weights, progress)
         generation = captioner.settings(settings or {}, n)

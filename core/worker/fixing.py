@@ -59,12 +59,12 @@ class FixingSession(Session):
         comparison = measure(before, after, data, progress)
         save_page(comparison, Path(to), title, progress)
         changes = {name: comparison.differences[name] for name in METRICS if name in comparison.differences}
-        alone = {
+        single_pair = {
             name: [difference.value, difference.interval.low, difference.interval.high]
             for name, difference in changes.items()
         }
-        several = {
+        over_pairs = {
             name: [difference.mean, difference.change.low, difference.change.high]
             for name, difference in over_seeds(comparison).items()
         }
-        return {"path": to, "differences": alone | several}
+        return {"path": to, "differences": single_pair | over_pairs}

@@ -1,6 +1,7 @@
 """The Clean panel's session in a worker: the verbs ``noise_open`` and ``noise_save``.
 
-Flow: panel -> worker -> **session** -> `rank_pairs` -> ranked pairs and a histogram of belief -> panel.
+Flow: panel -> worker -> **session** -> `rank_pairs` -> ranked pairs and a histogram of clean probabilities (called
+``belief`` in requests and answers) -> panel.
 """
 
 from __future__ import annotations
@@ -115,5 +116,5 @@ class NoiseSession(Session):
 
 
 def bin_of(belief: float) -> int:
-    """The thousandth of the range of beliefs that ``belief`` is in."""
+    """The bin of the histogram that contains the clean probability ``belief``."""
     return min(BINS - 1, max(0, int(belief * BINS)))

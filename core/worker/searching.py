@@ -354,7 +354,7 @@ def _open_collection(request: CollectionRequest, model: Model | None, progress: 
         progress("loading the model", 0, 0)
         model = open_model(request.model, request.weights)
     source = request.data or _held_out(request.model)
-    return encode_source(model, request.model, source, progress, first=request.first)
+    return encode_source(model, request.model, source, progress, limit=request.first)
 
 
 def _held_out(model: str) -> str:

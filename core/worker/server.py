@@ -77,11 +77,11 @@ class Worker:
 
     def __init__(self, requests: TextIO, replies: TextIO) -> None:
         self._requests, self._replies = requests, replies
-        self._line = threading.Lock()  # replies come from several threads
-        self._waiting: queue.Queue[Request | None] = queue.Queue()
+        self._reply_lock = threading.Lock()  # replies come from several threads
+        self._queue: queue.Queue[Request | None] = queue.Queue()
         self._cancelled: set[object] = set()
         self._ended = threading.Event()
-        self._at_work = threading.Event()  # a request is being answered
+        self._is_answering = threading.Event()
         self._received = ReceivedImages()
         search = SearchSession()
         sessions = (
@@ -97,19 +97,19 @@ class Worker:
 
     def serve(self) -> None:
         """Serve until ``shutdown`` or the end of the requests."""
-        ENDPOINTS.is_enabled = True  # a slider asks for many alphas of the same two models
+        ENDPOINTS.is_enabled = True  # keep both models in memory, since a slider requests many interpolations of them
         threading.Thread(target=self._listen, name="requests", daemon=True).start()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         self._reply({"event": "ready", "receives": str(self._received.folder)})
-        while (request := self._waiting.get()) is not None:
-            self._at_work.set()
+        while (request := self._queue.get()) is not None:
+            self._is_answering.set()
             self._answer(request)
-            self._at_work.clear()
+            self._is_answering.clear()
         self._received.remove()
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_SECONDS):
-            if self._at_work.is_set():
+            if self._is_answering.is_set():
                 self._reply({"event": "alive"})
 
     def _listen(self) -> None:
@@ -129,9 +129,9 @@ class Worker:
             elif do == "shutdown":
                 break
             else:
-                self._waiting.put(request)
+                self._queue.put(request)
         self._ended.set()
-        self._waiting.put(None)
+        self._queue.put(None)
 
     def _receive(self, request: Request) -> None:
         """Store a chunk of an image for a later request. If this fails, that request fails."""
@@ -171,7 +171,7 @@ class Worker:
 
     def _reply(self, reply: dict[str, Any]) -> None:
         line = json.dumps(reply, ensure_ascii=False) + "\n"
-        with self._line:
+        with self._reply_lock:
             self._replies.write(line)
             self._replies.flush()
 

@@ -39,13 +39,16 @@ class Session(ABC):
 class Recent(Generic[Key, Value]):
     """An LRU cache."""
 
-    def __init__(self, most: int, freed: Callable[[], object] = lambda: None) -> None:
-        """Holds at most ``most`` values; ``freed`` is called after values were evicted."""
-        self._most, self._freed = most, freed
+    def __init__(self, capacity: int, on_removed: Callable[[], object] = lambda: None) -> None:
+        """Holds at most ``capacity`` values; ``on_removed`` is called after values were removed."""
+        self._capacity, self._on_removed = capacity, on_removed
         self._values: OrderedDict[Key, Value] = OrderedDict()
 
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
-        """The value of ``key``; calls ``make`` if it is missing, after evicting."""
+        """The value of ``key``.
+
+        If it is missing, the least recently used value is evicted before ``make`` is called.
+        """
         if key not in self._values:
             self._evict()
             self._values[key] = make()
@@ -69,7 +72,7 @@ class Recent(Generic[Key, Value]):
         for key in dropped:
             del self._values[key]
         if dropped:
-            self._freed()
+            self._on_removed()
 
     def __iter__(self) -> Iterator[Key]:
         """The keys, the least recently used first."""
@@ -86,11 +89,11 @@ class Recent(Generic[Key, Value]):
         return len(self._values)
 
     def _evict(self) -> None:
-        excess = max(0, len(self._values) - self._most + 1)
+        excess = max(0, len(self._values) - self._capacity + 1)
         for _ in range(excess):
             self._values.popitem(last=False)
         if excess:
-            self._freed()
+            self._on_removed()
 
 
 def modified_at(path: str | Path) -> int:

@@ -61,9 +61,9 @@ def _mcp(arguments: argparse.Namespace) -> int:
 class Tools:
     """The tools of the server: each public method is a tool, and returns JSON data."""
 
-    def __init__(self, home: Path, most_training: int) -> None:
-        """``most_training``: see ``--allow-launch``."""
-        self._home, self._most_training = home, most_training
+    def __init__(self, home: Path, max_training: int) -> None:
+        """``max_training``: the number of runs in training on this computer from which `launch` is refused."""
+        self._home, self._max_training = home, max_training
 
     def list_runs(
         self, containing: str = "", state: str = "", limit: Annotated[int, Field(ge=1, le=500)] = 50
@@ -148,10 +148,10 @@ class Tools:
             lock = filelock.FileLock(self._home / "mcp.lock")  # servers of several agents count the same runs
             lock.acquire()
         try:
-            training = sum(map(_trains, runs(self._home)))
-            if training >= self._most_training:
+            training = sum(map(_trains_here, runs(self._home)))
+            if training >= self._max_training:
                 raise UserError(
-                    f"{training} runs train on this computer, but --allow-launch is {self._most_training}; wait until "
+                    f"{training} runs train on this computer, but --allow-launch is {self._max_training}; wait until "
                     "a run ends, or ask the user to stop one."
                 )
             start_local_run(run, config.to_json(), ())
@@ -174,7 +174,7 @@ class Tools:
         return run
 
 
-def _trains(run: RunDir) -> bool:
+def _trains_here(run: RunDir) -> bool:
     from core.spec.run.status import process_alive
 
     status = run.read_status()

@@ -67,7 +67,7 @@ def _follow(watcher: Watcher, home: Path, named: Sequence[RunDir], as_json: bool
     while watcher.watched or not named:
         if not named and time.monotonic() - listed >= _SCAN_INTERVAL_S:
             listed = time.monotonic()
-            for run in _training(runs(home), known):
+            for run in _new_or_active(runs(home), known):
                 watcher.add(run)
         for alert in watcher.poll():
             _print(alert, as_json)
@@ -77,11 +77,11 @@ def _follow(watcher: Watcher, home: Path, named: Sequence[RunDir], as_json: bool
         time.sleep(POLL_SECONDS)
 
 
-def _training(listed: Sequence[RunDir], known: set[Path]) -> list[RunDir]:
-    """New runs, and runs whose status was recently renewed."""
-    training = [run for run in listed if run.path not in known or _has_heartbeat(run)]
+def _new_or_active(listed: Sequence[RunDir], known: set[Path]) -> list[RunDir]:
+    """The runs in ``listed`` that are not in ``known``, or whose status was recently renewed. Updates ``known``."""
+    selected = [run for run in listed if run.path not in known or _has_heartbeat(run)]
     known.update(run.path for run in listed)
-    return training
+    return selected
 
 
 def _has_heartbeat(run: RunDir) -> bool:

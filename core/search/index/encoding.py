@@ -126,9 +126,9 @@ class Encoder:
         entries, first = [], 0
         for entry in batch.entries:
             if not entry.state:
-                last = first + len(entry.record.captions)
-                entry = replace(entry, vector=next(vectors), texts=None if texts is None else texts[first:last])
-                first = last
+                end = first + len(entry.record.captions)
+                entry = replace(entry, vector=next(vectors), texts=None if texts is None else texts[first:end])
+                first = end
             entries.append(entry)
         return entries
 

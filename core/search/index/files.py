@@ -44,7 +44,7 @@ class Span:
     segment: Segment
 
     def extents(self, dim: int) -> dict[str, tuple[int, int]]:
-        """The first and last byte of the segment in each file."""
+        """The first byte of the segment in each file, and the byte after its last."""
         width, segment = 2 * dim, self.segment
         return {
             "images": (self.row * width, (self.row + segment.rows) * width),
@@ -62,12 +62,12 @@ def spans(manifest: Manifest) -> Iterator[Span]:
         row, text, byte = row + segment.rows, text + segment.texts, byte + segment.record_bytes
 
 
-def ends(manifest: Manifest) -> dict[str, int]:
+def covered_bytes(manifest: Manifest) -> dict[str, int]:
     """The number of bytes of each file that ``manifest`` covers."""
-    last = dict.fromkeys(KINDS, 0)
+    covered = dict.fromkeys(KINDS, 0)
     for span in spans(manifest):
-        last = {kind: end for kind, (_, end) in span.extents(manifest.identity.dim).items()}
-    return last
+        covered = {kind: end for kind, (_, end) in span.extents(manifest.identity.dim).items()}
+    return covered
 
 
 def data_file(folder: Path, manifest: Manifest, kind: str) -> BinaryIO:

@@ -32,7 +32,7 @@ _MAX_CHARACTERS = {b"[": 1 << 19, b"{": 1 << 18, b",": 3 << 19, b":": 1 << 19, b
 MAX_REMOVED_RUNS = 1 << 17  # an index with more runs of removed rows is rewritten
 _MAX_FILES = 1 << 12  # acceleration files
 NAME, COPY = "manifest.json", "manifest.copy.json"
-_KEY, _HEAD = b'"checksum"', 64  # our manifests contain this key in their first bytes
+_KEY, _HEAD = b'"checksum"', 64  # a manifest of this program contains the key in its first 64 bytes
 BLOCK = 1024  # images per segment; the last segment of a build may have fewer
 KINDS = ("images", "facts", "records", "texts")  # the data files, in the order of a segment's checksums
 

@@ -29,10 +29,9 @@ Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
 DIRECT_ROWS = 20_000  # if a filter leaves at most this many rows, these are compared directly
-CANDIDATES = (8, 512)  # number of re-ranked rows: a multiple of k, and a minimum
+CANDIDATES = (8, 512)  # number of re-ranked rows: 8 times k, and at least 512
 READ_ROWS = 64  # vectors that are read from a mapped file before its pages are released; each may map 2 MiB
 PROBED_LISTS = 64  # lists of an inverted file that a query visits
-SAMPLE = 4096  # rows in a sample
 
 
 class Nearest(Protocol):
@@ -138,7 +137,10 @@ class Scanned:
         return top_k(product(self.vectors(rows), query), rows, min(k, len(rows)))
 
     def _candidates(self, query: Floats, count: int, mask: Mask, share: float) -> Rows:
-        """The rows with the best codes, in ascending order, so that vectors are read sequentially."""
+        """The rows with the best codes, in ascending order, so that vectors are read sequentially.
+
+        ``mask`` selects the ``share`` of all rows.
+        """
         jobs = [
             self._pool.submit(_search, index, part, query[None], count, mask[part.start : part.stop], share)
             for index, part in zip(self._indexes, self._parts, strict=True)
@@ -164,7 +166,10 @@ def _open(vectors: Vectors, part: Part, file: Path | None) -> Any:
 
 
 def _search(index: Any, part: Part, query: Floats, count: int, mask: Mask, share: float) -> tuple[Floats, Rows]:
-    """The scores (from codes) and the rows of the best ``count`` rows in a part."""
+    """The scores (from codes) and the rows of the best ``count`` rows in a part.
+
+    The filter allows the ``share`` of all rows; the smaller it is, the more lists are visited.
+    """
     selector = None if mask.all() else faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
     if part.kind == "ivf":
         probed = min(index.nlist, math.ceil(PROBED_LISTS / max(share, 1e-3)))

@@ -27,7 +27,7 @@ from pydantic import AfterValidator, TypeAdapter
 
 from core.data.sources.manifests import is_text
 from core.search.errors import IndexFolderError
-from core.search.index.files import FACTS, checksum_of, data_file, ends, sizes_of, spans, truncate_to_files
+from core.search.index.files import FACTS, checksum_of, covered_bytes, data_file, sizes_of, spans, truncate_to_files
 from core.search.index.manifest import BLOCK, KINDS, Manifest, Segment, as_checksums, read_manifest, write_manifest
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
@@ -115,7 +115,7 @@ class IndexReader:
             self.images: Vectors = _map_array(files["images"], np.dtype("<f2"), (manifest.rows, dim))
             self.texts: Vectors = _map_array(files["texts"], np.dtype("<f2"), (manifest.texts, dim))
             self.facts: npt.NDArray[Any] = _map_array(files["facts"], FACTS, (manifest.rows,))
-            self._record_bytes = ends(manifest)["records"]
+            self._record_bytes = covered_bytes(manifest)["records"]
 
     def __len__(self) -> int:
         return self.manifest.rows
@@ -156,12 +156,13 @@ class IndexReader:
         counts = self.facts["texts"].astype(np.int64)
         if int(counts.sum()) == len(owner):
             return np.repeat(np.arange(len(self), dtype=np.int64), counts)
-        end = 0
+        previous_end = 0
         for row in np.flatnonzero(self.valid_rows()):  # counts in a damaged segment are wrong
-            first, last = int(self.facts["first_text"][row]), int(self.facts["first_text"][row]) + int(counts[row])
-            if end <= first and last <= len(owner):
-                owner[first:last] = row
-                end = last
+            first = int(self.facts["first_text"][row])
+            end = first + int(counts[row])
+            if previous_end <= first and end <= len(owner):
+                owner[first:end] = row
+                previous_end = end
         return owner
 
     def records(self, rows: Iterable[int]) -> list[Record]:
@@ -267,8 +268,8 @@ class IndexWriter:
 
         Raises IndexFolderError, without changes, when a file is a link, a pipe or too short.
         """
-        sizes, last = sizes_of(self.folder, manifest), ends(manifest)
-        if any(sizes[kind] < last[kind] for kind in KINDS):
+        sizes, covered = sizes_of(self.folder, manifest), covered_bytes(manifest)
+        if any(sizes[kind] < covered[kind] for kind in KINDS):
             raise IndexFolderError(f"data files of the index {self.folder} are truncated; run sdgui-core index again.")
         current_files = {manifest.file(self.folder, kind).name for kind in KINDS} | set(
             manifest.nearest.get("files", {})
@@ -280,7 +281,7 @@ class IndexWriter:
             for kind in KINDS:
                 path = manifest.file(self.folder, kind)
                 path.touch()
-                os.truncate(path, last[kind])
+                os.truncate(path, covered[kind])
 
     def commit(self, manifest: Manifest) -> Manifest:
         """Publish ``manifest`` to readers."""
@@ -293,7 +294,7 @@ class IndexWriter:
 
         On a full disk, undoes its writes and raises IndexFolderError.
         """
-        before = ends(manifest)
+        before = covered_bytes(manifest)
         try:
             return self.commit(self._write_segment(manifest, entries))
         except IndexFolderError:

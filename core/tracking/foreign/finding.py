@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # The first of these readers that finds a run in a folder reads it.
 READERS = cast("Sequence[Reader]", (openclip, wandb, mlflow, trackio, huggingface, tensorboard, tables))
-_BELONG_TO_RUN = {openclip.TOOL, wandb.TOOL, mlflow.TOOL}  # subfolders of such a run contain no other runs
+_OWN_SUBFOLDERS = {openclip.TOOL, wandb.TOOL, mlflow.TOOL}  # subfolders of such a run contain no other runs
 _MAX_FOLDERS = 200_000
 _TOOLS = "TensorBoard, W&B, MLflow, Trackio, transformers, open_clip, CSV and JSON lines with a step column"
 
@@ -58,7 +58,8 @@ def _runs_below(root: Path) -> Iterator[list[ForeignRun]]:
             )
         folders.sort()
         runs = _runs_in(Path(parent), set(files), root)
-        if any(run.tool in _BELONG_TO_RUN and (run.path == Path(parent) or run.tool == wandb.TOOL) for run in runs):
+        # The path of W&B's run is a file in its folder. Runs in a database of MLflow have no folder.
+        if any(run.tool in _OWN_SUBFOLDERS and (run.path == Path(parent) or run.tool == wandb.TOOL) for run in runs):
             folders.clear()
         yield runs
 

@@ -57,17 +57,18 @@ def export_run(run: RunDir, tool: str, output: Path, follow: bool = False) -> st
 def _replay(run: RunDir, mirror: Mirror, follow: bool) -> bool:
     """Log every point that no later restart voids. Returns whether the run failed."""
     starts = [event.step for event in _events(run, RunStarted.kind) if isinstance(event, RunStarted)]
+    # After k starts, the last step whose points no later start voids.
     valid_up_to = [min(starts[k:], default=1 << 62) for k in range(len(starts) + 1)]
-    reader, seen, ended, failed = EventReader(run.events), 0, False, False
+    reader, starts_seen, ended, failed = EventReader(run.events), 0, False, False
     while True:
         while events := reader.read():
             for event in events:
                 if isinstance(event, RunStarted):
-                    seen, ended, failed = seen + 1, False, False
-                    if seen > len(starts):  # the run has started again
+                    starts_seen, ended, failed = starts_seen + 1, False, False
+                    if starts_seen > len(starts):  # the run has started again
                         mirror.restart(event.step, event.time)
                 elif isinstance(event, (Metrics, Evaluated)):
-                    if event.step <= valid_up_to[min(seen, len(starts))]:
+                    if event.step <= valid_up_to[min(starts_seen, len(starts))]:
                         mirror.log(event.step, event.time, event.values)
                 elif isinstance(event, (RunFinished, RunFailed)):
                     ended, failed = True, isinstance(event, RunFailed)

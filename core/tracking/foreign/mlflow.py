@@ -74,9 +74,8 @@ def _is_store(tables: dict[str, set[str]]) -> bool:
 
 def _read_files(run: ForeignRun, position: Position) -> Iterator[Part]:
     offsets = dict(position)
-    meta = _meta(
-        run.path, run.root
-    )  # read before the metrics, so that the metrics of a run that has ended are complete
+    # Read before the metrics, so that the metrics of a run that has ended are complete.
+    meta = _meta(run.path, run.root)
     values = {name: small_text(path, run.root) for path, name in _files(run.path / "params", run.root)}
     tags = [(name, small_text(path, run.root)) for path, name in _files(run.path / "tags", run.root)]
     yield _facts(Part(position=dict(offsets)), meta, values, tags)

@@ -47,7 +47,7 @@ class Part:
     """Events of a run since the previous part.
 
     ``config``: new key-value pairs. ``state``: "running", "done", "stopped" or "failed"; "" if the tool does not say.
-    ``problems``: what was skipped, "corrupted records in FILE", and how often.
+    ``problems``: what was skipped, such as "corrupted records in FILE" -> how often.
     """
 
     position: Position = field(default_factory=dict)
@@ -81,8 +81,8 @@ class Part:
             numbers: dict[str, float] = dict(values)  # type: ignore[arg-type]
         else:
             numbers = {name: number for name, value in values.items() if (number := as_number(value)) is not None}
-        whole = step if type(step) is int and 0 <= step <= MAX_STEP else as_step(step)
-        if whole is None or not 0 <= time <= LATEST:
+        valid_step = step if type(step) is int and 0 <= step <= MAX_STEP else as_step(step)
+        if valid_step is None or not 0 <= time <= LATEST:
             self.problems["points without a valid step and time"] += 1
             return
         for name in list(numbers):
@@ -93,7 +93,7 @@ class Part:
         last = self.events[-1] if self.events else None
         if (
             isinstance(last, Metrics)
-            and last.step == whole
+            and last.step == valid_step
             and abs(last.time - time) < _SAME_MOMENT
             and len(last.values) + len(numbers) <= MAX_VALUES
             and numbers.keys().isdisjoint(last.values)
@@ -102,7 +102,7 @@ class Part:
             return
         items = list(numbers.items())
         for start in range(0, len(items), MAX_VALUES):
-            self.events.append(Metrics(step=whole, time=time, values=dict(items[start : start + MAX_VALUES])))
+            self.events.append(Metrics(step=valid_step, time=time, values=dict(items[start : start + MAX_VALUES])))
 
 
 class Reader(Protocol):

@@ -42,9 +42,9 @@ def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
         path = folder / name
         if _step_column(_first_line(path, root)):
             run_name, project = named_after(folder, root)
-            is_only = name in ("metrics.csv", "metrics.jsonl") and folder != root
+            is_run_folder = name in ("metrics.csv", "metrics.jsonl") and folder != root  # then the run has its name
             stem = path.stem if folder == root else f"{run_name}/{path.stem}"
-            runs.append(ForeignRun(TOOL, path, root, run_name if is_only else excerpt(stem[-200:]), project))
+            runs.append(ForeignRun(TOOL, path, root, run_name if is_run_folder else excerpt(stem[-200:]), project))
     return runs
 
 

@@ -2,7 +2,7 @@
 
 Framing and checksums: https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details; messages:
 tensorboard/compat/proto/event.proto, summary.proto and plugins/hparams/plugin_data.proto. Scalars and hyperparameters
-are taken; images, histograms, text and graphs are not.
+are imported; images, histograms, text and graphs are not.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The file is a log of LevelDB (https://github.com/google/leveldb/blob/main/doc/log_format.md) with a header of 7 bytes
 and zlib's CRC-32; each record is a ``wandb_internal.Record`` (wandb/proto/wandb_internal.proto). History, system
-metrics, config, name, project, tags and the exit code are taken; media and console output are not.
+metrics, config, name, project, tags and the exit code are imported; media and console output are not.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ from core.spec.files import write_whole
 from core.spec.reporter import Progress
 
 EVERY_CLASS = 200  # up to this many classes, each has its own column
-BEST = 5  # otherwise only the most likely ones
+BEST = 5  # with more classes, there are columns for this many of the most likely classes of each image
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,13 @@ def image_set(paths: Sequence[str], model: Model, progress: Progress) -> PairDat
 
 
 def apply_probe(
-    probe: Probe, model: Model, layer: str, joining: FusedEncoder | None, paths: Sequence[str], progress: Progress
+    probe: Probe, model: Model, layer: str, fused_encoder: FusedEncoder | None, paths: Sequence[str], progress: Progress
 ) -> AppliedProbe:
     """The probabilities of every image in ``paths``. Raises UserError if no image is readable."""
     dataset = image_set(paths, model, progress)
-    if joining is not None:
-        extracted = fused_features(joining, dataset, progress)
-        features = extracted.values[joining.layer]
+    if fused_encoder is not None:
+        extracted = fused_features(fused_encoder, dataset, progress)
+        features = extracted.values[fused_encoder.layer]
     else:
         extracted = extract_layers(model, dataset, [layer], progress)
         features = extracted.values[layer]
@@ -113,7 +113,7 @@ def write_csv(applied: AppliedProbe, probe: Probe, file: Path) -> None:
 
 
 def summary(applied: AppliedProbe, probe: Probe, file: Path, shown: int) -> dict[str, Any]:
-    """The answer, as plain data."""
+    """The answer, as plain data, with the first ``shown`` unreadable images."""
     classes = Counter(probe.classes[index] for index in applied.probabilities.argmax(dim=1).tolist())
     return {
         "path": str(file),

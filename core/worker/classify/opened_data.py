@@ -1,7 +1,7 @@
 """A model with features of labelled data, kept in memory between requests.
 
-Flow: ``session`` -> **opened** -> zero-shot, probes. Features come from the disk cache of `core.inference.extraction`,
-so that they are encoded only once.
+Flow: ``session`` -> ``open_data`` -> zero-shot, probes. Features come from the disk cache of
+`core.inference.extraction`, so that they are encoded only once.
 """
 
 from __future__ import annotations
@@ -116,15 +116,17 @@ class OpenedData:
         embed = self.loaded.embedder(prompts).embed
         return build_fused_encoder(self.model, text, self.test.labels.classes, prompts, embed)
 
-    def fused_data(self, how: FusedEncoder, progress: Progress) -> tuple[ProbeData, ProbeData, ProbeData | None]:
+    def fused_data(self, encoder: FusedEncoder, progress: Progress) -> tuple[ProbeData, ProbeData, ProbeData | None]:
         """Training, test and validation data with fused features."""
         splits = self.trainable()
-        key = (how.text, how.templates)
+        key = (encoder.text, encoder.templates)
         if key not in self._fused:
             by_dataset: dict[int, Tensor] = {}
             for split in splits.all():
                 if id(split.dataset) not in by_dataset:  # splits of the same data set are encoded once
-                    by_dataset[id(split.dataset)] = fused_features(how, split.dataset, progress).values[how.layer]
+                    by_dataset[id(split.dataset)] = fused_features(encoder, split.dataset, progress).values[
+                        encoder.layer
+                    ]
             self._fused[key] = [by_dataset[id(split.dataset)] for split in splits.all()]
         data = [
             ProbeData(features, split.labels) for features, split in zip(self._fused[key], splits.all(), strict=True)
@@ -180,8 +182,8 @@ def open_data(loaded: LoadedModel, request: DataRequest, progress: Progress) -> 
     notes = list(reasons)
     if splits is None:
         test = labelled_features(request.data, request.label)
-        splits, more = _split(test)
-        notes += more
+        splits, split_notes = _split(test)
+        notes += split_notes
         test = splits.test if splits else test
     else:
         test = splits.test
@@ -193,8 +195,7 @@ def open_data(loaded: LoadedModel, request: DataRequest, progress: Progress) -> 
             )
     if splits and request.val:
         splits = replace(splits, val=labelled_features(request.val, request.label, test.labels.classes))
-    sized = size_notes(test.dataset, model.network.image_size)
-    notes = [*sized, *unreadable(test.dataset), *test.labels.notes, *notes]
+    notes = [*size_notes(test.dataset, model.network.image_size), *unreadable(test.dataset), *test.labels.notes, *notes]
     return OpenedData(write_key(request), loaded, layer, splits, test, tuple(notes))
 
 

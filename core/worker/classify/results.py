@@ -116,14 +116,14 @@ class Result:
                 raise UserError(f"there is no class {index}; classes have numbers 0 to {len(classes) - 1}.")
         rows = self.classification.cell(true, predicted).tolist()
         source_rows = self.classification.labels.rows.tolist()
-        chance = dict(zip(source_rows, self.classification.probabilities.tolist(), strict=True))
+        probabilities = dict(zip(source_rows, self.classification.probabilities.tolist(), strict=True))
         tied = dict(zip(source_rows, self.classification.tied.tolist(), strict=True))
         return {
             "true": classes[true],
             "predicted": classes[predicted],
             "total": len(rows),
             "images": [
-                {"image": self.test.path(row), "probability": chance[row], "tied": tied[row]}
+                {"image": self.test.path(row), "probability": probabilities[row], "tied": tied[row]}
                 for row in rows[offset : offset + limit]
             ],
         }

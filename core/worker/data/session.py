@@ -59,12 +59,12 @@ class DataSession(Session):
         rows: Sequence[int] = (),
         most: int = 12,
     ) -> dict[str, Any]:
-        """The views of student and teacher of ``rows`` of ``data.train`` of ``config`` at ``step``.
+        """The views of student and teacher at ``step``, for at most ``most`` of ``rows`` of the training data.
 
         Pixels (RGB, row by row) are written to the new file ``to``. The answer: epoch, steps_per_epoch, batch, images
         ([{row, path, caption, batch}]), views ([{title, who, local, side, patch, cells}]) with a cell per
         image ({offset of its pixels, mask: see `_marks`, mixed: {path, caption, share, box} or None}), skipped (rows in
-        no batch of this epoch), by_choice.
+        no batch of this epoch), by_choice (see `ViewMaker.by_choice`).
 
         Raises UserError for an invalid config or invalid data.
         """

@@ -79,7 +79,10 @@ class CachedShards(CachedImages, ShardPairs):
 
 @dataclass(frozen=True)
 class Mixed:
-    """An interpolation of an image with share ``share`` and the image ``row``; ``box`` (top, left, bottom, right)."""
+    """How an image is interpolated: ``share`` of it remains, the rest is from the image ``row``.
+
+    ``box`` (top, left, bottom, right): the pasted rectangle (cutmix); None if the images are blended (mixup).
+    """
 
     row: int
     share: float
@@ -142,57 +145,62 @@ class ViewMaker:
         if not rows or not isinstance(self.order, EpochOrder):
             places = [(step, position) for position in range(min(most, self.order.batch_size))]
             return self._draw(epoch, places, [])
-        size, first = self.order.batch_size, epoch * self.order.steps_per_epoch
+        size, first_batch = self.order.batch_size, epoch * self.order.steps_per_epoch
         used_rows = self.order.order(epoch)[: self.order.steps_per_epoch * size].tolist()
         positions = {row: position for position, row in enumerate(used_rows)}
-        places = [(first + positions[row] // size, positions[row] % size) for row in rows[:most] if row in positions]
+        places = [
+            (first_batch + positions[row] // size, positions[row] % size) for row in rows[:most] if row in positions
+        ]
         return self._draw(epoch, places, [row for row in rows if row not in positions])
 
     def _draw(self, epoch: int, places: Sequence[Place], skipped: list[int]) -> DrawnViews:
         readable = [self._readable(*place) for place in places]
-        rows, passes = [row for row, _ in readable], [epoch_pass for _, epoch_pass in readable]
+        rows, epochs = [row for row, _ in readable], [epoch_of_row for _, epoch_of_row in readable]
         with ThreadPoolExecutor(self._threads, "views") as pool:
-            views = [self._draw_planned(view, places, readable, pool) for view in self._views()] if readable else []
-        captions = self._captions(np.array(rows, np.int64), np.array(passes, np.int64))
+            views = (
+                [self._draw_planned(view, places, readable, pool) for view in self._planned_views()] if readable else []
+            )
+        captions = self._captions(np.array(rows, np.int64), np.array(epochs, np.int64))
         return DrawnViews(rows, epoch, [batch for batch, _ in places], captions, views, skipped)
 
     def _readable(self, batch: int, position: int) -> tuple[int, int]:
         """The row at a place, or the next readable row as in the loader, and its epoch."""
-        rows, passes = self.order.take(batch, position, position + 1)
+        rows, epochs = self.order.take(batch, position, position + 1)
         readable = self._maker.next_readable(int(rows[0]))
         if readable is None:
             raise DataError(f"No image of {self.dataset.origin} can be read; check the files.")
-        return readable[0], int(np.atleast_1d(np.asarray(passes))[0])
+        return readable[0], int(np.atleast_1d(np.asarray(epochs))[0])
 
-    def _views(self) -> Iterator[_PlannedView]:
+    def _planned_views(self) -> Iterator[_PlannedView]:
         """All views of a step and who sees them, consistent with `Joiner` and `Network.forward_teacher`."""
-        views, taught = self.config.views, self.config.teacher.traits.exists
+        views, has_teacher = self.config.views, self.config.teacher.traits.exists
         clean, further, teacher_only = clean_view(self.config), student_views(self.config), teacher_views(self.config)
-        sees_clean = taught and not views.shared and not teacher_only
-        every = self.config.teacher.every if taught else 1
-        often = 1 if teaching(self.config).views_without_teacher else every
-        is_shared = sees_clean and views.clean.keep == 1.0 and every == 1
+        teacher_sees_clean = has_teacher and not views.shared and not teacher_only
+        teacher_interval = self.config.teacher.every if has_teacher else 1
+        student_interval = 1 if teaching(self.config).views_without_teacher else teacher_interval
+        is_shared = teacher_sees_clean and views.clean.keep == 1.0 and teacher_interval == 1
         yield _PlannedView("Clean", "both" if is_shared else "student", clean)
         local = [view for view in further if view.local]
         global_views = [view for view in further if not view.local]
         for title, group in (("Student", global_views), ("Local", local)):
             yield from (
-                _PlannedView(_title(title, i, group, often), "student", view) for i, view in enumerate(group, 1)
+                _PlannedView(_title(title, i, group, student_interval), "student", view)
+                for i, view in enumerate(group, 1)
             )
-        if sees_clean and not is_shared:
-            yield _PlannedView(_title("Clean", 1, [clean], every), "teacher", clean, as_whole=True)
+        if teacher_sees_clean and not is_shared:
+            yield _PlannedView(_title("Clean", 1, [clean], teacher_interval), "teacher", clean, as_whole=True)
         yield from (
-            _PlannedView(_title("Teacher", i, teacher_only, every), "teacher", view)
+            _PlannedView(_title("Teacher", i, teacher_only, teacher_interval), "teacher", view)
             for i, view in enumerate(teacher_only, 1)
         )
-        if taught and views.shared:
+        if has_teacher and views.shared:
             for i, view in enumerate(global_views, 1):
-                yield _PlannedView(_title("Student", i, global_views, every), "teacher", view, as_whole=True)
+                yield _PlannedView(_title("Student", i, global_views, teacher_interval), "teacher", view, as_whole=True)
 
     def _draw_planned(
         self, plan: _PlannedView, places: Sequence[Place], drawn: Sequence[tuple[int, int]], pool: Executor
     ) -> ShownView:
-        """The view ``plan`` of the images ``drawn`` (row, pass) at ``places``, as input of the tower."""
+        """The view ``plan`` of the images ``drawn`` (row, epoch) at ``places``, as input of the tower."""
         view, side = plan.spec, view_side(plan.spec.recipe, self.size, self.patch)
         mixes = [] if plan.as_whole else self._mixes(view, side, places)
         pairs = zip(places, mixes, strict=False)  # no mixes where the view is not interpolated
@@ -225,8 +233,8 @@ class ViewMaker:
         decoded = {row: self.dataset.image(row) for row, _ in missing}
 
         def draw(part: Sequence[tuple[int, int]]) -> View:
-            rows, passes = (np.array(column, np.int64) for column in zip(*part, strict=True))
-            return self._maker.view(view_config, passes, rows, [decoded[row] for row, _ in part])
+            rows, epochs = (np.array(column, np.int64) for column in zip(*part, strict=True))
+            return self._maker.view(view_config, epochs, rows, [decoded[row] for row, _ in part])
 
         # The same number of parts per thread, limited in size.
         rounds = max(1, math.ceil(len(missing) / (self._threads * max(1, PIXELS // side**2))))
@@ -239,8 +247,8 @@ class ViewMaker:
                 cached[image] = cache.put(keys[image], (view.images[index].clone(), hidden, places))
         return [cached[image] for image in images]
 
-    def _captions(self, rows: Rows, passes: Rows) -> list[str]:
-        chances = caption_chances(self.config.seed, passes, rows).tolist() if len(rows) else []
+    def _captions(self, rows: Rows, epochs: Rows) -> list[str]:
+        chances = caption_chances(self.config.seed, epochs, rows).tolist() if len(rows) else []
         every = [self.dataset.captions_of(row) for row in rows.tolist()]
         return [
             captions[int(chance * len(captions))] if captions else ""
@@ -258,10 +266,10 @@ class _PlannedView:
     as_whole: bool = False
 
 
-def _title(name: str, number: int, group: Sequence[ViewSpec], every: int) -> str:
+def _title(name: str, number: int, group: Sequence[ViewSpec], interval: int) -> str:
     """A title such as "Student 2, every 3 steps", with number and frequency if needed."""
     title = f"{name} {number}" if len(group) > 1 else name
-    return f"{title}, every {every} steps" if every > 1 else title
+    return f"{title}, every {interval} steps" if interval > 1 else title
 
 
 def _masked_patches(drawn_views: Sequence[ImageView]) -> Tensor | None:

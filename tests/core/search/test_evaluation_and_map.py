@@ -54,7 +54,7 @@ def test_the_median_of_two_images_needs_two(count: int, spread: float) -> None:
     turned = np.zeros((2, DIM), np.float32)
     turned[:, 0], turned[1, 1] = (1.0, 0.6), 0.8
     calibration = Calibration(Fake(turned[:count], turned[:0], np.zeros(0, np.int64)))
-    assert calibration.spread_of_pairs == pytest.approx(spread)
+    assert calibration.median_cosine == pytest.approx(spread)
 
 
 def test_ranks_match_the_evaluators_and_curves_rise(searching: Searcher) -> None:

@@ -140,14 +140,14 @@ def test_near_duplicates_are_defined_by_distance() -> None:
     near, same = cone[0] + 0.1 * vectors(1, seed=4)[0], cone[1] + 0.01 * vectors(1, seed=5)[0]
     bank = np.concatenate([cone, [near / np.linalg.norm(near)], [same / np.linalg.norm(same)]]).astype(np.float32)
     searching = Searcher(little(bank))
-    assert searching.calibration.spread_of_pairs == pytest.approx(0.9, abs=0.02)
+    assert searching.calibration.median_cosine == pytest.approx(0.9, abs=0.02)
     rows = searching.search_vector(bank[0], "image", Options(k=62))["rows"]
     folded = {frozenset([row["row"], *(one["row"] for one in row["duplicates"])]) for row in rows}
     assert frozenset([1, 61]) in folded
     assert frozenset([0]) in folded
     assert sum(map(len, folded)) == 62, "none twice"
     far = Searcher(little(vectors(60)))
-    assert far.calibration.spread_of_pairs == pytest.approx(0.0, abs=0.03)
+    assert far.calibration.median_cosine == pytest.approx(0.0, abs=0.03)
 
 
 def test_a_result_at_the_threshold_is_above_it() -> None:

@@ -34,7 +34,7 @@ def test_the_least_recently_used_value_is_evicted() -> None:
 
 def test_memory_is_freed_before_the_next_value_needs_it() -> None:
     freed: list[int] = []
-    recent: Recent[str, str] = Recent(1, freed=lambda: freed.append(len(recent)))
+    recent: Recent[str, str] = Recent(1, on_removed=lambda: freed.append(len(recent)))
     recent.get("a", lambda: "A")
     recent.get("b", lambda: f"{len(recent)} in memory")
     assert recent.get("b", str) == "0 in memory"
