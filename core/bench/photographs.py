@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-_LAYERS = ((6, 70.0), (24, 35.0), (96, 20.0), (400, 12.0), (1500, 6.0))  # waves across the image, their height
+_LAYERS = (
+    (6, 70.0),
+    (24, 35.0),
+    (96, 20.0),
+    (400, 12.0),
+    (1500, 6.0),
+)  # number of waves across the image, their amplitude in pixel values
 
 
 def photograph(width: int, height: int, seed: int) -> Image.Image:

@@ -116,11 +116,11 @@ def extract(
     work = _Work(dataset, folders, {name: folder.read() for name, folder in folders.items()})
     while missing := {name: row for name in names if (row := work.next_row(name)) < len(dataset)}:
         first = min(missing.values())
-        behind = [name for name, row in missing.items() if row == first]
+        names_at_first = [name for name, row in missing.items() if row == first]
         stop = min([row for row in missing.values() if row > first], default=len(dataset))
         with evaluating(model.network):
             batches = evaluation_batches(dataset, model.network.image_size, model.batch, first)
-            work.encode(behind, encode(behind), batches, model.batch, stop, partial(progress, activity))
+            work.encode(names_at_first, encode(names_at_first), batches, model.batch, stop, partial(progress, activity))
     return work.result()
 
 
@@ -142,7 +142,7 @@ class _Work:
         names: Sequence[str],
         encode: Encode,
         batches: Generator[tuple[Tensor, Tensor], None, None],
-        size: int,
+        batch_size: int,
         until: int,
         progress: Callable[[int, int], None],
     ) -> None:
@@ -154,7 +154,9 @@ class _Work:
                 for rows, images in batches:
                     encoded.append((rows, encode(rows, images)))
                     # Batches without readable images are skipped, so the position is derived from the rows.
-                    stop = min(first + (int(rows[0]) - first) // size * size + size, len(self.dataset))
+                    stop = min(
+                        first + (int(rows[0]) - first) // batch_size * batch_size + batch_size, len(self.dataset)
+                    )
                     if stop - start >= PART_ROWS:
                         self._store_part(names, start, stop, encoded)
                         start, encoded = stop, []

@@ -40,11 +40,11 @@ def check(machine: Machine, runs: Path, slurm: Slurm, config: str = "") -> list[
 
 def _check_packages() -> Finding:
     missing = [name for name in _REQUIRED if not version(name)]
-    found_text = ", ".join(f"{name} {version(name)}" for name in ("sdgui", "torch") if version(name)) or "a checkout"
+    detail = ", ".join(f"{name} {version(name)}" for name in ("sdgui", "torch") if version(name)) or "a checkout"
     if missing:
         remedy = f"Missing: {', '.join(missing)}. Press Install on the machine's page."
-        return Finding(name="Packages", works=False, detail=found_text, remedy=remedy)
-    return Finding(name="Packages", works=True, detail=found_text)
+        return Finding(name="Packages", works=False, detail=detail, remedy=remedy)
+    return Finding(name="Packages", works=True, detail=detail)
 
 
 def _check_runs_folder(runs: Path) -> Finding:
@@ -55,18 +55,18 @@ def _check_runs_folder(runs: Path) -> Finding:
             file.flush()
     except OSError as error:
         remedy = "Free some space on its disk." if error.errno in (28, 122) else "Choose another runs folder."
-        found_text = f"{runs}: {error.strerror}"
-        return Finding(name="Runs folder", works=False, detail=found_text, remedy=remedy)
+        detail = f"{runs}: {error.strerror}"
+        return Finding(name="Runs folder", works=False, detail=detail, remedy=remedy)
     return Finding(name="Runs folder", works=True, detail=str(runs))
 
 
 def _check_disk(runs: Path) -> Finding:
     free = disk_free(runs)
-    found_text = f"{free / 2**30:.1f} GB free"
+    detail = f"{free / 2**30:.1f} GB free"
     if free < _MIN_FREE_BYTES:
         remedy = "Checkpoints may not fit: free some space, or choose a runs folder on another disk."
-        return Finding(name="Disk", works=False, detail=found_text, remedy=remedy)
-    return Finding(name="Disk", works=True, detail=found_text)
+        return Finding(name="Disk", works=False, detail=detail, remedy=remedy)
+    return Finding(name="Disk", works=True, detail=detail)
 
 
 def _check_gpus(machine: Machine) -> Finding:
@@ -76,11 +76,11 @@ def _check_gpus(machine: Machine) -> Finding:
     if not devices:
         return Finding(name="GPUs", works=True, detail=f"none: {source}; runs train on the CPU")
     free = sum(gpu.free for gpu in devices)
-    found_text = f"{len(devices)}, {free} free: {', '.join(gpu.name for gpu in devices)}"
+    detail = f"{len(devices)}, {free} free: {', '.join(gpu.name for gpu in devices)}"
     if broken := source.partition("; ")[2]:
         remedy = "The other GPUs are used. See nvidia-smi, or ask the administrator to reset or replace the GPU."
-        return Finding(name="GPUs", works=False, detail=f"{found_text}; {broken}", remedy=remedy)
-    return Finding(name="GPUs", works=True, detail=found_text)
+        return Finding(name="GPUs", works=False, detail=f"{detail}; {broken}", remedy=remedy)
+    return Finding(name="GPUs", works=True, detail=detail)
 
 
 def _check_slurm(machine: Machine, slurm: Slurm) -> list[Finding]:
@@ -101,12 +101,12 @@ def _check_slurm(machine: Machine, slurm: Slurm) -> list[Finding]:
         remedy = f"Choose one of {', '.join(names)}."
         findings.append(Finding(name="Partition", works=False, detail=f"no {machine.partition}", remedy=remedy))
     else:
-        found_text = ", ".join(
+        detail = ", ".join(
             f"{partition.name}: {partition.idle} of {partition.nodes} nodes idle, at most {partition.time}"
             for partition in partitions
             if partition.name == machine.partition or (not machine.partition and partition.default)
         )
-        findings.append(Finding(name="Partition", works=True, detail=found_text or "the default"))
+        findings.append(Finding(name="Partition", works=True, detail=detail or "the default"))
     scontrol = shutil.which("scontrol") is not None
     remedy = "" if scontrol else "Jobs cannot requeue themselves without scontrol; add scontrol to PATH."
     findings.append(Finding(name="Requeueing", works=scontrol, detail="scontrol" if scontrol else "", remedy=remedy))

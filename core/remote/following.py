@@ -48,6 +48,8 @@ _FILES = TypeAdapter(dict[str, _KnownPart])
 
 
 class _FollowedRun:
+    """A followed run: the size of each file that the client has, and when to poll and report next."""
+
     def __init__(self, watched: WatchedRun, files: dict[str, _KnownPart]) -> None:
         self.watched = watched
         self.folder = str(watched.run.path)

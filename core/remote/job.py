@@ -23,7 +23,7 @@ NAME = "job.json"
 
 
 class Job(BaseModel):
-    """``submitted``: time on this machine's clock. ``pid``: session leader of a directly started run.
+    """How a run was started. ``submitted``: time on this machine's clock. ``pid``: session leader of a direct start.
 
     ``name``: the name of the Slurm job, "" for the run folder's name. ``result``: the file in the run folder that marks
     completion, "" if the trainer's last event does.

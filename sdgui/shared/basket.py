@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # the window opens before a gallery is needed
 C = TypeVar("C")
 
 SHORTCUT = "Ctrl+Alt+B"  # adds the selection to the basket, in every panel
-_UNDO = 100
+_MAX_UNDO = 100  # number of changes that can be undone
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Basket(QObject):
     def _on_changed(self, outcome: tuple[Exchange, int]) -> None:
         exchange, number = outcome
         self._undo.append(exchange)
-        del self._undo[:-_UNDO]
+        del self._undo[:-_MAX_UNDO]
         self._on_counted(number)
 
     def _on_counted(self, number: int) -> None:

@@ -42,12 +42,12 @@ class ExperimentHead(QWidget):
 
     def set_actions(self, actions: Actions) -> None:
         """Add the buttons of the window's actions."""
-        main = ActionButton(actions["launch"], self)
-        set_role(main, "primary")
+        launch = ActionButton(actions["launch"], self)
+        set_role(launch, "primary")
         self.place.set_actions(actions)
         self._row.addWidget(self.place)
         self._row.addWidget(ActionButton(actions["queue"], self))
-        self._row.addWidget(main)
+        self._row.addWidget(launch)
 
     def show_experiment(self, experiment_id: int | None) -> None:
         """Show name and state of an experiment; show nothing for None or a deleted experiment."""
@@ -87,7 +87,7 @@ class PlaceButton(QPushButton):
     def __init__(self, hosts: Hosts, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._hosts = hosts
-        self._panel: QAction | None = None
+        self._machines_action: QAction | None = None
         set_role(self, "flat")
         self.places = QMenu(self)
         self.places.aboutToShow.connect(self.fill)
@@ -98,8 +98,8 @@ class PlaceButton(QPushButton):
         self._show()
 
     def set_actions(self, actions: Actions) -> None:
-        """Set the actions, of which one adds machines."""
-        self._panel = actions["machines"]
+        """Set the window's actions; the menu offers the one that opens the panel *Machines*."""
+        self._machines_action = actions["machines"]
 
     def fill(self) -> None:
         """Fill the menu with the machines and their known devices."""
@@ -111,10 +111,10 @@ class PlaceButton(QPushButton):
             machines = [self._hosts.machines.list.find(LOCAL)]
         for machine in machines:
             self._add(machine)
-        if self._panel is not None:
+        if self._machines_action is not None:
             self.places.addSeparator()
             manage = self.places.addAction("Machines…")
-            manage.triggered.connect(self._panel.trigger)
+            manage.triggered.connect(self._machines_action.trigger)
 
     def _add(self, machine: Machine) -> None:
         facts, host = self._hosts.facts(machine.name), "" if machine.is_local else machine.name
@@ -147,9 +147,9 @@ class PlaceButton(QPushButton):
         devices = f" · GPU {place.devices[:_MAX_LENGTH]}" if place.devices else ""  # a MIG instance has a long UUID
         self.setText((short + devices).replace("&", "&&"))
         self.setIcon(theme().icon("ph.hard-drives" if place.host else "ph.laptop", "accent_text"))
-        on = f"GPU {place.devices}" if place.devices else "the first free device"
-        self.setToolTip(plain_tip(f"The next run trains on: {name}, {on}"))
-        self.setAccessibleName(f"Machine of the next run: {name}, {on}")
+        device_text = f"GPU {place.devices}" if place.devices else "the first free device"
+        self.setToolTip(plain_tip(f"The next run trains on: {name}, {device_text}"))
+        self.setAccessibleName(f"Machine of the next run: {name}, {device_text}")
 
 
 def _title(host: str) -> str:

@@ -52,9 +52,9 @@ class _ImageSearch:
     beams: list[_Beam]
     finished: list[Caption] = field(default_factory=list)  # best first, at most ``settings.beams``
 
-    def finish(self, prefix: tuple[int, ...], sums: _Beam | _Candidate, has_end: bool) -> None:
-        score = score_of(sums.total, len(prefix) - self.prompt + has_end, self.settings.length_penalty)
-        caption = Caption(prefix[1:], sums.log_probability, score, has_end)
+    def finish(self, prefix: tuple[int, ...], scores: _Beam | _Candidate, has_end: bool) -> None:
+        score = score_of(scores.total, len(prefix) - self.prompt + has_end, self.settings.length_penalty)
+        caption = Caption(prefix[1:], scores.log_probability, score, has_end)
         self.finished = sorted([*self.finished, caption], key=lambda c: -c.score)[: self.settings.beams]
 
     def is_settled(self) -> bool:
@@ -66,9 +66,8 @@ class _ImageSearch:
         if self.settings.beam_stop == "enough":
             return True
         length = len(self.beams[0].prefix) - self.prompt
-        if (
-            self.settings.beam_stop == "certain" and self.settings.length_penalty > 0
-        ):  # sums can only decrease, while lengths may grow
+        # A beam's total can only decrease, but a longer caption may be divided by a larger length.
+        if self.settings.beam_stop == "certain" and self.settings.length_penalty > 0:
             length = self.settings.max_tokens + 1 - self.prompt
         best = max(beam.total for beam in self.beams)
         return self.finished[-1].score >= score_of(best, length, self.settings.length_penalty)

@@ -31,7 +31,7 @@ class ExportMenu(QObject):
 
     def __init__(self, strip: ProgressStrip, show_message: ShowMessage, parent: QWidget) -> None:
         super().__init__(parent)
-        self._show_message, self._over = show_message, parent
+        self._show_message, self._parent = show_message, parent
         self._folder = Path.home()
         self.task = ExportTask(strip, self)
         self.task.done.connect(self._done)
@@ -50,11 +50,11 @@ class ExportMenu(QObject):
 
     def _ask(self, export: ExportFormat[WriteImages], items: Sequence[GalleryItem], _checked: bool = False) -> None:
         if export.target == "folder":
-            path = ask_folder(self._over, "Export into")
+            path = ask_folder(self._parent, "Export into")
         else:
             start = free_path(self._folder / export.file_name)
             # no confirmation: an existing file is refused, not overwritten
-            target = ask_save(self._over, "Export as", start, export.filter, export.suffix, confirm=False)
+            target = ask_save(self._parent, "Export as", start, export.filter, export.suffix, confirm=False)
             path = target.path if target is not None else None
         if path is not None:
             self.run(export.write, items, path)

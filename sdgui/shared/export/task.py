@@ -36,8 +36,8 @@ class ExportTask(QObject):
         if (app := QCoreApplication.instance()) is not None:
             app.aboutToQuit.connect(self.cancel)  # before waiting for the thread
         self._tasks = BackgroundTasks(self)
-        self._leave = Event()
-        self._reported = 0.0
+        self._cancel_requested = Event()
+        self._last_report = 0.0
         self.running = False
         self._progress.connect(lambda done, total: strip.advance(done, total) if self.running else None)
         strip.cancelled.connect(self.cancel)
@@ -47,14 +47,14 @@ class ExportTask(QObject):
         if self.running:
             raise RuntimeError("An export is already running")
         self.running = True
-        self._leave.clear()
-        self._reported = 0.0
+        self._cancel_requested.clear()
+        self._last_report = 0.0
         self._strip.start(title, total, "images")
         self._tasks.run(lambda: self._work(work), self._finish, lambda sentence: self._finish(Failure(sentence)))
 
     def cancel(self) -> None:
         """Cancel the export; complete files are kept."""
-        self._leave.set()
+        self._cancel_requested.set()
 
     def _work(self, work: Work) -> Exported | Failure:
         """Run ``work`` in the thread."""
@@ -69,10 +69,10 @@ class ExportTask(QObject):
             ) from None
 
     def _report(self, done: int, total: int) -> None:
-        if self._leave.is_set():
+        if self._cancel_requested.is_set():
             raise _Cancelled
-        if monotonic() - self._reported > _REPORT_SECONDS:
-            self._reported = monotonic()
+        if monotonic() - self._last_report > _REPORT_SECONDS:
+            self._last_report = monotonic()
             self._progress.emit(done, total)
 
     def _finish(self, outcome: Exported | Failure) -> None:

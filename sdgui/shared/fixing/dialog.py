@@ -43,7 +43,7 @@ class FixingDialog(QDialog):
         self.work = Retraining(services, self)
         self.entries: list[StoredFix] = []  # all entries
         self.visible_entries: list[StoredFix] = []  # entries of the selected data, as shown in the gallery
-        self._run_to_repeat: Trained | None = None  # once the data is saved
+        self._run_to_repeat: Trained | None = None  # retrained when the data has been saved
         self._runs_request = 0  # number of the last request; answers to earlier requests are dropped
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -154,14 +154,14 @@ class FixingDialog(QDialog):
 
     def _show_buttons(self) -> None:
         view, busy = self.view, self.view.strip.isVisible()
-        some, has_source = bool(self.visible_entries), bool(self.source())
+        has_entries, has_source = bool(self.visible_entries), bool(self.source())
         view.take_out.setEnabled(bool(view.gallery.selected()))
-        view.take_all.setEnabled(some)
+        view.take_all.setEnabled(has_entries)
         view.undo.setEnabled(self._basket.can_undo)
-        ours = has_source and not busy and any(not entry.later for entry in self.visible_entries)
-        view.save.setEnabled(ours)
-        view.retrain.setEnabled(ours and isinstance(view.runs.currentData(), Trained))
-        if has_source and some and not view.runs.count():
+        can_save = has_source and not busy and any(not entry.later for entry in self.visible_entries)
+        view.save.setEnabled(can_save)
+        view.retrain.setEnabled(can_save and isinstance(view.runs.currentData(), Trained))
+        if has_source and has_entries and not view.runs.count():
             view.runs.setPlaceholderText("No run on this data: save the data, then define one")
         else:
             view.runs.setPlaceholderText("")
@@ -198,9 +198,9 @@ class FixingDialog(QDialog):
 
     def _on_saved(self, fixed_data: FixedData) -> None:
         self.view.strip.finish()
-        then, self._run_to_repeat = self._run_to_repeat, None
-        if then is not None:
-            self.work.retrain(then, fixed_data["path"], self.view.seeds.value())
+        run_to_repeat, self._run_to_repeat = self._run_to_repeat, None
+        if run_to_repeat is not None:
+            self.work.retrain(run_to_repeat, fixed_data["path"], self.view.seeds.value())
         else:
             saved = f"{count(fixed_data['captions'])} pairs saved as {fixed_data['path']}"
             text = f"{saved}; the fixes are in {fixed_data['record']}."

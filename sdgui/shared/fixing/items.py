@@ -59,9 +59,9 @@ def sources_of(entries: Sequence[StoredFix]) -> list[tuple[str, int]]:
     Only ("", n) if no entry has a source.
     """
     counts = Counter(entry.source for entry in entries)
-    free = counts.pop("", 0)
-    source_counts = [(source, number + free) for source, number in counts.most_common()]
-    return source_counts or ([("", free)] if free else [])
+    without_source = counts.pop("", 0)
+    source_counts = [(source, number + without_source) for source, number in counts.most_common()]
+    return source_counts or ([("", without_source)] if without_source else [])
 
 
 def entries_for(entries: Sequence[StoredFix], source: str) -> list[StoredFix]:

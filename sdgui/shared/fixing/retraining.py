@@ -84,8 +84,8 @@ class RunPair:
     @property
     def done(self) -> list[tuple[Run, Run]]:
         """The pairs whose two runs can be evaluated."""
-        every = [(self.before, self.after), *self.further_seeds]
-        return [(before, after) for before, after in every if before.state == RunState.DONE == after.state]
+        all_pairs = [(self.before, self.after), *self.further_seeds]
+        return [(before, after) for before, after in all_pairs if before.state == RunState.DONE == after.state]
 
     @property
     def ready(self) -> bool:
@@ -149,15 +149,14 @@ class Retraining(QObject):
                 experiment.id, f"Retrained with the fixes in {fixed}; before: {config.data.train}."
             )
             runs = []
-            changed = config.data.model_copy(update={"train": fixed})
-            last = config.model_copy(update={"data": changed})
+            fixed_config = config.model_copy(update={"data": config.data.model_copy(update={"train": fixed})})
             for seed in range(config.seed, config.seed + seeds):
-                for tag, run_config in ((BEFORE, config), (AFTER, last)):
+                for tag, run_config in ((BEFORE, config), (AFTER, fixed_config)):
                     store.edit_experiment(experiment.id, run_config.model_copy(update={"seed": seed}))
                     run = launcher.enqueue(experiment.id, place=HERE)
                     store.tag_run(run.id, [tag])
                     runs.append(run.id)
-            store.edit_experiment(experiment.id, last)
+            store.edit_experiment(experiment.id, fixed_config)
             return Changes(frozenset({experiment.id}), frozenset(runs))
 
         self._services.writer.submit(write, self.retrained.emit, self._report_refusal)

@@ -62,7 +62,7 @@ class ConfigForm(QWidget):
         # each widget is created in its final parent: reparenting would style it again with all its children
         self._page = FormPage(self._area.viewport())
         self._sections = [FormSection(group, self._state, self._on_row_created, self._page) for group in groups]
-        self._homes: dict[str, FormSection] = {
+        self._section_of: dict[str, FormSection] = {
             spec.path: section
             for part in self._sections
             for section in part.all_sections()
@@ -74,7 +74,7 @@ class ConfigForm(QWidget):
         self._list = QListWidget(self)
         self._nothing = PlainLabel("No matching setting.", self._page, role="muted")
         self._help = ElidedLabel("", self)
-        self._making = QTimer(self, singleShot=True, interval=_PAUSE)
+        self._row_timer = QTimer(self, singleShot=True, interval=_PAUSE)
         self._build()
         self._connect()
         self._show()
@@ -115,7 +115,7 @@ class ConfigForm(QWidget):
         vbox(top, (body, 1), self._help, into=self)
 
     def _connect(self) -> None:
-        self._making.timeout.connect(self._create_some_rows)
+        self._row_timer.timeout.connect(self._create_some_rows)
         self._search.textChanged.connect(self._filter)
         self._differences.toggled.connect(self._filter)
         self._problems.clicked.connect(self.focus_next_error)
@@ -141,7 +141,7 @@ class ConfigForm(QWidget):
 
     def errors(self) -> dict[str, str]:
         """The errors that prevent ``config()``, by dotted field name, in the form's order."""
-        return {path: self._state.errors[path] for path in self._homes if path in self._state.errors}
+        return {path: self._state.errors[path] for path in self._section_of if path in self._state.errors}
 
     def changes(self) -> dict[str, tuple[Any, Any]]:
         """Valid fields that differ, by dotted name: (value of the base, value in the form)."""
@@ -157,7 +157,7 @@ class ConfigForm(QWidget):
 
     def set_draft(self, draft: Mapping[str, str]) -> None:
         """Restore what ``draft`` returned, except fields that no longer exist."""
-        self._set_texts({path: text for path, text in draft.items() if path in self._homes})
+        self._set_texts({path: text for path, text in draft.items() if path in self._section_of})
 
     def set_value(self, field: str, value: Any) -> None:
         """Set one field, as if typed. Raises KeyError for an unknown one."""
@@ -166,7 +166,7 @@ class ConfigForm(QWidget):
     def set_values(self, values: Mapping[str, Any]) -> None:
         """Set fields, as if typed. Raises KeyError for an unknown one."""
         for field in values:
-            self._homes[field]
+            self._section_of[field]
         self._set_texts({field: text_of(value) for field, value in values.items()})
         self.changed.emit()
 
@@ -186,7 +186,7 @@ class ConfigForm(QWidget):
     def set_choices(self, field: str, choices: Sequence[str], notes: Sequence[str] = ()) -> None:
         """Set suggestions for a text field such as ``towers.architecture``; ``notes`` describes each."""
         self._choices[field] = (choices, notes)
-        row = self._homes[field].rows.get(field)
+        row = self._section_of[field].rows.get(field)
         if row is not None:
             row.editor.set_choices(list(choices), list(notes))
 
@@ -203,7 +203,7 @@ class ConfigForm(QWidget):
 
     def row(self, field: str) -> FormRow:
         """The row of a field, created if needed. Raises KeyError for an unknown field."""
-        return self._homes[field].row(field)
+        return self._section_of[field].row(field)
 
     def finish(self) -> None:
         """Create all missing visible rows now."""
@@ -212,7 +212,7 @@ class ConfigForm(QWidget):
 
     def focus_field(self, field: str) -> None:
         """Scroll to a field, unfold its group, and focus it. Raises KeyError for an unknown field."""
-        home = self._homes[field]
+        home = self._section_of[field]
         self._search.clear()
         self._differences.setChecked(False)
         home.unfold(field)
@@ -225,7 +225,7 @@ class ConfigForm(QWidget):
 
     def focus_next_error(self) -> None:
         """Focus the first invalid field after the focused one, wrapping around."""
-        order, wrong = list(self._homes), list(self.errors())
+        order, wrong = list(self._section_of), list(self.errors())
         if not wrong:
             return
         rows = {path: row for section in self._all() for path, row in section.rows.items()}
@@ -259,7 +259,7 @@ class ConfigForm(QWidget):
             row.editor.set_choices(list(choices), list(notes))
 
     def _on_edited(self, path: str) -> None:
-        self._set_texts({path: self._homes[path].rows[path].text()})
+        self._set_texts({path: self._section_of[path].rows[path].text()})
         self.changed.emit()
 
     def _set_texts(self, texts: Mapping[str, str]) -> None:
@@ -279,7 +279,7 @@ class ConfigForm(QWidget):
             self._list.setRowHidden(index, not has_rows[-1])
         self._nothing.setVisible(not any(has_rows))
         self.updated.emit()
-        self._making.start()
+        self._row_timer.start()
 
     def _pending(self) -> list[Any]:
         return [make for section in self._sections for make in section.pending()]
@@ -289,7 +289,7 @@ class ConfigForm(QWidget):
         for make in self._pending():
             make()
             if time.perf_counter() > end:
-                self._making.start()
+                self._row_timer.start()
                 return
 
     def _show_counts(self) -> None:

@@ -50,7 +50,7 @@ def form(one_form: ConfigForm) -> ConfigForm:
 def shown(form: ConfigForm) -> list[str]:
     """The fields that can be seen, in the order of the form."""
     form.finish()
-    return [path for path in form.draft() if path in form._homes[path].rows and form.row(path).isVisibleTo(form)]
+    return [path for path in form.draft() if path in form._section_of[path].rows and form.row(path).isVisibleTo(form)]
 
 
 def line(form: ConfigForm, field: str) -> QLineEdit:
@@ -287,7 +287,7 @@ def test_only_settings_of_the_chosen_fusion_are_shown(form: ConfigForm) -> None:
         assert seen == {"kind"} | (fields and fields | {"layers", "heads", "width"}), kind
     form.set_config(RunConfig())
     form.finish()
-    section = form._homes["fusion.layers"]
+    section = form._section_of["fusion.layers"]
     assert section._more is not None
     section._more.click()
     assert "fusion.queries" in shown(form)  # nothing is out of reach
