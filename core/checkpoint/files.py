@@ -31,7 +31,7 @@ from core.spec.run.folder import RunDir
 from core.spec.run.model_names import (
     CHECKPOINT,
     CheckpointError,  # re-exported
-    names,
+    checkpoint_names,
     pointer,
     weights_in,
 )
@@ -105,7 +105,7 @@ def _is_best(run: RunDir, info: CheckpointInfo, name: str) -> bool:
     if info.score is None or info.score != info.best_score:
         return False
     best_so_far = pointer(run, "best")
-    if best_so_far == name or best_so_far not in names(run):
+    if best_so_far == name or best_so_far not in checkpoint_names(run):
         return True
     try:
         score = read_info(run, best_so_far).score
@@ -147,7 +147,7 @@ def _write_failure(folder: Path, error: Exception) -> str:
 
 
 def _remove_old(run: RunDir, keep: int, keep_every: int) -> None:
-    all_names = names(run)
+    all_names = checkpoint_names(run)
     resumable = [name for name in all_names if (run.checkpoints / name / STATE_FILE).exists()] or all_names
     retained = {*resumable[-keep:], pointer(run, "best"), pointer(run, "last")}
     for name in all_names:
@@ -192,7 +192,7 @@ def _existing_file(run: RunDir, name: str, weights: str) -> Path:
 def newest_complete(run: RunDir, device: torch.device) -> tuple[CheckpointInfo, CheckpointState] | None:
     """The newest checkpoint that can be resumed; None if there is none. Damaged checkpoints are skipped."""
     problem: CheckpointError | None = None
-    all_names = names(run)
+    all_names = checkpoint_names(run)
     resumable = [name for name in all_names if (run.checkpoints / name / STATE_FILE).exists()]
     if all_names and not resumable:
         raise CheckpointError(

@@ -31,8 +31,8 @@ from core.spec.run.folder import RunDir
 from core.spec.run.model_names import (
     CHECKPOINT,
     InterpolatedName,
+    checkpoint_names,
     default_network,
-    names,
     parse_interpolated,
     pointer,
     run_and_checkpoint,
@@ -66,7 +66,7 @@ class Checkpoint:
 
 def checkpoints(run: RunDir) -> list[Checkpoint]:
     """The best, the last and all other checkpoints, newest first. Reads the disk: not for the window's thread."""
-    available = names(run)
+    available = checkpoint_names(run)
     choices = []
     for alias in ("best", "last"):
         name = pointer(run, alias)

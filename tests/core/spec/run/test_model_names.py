@@ -13,12 +13,12 @@ from core.spec.run.model_names import (
     CheckpointError,
     OpenClipModel,
     RunNetwork,
+    checkpoint_names,
     default_network,
     exact_name,
     is_saved_model,
     locate,
     locate_run,
-    names,
     resolve,
     weights_in,
 )
@@ -42,7 +42,7 @@ def run(tmp_path: Path) -> RunDir:
 
 
 def test_checkpoints_are_named_by_step_file_and_role(run: RunDir) -> None:
-    assert names(run) == ["step-00000005", "step-00000020", "step-00000100"]
+    assert checkpoint_names(run) == ["step-00000005", "step-00000020", "step-00000100"]
     wanted = {"best": 20, "last": 100, "5": 5, "20": 20, "0100": 100, "step-00000005": 5}
     assert {which: resolve(run, which) for which in wanted} == {
         which: f"step-{step:08d}" for which, step in wanted.items()
@@ -55,7 +55,7 @@ def test_checkpoints_are_named_by_step_file_and_role(run: RunDir) -> None:
     for which in ("200", "7", "other", "-5", "9" * 20):
         with pytest.raises(CheckpointError, match=f"has no checkpoint .*; available: {there}\\."):
             resolve(run, which)
-    assert [weights_in(run, name) for name in names(run)] == [
+    assert [weights_in(run, name) for name in checkpoint_names(run)] == [
         ["student"],
         ["student", "teacher"],
         ["student", "teacher"],
