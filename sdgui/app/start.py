@@ -38,7 +38,7 @@ from sdgui.store.records import Place, StoreError
 from sdgui.store.registry.address import RegistryAddress, parse_address
 from sdgui.store.registry.server import upgrade_registry
 from sdgui.store.store import Store
-from sdgui.widgets.gallery.images import fetch_missing
+from sdgui.widgets.gallery.images import set_image_fetcher
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.plain_text import make_plain
 from sdgui.widgets.style.theme import Scheme, apply_theme, theme
@@ -151,7 +151,7 @@ def make_services(
     data = DemoData(store.home / "demo-data", demo)
     pool = WorkerPool(worker, remote_command=partial(worker_command, store.home))
     hosts = Hosts(store.home)
-    fetch_missing(RemoteImages(store.home, hosts.machines).fetch)
+    set_image_fetcher(RemoteImages(store.home, hosts.machines).fetch)
     keep_place(hosts, settings)
     slots = MachineSlots(hosts.gpus_here, _parallel_runs(settings), hosts.slots)
     studies = StudyPrograms(store, study, slots=slots.unreserved)

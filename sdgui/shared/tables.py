@@ -56,9 +56,9 @@ class CopyingTable(QTableView):
         """Copy cells as text with tabs."""
         model = self.model()
         selected = self.selectionModel().selectedIndexes()
-        every = len(selected) < 2
-        rows = range(model.rowCount()) if every else sorted({index.row() for index in selected})
-        columns = range(model.columnCount()) if every else sorted({index.column() for index in selected})
+        copies_all = len(selected) < 2
+        rows = range(model.rowCount()) if copies_all else sorted({index.row() for index in selected})
+        columns = range(model.columnCount()) if copies_all else sorted({index.column() for index in selected})
         heads = [str(model.headerData(column, Qt.Orientation.Horizontal)) for column in columns]
         lines = ["\t".join(str(model.index(row, column).data()) for column in columns) for row in rows]
         QGuiApplication.clipboard().setText("\n".join(["\t".join(heads), *lines]))

@@ -42,8 +42,8 @@ def refusal_lines(refusals: Sequence[Refusal]) -> str:
 
 
 @dataclass
-class Found:
-    """A batch of results."""
+class ImageBatch:
+    """A batch of images, and of files that were refused."""
 
     images: list[str] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
@@ -59,9 +59,9 @@ def existing_path(text: str) -> Path | None:
     return path if text else None
 
 
-def expand(paths: Sequence[str], is_cancelled: Callable[[], bool] = lambda: False) -> Iterator[Found]:
+def expand(paths: Sequence[str], is_cancelled: Callable[[], bool] = lambda: False) -> Iterator[ImageBatch]:
     """Yield the images in ``paths`` and their subfolders, each once, in batches; polls ``is_cancelled``."""
-    part, seen, folders, unlisted = Found(), set[str](), set[tuple[int, int]](), 0
+    part, seen, folders, unlisted = ImageBatch(), set[str](), set[tuple[int, int]](), 0
     for image, refusal in _all(paths, folders):
         if is_cancelled():
             return
@@ -77,7 +77,7 @@ def expand(paths: Sequence[str], is_cancelled: Callable[[], bool] = lambda: Fals
             unlisted += 1
         if len(part.images) >= BATCH_SIZE:
             yield part
-            part = Found()
+            part = ImageBatch()
     if unlisted:
         part.refused.append((f"{unlisted} more", "were skipped for similar reasons"))
     if part.images or part.refused:
@@ -93,7 +93,7 @@ def _all(paths: Sequence[str], folders: set[tuple[int, int]]) -> Iterator[tuple[
             elif images := _described_images(path):
                 yield from ((str(image.absolute()), None) for image in images)
             else:
-                reason = why_not(path)
+                reason = refusal_reason(path)
                 yield str(path.absolute()), (text, reason) if reason else None
         except (OSError, ValueError) as error:
             yield text, (text, f"it cannot be read: {getattr(error, 'strerror', None) or error}")
@@ -106,7 +106,7 @@ def _described_images(path: Path) -> list[Path]:
     return [candidate for suffix in sorted(IMAGE_SUFFIXES) if (candidate := path.with_suffix(suffix)).is_file()]
 
 
-def why_not(path: Path) -> str:
+def refusal_reason(path: Path) -> str:
     """The reason to refuse a file as an image; "" if it is accepted."""
     suffix = path.suffix.lower()
     if not path.exists():
@@ -127,7 +127,7 @@ def why_not(path: Path) -> str:
 
 def _folder(top: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Refusal | None]]:
     """Images in the tree, sorted by name within a folder; then a note on files that are not images."""
-    waiting, other_files, images, closed = [str(top.absolute())], 0, 0, 0
+    waiting, other_files, images, unreadable = [str(top.absolute())], 0, 0, 0
     while waiting:
         folder = waiting.pop()
         try:
@@ -137,7 +137,7 @@ def _folder(top: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Refusa
             seen.add((facts.st_dev, facts.st_ino))
             names, inner, unlisted = _list_folder(folder)
         except OSError as error:
-            closed += 1
+            unreadable += 1
             yield folder, (folder, f"the folder cannot be read: {error.strerror or error}")
             continue
         other_files += unlisted
@@ -149,7 +149,7 @@ def _folder(top: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Refusa
         text = f"{other_files} files that are not images were"
         subject = "1 file that is not an image was" if other_files == 1 else text
         yield str(top), (str(top), f"{subject} skipped")
-    elif not images and not closed:
+    elif not images and not unreadable:
         yield str(top), (str(top), "the folder has no new images")
 
 

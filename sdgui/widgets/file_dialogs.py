@@ -31,25 +31,25 @@ class ChosenFile:
         return f"{self.path} already exists; choose another name." if exists else ""
 
 
-def ask_open(over: QWidget | None, title: str, kinds: str = "", start: Path | str = "") -> Path | None:
+def ask_open(parent: QWidget | None, title: str, kinds: str = "", start: Path | str = "") -> Path | None:
     """Ask for an existing file. ``kinds``: a Qt filter such as ``Tables (*.csv)``."""
-    file_name, _ = QFileDialog.getOpenFileName(over, title, str(start), kinds)
+    file_name, _ = QFileDialog.getOpenFileName(parent, title, str(start), kinds)
     return Path(file_name) if file_name else None
 
 
-def ask_open_several(over: QWidget | None, title: str, kinds: str = "") -> list[Path]:
+def ask_open_several(parent: QWidget | None, title: str, kinds: str = "") -> list[Path]:
     """Ask for existing files; [] if cancelled."""
-    return [Path(file_name) for file_name in QFileDialog.getOpenFileNames(over, title, "", kinds)[0]]
+    return [Path(file_name) for file_name in QFileDialog.getOpenFileNames(parent, title, "", kinds)[0]]
 
 
-def ask_folder(over: QWidget | None, title: str, start: Path | str = "") -> Path | None:
+def ask_folder(parent: QWidget | None, title: str, start: Path | str = "") -> Path | None:
     """Ask for an existing folder."""
-    folder = QFileDialog.getExistingDirectory(over, title, str(start))
+    folder = QFileDialog.getExistingDirectory(parent, title, str(start))
     return Path(folder) if folder else None
 
 
 def ask_save(
-    over: QWidget | None,
+    parent: QWidget | None,
     title: str,
     start: Path | str,
     kinds: str,
@@ -62,10 +62,10 @@ def ask_save(
     ``confirm``: ask before an existing file is replaced; this does not cover a name to which the suffix was added.
     """
     if confirm:
-        file_name, _ = QFileDialog.getSaveFileName(over, title, str(start), kinds)
+        file_name, _ = QFileDialog.getSaveFileName(parent, title, str(start), kinds)
     else:
         option = QFileDialog.Option.DontConfirmOverwrite
-        file_name, _ = QFileDialog.getSaveFileName(over, title, str(start), kinds, options=option)
+        file_name, _ = QFileDialog.getSaveFileName(parent, title, str(start), kinds, options=option)
     if not file_name:
         return None
     path = Path(file_name)

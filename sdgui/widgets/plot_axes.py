@@ -21,7 +21,7 @@ AxisKind = Literal["value", "share", "step", "time"]
 _TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 
 
-def dress(*axes: pg.AxisItem) -> None:
+def style_axes(*axes: pg.AxisItem) -> None:
     """Style axes with the colours and the font of the current theme."""
     style = theme()
     for axis in axes:

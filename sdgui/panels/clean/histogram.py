@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QLabel, QWidget
 from sdgui.widgets.formats import count
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
+from sdgui.widgets.plot_axes import PlotAxis, still_plot, style_axes
 from sdgui.widgets.still_boxes import StillDoubleSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role, theme
 
@@ -90,7 +90,7 @@ class ScoreHistogram(QWidget):
     def _draw_bars(self) -> None:
         current_theme, plot = theme(), self._plot
         plot.setBackground(current_theme.color("surface"))
-        dress(self._left, self._bottom)
+        style_axes(self._left, self._bottom)
         self._left.setWidth(6 * SPACE)
         plot.clear()
         bars = self._bins.reshape(BARS, -1).sum(axis=1)

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QWidget
 
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
+from sdgui.widgets.plot_axes import PlotAxis, still_plot, style_axes
 from sdgui.widgets.style.theme import SPACE, theme
 
 
@@ -36,7 +36,7 @@ class StudyPlot(QWidget):
 
     def _draw(self) -> None:
         self._plot.setBackground(theme().color("surface"))
-        dress(self._left, self._bottom)
+        style_axes(self._left, self._bottom)
         self._left.setWidth(6 * SPACE)
         self._plot.clear()
         self.fill(self._plot, self._bottom)

@@ -134,7 +134,7 @@ class ConfigForm(QWidget):
 
     def set_config(self, config: RunConfig, base: RunConfig | None = None) -> None:
         """Show ``config``; fields that differ from ``base`` (the preset; default: ``config`` itself) are marked."""
-        self._state.put(config, base or config)
+        self._state.set_config(config, base or config)
         for section in self._sections:
             section.reset_fold()
         self._show()

@@ -39,7 +39,7 @@ class FormRow(QWidget):
         self._base = ""
         self._read_only = False
         self._reset: IconButton | None = None
-        self._sentence: QLabel | None = None
+        self._error_label: QLabel | None = None
         self.editor: FieldEditor = editor_for(spec, self)
         self.editor.setMaximumWidth(_EDITOR_WIDTH)
         self.editor.edited.connect(self._on_edited)
@@ -124,11 +124,11 @@ class FormRow(QWidget):
             return
         self.error = sentence
         self.editor.set_invalid(bool(sentence))
-        if self._sentence is None:
-            self._sentence = PlainLabel(self, role="error", wordWrap=True)
-            self._grid.addWidget(self._sentence, 1, 2, 1, 3)
-        self._sentence.setText(sentence)
-        self._sentence.setVisible(bool(sentence))
+        if self._error_label is None:
+            self._error_label = PlainLabel(self, role="error", wordWrap=True)
+            self._grid.addWidget(self._error_label, 1, 2, 1, 3)
+        self._error_label.setText(sentence)
+        self._error_label.setVisible(bool(sentence))
         self.editor.control.setAccessibleDescription(f"Error: {sentence}" if sentence else self.spec.help)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:

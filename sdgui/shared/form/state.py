@@ -28,9 +28,9 @@ class FormState:
         self._base: dict[str, Any] = {}
         self._hidden_values: dict[str, Any] = {}  # values of fields that the form does not show
         self._refused: dict[str, tuple[str, str]] = {}  # field -> (refused text, reason)
-        self.put(RunConfig(), RunConfig())
+        self.set_config(RunConfig(), RunConfig())
 
-    def put(self, config: RunConfig, base: RunConfig) -> None:
+    def set_config(self, config: RunConfig, base: RunConfig) -> None:
         """Set the config, and the base for differences."""
         values, self._base = values_of(config), values_of(base)
         self._refused = {}

@@ -69,7 +69,7 @@ class DataPicker(QWidget):
         """
         super().__init__(parent)
         self._services, self._is_compact = services, compact
-        self._about = DataFacts(services, images_only, self)
+        self._data_facts = DataFacts(services, images_only, self)
         self.setAcceptDrops(True)
         self.box = NoWheelComboBox(self)
         self.figures = ElidedLabel("", self)
@@ -96,26 +96,26 @@ class DataPicker(QWidget):
         self._browse.clicked.connect(self._ask)
         self._show_card.clicked.connect(self.show_card)
         self._show_card.setEnabled(False)
-        self._about.progress.connect(self._progress)
-        self._about.described.connect(self._done)
-        self._about.refused.connect(self._on_failed)
-        self._about.held_out.connect(self._use_held_out)
+        self._data_facts.progress.connect(self._on_progress)
+        self._data_facts.described.connect(self._on_described)
+        self._data_facts.refused.connect(self._on_failed)
+        self._data_facts.held_out.connect(self._use_held_out)
 
     # Selection
     def source(self) -> str:
         """The chosen path, "" for none."""
-        return self._about.source
+        return self._data_facts.source
 
     def facts(self) -> SourceFacts | None:
         """The facts last emitted by ``described``; None if unknown."""
-        return self._about.facts
+        return self._data_facts.facts
 
     def set_source(self, source: str, title: str = "") -> None:
         """Choose a file or folder, and add it to the list; "" chooses nothing."""
         if source and self.box.findData(source) < 0:
             self._insert(0, title or Path(source).name, source)
         self.box.setCurrentIndex(self.box.findData(source) if source else -1)
-        if source == self._about.source:
+        if source == self._data_facts.source:
             return
         self._describe(source)
         if source:
@@ -142,7 +142,7 @@ class DataPicker(QWidget):
         for title, source in (*self._offered, *recent, *self._known_sources()):
             if self.box.findData(source) < 0:
                 self._insert(self.box.count(), title, source)
-        source = self._about.source
+        source = self._data_facts.source
         if source and self.box.findData(source) < 0:
             self._insert(0, Path(source).name, source)
         self.box.setCurrentIndex(self.box.findData(source) if source else -1)
@@ -176,17 +176,17 @@ class DataPicker(QWidget):
     def _describe(self, source: str) -> None:
         self.figures.setVisible(bool(source) and not self._is_compact)
         self._show_card.setEnabled(bool(source))
-        self._about.set_source(source)
+        self._data_facts.set_source(source)
         if source:
             self._show_text("Counting…")
         if self.card is not None:
             self.card.show_facts()
 
-    def _progress(self, activity: str, done: int) -> None:
-        if done and self._about.facts is None:
+    def _on_progress(self, activity: str, done: int) -> None:
+        if done and self._data_facts.facts is None:
             self._show_text(f"{activity[:1].upper()}{activity[1:]} … {count(done)}")
 
-    def _done(self, result: SourceFacts) -> None:
+    def _on_described(self, result: SourceFacts) -> None:
         self._show_text(figures_text(result), reasons_text(result), "small")
         self.described.emit(result)
 
@@ -203,7 +203,7 @@ class DataPicker(QWidget):
         set_role(self.figures, "error" if role == "error" else "small")
         if self._is_compact:
             self.figures.setVisible(role == "error")
-            self.box.setToolTip(plain_tip("\n".join(line for line in (self._about.source, text, tip) if line)))
+            self.box.setToolTip(plain_tip("\n".join(line for line in (self._data_facts.source, text, tip) if line)))
         self.figures.setAccessibleName(f"Data contents: {text}")
         self.box.setAccessibleDescription(text)
 
@@ -214,11 +214,11 @@ class DataPicker(QWidget):
             self._popup = QFrame(self, Qt.WindowType.Popup)
             column = QVBoxLayout(self._popup)
             column.setContentsMargins(0, 0, 0, 0)
-            self.card = DataCard(self._about, self._popup)
+            self.card = DataCard(self._data_facts, self._popup)
             column.addWidget(self.card)
         assert self.card is not None
         self.card.show_facts()
-        self.card.set_others(splits_beside(self._services.store, self._about.source))
+        self.card.set_others(splits_beside(self._services.store, self._data_facts.source))
         self._popup.setFixedWidth(max(_MIN_CARD_PX, self.width()))
         self._popup.adjustSize()
         move_within(self._popup, self.box.mapToGlobal(self.box.rect().bottomLeft()))

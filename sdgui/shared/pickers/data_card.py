@@ -54,7 +54,7 @@ class DataCard(QFrame):
         self._build()
         facts.described.connect(self._on_described)
         facts.refused.connect(self._show_refusal)
-        facts.progress.connect(self._progress)
+        facts.progress.connect(self._on_progress)
         facts.overlapped.connect(lambda _shared: self._show_overlap())
         facts.held_out.connect(
             lambda train, held_out: self._show_hold_out(f"Written: {train} and {Path(held_out).name}")
@@ -134,7 +134,7 @@ class DataCard(QFrame):
             self.figures.setToolTip(plain_tip(all_lines))
             set_role(self.figures, "error")
 
-    def _progress(self, activity: str, done: int) -> None:
+    def _on_progress(self, activity: str, done: int) -> None:
         if self.facts.facts is None and done:
             self.figures.setText(f"{activity[:1].upper()}{activity[1:]} … {count(done)}")
 

@@ -17,7 +17,7 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE
 
 _SETTLE_MS = 150  # delay before the weights at a new position are used
-_PARTS, _STEP, _PAGE = 100, 5, 10  # steps of the slider, in hundredths of alpha
+_PARTS, _STEP, _PAGE = 100, 5, 10  # range, key step and page step of the slider, in hundredths of alpha
 _WIDTH, _NARROW = 12 * SPACE, 8 * SPACE
 _MAX_LENGTH = 12  # displayed characters of another model's title
 

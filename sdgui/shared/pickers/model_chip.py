@@ -307,7 +307,7 @@ class ModelChip(ChipButton):
 
     # Choosing
     def _use_entry(self, entry: ModelEntry) -> bool:
-        """Choose ``entry``, and what a recent choice says of it; False if it cannot be used."""
+        """Choose ``entry`` with the checkpoint, network and interpolation of its recent choice; False if it is unusable."""
         if entry.reason:
             self.refused.emit(f"{entry.title} cannot be used here. {entry.reason}")
             return False

@@ -56,10 +56,10 @@ class ModelPopover(QFrame):
         self.list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.note = PlainLabel(self, wordWrap=True, role="muted")
         self.checkpoints, self.networks = NoWheelComboBox(self), NoWheelComboBox(self)
-        self._which_title, self._networks_title = PlainLabel("&Checkpoint", self), PlainLabel("&Network", self)
+        self._checkpoints_title, self._networks_title = PlainLabel("&Checkpoint", self), PlainLabel("&Network", self)
         self._folder = QPushButton("&Folder…", self)
         self.interpolate = QPushButton("&Interpolate with…", self)
-        self._pairing = False  # whether the next pick is the model to interpolate with
+        self._picks_initial = False  # whether the next pick is the model to interpolate with, not the model to use
         self._arrange()
         self.line.textChanged.connect(self._find)
         self.line.installEventFilter(self)
@@ -67,7 +67,7 @@ class ModelPopover(QFrame):
         self.checkpoints.activated.connect(lambda _row: self.checkpoint_picked.emit(self.checkpoints.currentData()))
         self.networks.activated.connect(lambda _row: self.network_picked.emit(str(self.networks.currentData())))
         self._folder.clicked.connect(self._ask_folder)
-        self.interpolate.clicked.connect(lambda: self._set_pairing(True))
+        self.interpolate.clicked.connect(lambda: self._set_picks_initial(True))
 
     def _arrange(self) -> None:
         self.checkpoints.setAccessibleName("Checkpoint")
@@ -76,7 +76,7 @@ class ModelPopover(QFrame):
         self.interpolate.setToolTip("Choose a second model of the same architecture; a slider moves between the two")
         foot = QHBoxLayout()
         foot.setSpacing(SPACE)
-        for title, box in ((self._which_title, self.checkpoints), (self._networks_title, self.networks)):
+        for title, box in ((self._checkpoints_title, self.checkpoints), (self._networks_title, self.networks)):
             title.setBuddy(box)
             set_role(title, "muted")
             box.setSizeAdjustPolicy(NoWheelComboBox.SizeAdjustPolicy.AdjustToContents)
@@ -109,7 +109,7 @@ class ModelPopover(QFrame):
 
     def show_run(self, facts: RunFacts | None, checkpoint: str | int, network: str, interpolates: bool = False) -> None:
         """Offer the checkpoints and networks of the chosen run; None for other models."""
-        self._set_pairing(False)
+        self._set_picks_initial(False)
         self.interpolate.setVisible(interpolates and facts is not None)
         for box in (self.checkpoints, self.networks):
             box.clear()
@@ -124,15 +124,15 @@ class ModelPopover(QFrame):
             self.checkpoints.setCurrentIndex(self.checkpoints.findData(checkpoint))
             self.networks.setCurrentIndex(self.networks.findData(network))
         for widget, is_visible in (
-            (self._which_title, self.checkpoints.count() > 0),
+            (self._checkpoints_title, self.checkpoints.count() > 0),
             (self.checkpoints, self.checkpoints.count() > 0),
             (self._networks_title, self.networks.count() > 1),
             (self.networks, self.networks.count() > 1),
         ):
             widget.setVisible(is_visible)
 
-    def _set_pairing(self, is_on: bool) -> None:
-        self._pairing = is_on
+    def _set_picks_initial(self, is_on: bool) -> None:
+        self._picks_initial = is_on
         self.line.setPlaceholderText("Interpolate with a model of the same architecture" if is_on else _SEARCH)
         self.interpolate.setEnabled(not is_on)
         self._folder.setEnabled(not is_on)
@@ -145,7 +145,7 @@ class ModelPopover(QFrame):
         same_row = next((row for row in rows if current is not None and self.lines.entry(row) == current), -1)
         self._choose_row(same_row if same_row >= 0 else self.lines.first_row())
         self.list.scrollToTop() if same_row < 0 else None
-        self.note.setText(self._nothing(words))
+        self.note.setText(self._empty_note(words))
         self.note.setVisible(bool(self.note.text()))
 
     def _add_typed_folder(self, words: str) -> Groups:
@@ -153,9 +153,9 @@ class ModelPopover(QFrame):
         folder = existing_path(words.strip()) if "/" in words or "\\" in words else None
         if folder is None or not folder.is_dir() or (entry := folder_entry(folder.absolute(), self._needs)) is None:
             return self._groups
-        return [("Folder", [_found_as(entry, words)]), *self._groups]
+        return [("Folder", [_matching_typed_path(entry, words)]), *self._groups]
 
-    def _nothing(self, words: str) -> str:
+    def _empty_note(self, words: str) -> str:
         if self.lines.rowCount():
             return ""
         if not self._groups:
@@ -175,7 +175,7 @@ class ModelPopover(QFrame):
     def _pick(self, entry: ModelEntry | None) -> None:
         if entry is not None and not entry.reason:
             self.hide()
-            (self.initial_picked if self._pairing else self.picked).emit(entry)
+            (self.initial_picked if self._picks_initial else self.picked).emit(entry)
 
     def _ask_folder(self) -> None:
         self.hide()
@@ -189,6 +189,6 @@ class ModelPopover(QFrame):
         return handle_list_key(self.list, event)
 
 
-def _found_as(entry: ModelEntry, words: str) -> ModelEntry:
+def _matching_typed_path(entry: ModelEntry, words: str) -> ModelEntry:
     """A copy of ``entry`` that matches the typed path."""
     return ModelEntry(entry.kind, entry.name, entry.title, entry.reason, entry.run_id, None, "", f"{words.strip()}")

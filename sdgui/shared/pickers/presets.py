@@ -45,7 +45,7 @@ class PresetChooser(QFrame):
     def __init__(self, parent: QWidget, button: str = "Choose") -> None:
         """``button``: label of the confirming button."""
         super().__init__(parent, Qt.WindowType.Popup)
-        self._over = parent
+        self._parent = parent
         self.setObjectName("preset_chooser")
         self.setAccessibleName("Choose a preset")
         self.setFrameShape(QFrame.Shape.StyledPanel)
@@ -124,9 +124,9 @@ class PresetChooser(QFrame):
             if self.list.item(row).data(_NAME) == preset:
                 self.list.setCurrentRow(row)
         self._describe()
-        over = self._over.window()
-        self.resize(min(96 * SPACE, over.width() - 4 * SPACE), min(72 * SPACE, over.height() - 8 * SPACE))
-        self.move(over.mapToGlobal(QPoint((over.width() - self.width()) // 2, 5 * SPACE)))
+        window = self._parent.window()
+        self.resize(min(96 * SPACE, window.width() - 4 * SPACE), min(72 * SPACE, window.height() - 8 * SPACE))
+        self.move(window.mapToGlobal(QPoint((window.width() - self.width()) // 2, 5 * SPACE)))
         self.show()
         self.list.scrollToItem(self.list.currentItem(), QListWidget.ScrollHint.PositionAtCenter)
         self.line.setFocus(Qt.FocusReason.PopupFocusReason)

@@ -91,37 +91,37 @@ class ViewsCanvas(QWidget):
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         painter.setFont(theme().font("small"))
         painter.setOpacity(0.5 if self._stale else 1.0)
-        self._words(painter, QRect(0, 0, _TITLE - SPACE, self._side), "Image")
+        self._paint_heading(painter, QRect(0, 0, _TITLE - SPACE, self._side), "Image")
         for column, image in enumerate(views.images):
             thumbnail = self._thumbnails.get(Path(image["path"]))
             if thumbnail is not None and thumbnail.image is not None:
-                self._image(painter, self._cell(column, 0), thumbnail.image)
+                self._paint_image(painter, self._cell(column, 0), thumbnail.image)
             below = QRect(self._cell(column, self._side).topLeft(), QSize(self._side, self._line()))
-            self._small(painter, below, image["caption"] or Path(image["path"]).name)
+            self._paint_caption(painter, below, image["caption"] or Path(image["path"]).name)
         for row, top in zip(views.rows, self._tops, strict=True):
             if event.rect().intersects(QRect(0, top - 2 * self._line(), self.width(), self._side + 3 * self._line())):
-                self._row(painter, row, top)
+                self._paint_row(painter, row, top)
         painter.end()
 
-    def _row(self, painter: QPainter, row: Row, top: int) -> None:
+    def _paint_row(self, painter: QPainter, row: Row, top: int) -> None:
         if row.heading:
             painter.setFont(theme().font("title"))
             painter.setPen(theme().color("text"))
             painter.drawText(QPoint(0, top - SPACE), row.heading)
             painter.setFont(theme().font("small"))
-        self._words(painter, QRect(0, top, _TITLE - SPACE, self._side), row.title)
+        self._paint_heading(painter, QRect(0, top, _TITLE - SPACE, self._side), row.title)
         for column, (cell, image) in enumerate(zip(row.cells, row.images, strict=True)):
             box = self._cell(column, top)
             painter.drawImage(box, image)
-            self._mask(painter, box, cell["mask"], row.patches)
+            self._paint_mask(painter, box, cell["mask"], row.patches)
             if (mixed := cell["mixed"]) is not None:
-                self._box(painter, box, mixed["box"], image.width())
+                self._paint_pasted_box(painter, box, mixed["box"], image.width())
                 below = QRect(box.left(), box.bottom() + 1, box.width(), self._line())
-                self._small(
+                self._paint_caption(
                     painter, below, f"{100 * (1 - mixed['share']):.0f} % {mixed['caption'] or Path(mixed['path']).stem}"
                 )
 
-    def _mask(self, painter: QPainter, box: QRect, mask: str, patches: int) -> None:
+    def _paint_mask(self, painter: QPainter, box: QRect, mask: str, patches: int) -> None:
         """Hatch masked patches, and cover dropped ones."""
         if not mask.strip("0"):
             return
@@ -137,7 +137,7 @@ class ViewsCanvas(QWidget):
             if mark == "1":
                 painter.fillRect(patch, lines)
 
-    def _box(self, painter: QPainter, box: QRect, pasted: list[int], side: int) -> None:
+    def _paint_pasted_box(self, painter: QPainter, box: QRect, pasted: list[int], side: int) -> None:
         """The dashed outline of the patch that CutMix pasted."""
         if len(pasted) != 4:
             return
@@ -146,19 +146,19 @@ class ViewsCanvas(QWidget):
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawRect(QRect(box.left() + left, box.top() + top, right - left - 1, bottom - top - 1))
 
-    def _image(self, painter: QPainter, box: QRect, image: QImage) -> None:
+    def _paint_image(self, painter: QPainter, box: QRect, image: QImage) -> None:
         size = image.size().scaled(box.size(), Qt.AspectRatioMode.KeepAspectRatio)
         place = QRect(QPoint(0, 0), size)
         place.moveCenter(box.center())
         painter.fillRect(place, Qt.GlobalColor.white)  # the background of transparent images, as in training
         painter.drawImage(place, image)
 
-    def _words(self, painter: QPainter, box: QRect, text: str) -> None:
+    def _paint_heading(self, painter: QPainter, box: QRect, text: str) -> None:
         painter.setPen(theme().color("muted"))
         alignment = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         painter.drawText(box, int(alignment) | int(Qt.TextFlag.TextWordWrap), text)
 
-    def _small(self, painter: QPainter, box: QRect, text: str) -> None:
+    def _paint_caption(self, painter: QPainter, box: QRect, text: str) -> None:
         painter.setPen(theme().color("muted"))
         short = painter.fontMetrics().elidedText(text.replace("\n", " "), Qt.TextElideMode.ElideRight, box.width())
         painter.drawText(box, int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter), short)

@@ -69,7 +69,7 @@ class Gallery(QWidget):
     def __init__(self, cache_dir: Path | None = None, empty_text: str = "", parent: QWidget | None = None) -> None:
         """``cache_dir``: folder of the thumbnail cache; None keeps thumbnails only in memory."""
         super().__init__(parent)
-        self._quiet = False
+        self._quiet = False  # whether the code, not the user, is changing the view: then no signals are emitted
         self._preview: ImagePreview | None = None
         self.thumbnails = Thumbnails(cache_dir, parent=self)
         self.model = GalleryModel(self.thumbnails, self)
@@ -78,10 +78,10 @@ class Gallery(QWidget):
         self._slider = QSlider(Qt.Orientation.Horizontal, self)
         self._count = PlainLabel(self, role="small")
         self._empty = PlainLabel(empty_text, self.view, role="muted")
-        self._tidy = QTimer(self)
-        self._tidy.setSingleShot(True)
-        self._tidy.setInterval(100)
-        self._tidy.timeout.connect(self._drop_stale)
+        self._drop_timer = QTimer(self)
+        self._drop_timer.setSingleShot(True)
+        self._drop_timer.setInterval(100)
+        self._drop_timer.timeout.connect(self._drop_stale)
         self._build()
         self._connect()
         self.set_thumbnail_size(128)
@@ -144,7 +144,7 @@ class Gallery(QWidget):
         self.model.set_items(items)
         self._fill_rows()
         self.view.scrollToTop()
-        self._tidy.start()
+        self._drop_timer.start()
         self._show_count()
         self.current_changed.emit(-1)
         self.selection_changed.emit([])
@@ -277,7 +277,7 @@ class Gallery(QWidget):
             self.selection_changed.emit(self.selected())
 
     def _on_scrolled(self, value: int) -> None:
-        self._tidy.start()
+        self._drop_timer.start()
         maximum = self.view.verticalScrollBar().maximum()
         if not self._quiet and maximum > 0:
             self.scrolled.emit(value / maximum)

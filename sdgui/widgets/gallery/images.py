@@ -76,7 +76,7 @@ class ImageReader(QObject):
 _fetch: list[Callable[[Path], object]] = []
 
 
-def fetch_missing(fetch: Callable[[Path], object] | None) -> None:
+def set_image_fetcher(fetch: Callable[[Path], object] | None) -> None:
     """Register ``fetch``, which may create a missing image file, such as a remote image; it may take seconds."""
     _fetch[:] = [] if fetch is None else [fetch]
 
@@ -148,8 +148,8 @@ def _decode(file: QIODevice, room: QSize | None, max_pixels: int = MAX_PIXELS) -
     reader.setAllocationLimit(_ALLOCATION_MIB)
     size = reader.size()
     if size.isValid() and size.width() * size.height() > max_pixels:
-        most = max_pixels // 1_000_000
-        return None, f" has {size.width()} × {size.height()} pixels; at most {most} million are supported"
+        limit = max_pixels // 1_000_000
+        return None, f" has {size.width()} × {size.height()} pixels; at most {limit} million are supported"
     if room is not None and size.isValid() and (size.width() > room.width() or size.height() > room.height()):
         reader.setScaledSize(size.scaled(room, Qt.AspectRatioMode.KeepAspectRatio).expandedTo(QSize(1, 1)))
     image = reader.read()

@@ -62,7 +62,7 @@ class ImagePreview(QWidget):
         self.update()
         self._reader.read(path, _MAX_SIZE)
 
-    def fit(self) -> QRectF:
+    def image_rect(self) -> QRectF:
         """The rectangle that the image is drawn in."""
         if self._image is None:
             return QRectF()
@@ -83,7 +83,7 @@ class ImagePreview(QWidget):
         ground.setAlphaF(0.94)
         painter.fillRect(self.rect(), ground)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, self._zoom < 8)
-        box = self.fit()
+        box = self.image_rect()
         if self._image is not None:
             if self._image.hasAlphaChannel():
                 painter.fillRect(box, Qt.GlobalColor.white)
@@ -98,7 +98,7 @@ class ImagePreview(QWidget):
         """Size and zoom such as ``1600 × 1200 px · 130 %``, once the full image has been read."""
         if self._image is None or not self._is_full_image:
             return ""
-        percent = 100 * self.fit().width() * self.devicePixelRatioF() / self._image.width()
+        percent = 100 * self.image_rect().width() * self.devicePixelRatioF() / self._image.width()
         return f"{self._image.width()} × {self._image.height()} px · {percent:.0f} %"
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
@@ -126,7 +126,7 @@ class ImagePreview(QWidget):
             self.update()
         elif key == Qt.Key.Key_1 and self._image is not None:
             actual_width = self._image.width() / self.devicePixelRatioF()
-            self._zoom_at(QPointF(self.rect().center()), actual_width / max(1.0, self.fit().width()))
+            self._zoom_at(QPointF(self.rect().center()), actual_width / max(1.0, self.image_rect().width()))
         elif key in (Qt.Key.Key_Escape, Qt.Key.Key_Space):
             self.close_preview()
         elif key in (Qt.Key.Key_Left, Qt.Key.Key_Up):
@@ -145,7 +145,7 @@ class ImagePreview(QWidget):
         event.accept()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        if self.fit().contains(event.position()):
+        if self.image_rect().contains(event.position()):
             self._grabbed = event.position() - self._offset
         else:
             self.close_preview()
@@ -167,7 +167,7 @@ class ImagePreview(QWidget):
 
     def _zoom_at(self, point: QPointF, factor: float) -> None:
         zoom = min(40.0, max(1.0, self._zoom * factor))
-        center = self.fit().center()
+        center = self.image_rect().center()
         self._offset += (point - center) * (1 - zoom / self._zoom)
         self._zoom = zoom
         if zoom == 1.0:

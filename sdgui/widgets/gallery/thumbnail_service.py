@@ -50,10 +50,10 @@ class ThumbnailService(QObject):
     arrived = Signal(str, object)  # path, the ids of the requesting clients
     _loaded = Signal(str, object)
 
-    def __init__(self, threads: int = THREADS, kept_bytes: int = MAX_BYTES, parent: QObject | None = None) -> None:
+    def __init__(self, threads: int = THREADS, max_bytes: int = MAX_BYTES, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._numbers = itertools.count(1)
-        self._limit = kept_bytes
+        self._limit = max_bytes
         self._cache: OrderedDict[str, Thumbnail] = OrderedDict()
         self._cache_bytes = 0
         self._seen: dict[int, set[str]] = {}  # the requests of each client
@@ -109,10 +109,10 @@ class ThumbnailService(QObject):
             request.side = max(side, request.side)
             self._queued.move_to_end(key)
 
-    def cancel(self, client: int, but: Collection[str] = ()) -> None:
-        """Drop the queued requests of ``client``, except those for the paths ``but``."""
+    def cancel(self, client: int, keep: Collection[str] = ()) -> None:
+        """Drop the queued requests of ``client``, except those for the paths ``keep``."""
         with self._lock:
-            for key in [key for key in self._queued if key not in but]:
+            for key in [key for key in self._queued if key not in keep]:
                 clients = self._queued[key].clients
                 if client in clients:
                     clients.discard(client)

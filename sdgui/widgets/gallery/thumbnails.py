@@ -51,7 +51,7 @@ class Thumbnails(QObject):
 
     def keep_only(self, paths: Iterable[Path]) -> None:
         """Drop queued requests for anything else."""
-        self.service.cancel(self._client, but={str(path) for path in paths})
+        self.service.cancel(self._client, keep={str(path) for path in paths})
 
     def forget(self, path: Path) -> None:
         """Read this image again next time."""

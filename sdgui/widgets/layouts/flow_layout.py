@@ -89,10 +89,10 @@ class EvenFlowLayout(FlowLayout):
 
     def __init__(self, min_width: int, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._least = min_width
+        self._min_width = min_width
 
     def _columns(self, width: int) -> int:
-        return max(1, (width + self.spacing()) // (self._least + self.spacing()))
+        return max(1, (width + self.spacing()) // (self._min_width + self.spacing()))
 
     def _lines(self, width: int) -> list[list[QLayoutItem]]:
         visible = [item for item in self._items if not item.isEmpty()]

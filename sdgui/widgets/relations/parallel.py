@@ -47,7 +47,7 @@ class ParallelCoordinates(QWidget):
         self._current = 0
         self._drag: tuple[int, float] | None = None  # axis, start position
         self._pointed_run: int | None = None  # position of the run whose line is under the pointer
-        self._all: QPixmap | None = None
+        self._all_lines: QPixmap | None = None
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMouseTracking(True)
         self.setMinimumSize(40 * SPACE, 24 * SPACE)
@@ -113,7 +113,7 @@ class ParallelCoordinates(QWidget):
         return min(1.0, max(0.0, (self.height() - _BOTTOM - y) / max(1, self.height() - _TOP - _BOTTOM)))
 
     def _restyle(self) -> None:
-        self._all = None
+        self._all_lines = None
         self.update()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -127,10 +127,10 @@ class ParallelCoordinates(QWidget):
             text = "Choose columns that have numbers or a few distinct values, under Columns."
             painter.drawText(self.rect(), int(Qt.AlignmentFlag.AlignCenter), text)
             return
-        if self._all is None:
-            self._all = self._paint_all()
+        if self._all_lines is None:
+            self._all_lines = self._paint_all()
         painter = QPainter(self)
-        painter.drawPixmap(0, 0, self._all)
+        painter.drawPixmap(0, 0, self._all_lines)
         if self.brushes:
             self._paint_lines(painter, self.brushed_runs(), faint=False)
         if self._pointed_run is not None:
@@ -154,8 +154,8 @@ class ParallelCoordinates(QWidget):
         groups = np.round(steps).astype(int)
         x = np.array([self._x(index) for index in range(len(self.axes))])
         for step in np.unique(groups):
-            of_color = runs[groups == step]
-            y = self._ys(of_color)
+            runs_of_color = runs[groups == step]
+            y = self._ys(runs_of_color)
             path = pg.arrayToQPath(*_join_with_nan(x, y), connect="finite")
             pen = QPen(theme().color("border") if faint else scale_color(step / (_COLORS - 1)), width)
             painter.setPen(pen)
@@ -240,7 +240,7 @@ class ParallelCoordinates(QWidget):
             return
         axis_index, start = self._drag
         if not self.brushes:
-            self._all = None  # repaint: lines outside the brush are faded
+            self._all_lines = None  # repaint: lines outside the brush are faded
         self.set_brush(axis_index, (start, self._place(event.position().y())))
 
     def leaveEvent(self, event: QEvent) -> None:
@@ -285,9 +285,9 @@ class ParallelCoordinates(QWidget):
         elif key in moves and self.axes:
             low, high = self.brushes.get(self._current, (0.0, 1.0))
             grows = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
-            first = not self.brushes
+            had_no_brush = not self.brushes
             self.set_brush(self._current, (low, high + moves[key]) if grows else (low + moves[key], high))
-            if first:
+            if had_no_brush:
                 self._restyle()
         elif key in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
             self.set_brush(self._current, None)

@@ -25,7 +25,7 @@ from sdgui.runs.machines.fetching import Fetches
 from sdgui.runs.machines.remote_access import RemoteImages, shown_samples, worker_command
 from sdgui.runs.models import run_facts
 from sdgui.store.summary import run_state
-from sdgui.widgets.gallery.images import fetch_missing
+from sdgui.widgets.gallery.images import set_image_fetcher
 from sdgui.widgets.gallery.thumbnail_files import load_thumbnail
 
 NOW = 1.8e9
@@ -134,7 +134,7 @@ def test_remote_images_are_shown(tmp_path: Path, machines: Machines) -> None:
     [shown] = shown_samples(home, run, (sample,))
     path = Path(shown.content["student"][0]["hits"][0]["image"])
     assert path == home / "remote-images" / "near" / str(image).lstrip("/")
-    fetch_missing(RemoteImages(home, machines).fetch)
+    set_image_fetcher(RemoteImages(home, machines).fetch)
     try:
         thumbnail = load_thumbnail(path, None)
         assert thumbnail.image is not None
@@ -142,7 +142,7 @@ def test_remote_images_are_shown(tmp_path: Path, machines: Machines) -> None:
         assert load_thumbnail(path.with_name("none.png"), None).missing
         assert load_thumbnail(tmp_path / "remote_access.png", None).missing
     finally:
-        fetch_missing(None)
+        set_image_fetcher(None)
         machines.close()
     assert shown_samples(home, RunDir(tmp_path), (sample,)) == (sample,)
 

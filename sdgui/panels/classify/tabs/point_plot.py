@@ -17,7 +17,7 @@ from PySide6.QtWidgets import QWidget
 from sdgui.widgets.formats import tick, value
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
+from sdgui.widgets.plot_axes import PlotAxis, still_plot, style_axes
 from sdgui.widgets.style.theme import SPACE, theme
 
 # Lines differ in symbol as well as in colour.
@@ -98,7 +98,7 @@ class PointPlot(QWidget):
         style = theme()
         self._plot.setBackground(style.color("surface"))
         self._plot.clear()
-        dress(self._left_axis, self._bottom_axis)
+        style_axes(self._left_axis, self._bottom_axis)
         for axis in (self._left_axis, self._bottom_axis):
             axis.setGrid(40 if style.dark else 60)
         self._left_axis.setWidth(6 * SPACE)

@@ -20,7 +20,7 @@ from sdgui.panels.runs.plots.series import Series, XMode
 from sdgui.widgets import formats
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.plot_axes import AxisKind, PlotAxis, ZoomBox, dress
+from sdgui.widgets.plot_axes import AxisKind, PlotAxis, ZoomBox, style_axes
 from sdgui.widgets.style.theme import SPACE, theme
 
 REDRAW_MS, _MOVE_MS = 50, 8  # delay before redrawing new points, and before redrawing a moved view
@@ -258,7 +258,7 @@ class PlotCanvas(QWidget):
     def _restyle(self) -> None:
         style = theme()
         self._view.setBackground(style.color("surface"))
-        dress(self._bottom, self._left)
+        style_axes(self._bottom, self._left)
         for axis in (self._bottom, self._left):
             axis.setStyle(tickTextOffset=SPACE // 2)
             axis.setGrid(40 if style.dark else 60)

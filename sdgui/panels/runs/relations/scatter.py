@@ -16,7 +16,7 @@ from sdgui.store.run_table.fields import Kind
 from sdgui.widgets.formats import count_with_unit, duration
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.plot_axes import dress
+from sdgui.widgets.plot_axes import style_axes
 from sdgui.widgets.relations.axis import Floats
 from sdgui.widgets.style.theme import SPACE, theme
 
@@ -152,7 +152,7 @@ class Scatter(QWidget):
 
     def _restyle(self) -> None:
         self.plot.setBackground(theme().color("surface"))
-        dress(self._bottom, self._left)
+        style_axes(self._bottom, self._left)
         self._put_points()
 
 

@@ -19,7 +19,7 @@ from sdgui.shared.tables import CopyingTable
 from sdgui.widgets.formats import count, percent
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
+from sdgui.widgets.plot_axes import PlotAxis, still_plot, style_axes
 from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, theme
 
@@ -245,7 +245,7 @@ class RecallCurve(QWidget):
         current_theme = theme()
         self._plot.setBackground(current_theme.color("surface"))
         self._plot.clear()
-        dress(self._left_axis, self._bottom_axis)
+        style_axes(self._left_axis, self._bottom_axis)
         self._left_axis.setWidth(6 * SPACE)
         max_k = max((line.k[-1] for line in self._lines if len(line.k)), default=10)
         self._bottom_axis.setTicks([[(float(np.log10(k)), str(k)) for k in _TICKS if k <= max_k]])

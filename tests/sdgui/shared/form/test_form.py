@@ -134,8 +134,8 @@ def test_invalid_text_stays_with_its_error(form: ConfigForm, field: str, text: s
     assert line(form, field).text() == text
     assert words in form.errors()[field]
     row = form.row(field)
-    assert row._sentence is not None
-    assert row._sentence.isVisible()
+    assert row._error_label is not None
+    assert row._error_label.isVisible()
     assert words in row.editor.control.accessibleDescription()
     assert form._problems.text() == "1 problem"
     form.set_value(field, RunConfig().model_dump()[field] if "." not in field else 5)
@@ -254,7 +254,7 @@ def test_hidden_values_are_kept(form: ConfigForm) -> None:
     assert config is not None
     assert config.preset == "sd-clip"
     state = FormState([])
-    state.put(preset_config("sd-clip", "tiny"), preset_config("clip", "tiny"))
+    state.set_config(preset_config("sd-clip", "tiny"), preset_config("clip", "tiny"))
     assert state.config == preset_config("sd-clip", "tiny"), "of what is not shown nothing is the base's"
 
 

@@ -69,7 +69,7 @@ def test_a_refusal_belongs_to_its_text_and_config() -> None:
     assert state.errors == {}
     state.texts["data.train"] = ""
     state.validate()
-    state.put(RunConfig(), RunConfig())
+    state.set_config(RunConfig(), RunConfig())
     assert state.errors == {}, "of another experiment nothing was refused"
     state.refuse({"data.train": "one.csv is empty."})
     state.refuse({"seed": "It is taken."})

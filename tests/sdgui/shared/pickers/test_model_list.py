@@ -107,7 +107,7 @@ def test_checkpoints_and_networks_of_a_run_are_offered(popover: ModelPopover) ->
     weights.setCurrentIndex(0)
     weights.activated.emit(0)
     assert requests == ["best", "teacher"]
-    parts = (popover._which_title, checkpoints, popover._networks_title, weights)
+    parts = (popover._checkpoints_title, checkpoints, popover._networks_title, weights)
     assert [part.isVisible() for part in parts] == [True] * 4
     popover.show_run(replace(facts, networks=("student",), best=None), "last", "student")
     assert [part.isVisible() for part in parts] == [True, True, False, False]

@@ -26,9 +26,9 @@ def test_space_previews_and_arrows_step(gallery: Gallery, images: list[Path], qt
     assert preview is not None
     assert preview.isVisible()
     qtbot.waitUntil(lambda: preview._image is not None and preview._image.width() == 62, timeout=5000)
-    before = preview.fit().width()
+    before = preview.image_rect().width()
     QTest.keyClick(preview, Qt.Key.Key_Plus)
-    assert preview.fit().width() > before
+    assert preview.image_rect().width() > before
     QTest.keyClick(preview, Qt.Key.Key_Right)
     assert gallery.current() == 3
     assert preview._path == images[3]

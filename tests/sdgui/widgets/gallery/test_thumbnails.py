@@ -95,7 +95,7 @@ def test_all_galleries_share_threads_and_memory(qtbot: QtBot, images: list[Path]
 
 def test_memory_is_bounded_over_all_panels(qtbot: QtBot, images: list[Path]) -> None:
     assert ThumbnailService()._limit == MAX_BYTES == 256 << 20
-    service = ThumbnailService(kept_bytes=500_000)  # three of these images
+    service = ThumbnailService(max_bytes=500_000)  # three of these images
     panels = [Thumbnails(service=service) for _ in range(6)]
     for number, path in enumerate(images):
         panels[number % 6].get(path)
