@@ -307,7 +307,7 @@ class ModelChip(ChipButton):
 
     # Choosing
     def _use_entry(self, entry: ModelEntry) -> bool:
-        """Choose ``entry`` with the checkpoint, network and interpolation of its recent choice; False if it is unusable."""
+        """Choose ``entry`` with the checkpoint, network and interpolation of its recent choice; False if unusable."""
         if entry.reason:
             self.refused.emit(f"{entry.title} cannot be used here. {entry.reason}")
             return False
