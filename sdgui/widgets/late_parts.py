@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QObject, Qt, QTimer
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QStackedWidget, QTabWidget, QWidget
 
 _PAUSE_MS = 10  # pause before each part, in which painting and key events are handled
 
 
-def is_made(owner: QObject, name: str) -> bool:
+def is_made(owner: object, name: str) -> bool:
     """Whether the cached property ``name`` of ``owner`` has been evaluated."""
     return name in vars(owner)
 
