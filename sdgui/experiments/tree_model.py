@@ -125,7 +125,7 @@ class ExperimentModel(QStandardItemModel):
     def refresh(self, changes: Changes) -> None:
         """Read records again that this window or another one has changed."""
         with self._updating_rows():
-            runs, times = self._store.some_runs(changes.runs), self._store.changed_times()
+            runs, times = self._store.runs_by_id(changes.runs), self._store.changed_times()
             edited = {key for key, _ in times.items() ^ {(row.id, row.changed) for row in self._configs.values()}}
             touched = {run.experiment_id for run_id in changes.runs if (run := self._records.get(run_id)) is not None}
             for run_id in sorted(changes.runs):

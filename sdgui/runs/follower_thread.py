@@ -216,7 +216,7 @@ class FollowerThread(Poller):
             for problem in self._store.import_logged():
                 self._report_problem(0, problem, "a logged run")
             stamps = self._store.change_markers()
-            runs = self._store.some_runs(run_id for run_id in stamps if self._stamps.get(run_id) != stamps[run_id])
+            runs = self._store.runs_by_id(run_id for run_id in stamps if self._stamps.get(run_id) != stamps[run_id])
             moved_runs = [run_id for run_id, run in runs.items() if self._folder(run_id) != run.folder]
             metrics = self._store.summaries(moved_runs)
         except StoreError as error:

@@ -20,7 +20,7 @@ from sdgui.store.sessions import Sessions, storable
 from sdgui.store.tables import CaptionedImageRow, CaptionOriginRow
 
 _BATCH_SIZE = 400  # SQLite limits the number of values in one statement
-_ROWS_PER_BATCH = 60
+_ROWS_PER_BATCH = 60  # smaller, because each row has six values
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ class CaptionRecords(Sessions):
                 session.merge(CaptionOriginRow(key=key, content=_json(content)))
             for start in range(0, len(entries), _ROWS_PER_BATCH):
                 part = entries[start : start + _ROWS_PER_BATCH]
-                new = insert(CaptionedImageRow).values([_values(entry) for entry in part])
-                updates = {name: new.excluded[name] for name in ("position", "text", "origin", "refused", "made")}
-                session.execute(new.on_conflict_do_update(index_elements=["path"], set_=updates))
+                statement = insert(CaptionedImageRow).values([_values(entry) for entry in part])
+                updates = {name: statement.excluded[name] for name in ("position", "text", "origin", "refused", "made")}
+                session.execute(statement.on_conflict_do_update(index_elements=["path"], set_=updates))
 
     def forget_captions(self, paths: Iterable[str]) -> None:
         """Remove images from the list."""

@@ -33,11 +33,11 @@ def open_database(path: Path, scripts: Path = MIGRATIONS, newest: str = SCHEMA_V
         )
     if version != newest:
         _migrate(path, version, scripts)
-    _use_log(path)
+    _use_write_ahead_log(path)
     return sqlite_database(path)
 
 
-def _use_log(path: Path) -> None:
+def _use_write_ahead_log(path: Path) -> None:
     """Switch to write-ahead logging, in which readers and a writer do not wait for each other."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:

@@ -30,18 +30,18 @@ class Outage:
     """Whether a server was recently unreachable; the main thread then does not wait for it."""
 
     def __init__(self) -> None:
-        self._sentence, self._noted = "", 0.0
+        self._sentence, self._recorded_at = "", 0.0
 
     def refuse(self) -> None:
         """Raise StoreUnavailableError in the main thread for a while after an outage."""
-        is_recent = time.monotonic() - self._noted < _OUTAGE_SECONDS
+        is_recent = time.monotonic() - self._recorded_at < _OUTAGE_SECONDS
         if self._sentence and is_recent and threading.current_thread() is threading.main_thread():
             raise ServerGoneError(self._sentence)
 
-    def note(self, error: StoreError | None) -> None:
+    def record(self, error: StoreError | None) -> None:
         """Record whether the last request succeeded."""
         self._sentence = str(error) if isinstance(error, ServerGoneError) else ""
-        self._noted = time.monotonic()
+        self._recorded_at = time.monotonic()
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Database:
     outage: Outage | None = None  # set for a server
 
     @contextmanager
-    def sentences(self) -> Iterator[None]:
+    def translating_errors(self) -> Iterator[None]:
         """Turn the database's own errors into StoreError."""
         if self.outage is not None:
             self.outage.refuse()
@@ -69,7 +69,7 @@ class Database:
             raise reported from error
         finally:
             if self.outage is not None:
-                self.outage.note(reported)
+                self.outage.record(reported)
 
 
 def sqlite_database(path: Path) -> Database:

@@ -105,7 +105,7 @@ class QueueRecords(RunRecords):
         with self._write() as session:
             row = run_row(session, run_id)
             free = self._free(session, row.machine, slots, run_id)
-            devices = row.devices_asked or free.place("")
+            devices = row.devices_asked or free.allocate("")
             if devices is None and slots.devices:
                 busy = ",".join(self._busy(session, row.machine, run_id)).split(",")
                 devices = min(slots.devices, key=busy.count)
@@ -134,7 +134,7 @@ class QueueRecords(RunRecords):
                 room = free.get(row.machine)
                 if room is None or not self._is_own(row):  # the machine is unreachable, or it is another person's run
                     continue
-                devices = room.place(row.devices_asked)
+                devices = room.allocate(row.devices_asked)
                 if devices is not None:
                     return self._run_record(set_launched(row, devices))
             return None
@@ -170,8 +170,11 @@ class _Free:
     room: int
     each: int
 
-    def place(self, requested: str) -> str | None:
-        """Devices for a run that requests ``requested``; None if they are not free, "" on a machine without GPUs."""
+    def allocate(self, requested: str) -> str | None:
+        """Devices for a run that requests ``requested``; None if they are not free, "" on a machine without GPUs.
+
+        Later runs do not get these devices, even if this run must still wait for some of them.
+        """
         if self.devices is None:
             self.room -= 1
             return "" if self.room >= 0 else None

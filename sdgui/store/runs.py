@@ -82,7 +82,7 @@ class RunRecords(Sessions):
         with self._read() as session:
             return self._run_record(run_row(session, run_id))
 
-    def some_runs(self, run_ids: Iterable[int]) -> dict[int, Run]:
+    def runs_by_id(self, run_ids: Iterable[int]) -> dict[int, Run]:
         """Existing runs by id, in the bin or not."""
         ids, runs = sorted(run_ids), dict[int, Run]()
         with self._read() as session:
@@ -154,13 +154,14 @@ class RunRecords(Sessions):
         """
         previous = func.lag(RunRow.id, 1, 0).over(partition_by=RunRow.experiment_id, order_by=RunRow.id)
         columns = RunRow.id, RunRow.experiment_id, RunRow.key, RunRow.deleted, RunRow.color
-        asked = select(*columns, previous.label("previous")).where(RunRow.id.in_(run_ids)).subquery()
-        same = RunRow.experiment_id == asked.c.experiment_id
-        in_between = (same, RunRow.deleted.is_(None), RunRow.id > asked.c.previous, RunRow.id <= asked.c.id)
-        number = select(func.count()).where(*in_between).correlate(asked).scalar_subquery()  # each run is counted once
-        ordinal = func.sum(number).over(partition_by=asked.c.experiment_id, order_by=asked.c.id).label("ordinal")
-        its_experiment = ExperimentRow.id == asked.c.experiment_id
-        query = select(asked, ExperimentRow.name, ordinal).join(ExperimentRow, its_experiment)
+        requested = select(*columns, previous.label("previous")).where(RunRow.id.in_(run_ids)).subquery()
+        same = RunRow.experiment_id == requested.c.experiment_id
+        in_between = (same, RunRow.deleted.is_(None), RunRow.id > requested.c.previous, RunRow.id <= requested.c.id)
+        # runs since the previous requested one; summed up over the experiment, so that each run is counted once
+        number = select(func.count()).where(*in_between).correlate(requested).scalar_subquery()
+        ordinal = func.sum(number).over(partition_by=requested.c.experiment_id, order_by=requested.c.id)
+        its_experiment = ExperimentRow.id == requested.c.experiment_id
+        query = select(requested, ExperimentRow.name, ordinal.label("ordinal")).join(ExperimentRow, its_experiment)
         with self._read() as session:
             rows = session.execute(query).all()
         numbers = {row.id: row.ordinal if row.deleted is None else row.key for row in rows}
@@ -229,8 +230,8 @@ class RunRecords(Sessions):
         """The last and the best value of each metric, by run."""
         by_run: dict[int, dict[str, MetricSummary]] = {run_id: {} for run_id in run_ids}
         with self._read() as session:
-            for start in range(0, len(run_ids), 500):
-                in_batch = SummaryRow.run_id.in_(run_ids[start : start + 500])
+            for start in range(0, len(run_ids), _BATCH_SIZE):
+                in_batch = SummaryRow.run_id.in_(run_ids[start : start + _BATCH_SIZE])
                 for row in session.scalars(select(SummaryRow).where(in_batch).order_by(SummaryRow.metric)):
                     by_run[row.run_id][row.metric] = MetricSummary(
                         nan_if_null(row.last), row.last_step, nan_if_null(row.best), row.best_step
@@ -261,9 +262,11 @@ class RunRecords(Sessions):
         with self._write() as session:
             row = run_row(session, run_id)
             check_unedited(f"The note of run {row.key}", before, row.note, note)
-            about, replaced = row.experiment_id, row.note
+            experiment_id, replaced = row.experiment_id, row.note
             row.note = storable(note)
-            record_activity(session, "wrote the note of", row.key, experiment=about, run=run_id, detail=replaced)
+            record_activity(
+                session, "wrote the note of", row.key, experiment=experiment_id, run=run_id, detail=replaced
+            )
             return self._run_record(row)
 
     def mark_failed(self, run_id: int, message: str) -> Run:

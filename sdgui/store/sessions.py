@@ -75,7 +75,7 @@ class Sessions:
                 raise StoreError("The database has been closed.")
             self._open_sessions += 1
         try:
-            with database.sentences(), Session(engine) as session:
+            with database.translating_errors(), Session(engine) as session:
                 yield session
         finally:
             with self._sessions:
@@ -171,10 +171,10 @@ def tag_rows(session: Session, names: Iterable[str]) -> list[TagRow]:
 
 def merged_tags(before: Iterable[str], theirs: Iterable[str], yours: Iterable[str]) -> list[str]:
     """``theirs`` with the additions and removals from ``before`` to ``yours``, ignoring case."""
-    original, mine = {tag.casefold() for tag in before}, {tag.casefold() for tag in yours}
-    merged = [tag for tag in theirs if tag.casefold() in mine or tag.casefold() not in original]
-    have = {tag.casefold() for tag in merged}
-    return merged + [tag for tag in yours if tag.casefold() not in have and tag.casefold() not in original]
+    keys_before, your_keys = {tag.casefold() for tag in before}, {tag.casefold() for tag in yours}
+    merged = [tag for tag in theirs if tag.casefold() in your_keys or tag.casefold() not in keys_before]
+    merged_keys = {tag.casefold() for tag in merged}
+    return merged + [tag for tag in yours if tag.casefold() not in merged_keys | keys_before]
 
 
 def check_unedited(

@@ -176,8 +176,8 @@ def summarise(path: Path) -> tuple[RunSummary, int]:
     while True:
         limits = void_limits(_starts(path))
         summary, reader, segment = RunSummary(), EventReader(path), 0
-        while events := _next(reader):
-            for part in _split(events):
+        while events := _next_events(reader):
+            for part in _split_into_segments(events):
                 segment += isinstance(part[0], RunStarted)
                 summary.apply(part, limits[min(segment, len(limits) - 1)])
         summary.problem = reader.problem
@@ -196,12 +196,12 @@ def void_limits(starts: Sequence[int]) -> list[float]:
 def _starts(path: Path) -> list[int]:
     reader = EventReader(path, containing=[RunStarted.kind])
     steps: list[int] = []
-    while events := _next(reader):
+    while events := _next_events(reader):
         steps.extend(event.step for event in events if isinstance(event, RunStarted))
     return steps
 
 
-def _next(reader: EventReader) -> list[Event]:
+def _next_events(reader: EventReader) -> list[Event]:
     """The next events; empty only at the end of the file, not after a chunk without events."""
     while True:
         start_offset = reader.offset
@@ -210,7 +210,7 @@ def _next(reader: EventReader) -> list[Event]:
             return events
 
 
-def _split(events: list[Event]) -> list[list[Event]]:
+def _split_into_segments(events: list[Event]) -> list[list[Event]]:
     """Split events into segments; each segment except the first begins with a start event."""
     cuts = [index for index, event in enumerate(events) if isinstance(event, RunStarted)]
     edges = sorted({0, *cuts, len(events)})

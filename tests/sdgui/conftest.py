@@ -68,7 +68,7 @@ def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database as its revisions leave it, before anything is in it."""
     path = tmp_path_factory.mktemp("new") / "sdgui.db"
     upgrade(path, database.MIGRATIONS)
-    database._use_log(path)
+    database._use_write_ahead_log(path)
     return path
 
 

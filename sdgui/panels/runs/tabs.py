@@ -248,7 +248,7 @@ class RunTabs(QObject):
 def groups_of(store: Store, listing: Listing, run_ids: Sequence[int]) -> tuple[dict[str, str], dict[str, int]]:
     """Run key -> group title, and title -> palette index of the group's newest run."""
     query = listing.query
-    keys, newest = store.group_keys(query, run_ids), {group.keys: group.first for group in listing.rows.groups or ()}
+    keys, newest = store.group_keys(query, run_ids), {group.keys: group.newest for group in listing.rows.groups or ()}
     labels = store.run_labels([newest[run_key] for run_key in keys.values() if run_key in newest])
     groups, colors = dict[str, str](), dict[str, int]()
     for run_id, cells in cells_of(store, run_ids, query.group_by).items():

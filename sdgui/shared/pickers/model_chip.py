@@ -208,7 +208,7 @@ class ModelChip(ChipButton):
         """Choose a run of the store at its best checkpoint; False if it cannot be used."""
         store = self._services.store
         try:
-            entry = run_entry(store, store.some_runs([run_id]).get(run_id), self._needs)
+            entry = run_entry(store, store.runs_by_id([run_id]).get(run_id), self._needs)
         except StoreError:  # unreachable or deleted
             return False
         return entry is not None and not entry.reason and self._use_entry(entry)

@@ -47,7 +47,7 @@ class ResultRecords(Sessions):
         with self._write_own() as session:
             session.merge(row)
             session.flush()
-            _make_room(session, panel)
+            _remove_oldest(session, panel)
 
     def kept_results(self, panel: str) -> list[PanelResult]:
         """All results of ``panel``, newest first."""
@@ -59,9 +59,9 @@ class ResultRecords(Sessions):
     def forget_result(self, panel: str, subject: str, data: str) -> None:
         """Remove a result, if it is stored."""
         row = PanelResultRow
-        this = (row.panel == panel, row.subject == os.fsencode(subject), row.data == os.fsencode(data))
+        is_result = (row.panel == panel, row.subject == os.fsencode(subject), row.data == os.fsencode(data))
         with self._write_own() as session:
-            session.execute(delete(row).where(*this))
+            session.execute(delete(row).where(*is_result))
 
     def last_result(
         self, panel: str, subject: str = "", data: str = "", problem: Callable[[Any], str] = lambda _: ""
@@ -80,7 +80,8 @@ class ResultRecords(Sessions):
         return result if result is not None and not problem(result.content) else None
 
 
-def _make_room(session: Session, panel: str) -> None:
+def _remove_oldest(session: Session, panel: str) -> None:
+    """Keep only the newest ``_MAX_STORED`` results of ``panel``."""
     row = PanelResultRow
     old = session.scalars(
         select(row.made).where(row.panel == panel).order_by(row.made.desc()).offset(_MAX_STORED)

@@ -79,8 +79,8 @@ class ActivityRecords(Sessions):
 
     def activity_of_others(self, after: int) -> list[Activity]:
         """Changes by others after the row ``after``, oldest first."""
-        mine = or_(ActivityRow.who != self.user, ActivityRow.who == "")
-        query = select(ActivityRow).where(ActivityRow.id > after, mine).order_by(ActivityRow.id).limit(_MAX_ROWS)
+        by_others = or_(ActivityRow.who != self.user, ActivityRow.who == "")
+        query = select(ActivityRow).where(ActivityRow.id > after, by_others).order_by(ActivityRow.id).limit(_MAX_ROWS)
         with self._read() as session:
             return [_record(row) for row in session.scalars(query)]
 

@@ -21,7 +21,7 @@ from sdgui.store.records import StoreError, StoreUnavailableError
 from sdgui.store.registry.address import RegistryAddress
 from sdgui.store.tables import SCHEMA_VERSION, Base
 
-WRITERS = 7_340_113  # id of the advisory lock; must be unused by other programs in the database
+WRITE_LOCK_ID = 7_340_113  # id of the advisory lock; must be unused by other programs in the database
 CONNECT_SECONDS = 5
 _LOCK_MS, _STATEMENT_MS = 10_000, 60_000
 
@@ -39,7 +39,7 @@ def open_registry(address: RegistryAddress, scripts: Path, newest: str = SCHEMA_
         if version is None:
             _migrate(engine, scripts)
         else:
-            _refuse(version, newest, address)
+            _check_version(version, newest, address)
     except SQLAlchemyError as error:
         engine.dispose()
         raise registry_error(error, address) from error
@@ -64,7 +64,7 @@ def upgrade_registry(address: RegistryAddress, scripts: Path, newest: str = SCHE
         with engine.connect() as connection:
             version = read_version(connection, address)
         if version is not None and (not version.isdigit() or int(version) > int(newest)):
-            _refuse(version, newest, address)
+            _check_version(version, newest, address)
         _migrate(engine, scripts)
         return version or "0000", newest
     except SQLAlchemyError as error:
@@ -101,7 +101,7 @@ def make_engine(address: RegistryAddress) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         if connection.get_execution_options().get("registry_writes"):
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS})")
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK_ID})")
 
     return engine
 
@@ -120,7 +120,7 @@ def read_version(connection: Connection, address: RegistryAddress) -> str | None
     return str(row[0]) if row else None
 
 
-def _refuse(version: str, newest: str, address: RegistryAddress) -> None:
+def _check_version(version: str, newest: str, address: RegistryAddress) -> None:
     """Raise StoreError, with the remedy, unless ``version`` is ``newest``."""
     if version == newest:
         return

@@ -115,6 +115,7 @@ class Columns:
         if self._postgres:
             return func.jsonb_build_array(*(self._json(field.key) for field in fields))
         paths = [json_path(field.key) for field in fields]
+        # for a single path, json_extract would return the value itself instead of an array
         return func.json_extract(ConfigRow.config, *(paths if len(paths) > 1 else 2 * paths))
 
     def _json(self, key: str) -> Sql:

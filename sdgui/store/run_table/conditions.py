@@ -20,8 +20,9 @@ def condition(expression: Expression, columns: Columns) -> Sql:
         case Word(text):
             return _word(text, columns)
         case Comparison(field, operator, value):
-            lacking = operator in ("=", "!=") and (operator == "=") == (value is None)
-            return _per_config(field, _comparison(expression, columns), lacking)
+            # a run without a config matches "= none", and "!=" with any value
+            matches_missing = operator in ("=", "!=") and (operator == "=") == (value is None)
+            return _per_config(field, _comparison(expression, columns), matches_missing)
         case OneOf(field, values):
             return _per_config(field, or_(*(_equal(field, value, columns) for value in values)), None in values)
         case Not(part):
@@ -32,16 +33,18 @@ def condition(expression: Expression, columns: Columns) -> Sql:
             return or_(*(condition(part, columns) for part in parts))
 
 
-def _per_config(field: Field, comparison: Sql, lacking: bool) -> Sql:
-    """Compares a setting once per config instead of once per run, since many runs share a config.
+def _per_config(field: Field, comparison: Sql, matches_missing: bool) -> Sql:
+    """Compare a setting once per config instead of once per run, since many runs share a config.
 
-    ``lacking``: whether runs without a config match.
+    ``matches_missing``: whether runs without a config match.
     """
     matches = func.coalesce(comparison, False)
     if field.source is not Source.SETTING:
         return matches
-    with_it = RunRow.digest.in_(select(ConfigRow.digest).where(matches).correlate(None))
-    return or_(ConfigRow.digest.is_(None), with_it) if lacking else func.coalesce(with_it, False)
+    config_matches = RunRow.digest.in_(select(ConfigRow.digest).where(matches).correlate(None))
+    if matches_missing:
+        return or_(ConfigRow.digest.is_(None), config_matches)
+    return func.coalesce(config_matches, False)
 
 
 def _word(text: str, columns: Columns) -> Sql:
@@ -61,10 +64,10 @@ def _comparison(comparison: Comparison, columns: Columns) -> Sql:
             return columns.has_tag(str(value), exact=True)
         text = columns.text(field)
         return columns.contains(text, value) if isinstance(value, str) else _equal(field, value, columns)
-    return _ordered(columns.number(field), comparison.operator, value)
+    return _compare_order(columns.number(field), comparison.operator, value)
 
 
-def _ordered(number: Any, operator: str, value: Value) -> Sql:
+def _compare_order(number: Any, operator: str, value: Value) -> Sql:
     comparisons: dict[str, Sql] = {
         "<": number < value,
         "<=": number <= value,

@@ -41,7 +41,7 @@ class ConfigRecords(Sessions):
             for digest, folder, experiment_config, name in missing[start : start + _BATCH_SIZE]:
                 if (
                     digest not in configs
-                    and (config := self._frozen(digest, folder, experiment_config, name)) is not None
+                    and (config := self._find_config(digest, folder, experiment_config, name)) is not None
                 ):
                     configs[digest] = config
             with self._write() as session:
@@ -49,7 +49,10 @@ class ConfigRecords(Sessions):
             count += len(configs)
         return count
 
-    def _frozen(self, digest: str, folder: str, experiment_config: str, name: str) -> RunConfig | LoggedConfig | None:
+    def _find_config(
+        self, digest: str, folder: str, experiment_config: str, name: str
+    ) -> RunConfig | LoggedConfig | None:
+        """The config that a run was launched with; None if it cannot be found."""
         try:
             return read_any_config(self._folder_path(folder) / "config.json")
         except ConfigError:

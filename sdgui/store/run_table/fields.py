@@ -67,7 +67,7 @@ FACTS: Mapping[str, Fact] = {
     "recipe": Fact("Recipe", Kind.TEXT, "Runs with the same settings, whatever the seed"),
     "key": Fact("Key", Kind.TEXT, "Run ID"),
 }
-SHARES = frozenset({"metric", "progress"})  # facts that are shares of 1
+SHARES = frozenset({"metric", "progress"})  # facts between 0 and 1, shown in per cent
 
 _OTHER_NAMES = {"tags": "tag", "notes": "note", "host": "machine", "total_steps": "steps", "time": "duration"}
 _CALL = re.compile(r"(last|best)\((.+)\)")
@@ -115,7 +115,7 @@ def setting(name: str) -> Field:
 
 
 def metric(name: str, aggregate: str = "best", among: tuple[str, ...] = (), step: int = 0) -> Field:
-    """The field of a metric, or of all metrics with a short name."""
+    """The field of a metric, or of all metrics ``among`` that its abbreviated ``name`` stands for."""
     return Field(Source.METRIC, name, aggregate, among or (name,), step)
 
 

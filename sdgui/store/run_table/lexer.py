@@ -34,8 +34,8 @@ class Token:
 
 def tokens(text: str) -> list[Token]:
     """The tokens of a filter; ExpressionError at an unclosed quote or a lone surrogate."""
-    if (half := _SURROGATE.search(text)) is not None:  # from pasted text; databases reject it
-        raise ExpressionError("This is not a valid character; delete it.", half.start(), half.end())
+    if (surrogate := _SURROGATE.search(text)) is not None:  # from pasted text; databases reject it
+        raise ExpressionError("This is not a valid character; delete it.", surrogate.start(), surrogate.end())
     result: list[Token] = []
     position = 0
     while position < len(text):

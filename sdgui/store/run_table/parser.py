@@ -246,11 +246,11 @@ def read_period(field: Field, text: str, now: float) -> tuple[float, float]:
     Raises ValueError with a message if ``text`` is neither a date nor an age.
     """
     title = _title(field)
-    for form, part in _DATES.items():
+    for date_format, last_field in _DATES.items():
         try:
-            first = time.strptime(text, form)
-            end = [number + (index == part) for index, number in enumerate(first)]
-            return time.mktime(first), time.mktime(time.struct_time([*end[:8], -1]))  # -1: DST is determined anew
+            start = time.strptime(text, date_format)
+            end = [number + (index == last_field) for index, number in enumerate(start)]  # the next day, month, ...
+            return time.mktime(start), time.mktime(time.struct_time([*end[:8], -1]))  # -1: DST is determined anew
         except (ValueError, OverflowError):
             continue
     try:

@@ -50,9 +50,9 @@ class RunQuery:
 
 @dataclass(frozen=True)
 class RunGroup:
-    """Runs with the same values of the grouping fields. ``first``: one of the runs; ``means``: by field name."""
+    """Runs with the same values of the grouping fields. ``newest``: id of the newest run; ``means``: by field name."""
 
-    first: int
+    newest: int
     count: int
     keys: tuple[Any, ...]  # SQL values, used to query the group's runs
     means: Mapping[str, Mean]
@@ -145,8 +145,8 @@ class RunTableRecords(Sessions):
         with self._read() as session:
             document = Columns(is_postgres(session)).document()
             for start in range(0, len(run_ids), _BATCH_SIZE):
-                some = select(RunRow.digest).where(RunRow.id.in_(run_ids[start : start + _BATCH_SIZE])).distinct()
-                for text in session.scalars(select(document).where(ConfigRow.digest.in_(some))):
+                digests = select(RunRow.digest).where(RunRow.id.in_(run_ids[start : start + _BATCH_SIZE])).distinct()
+                for text in session.scalars(select(document).where(ConfigRow.digest.in_(digests))):
                     raw = json.loads(text)
                     first = raw if first is None else first
                     differ |= set(_differences(first, raw, ""))
@@ -175,13 +175,15 @@ def _ordered(key: Sql, descending: bool) -> Sql:
 
 def _averaged(query: RunQuery, fields: Sequence[Field]) -> list[Field]:
     """The fields to average: numbers that may differ within a group, and the first sort key."""
-    unused = {Kind.TEXT, Kind.TAGS, Kind.TIME}
-    averaged = dict.fromkeys(field for field in fields if field.kind not in unused)
+    without_mean = {Kind.TEXT, Kind.TAGS, Kind.TIME}
+    averaged = dict.fromkeys(field for field in fields if field.kind not in without_mean)
     averaged |= dict.fromkeys(key.field for key in query.sort[:1] if key.field.kind not in (Kind.TEXT, Kind.TAGS))
-    return [field for field in averaged if field not in query.group_by or field.source is Source.METRIC]  # bands
+    # a metric may differ within a group, because runs are grouped by bands of its values
+    return [field for field in averaged if field not in query.group_by or field.source is Source.METRIC]
 
 
 def _moments(number: Sql) -> tuple[Sql, ...]:
+    """Count, mean and mean of squares."""
     return func.count(number), func.avg(number), func.avg(number * number)
 
 
@@ -197,13 +199,14 @@ def _group_order(query: RunQuery, fields: Sequence[Field], values: Mapping[str, 
     return []
 
 
-def _group(row: Any, keys: int, fields: Sequence[Field]) -> RunGroup:
+def _group(row: Any, key_count: int, fields: Sequence[Field]) -> RunGroup:
     means = {}
     for number, field in enumerate(fields):
-        count, mean, squares = row[2 + keys + 3 * number : 5 + keys + 3 * number]
+        start = 2 + key_count + 3 * number
+        count, mean, squares = row[start : start + 3]
         if count:
             means[field.name] = mean_of(count, mean, squares)
-    return RunGroup(first=row[0], count=row[1], keys=tuple(row[2 : 2 + keys]), means=means)
+    return RunGroup(newest=row[0], count=row[1], keys=tuple(row[2 : 2 + key_count]), means=means)
 
 
 def _cells(row: Any, fields: Sequence[Field], parts: Sequence[Sequence[Field]]) -> tuple[Cell, ...]:

@@ -168,14 +168,14 @@ def _read(run: _Unread, pairs: Sequence[Pair]) -> dict[Pair, tuple[StepValue, in
     start = min(offsets) if len(offsets) == 1 else 0  # new and known pairs together: read everything again
     before = {pair: run.stored[pair][0] for pair in pairs} if start else {}
     try:
-        if start and (values := _fold(events, start, run.offset, pairs, before)) is not None:
+        if start and (values := _read_from(events, start, run.offset, pairs, before)) is not None:
             return values
-        return _fold(events, 0, run.offset, pairs, {})
+        return _read_from(events, 0, run.offset, pairs, {})
     except (EventError, OSError):
         return None
 
 
-def _fold(
+def _read_from(
     events: Path, start: int, end: int, pairs: Sequence[Pair], before: Mapping[Pair, StepValue]
 ) -> dict[Pair, tuple[StepValue, int]] | None:
     """Read from ``start`` to at least ``end``; None if a later start voids ``before``."""
@@ -184,9 +184,9 @@ def _fold(
     for metric, step in pairs:
         by_metric[metric].append(step)
     points: dict[Pair, list[StepValue]] = {pair: [before[pair]] if pair in before else [] for pair in pairs}
-    passed_step = -1
-    while reader.offset < end and reader.offset != passed_step:
-        passed_step = reader.offset
+    previous_offset = -1
+    while reader.offset < end and reader.offset != previous_offset:
+        previous_offset = reader.offset
         for event in reader.read():
             if isinstance(event, RunStarted):
                 for pair, run_points in points.items():

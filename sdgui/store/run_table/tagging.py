@@ -36,15 +36,15 @@ class TaggingRecords(Sessions):
             new_tags = {tag.name.casefold(): tag for tag in tag_rows(session, _added(changes))}
             for row in self._rows(session, changes):
                 change = changes[row.id]
-                has = {tag.name.casefold(): tag for tag in row.tags}
-                new = {key for name in change.add if (key := clean_line(name).casefold()) and key not in has}
-                removed = {clean_line(name).casefold() for name in change.remove} & has.keys()
+                current = {tag.name.casefold(): tag for tag in row.tags}
+                new = {key for name in change.add if (key := clean_line(name).casefold()) and key not in current}
+                removed = {clean_line(name).casefold() for name in change.remove} & current.keys()
                 if not new and not removed:
                     continue
                 undo[row.id] = TagChange(
-                    tuple(has[key].name for key in removed), tuple(new_tags[key].name for key in new)
+                    tuple(current[key].name for key in removed), tuple(new_tags[key].name for key in new)
                 )
-                row.tags = [tag for key, tag in has.items() if key not in removed] + [new_tags[key] for key in new]
+                row.tags = [tag for key, tag in current.items() if key not in removed] + [new_tags[key] for key in new]
                 record_activity(session, "tagged", row.key, experiment=row.experiment_id, run=row.id)
         return undo
 
@@ -56,9 +56,9 @@ class TaggingRecords(Sessions):
                 note = storable(notes[row.id])
                 if note != row.note:
                     undo[row.id] = row.note
-                    about = row.experiment_id
+                    experiment_id = row.experiment_id
                     record_activity(
-                        session, "wrote the note of", row.key, experiment=about, run=row.id, detail=row.note
+                        session, "wrote the note of", row.key, experiment=experiment_id, run=row.id, detail=row.note
                     )
                     row.note = note
         return undo

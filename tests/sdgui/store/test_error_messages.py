@@ -139,7 +139,7 @@ def test_a_recently_unreachable_server_is_not_waited_for(
 
     def ask(fails: StoreError | None = None) -> str:
         try:
-            with database.sentences():
+            with database.translating_errors():
                 if fails is not None:
                     answers.append(fails)
                     raise SQLAlchemyError("x")
@@ -164,9 +164,9 @@ def test_a_recently_unreachable_server_is_not_waited_for(
     assert elsewhere() == "asked", "other threads do wait"
     assert ask() == "asked", "it was reached meanwhile"
     plain = Database("db", *(Any,) * 3, explain=lambda error: StoreError("It is odd."))  # type: ignore[arg-type]
-    with pytest.raises(StoreError, match="It is odd"), plain.sentences():
+    with pytest.raises(StoreError, match="It is odd"), plain.translating_errors():
         raise SQLAlchemyError("x")
-    with pytest.raises(KeyError), plain.sentences():
+    with pytest.raises(KeyError), plain.translating_errors():
         raise KeyError("a fault of ours")
 
 

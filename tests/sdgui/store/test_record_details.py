@@ -86,8 +86,8 @@ def test_the_bin_is_not_listed(store: Store, experiment: int) -> None:
     assert store.run_in(runs[1].folder) is None
     assert (store.run_count(experiment), store.run_count(experiment, up_to=runs[2].id)) == (2, 2)
     assert store.run_count(experiment, up_to=runs[0].id) == 1
-    assert set(store.some_runs([one.id for one in runs] + [99])) == {one.id for one in runs}
-    assert set(store.some_runs([*range(-600, 0), runs[0].id])) == {runs[0].id}
+    assert set(store.runs_by_id([one.id for one in runs] + [99])) == {one.id for one in runs}
+    assert set(store.runs_by_id([*range(-600, 0), runs[0].id])) == {runs[0].id}
     store.restore_run(runs[1].id)
     assert store.run_labels([runs[2].id])[runs[2].id].name == "mine · run 3"
 

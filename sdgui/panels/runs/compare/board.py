@@ -141,7 +141,7 @@ class SamplesBoard(QWidget):
     def _read_samples(self) -> None:
         store, follower = self._services.store, self._services.follower
         try:
-            labels, runs = store.run_labels(self._ids), store.some_runs(self._ids)
+            labels, runs = store.run_labels(self._ids), store.runs_by_id(self._ids)
         except StoreError:
             return  # the table reports the error in the message bar
         self._runs = []

@@ -124,8 +124,8 @@ class RunTableModel(QAbstractTableModel):
     def color(self, index: Index) -> int | None:
         """The palette index of a run, or of a group's newest run; None if it is not loaded yet."""
         row = self.rows.at(index.row())
-        first = row.run_id if row.run_id is not None else (self.rows.groups or [])[row.group or 0].first
-        cells = self._cells.get(first)
+        run_id = row.run_id if row.run_id is not None else (self.rows.groups or [])[row.group or 0].newest
+        cells = self._cells.get(run_id)
         return None if cells is None else cells.color
 
     def check_state(self, row: Row) -> Qt.CheckState:
@@ -237,7 +237,7 @@ class RunTableModel(QAbstractTableModel):
         if column == 0:
             return f"{self.group_title(row.group)} · {count_with_unit(group.count, 'run')}"
         if field in self._keys:
-            cells = self._cells.get(group.first)
+            cells = self._cells.get(group.newest)
             if cells is None:
                 return ""
             value = cells.values[column]
@@ -248,10 +248,10 @@ class RunTableModel(QAbstractTableModel):
     def group_title(self, group: int) -> str:
         """The title of a group: the common values of its runs."""
         assert self.rows.groups is not None
-        first = self.rows.groups[group].first
-        cells = self._cells.get(first)
+        newest = self.rows.groups[group].newest
+        cells = self._cells.get(newest)
         if cells is None:
-            self._request_cells(first)
+            self._request_cells(newest)
             return WAITING
         values = cells.values[len(self.fields) :]
         return group_title(self._keys, values, cells.name)

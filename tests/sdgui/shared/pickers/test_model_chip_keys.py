@@ -69,7 +69,7 @@ def test_missing_and_unreachable_models_are_not_selectable(
         raise StoreError("It is out of reach.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(services.store, "some_runs", gone)
+        patch.setattr(services.store, "runs_by_id", gone)
         assert not chip.choose_run(run.id)
     services.store.delete_run(run.id)
     assert not chip.choose_run(run.id), "it is in the bin"
