@@ -22,9 +22,8 @@ from sdgui.runs.poller import Poller
 from sdgui.store.records import Run, StoreError
 from sdgui.store.store import Store
 
-PREVIOUS_GENERATION = (
-    "the generation before"  # placeholder in teacher.checkpoint of a chain's config; each stage sets its own
-)
+# placeholder for teacher.checkpoint in a chain's config, for which each stage sets its own
+PREVIOUS_GENERATION = "the generation before"
 _POLL_SECONDS = 1.0
 
 Raw = dict[str, Any]
@@ -35,7 +34,7 @@ def is_staged(preset: str) -> bool:
     return preset == BORN_AGAIN or preset in STAGES
 
 
-def teacher_from_chain(config: RunConfig) -> bool:
+def takes_teacher_from_chain(config: RunConfig) -> bool:
     """Whether ``config`` leaves its teacher to the chain."""
     return config.preset == BORN_AGAIN and config.teacher.checkpoint in ("", PREVIOUS_GENERATION)
 
@@ -49,10 +48,12 @@ def chain_of(config: RunConfig, size: Size) -> Chain:
     chain = preset_chain(config.preset, size)
     base = preset_config(config.preset, size).model_dump(mode="json")
     ours = config.model_dump(mode="json")
-    return chain.model_copy(update={"stages": [_changed(stage, base, ours, config.name) for stage in chain.stages]})
+    stages = [_with_changes(stage, base, ours, config.name) for stage in chain.stages]
+    return chain.model_copy(update={"stages": stages})
 
 
-def _changed(stage: ChainStage, base: Raw, ours: Raw, name: str) -> ChainStage:
+def _with_changes(stage: ChainStage, base: Raw, ours: Raw, name: str) -> ChainStage:
+    """``stage`` with the changes from ``base`` to ``ours``, except in fields that it takes from earlier stages."""
     raw = stage.config.model_dump(mode="json")
     merged = _merged(raw, base, ours) | {"data": ours["data"], "seed": ours["seed"] + raw["seed"]}
     for field in stage.takes:
@@ -123,10 +124,10 @@ class ChainWatch(QObject):
         for run in runs:
             if run.is_local and chain_file(run.folder) is not None:
                 chains.setdefault(run.folder.parent, run)
-        listed_folders, open_ = {run.folder for run in runs}, False
+        listed_folders, is_unfinished = {run.folder for run in runs}, False
         for folder, first in chains.items():
-            open_ = self._poll_chain(folder, first, listed_folders) or open_
-        return open_
+            is_unfinished = self._poll_chain(folder, first, listed_folders) or is_unfinished
+        return is_unfinished
 
     def _poll_chain(self, folder: Path, first: Run, listed_folders: set[Path]) -> bool:
         """Add the new stages of one chain whose first run is ``first``; returns whether more may follow."""

@@ -102,12 +102,12 @@ class Follower(QObject):
         yield from (partial(self.run_added.emit, run_id) for run_id in news.added)
         yield from (partial(self.run_removed.emit, run_id) for run_id in news.removed)
         yield from (partial(self.progress_changed.emit, *changed) for changed in news.progress.items())
-        yield from (partial(self._shown, self.curves_changed, *changed) for changed in news.curves.items())
-        yield from (partial(self._shown, self.curves_loaded, run_id) for run_id in news.loaded)
+        yield from (partial(self._emit_if_shown, self.curves_changed, *changed) for changed in news.curves.items())
+        yield from (partial(self._emit_if_shown, self.curves_loaded, run_id) for run_id in news.loaded)
         yield from (partial(self.state_changed.emit, *changed) for changed in news.states.items())
         yield from (partial(self.trouble.emit, *trouble) for trouble in news.troubles)
 
-    def _shown(self, signal: SignalInstance, run_id: int, *names: set[str]) -> None:
+    def _emit_if_shown(self, signal: SignalInstance, run_id: int, *names: set[str]) -> None:
         """Emit ``signal`` if the run is still shown."""
         if run_id in self._thread.shown:
             signal.emit(run_id, *map(frozenset, names))

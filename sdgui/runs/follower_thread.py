@@ -112,7 +112,7 @@ class ShownRun:
         self.history: RunHistory = RunHistory()
         self.reader: EventReader | None = None
         self.loaded = False
-        self.broken = 0  # unreadable lines that have been reported in the history's log
+        self.reported_broken = 0  # unreadable lines that have been reported in the history's log
 
 
 class FollowerThread(Poller):
@@ -129,13 +129,13 @@ class FollowerThread(Poller):
         self._live: dict[int, LiveRun] = {}
         self._active: set[int] = set()  # runs polled in every round
         self._next_idle_index = 0
-        self._stamps: dict[int, tuple[object, ...]] = {}  # change markers of all records, as last read
+        self._markers: dict[int, tuple[object, ...]] = {}  # change markers of all records, as last read
         self._requested: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._recorded_at: dict[int, float] = {}
         self._reported: dict[int, RunState] = {}  # states reported to the window
         self._problems: dict[tuple[int, str], str] = {}  # run (0: the store) and aspect -> reported message
         self._idle_poll_at = 0.0
-        self._notified = 0.0
+        self._notified_at = 0.0
 
     def poll_now(self, run_id: int = 0) -> None:
         """Poll the store and this run immediately."""
@@ -159,8 +159,8 @@ class FollowerThread(Poller):
 
     def _notify_window(self) -> None:
         now = time.monotonic()
-        if now - self._notified >= 0.8 * self._poll_seconds and self._outbox.should_notify():
-            self._notified = now
+        if now - self._notified_at >= 0.8 * self._poll_seconds and self._outbox.should_notify():
+            self._notified_at = now
             self._notify()
 
     def _poll_runs(self) -> bool:
@@ -187,9 +187,9 @@ class FollowerThread(Poller):
     def _next_idle(self) -> list[int]:
         """The next batch of all runs: another program may have resumed a run or deleted its folder."""
         start = self._next_idle_index
-        part = list(self._live)[start : start + _IDLE_PER_ROUND]
-        self._next_idle_index = start + _IDLE_PER_ROUND if len(part) == _IDLE_PER_ROUND else 0
-        return part
+        batch = list(self._live)[start : start + _IDLE_PER_ROUND]
+        self._next_idle_index = start + _IDLE_PER_ROUND if len(batch) == _IDLE_PER_ROUND else 0
+        return batch
 
     def _guarded_poll(self, live: LiveRun, is_due: bool) -> bool:
         """Poll one run; an error is shown as a failure of this run."""
@@ -215,16 +215,16 @@ class FollowerThread(Poller):
         try:
             for problem in self._store.import_logged():
                 self._report_problem(0, problem, "a logged run")
-            stamps = self._store.change_markers()
-            runs = self._store.runs_by_id(run_id for run_id in stamps if self._stamps.get(run_id) != stamps[run_id])
+            markers = self._store.change_markers()
+            runs = self._store.runs_by_id(run_id for run_id in markers if self._markers.get(run_id) != markers[run_id])
             moved_runs = [run_id for run_id, run in runs.items() if self._folder(run_id) != run.folder]
             metrics = self._store.summaries(moved_runs)
         except StoreError as error:
             self._report_problem(0, str(error))
             return
         self._clear_problem(0)
-        self._stamps = stamps
-        for run_id in self._live.keys() - stamps.keys():
+        self._markers = markers
+        for run_id in self._live.keys() - markers.keys():
             del self._live[run_id]
             self._active.discard(run_id)
             self.progress.pop(run_id, None)
@@ -235,7 +235,7 @@ class FollowerThread(Poller):
                 self._publish_record(run)
             elif self._store.shared and run.machine and run.remote_folder is None:
                 self._record_remote_folder(run)
-                del stamps[run_id]  # forces the record to be read again
+                del markers[run_id]  # forces the record to be read again
             self._active.add(run_id)
             if live is not None and live.dir.path == run.folder:
                 live.refresh(run)
@@ -280,7 +280,7 @@ class FollowerThread(Poller):
         self.progress.pop(run_id, None)
         if shown_run := self.shown.get(run_id):
             shown_run.history.clear()
-            shown_run.reader, shown_run.loaded, shown_run.broken = None, False, 0
+            shown_run.reader, shown_run.loaded, shown_run.reported_broken = None, False, 0
 
     def _folder(self, run_id: int) -> Path | None:
         """The folder in which the run is followed; None before the first poll."""
@@ -335,7 +335,7 @@ class FollowerThread(Poller):
             size = folder.events.stat().st_size
             if size < shown_run.reader.offset:
                 shown_run.history.clear()
-                shown_run.reader, shown_run.broken = EventReader(folder.events), 0
+                shown_run.reader, shown_run.reported_broken = EventReader(folder.events), 0
             start_offset = shown_run.reader.offset
             events = shown_run.reader.read(_CHUNK) if size > start_offset else []
         except FileNotFoundError:
@@ -347,9 +347,9 @@ class FollowerThread(Poller):
             self._report_problem(live.run_id, f"The events of {folder.path} cannot be read: {error.strerror}.")
             return False
         changed = shown_run.history.apply(events)
-        if shown_run.reader.broken > shown_run.broken:
-            changed |= shown_run.history.warn(_unreadable_lines(shown_run.reader, shown_run.broken))
-            shown_run.broken = shown_run.reader.broken
+        if shown_run.reader.broken > shown_run.reported_broken:
+            changed |= shown_run.history.warn(_unreadable_lines(shown_run.reader, shown_run.reported_broken))
+            shown_run.reported_broken = shown_run.reader.broken
         if changed:
             self._outbox.curves(live.run_id, changed)
         has_more = shown_run.reader.offset > start_offset and size - shown_run.reader.offset > 0

@@ -82,7 +82,7 @@ class _Series:
         self._published = (buffer, total)
 
     def cut(self, step: int) -> bool:
-        """Drop points after ``step``, in a new buffer, since the old one may be on screen; returns whether any fell."""
+        """Drop points after ``step``, in a new buffer, since the old one may be on screen; False if there are none."""
         points = self.points()
         remaining = points[:, points[0] <= step]
         if remaining.shape[1] == points.shape[1]:
@@ -108,10 +108,10 @@ class RunHistory:
         self._step = 0
         self._terms: frozenset[str] = frozenset()  # terms of the total loss at the last step with all terms
         self._shorter_reports = 0  # number of later reports with fewer terms
-        self._seconds_before = 0.0  # training time of earlier segments, up to the start of this one
+        self._seconds_before = 0.0  # training time of earlier segments without steps that were repeated later
         self._segment_start: float | None = None  # start time of this segment
-        self._last: float | None = None  # time of the last event
-        self._worked_before = 0.0  # seconds of earlier sessions, from start to last event
+        self._last_event_time: float | None = None
+        self._worked_before = 0.0  # training time of earlier segments, including repeated steps
 
     def clear(self) -> None:
         """Drop everything: the events file was replaced."""
@@ -121,7 +121,7 @@ class RunHistory:
         self._terminal = None
         self._step, self._seconds_before, self._segment_start = 0, 0.0, None
         self._terms, self._shorter_reports = frozenset(), 0
-        self._last, self._worked_before = None, 0.0
+        self._last_event_time, self._worked_before = None, 0.0
 
     def apply(self, events: Iterable[Event]) -> frozenset[str]:
         """Add events in the order written.
@@ -142,7 +142,7 @@ class RunHistory:
                     self._logs.append(event)
                     changed.add("log")
                 case Sample() if event.what == "retrieval" and not _is_retrieval(event.content):
-                    self._last = event.time  # the time of the warning
+                    self._last_event_time = event.time  # the time of the warning
                     changed |= self.warn(f"The sample of step {event.step} has another shape and is not shown.")
                 case Sample():
                     self._samples.append(event)
@@ -150,13 +150,14 @@ class RunHistory:
                 case CheckpointSaved():
                     self._checkpoints.append(event)
                     changed.add("checkpoints")
-            self._last = event.time
+            self._last_event_time = event.time
         self._publish()
         return frozenset(changed)
 
     def warn(self, message: str) -> frozenset[str]:
         """Add ``message`` to the log, at the time of the last event. Returns the changed parts."""
-        self._logs.append(Log(level="warning", message=message, time=time.time() if self._last is None else self._last))
+        moment = time.time() if self._last_event_time is None else self._last_event_time
+        self._logs.append(Log(level="warning", message=message, time=moment))
         return frozenset({"log"})
 
     def _add(self, event: Metrics | Evaluated, changed: set[str]) -> None:
@@ -202,7 +203,7 @@ class RunHistory:
             (series.points()[2, -1] for series in self._series.values() if len(series)), default=0.0
         )
         self._worked_before = self.worked
-        self._segment_start = self._last = event.time
+        self._segment_start = self._last_event_time = event.time
         self._starts.append(event)
         self._terms, self._shorter_reports = frozenset(), 0
         self._terminal = None
@@ -261,10 +262,10 @@ class RunHistory:
 
     @property
     def worked(self) -> float:
-        """Seconds of training over all sessions, with repeated steps and without pauses."""
-        if self._segment_start is None or self._last is None:
+        """Seconds of training over all segments, including repeated steps but not pauses."""
+        if self._segment_start is None or self._last_event_time is None:
             return self._worked_before
-        return self._worked_before + max(0.0, self._last - self._segment_start)
+        return self._worked_before + max(0.0, self._last_event_time - self._segment_start)
 
     @property
     def terminal(self) -> RunFinished | RunFailed | None:

@@ -158,13 +158,13 @@ class Launcher(QObject):
                 plan = self._stops[run_id] = StopPlan(run_id, folder, *self._patience)
         except OSError as error:
             raise _unwritable(folder, error) from error
-        self.stopping.emit(run_id, plan.now)
-        return plan.now
+        self.stopping.emit(run_id, plan.current)
+        return plan.current
 
     def stops(self) -> dict[int, Stopping]:
         """Runs that are being stopped or paused."""
         pausing = {run_id: Stopping(run_id, StopStage.PAUSING, None) for run_id in self._pausing}
-        return pausing | {run_id: plan.now for run_id, plan in self._stops.items()}
+        return pausing | {run_id: plan.current for run_id, plan in self._stops.items()}
 
     def enqueue(self, experiment_id: int, chain: Chain | None = None, place: Place = HERE) -> Run:
         """Queue a run with a frozen config, to be started when its machine has a free device. Raises LaunchError."""
@@ -344,9 +344,9 @@ class Launcher(QObject):
             self._ticks = 0
         for run_id, plan in list(self._stops.items()):
             if plan.advance():
-                if plan.now.stage is StopStage.ENDED:
+                if plan.current.stage is StopStage.ENDED:
                     del self._stops[run_id]
-                self.stopping.emit(run_id, plan.now)
+                self.stopping.emit(run_id, plan.current)
         if self._ticks % _QUEUE_TICKS == 0:
             if self._starter.pending:
                 return  # retried at the next tick

@@ -18,7 +18,7 @@ from sdgui.store.records import BestPoint, MetricSummary, Progress, Run
 from sdgui.store.summary import RunSummary, run_state, summarise
 
 _CHUNK = 1 << 20  # bytes of events per poll
-_JUDGE_SECONDS = 0.5  # minimum time between two checks of the process table
+_CHECK_SECONDS = 0.5  # minimum time between two checks whether the trainer's process is alive
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ class LiveRun:
         self._summary = RunSummary.of(run, metrics)
         # from the start if no event could be read, so that the problem is reported again
         self._reader = EventReader(self.dir.events, 0 if self._summary.empty else run.offset)
-        self._last_poll_read_events = False  # whether the last poll read events
+        self._last_poll_read_events = False
         self._failure = run.failure
         self._status: RunStatus | None = None
         self._status_stamp: int | None = None
-        self._judged = 0.0
+        self._checked_at = 0.0
         self._folder_existed = False  # at an earlier poll
         self._folder_missing = False
         self._recorded: tuple[int, RunState, str] = (run.offset, run.state, run.failure)
@@ -70,7 +70,7 @@ class LiveRun:
     def refresh(self, run: Run) -> None:
         """Apply a changed record of the store: launched again, queued, or removed from the queue."""
         if run.launched != self.launched or self.queued != (run.queue_position is not None):
-            self._judged = 0.0
+            self._checked_at = 0.0
         self.launched = run.launched
         self.queued = run.queue_position is not None
         self._recorded = (run.offset, run.state, run.failure)
@@ -84,12 +84,12 @@ class LiveRun:
         except EventError as error:
             grew, self.trouble = self.trouble != str(error), str(error)
         self._last_poll_read_events = grew and not self.trouble
-        renewed = self._read_status()
+        status_changed = self._read_status()
         now = time.time()
-        is_due = self._judged == 0 or (self.state.alive and abs(now - self._judged) > _JUDGE_SECONDS)
-        if grew or renewed or is_due:
-            self._judged = now
-            self._judge(now)
+        is_due = self._checked_at == 0 or (self.state.alive and abs(now - self._checked_at) > _CHECK_SECONDS)
+        if grew or status_changed or is_due:
+            self._checked_at = now
+            self._determine_state(now)
         return self._progress()
 
     def _read_events(self) -> bool:
@@ -110,7 +110,7 @@ class LiveRun:
         start_offset = self._reader.offset
         self._summary.apply(self._reader.read(_CHUNK))
         self._summary.problem = self._summary.problem or self._reader.problem
-        if self._summary.stale:
+        if self._summary.stale:  # training was resumed from an earlier step
             return self._reread()
         return self._reader.offset > start_offset
 
@@ -133,7 +133,7 @@ class LiveRun:
         self._status, self._status_stamp = status, stamp
         return True
 
-    def _judge(self, now: float) -> None:
+    def _determine_state(self, now: float) -> None:
         if self.queued:
             self.state = RunState.QUEUED
             return
@@ -144,9 +144,9 @@ class LiveRun:
         self._folder_existed = self._folder_existed or exists
         self._failure = self._summary.failure
         if self.state is RunState.INTERRUPTED:
-            self._failure = self._interruption()
+            self._failure = self._interruption_cause()
 
-    def _interruption(self) -> str:
+    def _interruption_cause(self) -> str:
         if not self.dir.path.exists():
             return f"The run folder {self.dir.path} no longer exists."
         if unreadable := self.trouble or self._summary.unreadable:

@@ -22,7 +22,7 @@ from core.spec.resources import resource_folder
 from core.spec.run.folder import RunDir
 
 OPEN_CLIP = "open_clip:"
-_OURS = resource_folder("architectures")
+_ARCHITECTURES = resource_folder("architectures")
 _INCLUDED = resource_folder("models")
 _CAPTIONS = "multimodal_cfg"  # section of a model configuration that only a CoCa has
 _STEP = "step-"
@@ -41,7 +41,7 @@ def _package() -> Path | None:
 def architectures() -> Mapping[str, bool]:
     """Whether each architecture can caption, by name; sdgui's first, then open_clip's."""
     package = _package()
-    folders = [_OURS, *([package / "model_configs"] if package else [])]
+    folders = [_ARCHITECTURES, *([package / "model_configs"] if package else [])]
     can_caption: dict[str, bool] = {}
     for folder in folders:
         for path in sorted(folder.glob("*.json"), key=lambda path: path.stem.lower()):
@@ -75,21 +75,24 @@ def _read_tags() -> Mapping[str, Mapping[str, str]]:
     for name, value in tables.get("_PRETRAINED", {}).items():
         entries = tables.get(value.id, {}) if isinstance(value, ast.Name) else _entries(value)
         tags[name] = {tag: _hub(entry) for tag, entry in entries.items()}
-        quick = {tag: tags[name][tag] for tag, entry in entries.items() if _has_quickgelu(entry)}
-        if quick:  # open_clip also lists these weights under this name
-            tags.setdefault(f"{name}-quickgelu", quick)
+        quickgelu_tags = {tag: tags[name][tag] for tag, entry in entries.items() if _has_quickgelu(entry)}
+        if quickgelu_tags:  # open_clip also lists these weights under this name
+            tags.setdefault(f"{name}-quickgelu", quickgelu_tags)
     return tags
 
 
 def _hub(entry: ast.expr) -> str:
-    words = entry.keywords if isinstance(entry, ast.Call) else []
-    return next((str(w.value.value) for w in words if w.arg == "hf_hub" and isinstance(w.value, ast.Constant)), "")
+    """The repository in the call's argument ``hf_hub``; "" without one."""
+    for keyword in entry.keywords if isinstance(entry, ast.Call) else []:
+        if keyword.arg == "hf_hub" and isinstance(keyword.value, ast.Constant):
+            return str(keyword.value.value)
+    return ""
 
 
 def _entries(value: ast.expr) -> dict[str, ast.expr]:
     """``dict(a=...)`` or ``{"a": ...}`` as name -> expression."""
     if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "dict":
-        return {word.arg: word.value for word in value.keywords if word.arg}
+        return {keyword.arg: keyword.value for keyword in value.keywords if keyword.arg}
     if isinstance(value, ast.Dict):
         pairs = zip(value.keys, value.values, strict=True)
         return {str(key.value): entry for key, entry in pairs if isinstance(key, ast.Constant)}
@@ -97,8 +100,10 @@ def _entries(value: ast.expr) -> dict[str, ast.expr]:
 
 
 def _has_quickgelu(entry: ast.expr) -> bool:
-    words = entry.keywords if isinstance(entry, ast.Call) else []
-    return any(w.arg == "quick_gelu" and isinstance(w.value, ast.Constant) and w.value.value is True for w in words)
+    return any(
+        keyword.arg == "quick_gelu" and isinstance(keyword.value, ast.Constant) and keyword.value.value is True
+        for keyword in (entry.keywords if isinstance(entry, ast.Call) else [])
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -209,6 +214,7 @@ def _checkpoint_captions(path: Path) -> bool:
 
 @functools.lru_cache(maxsize=512)
 def _says_captions(path: str, _stamp: int) -> bool:
+    """``_stamp``: the file's time of change; a changed file is read again, because the arguments differ."""
     return _has_captions(read_json(Path(path)).get("model"))
 
 

@@ -12,7 +12,7 @@ from PySide6.QtCore import QSettings
 from core.spec.chain import BORN_AGAIN, Chain
 from core.spec.config import RunConfig
 from core.spec.presets import PRESETS, SIZES, Size, preset_config
-from sdgui.runs.chains import PREVIOUS_GENERATION, chain_of, is_staged, teacher_from_chain
+from sdgui.runs.chains import PREVIOUS_GENERATION, chain_of, is_staged, takes_teacher_from_chain
 from sdgui.store.records import Experiment
 
 _EXPERIMENT_FIELDS = frozenset({"name", "preset", "data", "seed"})  # fields that no preset sets
@@ -64,19 +64,19 @@ def on_preset(config: RunConfig, preset: str, size: Size) -> RunConfig:
 
 def with_previous_generation(config: RunConfig) -> RunConfig:
     """A generation's config, with the teacher that is set by the chain."""
-    if not teacher_from_chain(config):
+    if not takes_teacher_from_chain(config):
         return config
     return config.model_copy(update={"teacher": config.teacher.model_copy(update={"checkpoint": PREVIOUS_GENERATION})})
 
 
 def wants_stages(config: RunConfig, experiment_id: int, settings: QSettings) -> bool:
     """Whether a launch trains all stages of the preset (the default)."""
-    if not is_staged(config.preset) or (config.preset == BORN_AGAIN and not teacher_from_chain(config)):
+    if not is_staged(config.preset) or (config.preset == BORN_AGAIN and not takes_teacher_from_chain(config)):
         return False
     return str(settings.value(f"stages/{experiment_id}", "true")).lower() == "true"
 
 
-def keep_wish(staged: bool, experiment_id: int, settings: QSettings) -> None:
+def save_wants_stages(staged: bool, experiment_id: int, settings: QSettings) -> None:
     """Save whether this experiment is trained in stages."""
     settings.setValue(f"stages/{experiment_id}", "true" if staged else "false")
 

@@ -53,7 +53,7 @@ class StopPlan:
         self._terminated_seconds = terminated_seconds
         self._begun = time.time()
         folder.ask("stop")
-        self.now = Stopping(run_id, StopStage.ASKED, self._begun + asked_seconds)
+        self.current = Stopping(run_id, StopStage.ASKED, self._begun + asked_seconds)
 
     def advance(self, hurry: bool = False) -> bool:
         """Go to the next stage if the run ended or its deadline passed (or ``hurry``); returns whether it changed.
@@ -68,13 +68,13 @@ class StopPlan:
             return self._enter(StopStage.ENDED, None)
         if not status.is_local:
             return self._only_ask(status.host, hurry)
-        waits = self.now.deadline is None or now < self.now.deadline
-        if self.now.stage is StopStage.KILLED or (waits and not hurry):
+        waits = self.current.deadline is None or now < self.current.deadline
+        if self.current.stage is StopStage.KILLED or (waits and not hurry):
             return False
         saving = status.doing == "saving" and now - status.heartbeat < _SILENT_SECONDS
         if saving and not hurry and now - self._begun < _SAVING_SECONDS:
             return False
-        kill = self.now.stage is not StopStage.ASKED
+        kill = self.current.stage is not StopStage.ASKED
         try:
             end_process(status, kill)
         except psutil.AccessDenied:
@@ -86,16 +86,16 @@ class StopPlan:
     @property
     def may_advance(self) -> bool:
         """Whether a later stage may follow; not if the run ended, was killed or can only be asked."""
-        return self.now.stage in (StopStage.ASKED, StopStage.TERMINATED) and not self.now.host
+        return self.current.stage in (StopStage.ASKED, StopStage.TERMINATED) and not self.current.host
 
     def _only_ask(self, host: str, hurry: bool) -> bool:
         if hurry:  # the trainer may have cleared the request before it resumed
             self._folder.ask("stop")
-        previous, self.now = self.now, Stopping(self.now.run_id, StopStage.ASKED, None, host)
-        return self.now != previous
+        previous, self.current = self.current, Stopping(self.current.run_id, StopStage.ASKED, None, host)
+        return self.current != previous
 
     def _enter(self, stage: StopStage, deadline: float | None) -> bool:
-        self.now = Stopping(self.now.run_id, stage, deadline)
+        self.current = Stopping(self.current.run_id, stage, deadline)
         return True
 
 

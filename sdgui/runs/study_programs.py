@@ -199,15 +199,15 @@ class StudyPrograms(QObject):
             with run_logs[0].open("ab") as stdout, run_logs[1].open("wb") as stderr:
                 home_option = ["--home", str(self._store.home)] if _machines(out).on else []
                 parallel_options = self._parallel_options(study_id, out)
-                verb = ["sweep", "run"] if SweepDir(folder).sweep.is_file() else ["study", str(out.study)]
-                command = [*self._command, *verb, str(folder), *parallel_options, *home_option]
+                subcommand = ["sweep", "run"] if SweepDir(folder).sweep.is_file() else ["study", str(out.study)]
+                command = [*self._command, *subcommand, str(folder), *parallel_options, *home_option]
                 process = start_program(command, stdout, stderr, detached=True)
         except OSError as error:
             raise StudyProgramError(f"The study in {folder} cannot be started: {error.strerror}.") from error
         threading.Thread(target=process.wait, name="study reaper", daemon=True).start()
-        started = start_time(process.pid)
-        if (out.read_status() or first_status(0, 0, [], "")).pid != process.pid:
-            out.write_status(first_status(process.pid, started, [], platform.node()))
+        started, status = start_time(process.pid), out.read_status()
+        if status is None or status.pid != process.pid:  # unless the program has already written its own
+            out.write_status(first_status(process.pid, started, platform.node()))
         self.poll()
 
     def reserved(self, without: int = -1) -> Reserved:

@@ -219,26 +219,26 @@ def time_left(runs: Sequence[StudyRunSnapshot], state: str, now: float | None = 
     """
     if state != "running":
         return None
-    took: dict[str, list[float]] = {}
+    durations_by_arm: dict[str, list[float]] = {}
     for run in runs:
         if run.seconds is not None:
-            took.setdefault(run.arm, []).append(run.seconds)
-    everything = [seconds for some in took.values() for seconds in some]
-    lanes: list[float] = []
-    waiting: list[float] = []
+            durations_by_arm.setdefault(run.arm, []).append(run.seconds)
+    all_durations = [seconds for durations in durations_by_arm.values() for seconds in durations]
+    lanes: list[float] = []  # seconds until each active run, and the waiting runs after it, are done
+    waiting: list[float] = []  # estimated durations of waiting runs
     for run in runs:
         if run.state not in ("waiting", "training", "measuring"):
             continue
-        some = took.get(run.arm) or everything
-        usual = sum(some) / len(some) if some else None
+        durations = durations_by_arm.get(run.arm) or all_durations
+        estimate = sum(durations) / len(durations) if durations else None
         if run.state == "training" and run.seconds_left is not None:
             lanes.append(run.seconds_left)
-        elif usual is None:
+        elif estimate is None:
             return None
         elif run.state == "waiting":
-            waiting.append(usual)
-        else:
-            lanes.append(usual / 4)
+            waiting.append(estimate)
+        else:  # measuring, or training without an estimate of its own: assume that a quarter is left
+            lanes.append(estimate / 4)
     lanes = lanes or [0.0]
     for seconds in waiting:
         lanes[lanes.index(min(lanes))] += seconds
@@ -285,6 +285,6 @@ def record_request(folder: Path, request: str) -> None:
         path.unlink(missing_ok=True)
 
 
-def first_status(pid: int, started: float, runs: list[Any], host: str) -> StudyStatus:
+def first_status(pid: int, started: float, host: str) -> StudyStatus:
     """The status of a study until its program has written its own."""
-    return StudyStatus(pid, started, time.time(), host, runs=runs)
+    return StudyStatus(pid, started, time.time(), host, runs=[])

@@ -24,8 +24,8 @@ from sdgui.panels.define.differences import Differences
 from sdgui.panels.define.preset_bar import PresetBar
 from sdgui.panels.define.saving import ConfigSaver
 from sdgui.panels.define.sweep_bar import SweepBar
-from sdgui.runs.chains import PREVIOUS_GENERATION, teacher_from_chain
-from sdgui.runs.stages import keep_wish, on_preset, origin, wants_stages, with_previous_generation
+from sdgui.runs.chains import PREVIOUS_GENERATION, takes_teacher_from_chain
+from sdgui.runs.stages import on_preset, origin, save_wants_stages, wants_stages, with_previous_generation
 from sdgui.shared.experiment_head import ExperimentHead
 from sdgui.shared.form.form import ConfigForm
 from sdgui.shared.form.texts import field_title
@@ -361,9 +361,9 @@ class DefinePanel(DefiningPanel):
     def _set_staged(self, staged: bool) -> None:
         if self._experiment is None:
             return
-        keep_wish(staged, self._experiment.id, self._services.settings)
+        save_wants_stages(staged, self._experiment.id, self._services.settings)
         checkpoint = self.form.draft()["teacher.checkpoint"]
-        if staged and self._experiment.config is not None and teacher_from_chain(self._experiment.config):
+        if staged and self._experiment.config is not None and takes_teacher_from_chain(self._experiment.config):
             self.form.set_value("teacher.checkpoint", PREVIOUS_GENERATION)
         elif not staged and checkpoint == PREVIOUS_GENERATION:
             self.form.set_value("teacher.checkpoint", "")

@@ -21,7 +21,7 @@ from core.spec.run.folder import RunDir
 from sdgui.store.records import Run
 
 FOLDER = "colleagues"
-_SECONDS = 30.0
+_ANSWER_SECONDS = 30.0  # maximum time to wait for a machine's answer
 
 
 def colleague_dir(home: Path, run: Run) -> RunDir:
@@ -71,7 +71,7 @@ class ColleagueRuns(QObject):
                 "to see them here."
             )
         try:
-            self._machines.host(name).read(folder, "events.jsonl", 0, 1).result(_SECONDS)
+            self._machines.host(name).read(folder, "events.jsonl", 0, 1).result(_ANSWER_SECONDS)
         except UserError as error:
             return f"{name} does not show the curves of this run: {error}"
         mirror = colleague_dir(self._home, run)
@@ -96,7 +96,7 @@ class ColleagueRuns(QObject):
     def _is_computer(self, name: str, computer: str) -> bool:
         host = self._machines.host(name)
         try:
-            return (host.hello.host if host.hello else host.probe().result(_SECONDS).host) == computer
+            return (host.hello.host if host.hello else host.probe().result(_ANSWER_SECONDS).host) == computer
         except (UserError, TooLate):
             return False
 

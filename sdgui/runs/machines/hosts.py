@@ -32,7 +32,7 @@ from sdgui.store.queue import Slots
 from sdgui.store.records import HERE, Place, Run
 
 _FRESH_SECONDS = 2.0  # maximum age of a machine's facts when a device is assigned
-_REPEAT_SECONDS = 30.0
+_REPEAT_SECONDS = 30.0  # time until the same error message is reported again
 _RETRY_SECONDS = 10.0  # minimum time between two attempts to reach a machine
 _WAIT_SECONDS = 3.0  # maximum time that the queue's thread waits for an answer
 

@@ -22,7 +22,7 @@ from core.spec.run.folder import RunDir
 from sdgui.runs.program import core_command
 
 SIDE = 512  # longer side of a thumbnail, in pixels
-_SECONDS = 20.0
+_ANSWER_SECONDS = 20.0  # maximum time to wait for a machine's answer
 
 
 def worker_command(home: Path, key: str) -> Sequence[str] | None:
@@ -59,7 +59,7 @@ class RemoteImages:
         try:
             if self._machines.states().get(machine, ConnectionState()).kind in ("waiting", "refused"):
                 return  # do not block: these threads also read other images
-            answer = self._machines.host(machine).images([remote_path], SIDE).result(_SECONDS)
+            answer = self._machines.host(machine).images([remote_path], SIDE).result(_ANSWER_SECONDS)
             chunk = answer.get(remote_path)
             if chunk is None:
                 return

@@ -122,7 +122,7 @@ def test_a_start_that_never_reached_the_trainer_is_a_failure(tmp_path: Path, clo
     live = new(tmp_path, launched=None)
     assert live.poll().state is RunState.INTERRUPTED
     live.refresh(record(tmp_path, launched=None, ending="failed", failure="No such program.", finished=NOW))
-    live._judged = 0.0
+    live._checked_at = 0.0
     found = live.poll()
     assert (found.state, found.failure) == (RunState.FAILED, "No such program.")
     other = new(tmp_path / "other")
@@ -136,12 +136,12 @@ def test_a_folder_that_disappears_while_its_run_starts(tmp_path: Path, clock: li
     live = LiveRun(run, {})
     assert live.poll().state is RunState.STARTING, "its folder is yet to come"
     run.dir.create()
-    live._judged = 0.0
+    live._checked_at = 0.0
     assert live.poll().state is RunState.STARTING
     for path in sorted(run.folder.rglob("*"), reverse=True):
         path.rmdir()
     run.folder.rmdir()
-    live._judged = 0.0
+    live._checked_at = 0.0
     found = live.poll()
     assert (found.state, found.failure) == (
         RunState.INTERRUPTED, f"The run folder {run.folder} no longer exists.",

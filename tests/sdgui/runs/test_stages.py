@@ -9,8 +9,16 @@ from PySide6.QtCore import QSettings
 
 from core.spec.config import RunConfig, override
 from core.spec.presets import SIZES, Size, preset_config
-from sdgui.runs.chains import PREVIOUS_GENERATION, teacher_from_chain
-from sdgui.runs.stages import flat, keep_wish, on_preset, origin, staged_chain, wants_stages, with_previous_generation
+from sdgui.runs.chains import PREVIOUS_GENERATION, takes_teacher_from_chain
+from sdgui.runs.stages import (
+    flat,
+    on_preset,
+    origin,
+    save_wants_stages,
+    staged_chain,
+    wants_stages,
+    with_previous_generation,
+)
 from sdgui.store.records import Experiment
 
 
@@ -44,7 +52,7 @@ def test_a_generations_teacher_is_that_of_the_chain_only_for_its_own_preset() ->
     assert on_preset(config, "born-again", "demo").teacher.checkpoint == PREVIOUS_GENERATION
     assert on_preset(config, "clip", "tiny").teacher.checkpoint == ""
     named = override(config, ["teacher.checkpoint=/runs/former"])
-    assert not teacher_from_chain(named)
+    assert not takes_teacher_from_chain(named)
     assert with_previous_generation(named) == named
     assert on_preset(named, "born-again", "tiny").teacher.checkpoint == ""
     clip = preset_config("clip", "tiny")
@@ -54,11 +62,11 @@ def test_a_generations_teacher_is_that_of_the_chain_only_for_its_own_preset() ->
 def test_stages_are_on_by_default_and_remembered_per_experiment(settings: QSettings) -> None:
     blip = preset_config("blip", "tiny")
     assert wants_stages(blip, 7, settings)
-    keep_wish(False, 7, settings)
+    save_wants_stages(False, 7, settings)
     assert not wants_stages(blip, 7, settings)
     assert wants_stages(blip, 8, settings)
     assert staged_chain(experiment(blip), settings) is None
-    keep_wish(True, 7, settings)
+    save_wants_stages(True, 7, settings)
     assert wants_stages(blip, 7, settings)
     chain = staged_chain(experiment(blip), settings)
     assert chain is not None

@@ -55,13 +55,18 @@ def test_a_remote_trainer_is_asked_and_nothing_else_is_claimed(tmp_path: Path, e
     folder.clear_control()
     plan.advance(hurry=True)
     assert folder.pending_request() == "stop", "asked again"
-    assert (plan.now.stage, plan.now.deadline, plan.now.host, ended) == (StopStage.ASKED, None, "far-away", [])
-    button, sentence = stop_text(plan.now)
+    assert (plan.current.stage, plan.current.deadline, plan.current.host, ended) == (
+        StopStage.ASKED,
+        None,
+        "far-away",
+        [],
+    )
+    button, sentence = stop_text(plan.current)
     assert button == "Stop"
     assert "far-away" in sentence
     folder_of(tmp_path, host="far-away", silent=60.0)
     assert plan.advance()
-    assert plan.now.stage is StopStage.ENDED
+    assert plan.current.stage is StopStage.ENDED
 
 
 def test_a_trainer_of_another_user_is_asked_and_nothing_else_is_claimed(
@@ -81,11 +86,11 @@ def test_a_trainer_of_another_user_is_asked_and_nothing_else_is_claimed(
     folder.clear_control()
     plan.advance(hurry=True)
     assert folder.pending_request() == "stop", "asked again"
-    assert (plan.now.stage, plan.now.deadline, tried) == (StopStage.ASKED, None, [False, False])
-    assert stop_text(plan.now)[1].endswith("as another user.")
+    assert (plan.current.stage, plan.current.deadline, tried) == (StopStage.ASKED, None, [False, False])
+    assert stop_text(plan.current)[1].endswith("as another user.")
     folder.write_status(replace(own_status(), pid=2**22 + 1))
     assert plan.advance()
-    assert plan.now.stage is StopStage.ENDED
+    assert plan.current.stage is StopStage.ENDED
 
 
 @pytest.mark.parametrize(
@@ -115,7 +120,7 @@ def test_stages_of_stopping_over_time(
     monkeypatch.setattr(stopping, "time", SimpleNamespace(time=lambda: now[0]))
     folder = folder_of(tmp_path, doing)
     plan = StopPlan(1, folder, asked_seconds=30.0, terminated_seconds=7.0)
-    assert (plan.now.stage, plan.now.deadline) == (StopStage.ASKED, now[0] + 30.0)
+    assert (plan.current.stage, plan.current.deadline) == (StopStage.ASKED, now[0] + 30.0)
     now[0] += after
     if silent is None:
         folder.status.unlink()
@@ -126,16 +131,16 @@ def test_stages_of_stopping_over_time(
     if (silent, stage) == (None, StopStage.ASKED):
         assert not plan.advance(hurry=True), "a trainer that is starting cannot be signalled yet"
     assert plan.advance() == (stage is not StopStage.ASKED)
-    assert plan.now.stage is stage
+    assert plan.current.stage is stage
     if stage is not StopStage.TERMINATED:
         return
-    assert plan.now.deadline == now[0] + 7.0
+    assert plan.current.deadline == now[0] + 7.0
     now[0] += 6.9
     assert not plan.advance()
     now[0] += 0.1
     folder.write_status(replace(folder.read_status() or own_status(), doing="training"))
     assert plan.advance()
-    assert (plan.now.stage, plan.now.deadline, ended) == (StopStage.KILLED, None, [False, True])
+    assert (plan.current.stage, plan.current.deadline, ended) == (StopStage.KILLED, None, [False, True])
     now[0] += 1e6
     assert not plan.advance(), "a kill is waited for"
     assert ended == [False, True]

@@ -205,7 +205,7 @@ def test_the_best_trials_are_confirmed_as_a_study_and_taken_back(
 def test_a_finished_sweep_that_was_extended_can_be_started(services: Services, tmp_path: Path) -> None:
     (tmp_path / "lr.json").write_text(json.dumps(sweep_dict()))
     out = SweepDir(services.studies.open(tmp_path / "lr.json").folder)
-    status = first_status(0, 0.0, [], "")
+    status = first_status(0, 0.0, "")
     status.finished = True
     StudyDir(out.path).write_status(status)
     assert read_study_folder(out.path).state == "done"
