@@ -89,13 +89,14 @@ class AlertsDialog(QDialog):
         set_role(self.save, "primary")
 
     def _number(self, name: str, unit: str, decimals: int = 1) -> StillDoubleSpinBox:
+        is_share = decimals > 1  # a number from 0 to 1
         box = StillDoubleSpinBox(self)
         box.setAccessibleName(name)
         box.setDecimals(decimals)
-        box.setSingleStep(0.01 if decimals > 1 else 1.0)
-        box.setMaximum(1.0 if decimals > 1 else 1e6)
+        box.setSingleStep(0.01 if is_share else 1.0)
+        box.setMaximum(1.0 if is_share else 1e6)
         box.setSuffix(f" {unit}" if unit else "")
-        if unit != "min":
+        if unit != "min":  # 0 minutes is only no minimum time
             box.setSpecialValueText("Never")
         hide_steps(box)
         return box

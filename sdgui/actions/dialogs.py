@@ -96,8 +96,8 @@ class Dialogs(QObject):
         chooser.chosen.connect(self._commands.new)
         return chooser
 
-    def open_palette(self, usual: str) -> None:
-        """Open the command palette with all available entries, the group ``usual`` first."""
+    def open_palette(self, first_group: str) -> None:
+        """Open the command palette with all available entries, those of ``first_group`` first."""
         experiments = self._experiments
         self.palette.open(
             palette_entries(
@@ -106,7 +106,7 @@ class Dialogs(QObject):
                 self._commands.new,
                 experiments.select_experiment,
                 experiments.select_run,
-                usual,
+                first_group,
             )
         )
 

@@ -31,15 +31,15 @@ def palette_entries(
     new: Callable[[str, Size], object],
     select_experiment: Callable[[int], object],
     select_run: Callable[[int], object],
-    usual: str = "View",
+    first_group: str = "View",
 ) -> list[Entry]:
     """All available actions, presets, experiments and runs.
 
-    Actions of the current panel come first, then the group ``usual``.
+    Actions of the current panel come first, then those of ``first_group``.
     """
     entries = []
     for action in sorted(
-        actions.current(), key=lambda candidate: (not actions.is_local(candidate), actions.group(candidate) != usual)
+        actions.current(), key=lambda action: (not actions.is_local(action), actions.group(action) != first_group)
     ):
         keys = action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
         hint = " · ".join(part for part in (actions.group(action), keys) if part)

@@ -1,6 +1,6 @@
 """The command palette (Ctrl+K): finds any action, run or panel by letters of its title or words of its description.
 
-Flow: ``Dialogs`` passes the current entries, the usual ones first; the palette moves recently used entries to the top,
+Flow: ``Dialogs`` passes the current entries in order; the palette moves recently used entries to the top,
 ranks entries while the user types, and runs the selected one. It closes on Escape or a click elsewhere.
 """
 
@@ -25,7 +25,7 @@ from PySide6.QtWidgets import (
 from sdgui.widgets.popovers.list_keys import handle_list_key, is_enter
 from sdgui.widgets.style.theme import SPACE, theme
 
-_SHOWN = 60
+_MAX_SHOWN = 60  # entries in the list
 _MAX_RECENT = 5  # recently used entries that are listed first if the search box is empty
 _DESCRIPTION_ONLY = -100.0  # added to the score of a match in the description, so that title matches come first
 
@@ -107,7 +107,6 @@ class CommandPalette(QFrame):
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent, Qt.WindowType.Popup)
-        self._over = parent
         self.setObjectName("command_palette")
         self.setAccessibleName("Search actions, runs and panels")
         self.setFrameShape(QFrame.Shape.StyledPanel)
@@ -126,7 +125,7 @@ class CommandPalette(QFrame):
         layout.addWidget(self.list)
         empty = QPixmap(self.list.iconSize() if self.list.iconSize().isValid() else QSize(16, 16))
         empty.fill(Qt.GlobalColor.transparent)
-        self._no_icon = QIcon(empty)  # titles are aligned
+        self._no_icon = QIcon(empty)  # transparent: aligns titles without an icon with the others
         self._entries: Sequence[Entry] = ()
         self._recent: list[str] = []  # titles, most recent first
         self.line.textChanged.connect(self._fill)
@@ -138,7 +137,7 @@ class CommandPalette(QFrame):
         self._entries = entries
         self.line.clear()
         self._fill()
-        parent = self._over
+        parent = self.parentWidget()
         width = min(640, max(320, parent.width() - 64))
         self.resize(width, min(440, max(200, parent.height() - 96)))
         self.move(parent.mapToGlobal(QPoint((parent.width() - width) // 2, 48)))
@@ -147,9 +146,9 @@ class CommandPalette(QFrame):
 
     def _fill(self) -> None:
         words = self.line.text()
-        matches = self._matches(words) if words.strip() else self._usual()
+        matches = self._matches(words) if words.strip() else self._recent_first()
         self.list.clear()
-        for entry in matches[:_SHOWN]:
+        for entry in matches[:_MAX_SHOWN]:
             icon = entry.icon if entry.icon is not None and not entry.icon.isNull() else self._no_icon
             item = QListWidgetItem(icon, entry.title)
             item.setData(Qt.ItemDataRole.UserRole, entry)
@@ -166,7 +165,7 @@ class CommandPalette(QFrame):
         matches = [(number, entry) for number, entry in scored if number is not None]
         return [entry for _, entry in sorted(matches, key=lambda pair: -pair[0])]
 
-    def _usual(self) -> list[Entry]:
+    def _recent_first(self) -> list[Entry]:
         """Recently used entries that are available, then the others in their order."""
         by_title = {entry.title: entry for entry in reversed(self._entries)}
         recent = [by_title[title] for title in self._recent if title in by_title]

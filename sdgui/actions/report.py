@@ -28,8 +28,8 @@ from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.style.theme import SPACE
 
 _RENEW_MS = 5000
-_ROOM = QSize(240, 240)  # px, for a logged image
-_MAX_PIXELS = 25_000_000  # a file of 300 kB may contain 300 million pixels
+_MAX_SIZE = QSize(240, 240)  # px, size of a logged image in the report
+_MAX_PIXELS = 25_000_000  # larger images are not decoded: a file of 300 kB may contain 300 million pixels
 _KINDS = "HTML (*.html);;Markdown (*.md);;LaTeX (*.tex)"
 
 
@@ -94,7 +94,7 @@ class ReportDialog(QDialog):
         self.resize(100 * SPACE, 90 * SPACE)
         self._timer = QTimer(self, interval=_RENEW_MS)
         self._timer.timeout.connect(self._read)
-        self.export.clicked.connect(self._ask)
+        self.export.clicked.connect(self._ask_path)
         self.leave.clicked.connect(self.close)
 
     def open_for(self, title: str, experiments: Sequence[int], study: Path | None = None) -> None:
@@ -134,7 +134,7 @@ class ReportDialog(QDialog):
         self._reading = False
         self.bar.show_message(Message("error", why))
 
-    def _ask(self) -> None:
+    def _ask_path(self) -> None:
         start = Path.home() / f"{self._subject.title.replace('/', '-') or 'report'}.html"
         target = ask_save(self, "Export the report", start, _KINDS, ".html", typed_suffixes=tuple(FORMATS))
         if target is not None and target.problem:
@@ -170,7 +170,7 @@ def _page(report: Report) -> _Page:
     def url(image: LoggedImage) -> str:
         name = f"logged:{hashlib.sha256(image.data).hexdigest()}"
         if name not in images:
-            images[name] = decode_image(image.data, image.file, _ROOM, _MAX_PIXELS)[0] or QImage()
+            images[name] = decode_image(image.data, image.file, _MAX_SIZE, _MAX_PIXELS)[0] or QImage()
         return name
 
     return _Page(report, to_html(report, url), images)

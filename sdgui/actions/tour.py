@@ -97,7 +97,7 @@ class Tour(QFrame):
         self.deleteLater()
 
     def _place(self) -> None:
-        """Place the card at the bottom, next to the rail: it covers no first results, and its buttons stay in place."""
+        """Place the card at the bottom, next to the rail, where it covers no results and its buttons stay in place."""
         button = self._buttons[STEPS[self.step][0]]
         corner = button.mapTo(self._window, QPoint(0, 0))
         self._mark.setGeometry(corner.x(), corner.y(), button.width(), button.height())

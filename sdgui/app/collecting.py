@@ -15,7 +15,7 @@ from sdgui.app.main_window import MainWindow
 
 _INTERVAL_MS = 100  # interval of rounds; traversing the objects allocated in between takes a few ms
 _FULL_SECONDS = 60.0  # minimum time between full collections, which traverse everything that is not frozen
-_BULK_OBJECTS = 30_000  # more in one round are taken for loaded data without cycles; traversing them takes 40 ms
+_BULK_OBJECTS = 30_000  # more new objects in one round are assumed to be loaded data without reference cycles
 
 
 class Collector(QObject):
@@ -24,8 +24,8 @@ class Collector(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         gc.disable()
-        self._full = time.monotonic()
-        self._loaded = False  # whether objects were frozen since the last full round
+        self._last_full = time.monotonic()
+        self._has_frozen_bulk = False  # whether bulk data was frozen since the last full collection
         timer = QTimer(self, interval=_INTERVAL_MS)
         timer.timeout.connect(self.collect_due)
         timer.start()
@@ -35,23 +35,23 @@ class Collector(QObject):
         if gc.get_count()[0] > _BULK_OBJECTS:
             gc.collect(1)  # removes young garbage, which would otherwise be frozen too
             gc.freeze()
-            self._loaded = True
+            self._has_frozen_bulk = True
             return
         now = time.monotonic()
         due_generations = [
             generation
             for generation, (count, limit) in enumerate(zip(gc.get_count(), gc.get_threshold(), strict=True))
-            if limit and count > limit and (generation < 2 or now - self._full >= _FULL_SECONDS)
+            if limit and count > limit and (generation < 2 or now - self._last_full >= _FULL_SECONDS)
         ]
-        if 2 in due_generations and self._loaded:
+        if 2 in due_generations and self._has_frozen_bulk:
             gc.unfreeze()
         if due_generations:
             gc.collect(due_generations[-1])
         if 2 in due_generations:
-            self._full = now
-            if self._loaded:
+            self._last_full = now
+            if self._has_frozen_bulk:
                 gc.freeze()
-                self._loaded = False
+                self._has_frozen_bulk = False
 
 
 def collect_here(app: QCoreApplication) -> None:
@@ -60,7 +60,7 @@ def collect_here(app: QCoreApplication) -> None:
         Collector(app)
 
 
-def spare_collections(window: MainWindow) -> None:
+def freeze_permanent_objects(window: MainWindow) -> None:
     """Exclude permanent objects from garbage collection, because a full collection of them takes 80 ms.
 
     Only for windows that live as long as the process: frozen objects are never collected.

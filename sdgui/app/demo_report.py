@@ -32,6 +32,7 @@ def search_demo(window: Window) -> None:
 
 
 def _is_new(window: Window) -> bool:
+    """Whether nothing has been trained yet, and an included model can search the demo's images."""
     return bool(included_models()) and not window.experiments.model.runs()
 
 

@@ -99,6 +99,7 @@ def start_command() -> str:
 
 
 def _quoted(path: str) -> str:
+    """``path`` as one word of ``Exec=``: quoted, and then escaped again like every string in a desktop file."""
     for special in ("\\", '"', "`", "$"):
         path = path.replace(special, f"\\{special}")
     return '"' + path.replace("\\", "\\\\").replace("%", "%%") + '"'

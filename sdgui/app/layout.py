@@ -31,8 +31,8 @@ class _Above(QObject):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Update the height when a message is shown, hidden or resized, which requests a new layout."""
-        of_layout = event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize)
-        if of_layout and not self._bar.isHidden():
+        moves_bars = event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize)
+        if moves_bars and not self._bar.isHidden():
             set_lift(self._column, max(_LIFT, self._covered_height()))
         return False
 

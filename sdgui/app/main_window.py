@@ -146,7 +146,7 @@ class MainWindow(QMainWindow):
         """Show a panel; build it if needed."""
         panel = self.stack.show_panel(name)
         self.window_actions[name].setChecked(True)
-        show_tree(self.experiments, self.page, self.stack.spec.tree)
+        show_tree(self.experiments, self.page, self.stack.spec.shows_tree)
         self._show_title()
         self.update_actions()
         return panel
@@ -157,7 +157,7 @@ class MainWindow(QMainWindow):
 
     def ensure_tree(self) -> None:
         """Switch to Runs if the current panel hides the tree."""
-        if not self.stack.spec.tree:
+        if not self.stack.spec.shows_tree:
             self.show_panel("runs")
 
     def _on_panel_built(self, name: str) -> None:
@@ -240,9 +240,9 @@ class MainWindow(QMainWindow):
 
     def _show_title(self) -> None:
         """Set the window title to the panel, preceded by the experiment if the panel is about one."""
-        experiment_id, spec = self.selection.experiment_id, self.stack.spec
-        about = self.experiments.model.experiment_name(experiment_id) if spec.tree and experiment_id is not None else ""
-        self.setWindowTitle(" – ".join(part for part in (about, spec.title, "sdgui") if part))
+        experiment_id = self.selection.experiment_id if self.stack.spec.shows_tree else None
+        about = "" if experiment_id is None else self.experiments.model.experiment_name(experiment_id)
+        self.setWindowTitle(" – ".join(part for part in (about, self.stack.spec.title, "sdgui") if part))
 
     def current_run(self) -> Run | None:
         """The run shown in the Runs panel."""
@@ -315,7 +315,7 @@ class MainWindow(QMainWindow):
         self.experiments.restore()
         self.stack.restore(str(settings.value("window/place", FIRST)))
         self.window_actions[self.panel_name].setChecked(True)
-        self.experiments.setVisible(self.stack.spec.tree)
+        self.experiments.setVisible(self.stack.spec.shows_tree)
 
     def _follow_remote_runs(self) -> None:
         """Connect to the machines of remote runs, in a thread."""

@@ -53,7 +53,7 @@ class PanelStack(QStackedWidget):
         panel = self.prepare(name)
         if name not in self._shown_panels:
             self._shown_panels[name] = panel
-            if _SPECS[name].tree:
+            if _SPECS[name].shows_tree:
                 panel.select(self._selection)
         if previous is not None and previous is not panel:
             previous.on_leave()
@@ -76,7 +76,7 @@ class PanelStack(QStackedWidget):
         """Pass the tree's selection to the panels that show the tree."""
         self._selection = selection
         for name, panel in self._shown_panels.items():
-            if _SPECS[name].tree:
+            if _SPECS[name].shows_tree:
                 panel.select(selection)
 
     def refresh(self) -> None:

@@ -19,7 +19,7 @@ from core.spec.config import expand_user
 from core.spec.errors import UserError
 from core.spec.installed import add_command, has_trainer
 from sdgui.actions.help import program_version
-from sdgui.app.collecting import collect_here, spare_collections
+from sdgui.app.collecting import collect_here, freeze_permanent_objects
 from sdgui.app.desktop import install_desktop, uninstall_desktop
 from sdgui.app.failures import Failures
 from sdgui.app.main_window import MainWindow
@@ -44,9 +44,10 @@ from sdgui.widgets.plain_text import make_plain
 from sdgui.widgets.style.theme import Scheme, apply_theme, theme
 from sdgui.worker.pool import WorkerPool
 
-_SWITCH_SECONDS = 0.001  # interval at which threads take turns; Python's default is 5 ms
-
-_SCREEN = "start sdgui on a machine with a display, or through ssh -X. To find missing libraries, run sdgui-core doctor"
+_SWITCH_SECONDS = 0.001  # interval at which threads take turns; Python's 5 ms would delay the window
+_DISPLAY_REMEDY = (
+    "start sdgui on a machine with a display, or through ssh -X. To find missing libraries, run sdgui-core doctor"
+)
 _SCHEMES: dict[str, Scheme] = {"system": "system", "light": "light", "dark": "dark"}
 
 
@@ -119,7 +120,7 @@ def _application() -> QApplication:
             return
         reason = " ".join((messages or [text])[0].split())[:200]
         print(
-            f"sdgui: the window cannot open, because Qt finds no display ({reason}); {_SCREEN}",
+            f"sdgui: the window cannot open, because Qt finds no display ({reason}); {_DISPLAY_REMEDY}",
             file=sys.stderr,
             flush=True,
         )
@@ -144,7 +145,8 @@ def make_services(
 ) -> Services:
     """Open the store in ``home``, or a group's ``registry``, and create all services that use it.
 
-    The commands replace the default programs, for tests. Raises StoreError.
+    ``trainer``, ``worker``, ``demo`` and ``study`` are commands to run instead of sdgui's programs, for tests. Raises
+    StoreError.
     """
     store = Store.open(home, registry)
     settings = QSettings(str(store.home / "window.ini"), QSettings.Format.IniFormat)
@@ -191,13 +193,13 @@ def open_window(home: Path, demo: bool, registry: RegistryAddress | None = None)
     window.show()
     services.follower.start()
     if not has_trainer():
-        QTimer.singleShot(0, window, lambda: window.show_message(window_alone()))
+        QTimer.singleShot(0, window, lambda: window.show_message(no_trainer_message()))
     if demo:
         QTimer.singleShot(0, window, window.start_demo)
     return window
 
 
-def window_alone() -> Message:
+def no_trainer_message() -> Message:
     """A message about what the window can do without the trainer, and how to install it."""
     command = add_command("train")
     text = (
@@ -237,7 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StoreError as error:
         refuse(str(error))
         return 1
-    spare_collections(window)
+    freeze_permanent_objects(window)
     code = app.exec()
     window.services.store.close()
     return code

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QSizePolicy, QStatusBar, QWidget
 
 from core.spec.run.status import RunState
 from sdgui.experiments.tree_model import ExperimentModel
-from sdgui.shared.run_texts import share
+from sdgui.shared.run_texts import percent_done
 from sdgui.shared.services import Services
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, duration
@@ -77,10 +77,11 @@ class Status(QStatusBar):
             if not state.alive or progress is None:
                 continue
             remaining = f", {duration(progress.seconds_left)} left" if progress.seconds_left is not None else ""
-            share_text = f" {share(progress.step, progress.total_steps)} %" if progress.total_steps else f" {state}"
+            percent = f"{percent_done(progress.step, progress.total_steps)} %"
+            position = percent if progress.total_steps else str(state)
             running += 1
             if running <= _MAX_LISTED:
-                parts.append(f"{self._model.name(run.id)}{share_text}{remaining}")
+                parts.append(f"{self._model.name(run.id)} {position}{remaining}")
         texts = [f"{running} running", *parts] if running else []
         texts += self._studies()
         self.runs.setText(" · ".join([*(texts or ["No active runs"]), *([f"{queued} queued"] if queued else [])]))

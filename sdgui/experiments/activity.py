@@ -15,7 +15,7 @@ from sdgui.store.store import Store
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE
 
-_COLUMNS = ("When", "Who", "What", "")
+_COLUMNS = ("When", "Who", "What", "")  # the last column: name of the experiment or run
 _DETAIL = Qt.ItemDataRole.UserRole
 
 
@@ -26,7 +26,7 @@ class ActivityDialog(QDialog):
         super().__init__(parent)
         self._store = store
         self._tasks = BackgroundTasks(self)
-        self._of: tuple[int | None, int | None] = (None, None)  # experiment and run whose changes are shown
+        self._subject: tuple[int | None, int | None] = (None, None)  # ids of the experiment and run
         self.title = PlainLabel(self, role="title")
         self.list = QTreeWidget(self)
         self.list.setHeaderLabels(list(_COLUMNS))
@@ -55,13 +55,13 @@ class ActivityDialog(QDialog):
         self.show()
         self.raise_()
         self.activateWindow()
-        self._of = ids = experiment_id, run_id
+        self._subject = subject = experiment_id, run_id
         self._tasks.run(
-            lambda: self._store.activity(experiment_id, run_id), partial(self._fill, ids), self.detail.setPlainText
+            lambda: self._store.activity(experiment_id, run_id), partial(self._fill, subject), self.detail.setPlainText
         )
 
-    def _fill(self, ids: tuple[int | None, int | None], entries: Sequence[Activity]) -> None:
-        if ids != self._of:  # another history has been opened in the meantime
+    def _fill(self, subject: tuple[int | None, int | None], entries: Sequence[Activity]) -> None:
+        if subject != self._subject:  # another history has been opened in the meantime
             return
         self.list.clear()
         for entry in entries:

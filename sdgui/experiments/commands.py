@@ -207,7 +207,7 @@ class ExperimentCommands(QObject):
 
     def rename(self, experiment_id: int, name: str) -> None:
         store = self._services.store
-        self._do(lambda: store.rename_experiment(experiment_id, name), Changes.of(experiment=experiment_id))
+        self._change(lambda: store.rename_experiment(experiment_id, name), Changes.of(experiment=experiment_id))
 
     def describe(
         self,
@@ -222,16 +222,16 @@ class ExperimentCommands(QObject):
         ``before``: tags and note at the start of the edit. Tags that others have set since then are kept; a note that
         they have written since then is replaced only if the user asks for it.
         """
-        store, changes = self._services.store, _about(experiment_id, run_id)
-        had, replaced = before or (None, None)
+        store, changes = self._services.store, _changes_of(experiment_id, run_id)
+        tags_before, note_before = before or (None, None)
 
         def write() -> None:
             if run_id is not None:
-                store.tag_run(run_id, tags, had)
-                store.set_run_note(run_id, note, replaced)
+                store.tag_run(run_id, tags, tags_before)
+                store.set_run_note(run_id, note, note_before)
             else:
-                store.tag_experiment(experiment_id, tags, had)
-                store.set_experiment_note(experiment_id, note, replaced)
+                store.tag_experiment(experiment_id, tags, tags_before)
+                store.set_experiment_note(experiment_id, note, note_before)
 
         def failed(error: UserError) -> None:
             if not isinstance(error, ChangedElsewhereError):
@@ -258,7 +258,7 @@ class ExperimentCommands(QObject):
 
         def done(name: str) -> None:
             self.changed.emit(changes)
-            undo = Remedy("Undo", lambda: self._do(lambda: store.restore_experiment(experiment_id), changes))
+            undo = Remedy("Undo", lambda: self._change(lambda: store.restore_experiment(experiment_id), changes))
             self.message_requested.emit(Message("info", f"Moved “{name}” to the bin.", remedy=undo))
 
         self._write(write, done)
@@ -339,7 +339,7 @@ class ExperimentCommands(QObject):
         self.changed.emit(Changes())  # the bin is not shown, but references to its contents may be
         self.message_requested.emit(message)
 
-    def _do(self, write: Callable[[], object], changes: Changes) -> None:
+    def _change(self, write: Callable[[], object], changes: Changes) -> None:
         """Submit ``write``, which makes ``changes``; after an error the window shows the stored values again."""
         store_writer = self._services.writer
         store_writer.submit(
@@ -371,5 +371,5 @@ def _emptied_message(problems: list[str]) -> Message:
     return Message("warning", problems[0] + remainder, "\n\n".join(problems))
 
 
-def _about(experiment_id: int, run_id: int | None) -> Changes:
+def _changes_of(experiment_id: int, run_id: int | None) -> Changes:
     return Changes.of(experiment=experiment_id) if run_id is None else Changes.of(run=run_id)

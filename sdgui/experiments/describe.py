@@ -28,7 +28,7 @@ class DescribeSheet(QFrame):
         self.setAccessibleName("Tags and note")
         self._target: object = None
         self._before: tuple[list[str], str] = ([], "")
-        self._given_up = False
+        self._is_cancelled = False
         self.title = PlainLabel(self, role="title")
         self.tags = QLineEdit(self)
         self.tags.setPlaceholderText("Tags, separated by commas")
@@ -55,12 +55,11 @@ class DescribeSheet(QFrame):
         note: str,
         tag_choices: Sequence[str],
         position: QPoint,
-        on_note: bool = False,
     ) -> None:
         """Show the sheet at the screen position ``position``; ``tag_choices``: tags to choose from."""
         self.hide()  # first saves edits of another target
         self._target = target
-        self._before, self._given_up = (list(tags), note), False
+        self._before, self._is_cancelled = (list(tags), note), False
         self.title.setText(title)
         self.tags.setText(", ".join(tags))
         self.note.setPlainText(note)
@@ -68,7 +67,7 @@ class DescribeSheet(QFrame):
         self.resize(44 * SPACE, 28 * SPACE)
         move_within(self, position)
         self.show()
-        (self.note if on_note else self.tags).setFocus(Qt.FocusReason.PopupFocusReason)
+        self.tags.setFocus(Qt.FocusReason.PopupFocusReason)
 
     def values(self) -> tuple[list[str], str]:
         """The tags (trimmed, without duplicates) and the note."""
@@ -77,12 +76,12 @@ class DescribeSheet(QFrame):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Escape:
-            self._given_up = True
+            self._is_cancelled = True
         super().keyPressEvent(event)
 
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
         tags, note = self.values()
-        if not self._given_up and (tags, note) != self._before:
+        if not self._is_cancelled and (tags, note) != self._before:
             values_before, self._before = self._before, (tags, note)
             self.described.emit(self._target, tags, note, values_before)

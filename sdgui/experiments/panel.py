@@ -154,8 +154,9 @@ class ExperimentsPanel(QWidget):
     def select_any(self) -> None:
         """Select the first experiment or study if nothing is selected."""
         if not self._selected_row.isValid() and (number := self._filter.rowCount()):
-            all_runs = number > 1 and self._filter.mapToSource(self._filter.index(0, 0)) == self.model.all_index()
-            self.tree.setCurrentIndex(self._filter.index(int(all_runs), 0))
+            # the first row may be that of all runs
+            is_all_first = self._filter.mapToSource(self._filter.index(0, 0)) == self.model.all_index()
+            self.tree.setCurrentIndex(self._filter.index(1 if is_all_first and number > 1 else 0, 0))
 
     def rename(self) -> None:
         """Edit the selected experiment's name in the tree."""
@@ -172,9 +173,9 @@ class ExperimentsPanel(QWidget):
         self._update(lambda: self.model.refresh(changes))
 
     def _update(self, update: Callable[[], None]) -> None:
-        first = self.model.rowCount() == 0
+        was_empty = self.model.rowCount() == 0
         update()
-        if first:
+        if was_empty:
             self.tree.expandAll()
         self.select_any()
         self._emit_if_changed()

@@ -223,19 +223,20 @@ class RunCommands(QObject):
         self._services.follower.poll_now(run_id)
         self.changed.emit(Changes.of(run=run_id))
 
-    def resume(self, run: Run, patience: int = 40) -> None:
+    def resume(self, run: Run, polls_left: int = 40) -> None:
         """Resume a run in its folder, from its last checkpoint.
 
-        A trainer takes a moment to exit after it has reported the pause; the resume waits for that.
+        A trainer takes a moment to exit after it has reported the pause; the resume waits for that, for ``polls_left``
+        polls.
         """
         status = run.dir.read_status()
-        if patience and not run.state.alive and status is not None and process_alive(status):
+        if polls_left and not run.state.alive and status is not None and process_alive(status):
             if not self._waits_for_exit:
                 self.message_requested.emit(
                     Message("info", "The previous trainer is still shutting down; the run resumes in a moment.")
                 )
             self._waits_for_exit = True
-            QTimer.singleShot(_EXIT_POLL_MS, self, lambda: self.resume(run, patience - 1))
+            QTimer.singleShot(_EXIT_POLL_MS, self, lambda: self.resume(run, polls_left - 1))
             return
         self._waits_for_exit = False
         launcher = self._services.launcher

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem,
 from sdgui.experiments.filter import Role
 from sdgui.widgets.style.theme import SPACE, theme
 
-_ARROW = 12
+_ARROW = 12  # px, width and height
 NO_EXPERIMENTS = "No experiments yet"
 
 
@@ -68,7 +68,7 @@ class ExperimentTree(QTreeView):
         theme().icon(name, "muted").paint(painter, box)
 
 
-_ICON = 16
+_ICON = 16  # px, width and height
 
 Index = QModelIndex | QPersistentModelIndex
 
@@ -86,11 +86,11 @@ class ExperimentDelegate(QStyledItemDelegate):
         room = option.rect.adjusted(SPACE // 2, SPACE // 2, -SPACE, -SPACE // 2)
         upper = QRect(room.left(), room.top(), room.width(), room.height() * 52 // 100)
         lower = QRect(room.left(), upper.bottom() + 1, room.width(), room.bottom() - upper.bottom())
-        self._upper(painter, upper, index)
-        self._lower(painter, lower, index)
+        self._paint_upper_line(painter, upper, index)
+        self._paint_lower_line(painter, lower, index)
         painter.restore()
 
-    def _upper(self, painter: QPainter, room: QRect, index: Index) -> None:
+    def _paint_upper_line(self, painter: QPainter, room: QRect, index: Index) -> None:
         painter.setFont(theme().font("title"))
         metrics = painter.fontMetrics()
         painter.setPen(theme().color("text"))
@@ -101,13 +101,13 @@ class ExperimentDelegate(QStyledItemDelegate):
         painter.drawText(title_room, int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter), title)
         tags = index.data(Role.TAGS)
         if tags:
-            after = title_room.adjusted(metrics.horizontalAdvance(title) + SPACE, 0, 0, 0)
+            tag_room = title_room.adjusted(metrics.horizontalAdvance(title) + SPACE, 0, 0, 0)
             painter.setFont(theme().font("small"))
             painter.setPen(theme().color("accent_text"))
-            tag_text = painter.fontMetrics().elidedText(tags, Qt.TextElideMode.ElideRight, after.width())
-            painter.drawText(after, int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter), tag_text)
+            tag_text = painter.fontMetrics().elidedText(tags, Qt.TextElideMode.ElideRight, tag_room.width())
+            painter.drawText(tag_room, int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter), tag_text)
 
-    def _lower(self, painter: QPainter, room: QRect, index: Index) -> None:
+    def _paint_lower_line(self, painter: QPainter, room: QRect, index: Index) -> None:
         painter.setFont(theme().font("small"))
         metrics = painter.fontMetrics()
         state = index.data(Role.STATE)

@@ -43,11 +43,11 @@ class ExperimentModel(QStandardItemModel):
     def __init__(self, store: Store, follower: Follower, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._store, self._follower = store, follower
-        self._experiments: dict[int, QStandardItem] = {}
-        self._studies: dict[int, QStandardItem] = {}
-        self._all: QStandardItem | None = None
-        self._configs: dict[int, Experiment] = {}
-        self._records: dict[int, Run] = {}
+        self._experiment_items: dict[int, QStandardItem] = {}
+        self._study_items: dict[int, QStandardItem] = {}
+        self._all_item: QStandardItem | None = None
+        self._experiment_records: dict[int, Experiment] = {}
+        self._run_records: dict[int, Run] = {}
         self._runs: dict[int, list[int]] = {}  # experiment id -> its runs, oldest first
         self._states: dict[int, str] = {}
         self._best: dict[int, BestPoint | None] = {}
@@ -55,16 +55,16 @@ class ExperimentModel(QStandardItemModel):
 
     # Rows
     def experiment_index(self, experiment_id: int) -> QModelIndex:
-        item = self._experiments.get(experiment_id)
+        item = self._experiment_items.get(experiment_id)
         return self.indexFromItem(item) if item else QModelIndex()
 
     def study_index(self, study_id: int) -> QModelIndex:
-        item = self._studies.get(study_id)
+        item = self._study_items.get(study_id)
         return self.indexFromItem(item) if item else QModelIndex()
 
     def all_index(self) -> QModelIndex:
         """The row of all runs; invalid if there are no experiments."""
-        return self.indexFromItem(self._all) if self._all else QModelIndex()
+        return self.indexFromItem(self._all_item) if self._all_item else QModelIndex()
 
     def study_of(self, index: QModelIndex) -> int | None:
         """The study of a row, or of its parent."""
@@ -80,19 +80,19 @@ class ExperimentModel(QStandardItemModel):
         return [int(self.index(row, 0, index).data(Role.EXPERIMENT)) for row in range(self.rowCount(index))]
 
     def experiment_name(self, experiment_id: int) -> str:
-        item = self._experiments.get(experiment_id)
+        item = self._experiment_items.get(experiment_id)
         return item.text() if item else ""
 
     def experiment_ids(self) -> list[int]:
-        return sorted(self._experiments, reverse=True)
+        return sorted(self._experiment_items, reverse=True)
 
     # Runs
     def run(self, run_id: int) -> Run | None:
         """The record of a run, from the last reload or change of state."""
-        return self._records.get(run_id)
+        return self._run_records.get(run_id)
 
     def runs(self) -> list[Run]:
-        return list(self._records.values())
+        return list(self._run_records.values())
 
     def runs_of(self, experiment_id: int) -> tuple[int, ...]:
         """The runs of an experiment, newest first."""
@@ -100,7 +100,7 @@ class ExperimentModel(QStandardItemModel):
 
     def name(self, run_id: int) -> str:
         """The name of a run in legends and messages: experiment and number."""
-        run = self._records.get(run_id)
+        run = self._run_records.get(run_id)
         if run is None:
             return f"run {run_id}"
         return f"{self.experiment_name(run.experiment_id)} · run {self._runs[run.experiment_id].index(run_id) + 1}"
@@ -111,12 +111,12 @@ class ExperimentModel(QStandardItemModel):
         with self._updating_rows():
             experiments = self._store.experiments()
             listed_ids = {experiment.id for experiment in experiments}  # runs of experiments in the bin are left out
-            self._records = {run.id: run for run in self._store.runs() if run.experiment_id in listed_ids}
+            self._run_records = {run.id: run for run in self._store.runs() if run.experiment_id in listed_ids}
             self._runs, self._states, self._best = {}, {}, {}
-            for run in self._records.values():
+            for run in self._run_records.values():
                 self._runs.setdefault(run.experiment_id, []).append(run.id)
-                self._note_progress(run, self._follower.progress(run.id))
-            for experiment_id in set(self._experiments) - listed_ids:
+                self._record_progress(run, self._follower.progress(run.id))
+            for experiment_id in set(self._experiment_items) - listed_ids:
                 self._drop_experiment(experiment_id)
             arms = self._put_studies()
             for experiment in experiments:
@@ -126,8 +126,10 @@ class ExperimentModel(QStandardItemModel):
         """Read records again that this window or another one has changed."""
         with self._updating_rows():
             runs, times = self._store.runs_by_id(changes.runs), self._store.changed_times()
-            edited = {key for key, _ in times.items() ^ {(row.id, row.changed) for row in self._configs.values()}}
-            touched = {run.experiment_id for run_id in changes.runs if (run := self._records.get(run_id)) is not None}
+            known_times = {(record.id, record.changed) for record in self._experiment_records.values()}
+            edited = {experiment_id for experiment_id, _ in times.items() ^ known_times}  # added and deleted ones too
+            known_runs = (self._run_records.get(run_id) for run_id in changes.runs)
+            touched = {run.experiment_id for run in known_runs if run is not None}
             for run_id in sorted(changes.runs):
                 self._put_run(run_id, runs.get(run_id))
             arms = self._put_studies()
@@ -141,7 +143,7 @@ class ExperimentModel(QStandardItemModel):
         self._loading = True
         try:
             yield
-            for item in self._studies.values():
+            for item in self._study_items.values():
                 self._sum_up_study(item)
             self._sum_up_all()
         finally:
@@ -155,7 +157,7 @@ class ExperimentModel(QStandardItemModel):
         if experiment is None or experiment.deleted is not None:
             self._drop_experiment(experiment_id)
             return
-        if experiment_id not in self._experiments:
+        if experiment_id not in self._experiment_items:
             for run in self._store.runs(experiment_id):
                 self._put_run(run.id, run)
         self._put_experiment(experiment, arms.get(experiment_id))
@@ -163,19 +165,19 @@ class ExperimentModel(QStandardItemModel):
     def _put_run(self, run_id: int, run: Run | None) -> None:
         """Update the record of a run; None, or a record in the bin, removes the run."""
         if run is None or run.deleted is not None:
-            if (previous := self._records.pop(run_id, None)) is not None:
+            if (previous := self._run_records.pop(run_id, None)) is not None:
                 self._runs[previous.experiment_id].remove(run_id)
             return
-        if run_id not in self._records:
+        if run_id not in self._run_records:
             insort(self._runs.setdefault(run.experiment_id, []), run_id)
-        self._records[run_id] = run
-        self._note_progress(run, self._follower.progress(run_id))
+        self._run_records[run_id] = run
+        self._record_progress(run, self._follower.progress(run_id))
 
     def _drop_experiment(self, experiment_id: int) -> None:
-        item = self._experiments.pop(experiment_id, None)
-        self._configs.pop(experiment_id, None)
+        item = self._experiment_items.pop(experiment_id, None)
+        self._experiment_records.pop(experiment_id, None)
         for run_id in self._runs.pop(experiment_id, ()):  # its runs are in the bin too
-            self._records.pop(run_id, None)
+            self._run_records.pop(run_id, None)
         if item is not None:
             (item.parent() or self.invisibleRootItem()).removeRow(item.row())
 
@@ -186,17 +188,17 @@ class ExperimentModel(QStandardItemModel):
         for study in studies:
             item = self._put_study(study)
             arms |= dict.fromkeys(study.arms, item)
-        for study_id in set(self._studies) - {study.id for study in studies}:
-            removed = self._studies.pop(study_id)
+        for study_id in set(self._study_items) - {study.id for study in studies}:
+            removed = self._study_items.pop(study_id)
             for _ in range(removed.rowCount()):  # its arms are in the bin too
                 self._drop_experiment(int(removed.child(0).data(Role.EXPERIMENT)))
             self.removeRow(removed.row())
         return arms
 
     def _put_study(self, study: StudyRecord) -> QStandardItem:
-        item = self._studies.get(study.id)
+        item = self._study_items.get(study.id)
         if item is None:
-            item = self._studies[study.id] = _new_item()
+            item = self._study_items[study.id] = _new_item()
             item.setData(study.id, Role.STUDY)
             self.insertRow(self._first_row(), item)
         _set(item, Qt.ItemDataRole.DisplayRole, study.name)
@@ -206,21 +208,21 @@ class ExperimentModel(QStandardItemModel):
 
     def _first_row(self) -> int:
         """The row at which a new experiment or study is inserted: below the row of all runs."""
-        return 0 if self._all is None else 1
+        return 0 if self._all_item is None else 1
 
     def _put_experiment(self, experiment: Experiment, study: QStandardItem | None) -> None:
         """Update or create the experiment's row, at the top level or below its ``study``."""
-        self._configs[experiment.id] = experiment
-        item = self._experiments.get(experiment.id)
-        home = study or self.invisibleRootItem()
-        row = home.rowCount() if study else self._first_row()  # arms are in the study's order
+        self._experiment_records[experiment.id] = experiment
+        item = self._experiment_items.get(experiment.id)
+        parent = study or self.invisibleRootItem()
+        row = parent.rowCount() if study else self._first_row()  # arms are in the study's order
         if item is None:
-            item = self._experiments[experiment.id] = _new_item(editable=True)
+            item = self._experiment_items[experiment.id] = _new_item(editable=True)
             item.setData(experiment.id, Role.EXPERIMENT)
-            home.insertRow(row, item)
-        elif (item.parent() or self.invisibleRootItem()) is not home:
-            home.insertRow(row, (item.parent() or self.invisibleRootItem()).takeRow(item.row()))
-        runs = [self._records[run_id] for run_id in self._runs.get(experiment.id, ())]
+            parent.insertRow(row, item)
+        elif (item.parent() or self.invisibleRootItem()) is not parent:
+            parent.insertRow(row, (item.parent() or self.invisibleRootItem()).takeRow(item.row()))
+        runs = [self._run_records[run_id] for run_id in self._runs.get(experiment.id, ())]
         words = [experiment.name, *experiment.tags, experiment.note]
         words += [word for run in runs for word in (run.key, *run.tags, run.note)]
         _set(item, Qt.ItemDataRole.DisplayRole, experiment.name)
@@ -229,30 +231,30 @@ class ExperimentModel(QStandardItemModel):
         _set(item, Role.SEARCH, " ".join(words))
         tip = experiment.problem or f"{experiment.name}\nCreated {when(experiment.created)}"
         _set(item, Qt.ItemDataRole.ToolTipRole, plain_tip(f"{tip}\n\n{experiment.note}".strip()))
-        self._sum_up(experiment.id)
+        self._sum_up_experiment(experiment.id)
 
     def update_run(self, run_id: int, progress: RunProgress | None = None) -> None:
         """Show the current progress of a run; for a change of state, ``refresh_run`` reads the store too."""
-        run = self._records.get(run_id)
-        if run is not None and self._note_progress(run, progress or self._follower.progress(run_id)):
-            self._sum_up(run.experiment_id)
-            study = self._experiments[run.experiment_id].parent()
+        run = self._run_records.get(run_id)
+        if run is not None and self._record_progress(run, progress or self._follower.progress(run_id)):
+            self._sum_up_experiment(run.experiment_id)
+            study = self._experiment_items[run.experiment_id].parent()
             if study is not None:
                 self._sum_up_study(study)
             self._sum_up_all()
 
     def refresh_run(self, run_id: int) -> None:
         """Read a run's record from the store again."""
-        if run_id not in self._records:
+        if run_id not in self._run_records:
             return
         try:
-            self._records[run_id] = self._store.run(run_id)
+            self._run_records[run_id] = self._store.run(run_id)
         except StoreError:  # deleted, perhaps by another window
             self.refresh(Changes.of(run=run_id))
         else:
             self.update_run(run_id)
 
-    def _note_progress(self, run: Run, progress: RunProgress | None) -> bool:
+    def _record_progress(self, run: Run, progress: RunProgress | None) -> bool:
         """Record the state and best value of a run; returns whether one of them has changed."""
         state = str(progress.state if progress else run.state)
         best = progress.best if progress and progress.best else run.best
@@ -260,9 +262,9 @@ class ExperimentModel(QStandardItemModel):
         self._states[run.id], self._best[run.id] = state, best
         return changed
 
-    def _sum_up(self, experiment_id: int) -> None:
+    def _sum_up_experiment(self, experiment_id: int) -> None:
         """Show an experiment's best value (for a study's arm, the mean), and whether a run is active."""
-        item, runs = self._experiments[experiment_id], self._runs.get(experiment_id, ())
+        item, runs = self._experiment_items[experiment_id], self._runs.get(experiment_id, ())
         points = [point for run in runs if (point := self._best[run]) is not None]
         best = max(points, key=lambda point: point.value, default=None)
         _set(item, Role.BEST, best_text(best) if item.parent() is None else mean_text(points))
@@ -280,19 +282,19 @@ class ExperimentModel(QStandardItemModel):
 
     def _sum_up_all(self) -> None:
         """Update the row of all runs, if there is an experiment."""
-        if self._experiments and self._all is None:
-            self._all = _new_item(ALL_RUNS)
-            _set(self._all, Role.SEARCH, ALL_RUNS)
-            _set(self._all, Qt.ItemDataRole.ToolTipRole, "The runs of all experiments")
-            self.insertRow(0, self._all)
-        elif not self._experiments and self._all is not None:
-            self.removeRow(self._all.row())
-            self._all = None
-        if self._all is not None:
-            running = sum(RunState(self._states[run_id]).alive for run_id in self._records)
-            parts = [count_with_unit(len(self._records), "run"), f"{running} running" if running else ""]
-            _set(self._all, Role.DETAIL, " · ".join(part for part in parts if part))
-            _set_accessible_text(self._all)
+        if self._experiment_items and self._all_item is None:
+            self._all_item = _new_item(ALL_RUNS)
+            _set(self._all_item, Role.SEARCH, ALL_RUNS)
+            _set(self._all_item, Qt.ItemDataRole.ToolTipRole, "The runs of all experiments")
+            self.insertRow(0, self._all_item)
+        elif not self._experiment_items and self._all_item is not None:
+            self.removeRow(self._all_item.row())
+            self._all_item = None
+        if self._all_item is not None:
+            running = sum(RunState(self._states[run_id]).alive for run_id in self._run_records)
+            parts = [count_with_unit(len(self._run_records), "run"), f"{running} running" if running else ""]
+            _set(self._all_item, Role.DETAIL, " · ".join(part for part in parts if part))
+            _set_accessible_text(self._all_item)
 
     # What the user does in the tree itself
     def setData(

@@ -48,7 +48,7 @@ class Panel(QWidget):
         layout.addWidget(view)
 
     def select(self, selection: Selection) -> None:
-        """Apply a changed selection in the tree; called only if ``PanelSpec.tree`` is set."""
+        """Apply a changed selection in the tree; called only if ``PanelSpec.shows_tree`` is set."""
 
     def use_run(self, run_id: int) -> None:
         """Use this run as the panel's model; called only at the user's request."""
@@ -115,7 +115,7 @@ class PanelSpec:
     panel: str
     menus: tuple[MenuItem, ...] = ()  # context menus that open the panel
     keys: tuple[tuple[str, str], ...] = ()  # keys handled by the panel and their effects, for the shortcut list
-    tree: bool = False  # whether the tree of experiments is shown next to the panel
+    shows_tree: bool = False  # whether the tree of experiments is shown next to the panel
     launches: bool = False  # whether an experiment is launched from it
     use: str = ""  # title of the action that uses the current run in the panel, "" for none
 

@@ -13,7 +13,7 @@ from sdgui.store.records import BestPoint, Experiment, Run
 from sdgui.widgets.formats import count, count_with_unit, duration, value
 
 
-def share(step: int, total: int) -> int:
+def percent_done(step: int, total: int) -> int:
     """The share of finished steps, in per cent; 100 only at the end."""
     if total <= 0:
         return 0
@@ -26,7 +26,7 @@ def step_text(step: int, total: int) -> str:
         return f"step {count(step)}" if step else ""
     if step >= total:
         return f"{count(total)} steps"
-    return f"step {count(step)} of {count(total)} · {share(step, total)} %"
+    return f"step {count(step)} of {count(total)} · {percent_done(step, total)} %"
 
 
 def state_line(run: Run, progress: RunProgress | None) -> str:

@@ -23,8 +23,8 @@ from sdgui.runs.program import core_command, qt_process
 from sdgui.worker.heartbeat import Heartbeat
 from sdgui.worker.replies import Alive, Cancelled, CodeNeeded, Done, Failure, Lost, Partial, Progress, Ready, read_reply
 
-_STDERR_KEPT = 64 << 10
-_STDERR_LINES = 30
+_MAX_STDERR_BYTES = 64 << 10  # the end of stderr that is kept
+_STDERR_LINES = 30  # last lines that a failure's details contain
 _SHUTDOWN_MS = 3000
 _CANCEL_MS = 10_000  # time after which a worker that ignores a cancellation is stopped
 _MAX_LINE_BYTES = 256 << 20  # far above any answer
@@ -95,14 +95,14 @@ class WorkerClient(QObject):
             self._process.write(line)
         elif self._uses_trainer and not self._remote_command() and (lacking := missing("train")):
             text = missing_message("train", lacking[0])
-            QTimer.singleShot(0, self, lambda: self._refuse(number, Lost(text)))
+            QTimer.singleShot(0, self, lambda: self._fail(number, Lost(text)))
         else:
             self._queued_lines[number] = line
             self.start_waiting()
         self._update_state()
         return number
 
-    def _refuse(self, number: int, failure: Failure) -> None:
+    def _fail(self, number: int, failure: Failure) -> None:
         if self._open_requests.pop(number, None) is not None:
             self.failed.emit(number, failure)
 
@@ -227,7 +227,7 @@ class WorkerClient(QObject):
         if allowed and self._process is not None:
             self._process.write(self._request_lines[number])
         else:
-            self._refuse(number, failure)
+            self._fail(number, failure)
             self._update_state()
 
     def _check_readable(self, last: bytes) -> None:
@@ -236,7 +236,7 @@ class WorkerClient(QObject):
             self._unreadable <= _MAX_UNREADABLE or not self._open_requests
         ):
             return
-        self._stderr += b"\n" + excerpt(last[:_STDERR_KEPT].decode("utf-8", "replace")).encode()
+        self._stderr += b"\n" + excerpt(last[:_MAX_STDERR_BYTES].decode("utf-8", "replace")).encode()
         self._partial_line.clear()
         self._kill("The worker sent invalid output and was stopped.")
 
@@ -254,7 +254,7 @@ class WorkerClient(QObject):
     def _read_stderr(self) -> None:
         if self._process is not None:
             self._stderr += self._process.readAllStandardError().data()
-            del self._stderr[:-_STDERR_KEPT]
+            del self._stderr[:-_MAX_STDERR_BYTES]
 
     def _on_process_error(self, error: QProcess.ProcessError) -> None:
         if error is QProcess.ProcessError.FailedToStart and self._process is not None:

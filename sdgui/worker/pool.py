@@ -22,7 +22,7 @@ IDLE_MINUTES = 10.0
 DATA = "data"  # key of the worker that reads tables and folders; it loads no model and is not counted
 CHECKS = "data checks"  # key of the worker that reads every image of a source, so that nothing waits for it
 _WITHOUT_MODEL = frozenset((DATA, CHECKS))
-_LOOK_MS = 15_000
+_IDLE_CHECK_MS = 15_000  # interval of checks for idle processes
 _STATES = {
     "off": "not started",
     "waiting": "waiting for another model to finish",
@@ -79,7 +79,7 @@ class WorkerPool(QObject):
         self.ask_code: AskCode | None = None  # set by the window; asks whether a model's custom code may run
         self._members: dict[str, _Member] = {}
         self._ended = False
-        self._timer = QTimer(self, interval=_LOOK_MS)
+        self._timer = QTimer(self, interval=_IDLE_CHECK_MS)
         self._timer.timeout.connect(self.free_idle)
 
     def client(self, key: str, title: str = "") -> WorkerClient:
@@ -91,7 +91,7 @@ class WorkerPool(QObject):
         member = self._members.get(key)
         if member is None:
             may_start, remote_command = partial(self._may_start, key), partial(self._remote_command, key)
-            client = WorkerClient(self._command, self, may_start, remote_command, self._asks_code)
+            client = WorkerClient(self._command, self, may_start, remote_command, self._ask_about_code)
             member = self._members[key] = _Member(client, title or short_title(key), self._clock())
             client.state_changed.connect(partial(self._on_state_changed, key))
             client.lost.connect(partial(self._on_lost, key))
@@ -147,7 +147,7 @@ class WorkerPool(QObject):
         for member in self._members.values():
             member.client.close()
 
-    def _asks_code(self, files: Mapping[str, Path], answer: Callable[[bool], None]) -> None:
+    def _ask_about_code(self, files: Mapping[str, Path], answer: Callable[[bool], None]) -> None:
         if self.ask_code is None:
             answer(False)
         else:

@@ -41,7 +41,7 @@ POLLS = {  # a test need not wait as long as a user would not notice
     "sdgui.runs.chains._POLL_SECONDS": 0.05,
     "sdgui.runs.follower_thread._IDLE_INTERVAL": 4,
     "sdgui.runs.launcher._TICK_MS": 20,
-    "sdgui.runs.live._JUDGE_SECONDS": 0.05,
+    "sdgui.runs.live._CHECK_SECONDS": 0.05,
     "sdgui.runs.study_programs.POLL_SECONDS": 0.05,
     "sdgui.shared.colleagues._POLL_SECONDS": 0.1,
 }

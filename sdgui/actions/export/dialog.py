@@ -1,4 +1,4 @@
-"""The *Export model* dialog: form, checkpoint, network, precision and folder; then the result and how to open it.
+"""The *Export model* dialog: format, checkpoint, network, precision and folder; then the result and how to open it.
 
 Flow: a run -> its checkpoints, read in a thread -> `ExportChoice` -> `ExportProgram` -> the folder, and lines of code.
 """
@@ -199,12 +199,14 @@ class ExportDialog(QDialog):
             self._show_result(None)
             self._fill([])
             self._on_form_changed()
-            self._tasks.run(lambda: checkpoints(run), lambda choices: self._read(run, choices), self._refuse)
+            self._tasks.run(
+                lambda: checkpoints(run), lambda choices: self._show_checkpoints(run, choices), self._refuse
+            )
         self.show()
         self.raise_()
         self.activateWindow()
 
-    def _read(self, run: RunDir, choices: Sequence[Checkpoint]) -> None:
+    def _show_checkpoints(self, run: RunDir, choices: Sequence[Checkpoint]) -> None:
         if run is not self._run:
             return
         self._fill(choices)

@@ -47,7 +47,7 @@ class ExportProgram(QObject):
     def __init__(self, parent: QObject | None = None, command: Sequence[str] | None = None) -> None:
         super().__init__(parent)
         self._command = list(command or core_command())
-        self._ours = command is None
+        self._is_custom = command is not None  # a test's program, which needs no packages
         self._process: QProcess | None = None
         self._out = Path()
         self._output = ""
@@ -63,7 +63,7 @@ class ExportProgram(QObject):
         if self._process is not None:
             return
         try:
-            if self._ours:
+            if not self._is_custom:
                 need("train")
                 if choice.form == "onnx":
                     need("export")

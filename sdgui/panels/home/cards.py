@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QFrame, QProgressBar, QPushButton, QWidget
 
 from sdgui.panels.home.model import IMAGES, Glimpse
 from sdgui.runs.live import RunProgress
-from sdgui.shared.run_texts import best_tip, share, state_line, time_text, when
+from sdgui.shared.run_texts import best_tip, percent_done, state_line, time_text, when
 from sdgui.store.records import Run, ranks_runs
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import percent
@@ -95,7 +95,7 @@ class LiveCard(RunCard):
         self.show_line(" · ".join(part for part in parts if part))
         self.bar.setRange(0, 100 if progress is not None and progress.total_steps else 0)
         if progress is not None:
-            self.bar.setValue(share(progress.step, progress.total_steps))
+            self.bar.setValue(percent_done(progress.step, progress.total_steps))
 
     def show_glimpse(self, glimpse: Glimpse, color: int) -> None:
         self.curve.show_curve(glimpse.curve, color, glimpse.title)

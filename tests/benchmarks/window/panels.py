@@ -14,7 +14,7 @@ from pathlib import Path
 from PySide6.QtWidgets import QApplication
 
 from core.spec.presets import preset_config
-from sdgui.app.collecting import spare_collections
+from sdgui.app.collecting import freeze_permanent_objects
 from sdgui.panels.registry import PANELS
 from tests.benchmarks.window.windows import opened
 
@@ -25,7 +25,7 @@ _TURNS = 60
 def measure(app: QApplication, home: Path) -> dict[str, float]:
     """Title of each panel -> seconds of its longest turn."""
     with opened(app, home) as window:
-        spare_collections(window)
+        freeze_permanent_objects(window)
         slowest = {PANELS[0].title: _longest(app)}
         for thread in threading.enumerate():
             if thread.name == "panels":

@@ -23,7 +23,7 @@ from core.spec.machines.record import RemoteRecord, write_record
 from core.spec.presets import preset_config
 from core.spec.run.events import EventWriter, Metrics, RunStarted
 from core.spec.run.folder import RunDir
-from sdgui.app.collecting import spare_collections
+from sdgui.app.collecting import freeze_permanent_objects
 from sdgui.store.records import Place
 from sdgui.store.store import Store
 from tests.benchmarks.window.windows import opened
@@ -79,7 +79,7 @@ def measure(app: QApplication, home: Path, machine: Machine = _FAR) -> tuple[Cos
     with ExitStack() as ending:
         with _Trainers(folders, "heartbeats"):
             window = ending.enter_context(opened(app, home))
-            spare_collections(window)
+            freeze_permanent_objects(window)
             _turns(app, 20.0)  # it has started and read every run
             while not all(run.dir.events.exists() for run in window.services.store.runs()):
                 _turns(app, 1.0)

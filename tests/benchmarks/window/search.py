@@ -19,7 +19,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from core.spec.children import environment
-from sdgui.app.collecting import spare_collections
+from sdgui.app.collecting import freeze_permanent_objects
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.panels.search.tabs.map_canvas import MapCanvas
 from sdgui.runs.program import core_command
@@ -48,7 +48,7 @@ def measure(app: QApplication, folder: Path) -> SearchTimes:
     home.mkdir(parents=True)
     subprocess.run([*core_command(), "demo-data", str(data)], check=True, capture_output=True, env=environment())
     with opened(app, home) as window:
-        spare_collections(window)
+        freeze_permanent_objects(window)
         window.start_demo()  # finds its data made
         panel = window.show_panel("search")
         assert isinstance(panel, SearchPanel)

@@ -80,7 +80,7 @@ def test_a_cycle_is_freed_while_data_are_loaded(qtbot: QtBot, monkeypatch: pytes
             if garbage_comes == "after it":
                 del cycle, holder
                 monkeypatch.setattr(gc, "get_count", lambda: (0, 0, 10_000))
-                monkeypatch.setattr(collector, "_full", -100.0)
+                monkeypatch.setattr(collector, "_last_full", -100.0)
                 collector.collect_due()
                 monkeypatch.undo()
             assert freed() is None, garbage_comes

@@ -27,8 +27,8 @@ from core.spec.machines.machine import Machine
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from sdgui.app import start
-from sdgui.app.collecting import spare_collections
-from sdgui.app.start import home_folder, keep_place, main, make_services, open_path, parse, window_alone
+from sdgui.app.collecting import freeze_permanent_objects
+from sdgui.app.start import home_folder, keep_place, main, make_services, no_trainer_message, open_path, parse
 from sdgui.store.records import HERE, Place, StoreError
 from sdgui.store.store import Store
 from tests.sdgui.driving import OpenWindow
@@ -79,7 +79,7 @@ def test_a_newer_database_is_refused_with_a_message(
 def test_a_built_panel_is_frozen_for_the_garbage_collector(open_window: OpenWindow) -> None:
     window = open_window()
     try:
-        spare_collections(window)
+        freeze_permanent_objects(window)
         young = [window]
         assert any(one is young for one in gc.get_objects())
         window.show_panel("clean")
@@ -195,7 +195,7 @@ def test_paths_on_the_command_line_are_imported_or_read(tmp_path: Path) -> None:
 
 
 def test_a_window_without_the_trainer_shows_how_to_install_it(qapp: QApplication) -> None:
-    message = window_alone()
+    message = no_trainer_message()
     assert message.remedy is not None
     message.remedy.do()
     command = qapp.clipboard().text()

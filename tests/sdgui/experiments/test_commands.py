@@ -212,7 +212,7 @@ def test_a_resume_waits_for_the_trainer_to_exit(qtbot: QtBot, parts: Parts, monk
     qtbot.waitUntil(lambda: parts.launcher.done == [("resume", run.id)])
     qtbot.waitUntil(lambda: parts.started == [run.id])
     run.dir.write_status(own_status())
-    parts.runs.resume(run, patience=2)
+    parts.runs.resume(run, polls_left=2)
     qtbot.waitUntil(lambda: len(parts.launcher.done) == 2, timeout=5000)
 
 

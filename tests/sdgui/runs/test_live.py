@@ -24,7 +24,7 @@ GONE = RunStatus(pid=2**22 + 4321, started=1.0, heartbeat=1.0)
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time that ``LiveRun`` sees."""
-    monkeypatch.setattr(live_module, "_JUDGE_SECONDS", 0.5)
+    monkeypatch.setattr(live_module, "_CHECK_SECONDS", 0.5)
     now = [NOW]
     monkeypatch.setattr(live_module, "time", SimpleNamespace(time=lambda: now[0]))
     return now

@@ -14,7 +14,7 @@ from sdgui.store import engine as engine_module
 from sdgui.store.engine import Database, Outage, ServerGoneError, store_error
 from sdgui.store.records import StoreError, StoreUnavailableError
 from sdgui.store.registry.address import parse_address
-from sdgui.store.registry.server import _refuse, registry_error
+from sdgui.store.registry.server import _check_version, registry_error
 from sdgui.store.sessions import merged_tags
 
 PATH = Path("/home/x/sdgui.db")
@@ -123,10 +123,10 @@ def test_a_lost_connection_is_recognised_by_the_drivers_message() -> None:
 )
 def test_a_registry_of_another_version(version: str, said: str) -> None:
     if not said:
-        _refuse(version, "0009", ADDRESS)
+        _check_version(version, "0009", ADDRESS)
         return
     with pytest.raises(StoreError, match=said):
-        _refuse(version, "0009", ADDRESS)
+        _check_version(version, "0009", ADDRESS)
 
 
 def test_a_recently_unreachable_server_is_not_waited_for(
