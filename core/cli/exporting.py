@@ -8,9 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from core.cli.terminal import Subparsers, add_weights, periodic_progress, say
-from core.spec.run.export_forms import EXPORT_PRECISIONS, Form, check_form
+from core.spec.run.export_formats import EXPORT_PRECISIONS, FormatName, check_format
 
-FORMS: dict[str, Form] = {"open_clip": "open_clip", "huggingface": "huggingface", "hf": "huggingface", "onnx": "onnx"}
+FORMATS: dict[str, FormatName] = {
+    "open_clip": "open_clip",
+    "huggingface": "huggingface",
+    "hf": "huggingface",
+    "onnx": "onnx",
+}
 
 
 def add(subparsers: Subparsers) -> None:
@@ -25,7 +30,7 @@ def add(subparsers: Subparsers) -> None:
         "model", metavar="MODEL", help="run folder, RUN@STEP, open_clip:NAME[,PRETRAINED], or a saved model's folder"
     )
     export.add_argument("out", type=Path, metavar="OUT", help="a new folder")
-    export.add_argument("--format", default="open_clip", choices=list(FORMS), help="default: open_clip")
+    export.add_argument("--format", default="open_clip", choices=list(FORMATS), help="default: open_clip")
     add_weights(export)
     export.add_argument(
         "--precision", default="fp32", choices=EXPORT_PRECISIONS, help="precision of the weights (default: fp32)"
@@ -44,8 +49,8 @@ def add(subparsers: Subparsers) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    form = FORMS[arguments.format]
-    check_form(arguments.model, arguments.weights, form, arguments.precision)  # before torch is loaded
+    format_name = FORMATS[arguments.format]
+    check_format(arguments.model, arguments.weights, format_name, arguments.precision)  # before torch is loaded
     from core.evaluation.report import read_report
     from core.exporting.export import export_model
 
@@ -55,7 +60,7 @@ def _export(arguments: argparse.Namespace) -> int:
         arguments.model,
         arguments.weights,
         arguments.out,
-        form,
+        format_name,
         precision=arguments.precision,
         licence=arguments.licence,
         reports=[read_report(path) for path in arguments.report],

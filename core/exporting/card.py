@@ -19,7 +19,7 @@ from core.evaluation.report import Report, table
 from core.spec.config import RunConfig
 from core.spec.presets import PRESETS
 from core.spec.run.events import RunStarted
-from core.spec.run.export_forms import EXPORT_FORMS, ExportPrecision, Form
+from core.spec.run.export_formats import EXPORT_FORMATS, ExportPrecision, FormatName
 
 _MARKDOWN = re.compile(r"([\\`*{}\[\]<>#|~&!]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
 _BACKTICKS = re.compile(r"`{3,}")
@@ -43,7 +43,7 @@ class CardContent:
     """The content of a card."""
 
     title: str
-    form: Form
+    format_name: FormatName
     folder: str
     licence: str
     model_cfg: Mapping[str, Any]
@@ -70,7 +70,7 @@ def model_card(content: CardContent) -> str:
 
 def _head(content: CardContent) -> str:
     licence = f"license: {json.dumps(content.licence)}\n" if content.licence else ""
-    library = f"library_name: {EXPORT_FORMS[content.form].library}\n"
+    library = f"library_name: {EXPORT_FORMATS[content.format_name].library}\n"
     return f"---\n{library}{licence}pipeline_tag: zero-shot-image-classification\ntags:\n- clip\n---"
 
 
@@ -164,13 +164,13 @@ def _limitations(content: CardContent) -> str:
             0,
             f"The model was trained on {content.start_event.pairs:,} pairs. Evaluate it on your data before use.",
         )
-    if content.form == "onnx":
+    if content.format_name == "onnx":
         points.append("Unlike open_clip, tokenizer.json does not repair captions (broken encodings, HTML entities).")
     return "## Limitations\n\n" + "\n".join(f"- {point}" for point in points)
 
 
 def _use(content: CardContent) -> str:
-    return f"## Use\n\n```python\n{EXPORT_FORMS[content.form].how_to_open(content.folder)}\n```"
+    return f"## Use\n\n```python\n{EXPORT_FORMATS[content.format_name].how_to_open(content.folder)}\n```"
 
 
 def _versions(content: CardContent) -> str:

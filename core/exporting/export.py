@@ -45,7 +45,7 @@ from core.spec.config import RunConfig, retained_sets
 from core.spec.errors import not_written
 from core.spec.reporter import Progress
 from core.spec.run.events import Evaluated, EventReader, RunStarted
-from core.spec.run.export_forms import ExportError, ExportPrecision, Form, check_form
+from core.spec.run.export_formats import ExportError, ExportPrecision, FormatName, check_format
 from core.spec.run.model_names import OPEN_CLIP_CONFIG, InterpolatedModel, OpenClipModel, RunNetwork, locate, tuned_of
 
 WEIGHTS_FILES = {"open_clip": "open_clip_model.safetensors", "huggingface": "model.safetensors"}
@@ -64,7 +64,7 @@ def export_model(
     name: str,
     weights: str,
     out: Path,
-    form: Form,
+    format_name: FormatName,
     *,
     precision: ExportPrecision = "fp32",
     licence: str = "",
@@ -72,7 +72,7 @@ def export_model(
     force: bool = False,
     progress: Progress = _no_progress,
 ) -> Path:
-    """Write the model ``name`` to the folder ``out`` in the format ``form``.
+    """Write the model ``name`` to the folder ``out`` in the format ``format_name``.
 
     ``weights``: student, teacher or "" (the network with the better validation). ``precision``: that of the weights.
     ``progress`` is called for three steps, and may raise to cancel.
@@ -80,13 +80,13 @@ def export_model(
     Raises ExportError if ``out`` exists (``force`` replaces an earlier export) or cannot be written, and UserError for
     an unknown model, or if the format does not support its architecture.
     """
-    check_form(name, weights, form, precision)
+    check_format(name, weights, format_name, precision)
     located = locate(name, weights)
     source = tuned_of(located)
     model_cfg = _architecture(source)
-    if form != "onnx" and isinstance(source, RunNetwork):
-        _check_towers(source, form)
-    if form == "huggingface":
+    if format_name != "onnx" and isinstance(source, RunNetwork):
+        _check_towers(source, format_name)
+    if format_name == "huggingface":
         check_clip_model(model_cfg)
     _clean_up(out)
     _check_target(out, force)
@@ -98,9 +98,11 @@ def export_model(
         progress(_ACTIVITIES[1], 1, len(_ACTIVITIES))
         # Published models keep their own resizing; runs use open_clip's default.
         resizing = model.data.resizing if isinstance(model.data, PublishedData) else Resizing()
-        _write(model.network.towers, model_cfg, partial, form, precision, resizing)
+        _write(model.network.towers, model_cfg, partial, format_name, precision, resizing)
         progress(_ACTIVITIES[2], 2, len(_ACTIVITIES))
-        content = replace(_card_content(source, model, model_cfg, out, form, licence, reports), precision=precision)
+        content = replace(
+            _card_content(source, model, model_cfg, out, format_name, licence, reports), precision=precision
+        )
         if isinstance(located, InterpolatedModel):
             title = f"{content.title}, interpolated at {located.alpha:g}"
             content = replace(content, title=title, interpolation=_interpolation(located), validation={})
@@ -163,37 +165,42 @@ def _architecture(source: RunNetwork | OpenClipModel) -> dict[str, Any]:
     return resolve_architecture(source.architecture, source.pretrained)
 
 
-def _check_towers(source: RunNetwork, form: Form) -> None:
+def _check_towers(source: RunNetwork, format_name: FormatName) -> None:
     """Raise ExportError for towers built by the user's code, which a folder for other programs cannot describe."""
     config = run_config(read_info(source.run, source.checkpoint), f"the checkpoint {source.path}")
     if config.towers.build:
         raise ExportError(
-            f"{source.name} has custom towers ({config.towers.build}), which the format {form} cannot describe; use "
-            "the format onnx."
+            f"{source.name} has custom towers ({config.towers.build}), which the format {format_name} cannot describe; "
+            "use the format onnx."
         )
 
 
 def _write(
-    towers: Towers, model_cfg: dict[str, Any], folder: Path, form: Form, precision: ExportPrecision, resizing: Resizing
+    towers: Towers,
+    model_cfg: dict[str, Any],
+    folder: Path,
+    format_name: FormatName,
+    precision: ExportPrecision,
+    resizing: Resizing,
 ) -> None:
     state = {name: value.detach().float().cpu() for name, value in towers.clip.state_dict().items()}
-    if form == "onnx":
+    if format_name == "onnx":
         write_onnx(towers, folder)
         files = tokenizer_json(towers.tokenize.open_clip(), towers.context_length)
         files |= preprocessing_files(
             model_cfg, towers.image_mean, towers.image_std, resizing.mode, resizing.interpolation
         )
-    elif form == "huggingface":
+    elif format_name == "huggingface":
         config, tensors = to_clip_model(model_cfg, state)
         config["torch_dtype"] = str(_DTYPES[precision]).removeprefix("torch.")
-        save_tensors(_to_precision(tensors, precision), folder / WEIGHTS_FILES[form])
+        save_tensors(_to_precision(tensors, precision), folder / WEIGHTS_FILES[format_name])
         files = {"config.json": json.dumps(config, indent=2) + "\n"}
         files |= tokenizer_files(towers.context_length)
         files |= preprocessing_files(
             model_cfg, towers.image_mean, towers.image_std, resizing.mode, resizing.interpolation
         )
     else:
-        save_tensors(_to_precision(state, precision), folder / WEIGHTS_FILES[form])
+        save_tensors(_to_precision(state, precision), folder / WEIGHTS_FILES[format_name])
         cfg = {name: value for name, value in model_cfg.items() if name != "preprocess_cfg"}
         colours = {"mean": list(towers.image_mean), "std": list(towers.image_std)}
         if "multimodal_cfg" in cfg:  # open_clip's CoCa reads the tokens of both towers
@@ -222,20 +229,20 @@ def _card_content(
     model: Model,
     model_cfg: dict[str, Any],
     out: Path,
-    form: Form,
+    format_name: FormatName,
     licence: str,
     reports: Sequence[Report],
 ) -> CardContent:
     content = CardContent(
         title=PurePath(model.subject.title).name,
-        form=form,
+        format_name=format_name,
         folder=out.name,
         licence=licence,
         model_cfg=model_cfg,
         parameters=sum(value.numel() for value in model.network.towers.clip.parameters()),
         reports=reports,
         evaluation_precision=model.runtime.precision,
-        unsupported_parts=_unsupported_parts(model, form),
+        unsupported_parts=_unsupported_parts(model, format_name),
     )
     if isinstance(source, OpenClipModel):
         return content
@@ -289,12 +296,12 @@ def _history(source: RunNetwork, step: int) -> tuple[RunStarted | None, dict[str
     return start_event, metrics
 
 
-def _unsupported_parts(model: Model, form: Form) -> list[str]:
+def _unsupported_parts(model: Model, format_name: FormatName) -> list[str]:
     network, parts = model.network, []
     if getattr(network, "fusion", None) is not None:
         parts.append("the fusion of image and text")
     if heads := sorted(getattr(network, "heads", {})):
         parts.append(f"the heads of {', '.join(heads)}")
-    if form != "open_clip" and hasattr(network.towers.clip, "text_decoder"):
+    if format_name != "open_clip" and hasattr(network.towers.clip, "text_decoder"):
         parts.append("the caption decoder")
     return parts

@@ -26,7 +26,7 @@ from PySide6.QtWidgets import (
 )
 
 from core.spec.paths import expand_user
-from core.spec.run.export_forms import EXPORT_FORMS
+from core.spec.run.export_formats import EXPORT_FORMATS
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import (
     CHECKPOINT,
@@ -101,9 +101,9 @@ class ExportDialog(QDialog):
 
     def _build(self) -> None:
         self.title = ElidedLabel("", self, role="title")
-        self.form = self._combo("Format")
-        for key, form in EXPORT_FORMS.items():
-            self.form.addItem(form.title, key)
+        self.format_box = self._combo("Format")
+        for key, export_format in EXPORT_FORMATS.items():
+            self.format_box.addItem(export_format.title, key)
         self.description = PlainLabel(self, wordWrap=True, role="small")
         self.checkpoint, self.network = self._combo("Checkpoint"), self._combo("Network")
         self.precision = self._combo("Precision")
@@ -142,7 +142,7 @@ class ExportDialog(QDialog):
         rows = QFormLayout()
         rows.setSpacing(SPACE)
         rows.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        rows.addRow("&Format", self.form)
+        rows.addRow("&Format", self.format_box)
         rows.addRow("", self.description)
         for name, box in (
             ("Chec&kpoint", self.checkpoint),
@@ -173,7 +173,7 @@ class ExportDialog(QDialog):
         layout.setSizeConstraint(QLayout.SizeConstraint.SetFixedSize)  # fits the current content
 
     def _connect_parts(self) -> None:
-        self.form.currentIndexChanged.connect(self._on_form_changed)
+        self.format_box.currentIndexChanged.connect(self._on_format_changed)
         self.checkpoint.currentIndexChanged.connect(self._on_checkpoint_changed)
         self.network.currentIndexChanged.connect(self._suggest)
         self.folder.textEdited.connect(self._on_folder_typed)
@@ -198,7 +198,7 @@ class ExportDialog(QDialog):
             self.bar.clear()
             self._show_result(None)
             self._fill([])
-            self._on_form_changed()
+            self._on_format_changed()
             self._tasks.run(
                 lambda: checkpoints(run), lambda choices: self._show_checkpoints(run, choices), self._refuse
             )
@@ -239,12 +239,12 @@ class ExportDialog(QDialog):
         data = self.checkpoint.currentData()
         return data if isinstance(data, Checkpoint) else None
 
-    def _on_form_changed(self) -> None:
-        form = EXPORT_FORMS[self.form.currentData()]
-        self.description.setText(form.description)
+    def _on_format_changed(self) -> None:
+        export_format = EXPORT_FORMATS[self.format_box.currentData()]
+        self.description.setText(export_format.description)
         previous = self.precision.currentData()
         self.precision.clear()
-        for name in form.precisions:
+        for name in export_format.precisions:
             self.precision.addItem(_PRECISIONS[name], name)
         self.precision.setCurrentIndex(max(self.precision.findData(previous), 0))
         self._suggest()
@@ -262,7 +262,7 @@ class ExportDialog(QDialog):
         """Suggest a folder next to the checkpoints, named after its content, unless the user has entered one."""
         checkpoint = self._selected()
         if self._run is not None and checkpoint is not None and not self._typed:
-            name = f"{self.form.currentData()}-{self.network.currentText()}-{checkpoint.name}"
+            name = f"{self.format_box.currentData()}-{self.network.currentText()}-{checkpoint.name}"
             if (interpolation := self._interpolation()) is not None:
                 name = f"{name}-alpha-{interpolation.alpha:g}"
             self.folder.setText(str(self._run.path / "exports" / name))
@@ -283,7 +283,7 @@ class ExportDialog(QDialog):
         self.replace.setVisible(exists and not active)
         if not exists:
             self.replace.setChecked(False)
-        for widget in (self.form, self.checkpoint, self.network, self.precision, self.folder, self.browse):
+        for widget in (self.format_box, self.checkpoint, self.network, self.precision, self.folder, self.browse):
             widget.setEnabled(not active)
         self.start.setEnabled(not active and self._selected() is not None and bool(text))
         self.start.setVisible(not active)
@@ -303,7 +303,7 @@ class ExportDialog(QDialog):
             ExportChoice(
                 model if interpolation is None else str(interpolation._replace(tuned=model)),
                 self.network.currentData(),
-                self.form.currentData(),
+                self.format_box.currentData(),
                 self.precision.currentData(),
                 expand_user(self.folder.text().strip()).absolute(),
                 self.replace.isChecked(),
@@ -334,7 +334,7 @@ class ExportDialog(QDialog):
         self._enable()
         if folder is not None:
             self.outcome.setText(f"Exported to {folder}, with a model card in README.md. To open it elsewhere:")
-            self.code.setPlainText(EXPORT_FORMS[self.form.currentData()].how_to_open(str(folder)))
+            self.code.setPlainText(EXPORT_FORMATS[self.format_box.currentData()].how_to_open(str(folder)))
 
     def _copy(self) -> None:
         QGuiApplication.clipboard().setText(self.code.toPlainText())

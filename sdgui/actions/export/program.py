@@ -13,7 +13,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, QProcess, QTimer, Signal
 
 from core.spec.installed import NotInstalled, need
-from core.spec.run.export_forms import ExportPrecision, Form
+from core.spec.run.export_formats import ExportPrecision, FormatName
 from sdgui.runs.program import core_command, qt_process
 
 _STEP = re.compile(r"^(?P<doing>.+?)(?: (?P<done>\d+)/(?P<total>\d+))?$")
@@ -26,14 +26,14 @@ class ExportChoice:
 
     model: str
     network: str
-    form: Form
+    format_name: FormatName
     precision: ExportPrecision
     out: Path
     replace: bool = False
 
     def arguments(self) -> list[str]:
         """The arguments of the command ``export``."""
-        options = ["--format", self.form, "--weights", self.network, "--precision", self.precision]
+        options = ["--format", self.format_name, "--weights", self.network, "--precision", self.precision]
         return ["export", self.model, str(self.out), *options, *(["--force"] if self.replace else [])]
 
 
@@ -65,7 +65,7 @@ class ExportProgram(QObject):
         try:
             if not self._is_custom:
                 need("train")
-                if choice.form == "onnx":
+                if choice.format_name == "onnx":
                     need("export")
         except NotInstalled as error:
             self.failed.emit(str(error), "")

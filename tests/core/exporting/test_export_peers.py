@@ -86,12 +86,12 @@ def test_peers_compute_the_same_without_our_code(tmp_path: Path, names: list[str
     pixels = pil_to_tensor(Image.open(tmp_path / "image.jpg"))[None]
     codes, ours = [], []
     for name in names:
-        model_cfg, form, precision = CASES[name]
+        model_cfg, format_name, precision = CASES[name]
         cfg = dict(model_cfg)
         for tower in ("vision_cfg", "text_cfg"):  # which a config of ours need not have
             cfg[tower] = {key: value for key, value in cfg[tower].items() if key != "output_tokens"}
         source = save_model(tmp_path / f"source {name}", cfg)
-        out = export_model(str(source), "", tmp_path / f'my "{name}" {{model}}', form, precision=precision)  # type: ignore[arg-type]
+        out = export_model(str(source), "", tmp_path / f'my "{name}" {{model}}', format_name, precision=precision)  # type: ignore[arg-type]
         codes.append(code_of_the_card(out) + (COCA_LOGITS if name == "coca-open_clip" else ""))
         towers = open_model(str(source)).network.towers
         with torch.no_grad():

@@ -94,13 +94,13 @@ def test_a_failed_export_is_reported_and_a_cancelled_one_removed(
 ) -> None:
     dialog.open_for(run, "one · run 1")
     qtbot.waitUntil(lambda: dialog.checkpoint.count() == 4, timeout=20_000)
-    dialog.form.setCurrentIndex(2)
+    dialog.format_box.setCurrentIndex(2)
     assert dialog.precision.count() == 1  # ONNX is written in fp32 only
     with qtbot.waitSignal(dialog.program.failed, timeout=30_000):
         dialog.start.click()
     assert dialog.bar.text == "The model was not exported: no such layer in ONNX."
     assert dialog.start.isEnabled()
-    dialog.form.setCurrentIndex(0)
+    dialog.format_box.setCurrentIndex(0)
     dialog.precision.setCurrentIndex(2)
     out = run.path / "exports"
     out.mkdir()
@@ -132,7 +132,7 @@ def test_the_folder_is_suggested_until_the_user_names_one(
     assert Path(dialog.folder.text()) == suggested / "open_clip-student-best"
     dialog.precision.setCurrentIndex(1)
     kept = dialog.precision.currentData()
-    dialog.form.setCurrentIndex(1)
+    dialog.format_box.setCurrentIndex(1)
     assert dialog.precision.currentData() == kept, "both forms have it"
     assert dialog.description.text() != ""
     answers = ["", str(run.path)]
@@ -142,7 +142,7 @@ def test_the_folder_is_suggested_until_the_user_names_one(
     dialog.browse.click()
     assert (dialog.folder.text(), dialog.replace.isVisible()) == (str(run.path), True), "something is there"
     dialog.replace.setChecked(True)
-    dialog.form.setCurrentIndex(0)
+    dialog.format_box.setCurrentIndex(0)
     assert dialog.folder.text() == str(run.path)
     dialog.folder.clear()
     qtbot.keyClicks(dialog.folder, str(typed))
@@ -205,7 +205,7 @@ def test_missing_packages_are_named_before_the_export_starts(
     assert (told.args, needed, ours.active) == (["ONNX is not installed.", ""], ["train", "export"], False)
     needed.clear()
     with qtbot.waitSignal(ours.failed):
-        ours.start(replace(choice, form="open_clip"))
+        ours.start(replace(choice, format_name="open_clip"))
     assert needed == ["train"]
 
 

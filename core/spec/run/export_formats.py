@@ -1,7 +1,7 @@
 """Export formats, and the code that opens an exported model. No torch.
 
-Flow: ``sdgui-core export`` and the window's *Export model* offer `EXPORT_FORMS`; the model card and the window show
-`ExportForm.how_to_open`.
+Flow: ``sdgui-core export`` and the window's *Export model* offer `EXPORT_FORMATS`; the model card and the window show
+`ExportFormat.how_to_open`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from core.spec.errors import UserError
 from core.spec.reading import read_json
 from core.spec.run.model_names import MAX_CONFIG_BYTES, OPEN_CLIP_CONFIG, OpenClipModel, RunNetwork, locate, tuned_of
 
-Form = Literal["open_clip", "huggingface", "onnx"]
+FormatName = Literal["open_clip", "huggingface", "onnx"]
 ExportPrecision = Literal["fp32", "fp16", "bf16"]
 EXPORT_PRECISIONS: tuple[ExportPrecision, ...] = ("fp32", "fp16", "bf16")
 
 
 @dataclass(frozen=True)
-class ExportForm:
+class ExportFormat:
     """An export format. ``use``: Python code that opens the folder ``@FOLDER@`` and compares ``image.jpg`` with a
     caption. ``library``: the library that the code needs, as named on model hubs."""
 
@@ -36,8 +36,8 @@ class ExportForm:
         return self.use.replace("@FOLDER@", repr(folder))
 
 
-EXPORT_FORMS: Mapping[Form, ExportForm] = {
-    "open_clip": ExportForm(
+EXPORT_FORMATS: Mapping[FormatName, ExportFormat] = {
+    "open_clip": ExportFormat(
         title="open_clip",
         description="A folder for open_clip (local-dir:…), including CoCa's caption decoder",
         library="open_clip",
@@ -54,7 +54,7 @@ with torch.no_grad():
     text_embeds = model.encode_text(tokenizer(["a photo of a cat"]), normalize=True)
 similarity = image_embeds @ text_embeds.T""",
     ),
-    "huggingface": ExportForm(
+    "huggingface": ExportFormat(
         title="Hugging Face",
         description="A CLIPModel folder for transformers, with both towers",
         library="transformers",
@@ -71,7 +71,7 @@ with torch.no_grad():
 image_embeds, text_embeds = output.image_embeds, output.text_embeds
 similarity = image_embeds @ text_embeds.T""",
     ),
-    "onnx": ExportForm(
+    "onnx": ExportFormat(
         title="ONNX",
         description="image.onnx, text.onnx and tokenizer.json, for programs without torch",
         library="onnx",
@@ -103,15 +103,15 @@ class ExportError(UserError):
     """A model that cannot be exported to the chosen folder or format."""
 
 
-def check_form(name: str, weights: str, form: Form, precision: ExportPrecision) -> None:
-    """Raise ExportError if ``form`` does not support ``precision``, or the caption decoder of the model ``name``.
+def check_format(name: str, weights: str, format_name: FormatName, precision: ExportPrecision) -> None:
+    """Raise ExportError if the format does not support ``precision``, or the caption decoder of the model ``name``.
 
     No torch, so that the check is immediate.
     """
-    export_form = EXPORT_FORMS[form]
-    if precision not in export_form.precisions:
-        raise ExportError(f"{export_form.title} supports only fp32, not {precision}; leave out --precision.")
-    if form == "huggingface" and _has_decoder(tuned_of(locate(name, weights))):
+    export_format = EXPORT_FORMATS[format_name]
+    if precision not in export_format.precisions:
+        raise ExportError(f"{export_format.title} supports only fp32, not {precision}; leave out --precision.")
+    if format_name == "huggingface" and _has_decoder(tuned_of(locate(name, weights))):
         raise ExportError(
             f"{name} is a CoCa, which transformers does not support; export it with --format open_clip or onnx."
         )

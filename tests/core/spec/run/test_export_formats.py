@@ -6,19 +6,19 @@ import ast
 
 import pytest
 
-from core.spec.run.export_forms import EXPORT_FORMS, EXPORT_PRECISIONS, Form
+from core.spec.run.export_formats import EXPORT_FORMATS, EXPORT_PRECISIONS, FormatName
 
 
-@pytest.mark.parametrize("form", EXPORT_FORMS)
-def test_the_code_sample_quotes_the_folder_name(form: Form) -> None:
+@pytest.mark.parametrize("format_name", EXPORT_FORMATS)
+def test_the_code_sample_quotes_the_folder_name(format_name: FormatName) -> None:
     folder = 'C:\\models\\my "best" {one}'
-    code = EXPORT_FORMS[form].how_to_open(folder)
+    code = EXPORT_FORMATS[format_name].how_to_open(folder)
     named = [node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)]
     assert any(isinstance(one, str) and folder in one for one in named)
     assert "@FOLDER@" not in code
 
 
 def test_onnx_is_exported_in_full_precision_and_other_formats_in_any() -> None:
-    assert {name: form.precisions for name, form in EXPORT_FORMS.items()} == {
+    assert {name: export_format.precisions for name, export_format in EXPORT_FORMATS.items()} == {
         "open_clip": EXPORT_PRECISIONS, "huggingface": EXPORT_PRECISIONS, "onnx": ("fp32",)
     }  # fmt: skip
