@@ -69,7 +69,10 @@ DESCRIBE_SOURCE = Verb("describe_source", SourceFacts)
 # Search
 @_STRICT
 class SearchOpened(TypedDict):
-    """A collection that can be searched. ``key`` describes it, so that any process can open it again."""
+    """A collection that can be searched. ``key`` describes it, so that any process can open it again.
+
+    ``dim``: size of the embeddings; ``how``: name of the search method.
+    """
 
     key: str
     title: str
@@ -103,7 +106,10 @@ class Duplicate(TypedDict):
 
 @_STRICT
 class ResultRow(TypedDict):
-    """A result: an image, or a caption with its image."""
+    """A result: an image, or a caption with its image.
+
+    ``size`` and ``time``: of the file, in bytes and in seconds since the epoch; ``there``: whether the file exists.
+    """
 
     row: int
     path: str
@@ -122,7 +128,7 @@ class ResultRow(TypedDict):
 
 @_STRICT
 class Cutoff(TypedDict):
-    """The score above which a result is likely to be correct."""
+    """The cosine above which a score is more than chance: the share ``rate`` of unrelated pairs exceeds it."""
 
     cosine: float
     rate: float
@@ -131,7 +137,8 @@ class Cutoff(TypedDict):
 
 @_STRICT
 class Results(TypedDict):
-    """The results of a query."""
+    """The results of a query. ``above``: number of results above the cutoff; ``searched``: number of compared images or
+    captions; ``true_rank`` and ``true_row``: of the image that belongs to the query, if this is known."""
 
     rows: list[ResultRow]
     cutoff: Cutoff
@@ -301,7 +308,8 @@ CAPTION = Verb("caption", dict[str, Any], CaptionPart)
 # Clean
 @_STRICT
 class NoisyPair(TypedDict):
-    """A pair and its clean probability."""
+    """A pair. ``belief``: score that pairs are ranked by, 0 to 1; ``right``: probability that the caption is correct,
+    if the scores form two groups; ``shuffled``: whether the caption is known to belong to another image."""
 
     path: str
     caption: str
@@ -318,7 +326,11 @@ Numbers = list[int]
 
 @_STRICT
 class Ranking(TypedDict):
-    """The pairs with the lowest clean probability, and a histogram of all pairs with a thousand bins."""
+    """The pairs with the lowest scores, and a histogram of all pairs' scores with a thousand bins.
+
+    ``doubted``: number of likely mismatched pairs; ``groups``: 2 if there are any, otherwise 1; ``shuffled``: number of
+    shuffled captions; ``precision``: their share among as many pairs with the lowest scores.
+    """
 
     key: str
     model: str
