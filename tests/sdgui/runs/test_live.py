@@ -80,13 +80,13 @@ def test_a_long_file_is_read_one_chunk_per_poll(tmp_path: Path, monkeypatch: pyt
 def test_processes_are_checked_at_intervals_and_only_for_active_runs(tmp_path: Path, clock: list[float]) -> None:
     live = new(tmp_path)
     judged: list[float] = []
-    judge = live._judge
+    judge = live._determine_state
 
     def noted(now: float) -> None:
         judged.append(round(now - NOW, 1))
         judge(now)
 
-    live._judge = noted  # type: ignore[method-assign]
+    live._determine_state = noted  # type: ignore[method-assign]
     live.dir.write_status(own_status(doing="training"))
     for seconds in (0.0, 0.2, 0.5, 0.6, 0.9, 1.2):
         clock[0] = NOW + seconds
