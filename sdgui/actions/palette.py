@@ -107,6 +107,7 @@ class CommandPalette(QFrame):
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent, Qt.WindowType.Popup)
+        self._window = parent
         self.setObjectName("command_palette")
         self.setAccessibleName("Search actions, runs and panels")
         self.setFrameShape(QFrame.Shape.StyledPanel)
@@ -137,7 +138,7 @@ class CommandPalette(QFrame):
         self._entries = entries
         self.line.clear()
         self._fill()
-        parent = self.parentWidget()
+        parent = self._window
         width = min(640, max(320, parent.width() - 64))
         self.resize(width, min(440, max(200, parent.height() - 96)))
         self.move(parent.mapToGlobal(QPoint((parent.width() - width) // 2, 48)))
