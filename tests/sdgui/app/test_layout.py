@@ -120,7 +120,7 @@ def stack(qtbot: QtBot, told: list[str], monkeypatch: pytest.MonkeyPatch) -> Pan
     def build(name: str) -> Callable[[object, QWidget], Panel]:
         return lambda _services, parent: Noted(name, told, parent)
 
-    specs = {name: SimpleNamespace(build=build(name), tree=name != "three") for name in (FIRST, "two", "three")}
+    specs = {name: SimpleNamespace(build=build(name), shows_tree=name != "three") for name in (FIRST, "two", "three")}
     monkeypatch.setattr(panel_stack, "_SPECS", specs)
     stack = PanelStack(cast(Any, None))
     qtbot.addWidget(stack)
