@@ -210,7 +210,7 @@ def test_a_damaged_latest_checkpoint_is_skipped(
 def test_only_the_latest_and_the_best_checkpoints_are_kept(uninterrupted: RunDir) -> None:
     led = [event.name for event in read(uninterrupted) if isinstance(event, CheckpointSaved) and event.best]
     assert checkpoint.pointer(uninterrupted, "best") == led[-1]
-    assert set(checkpoint.names(uninterrupted)) == {"step-00000012", led[-1]}
+    assert set(checkpoint.checkpoint_names(uninterrupted)) == {"step-00000012", led[-1]}
 
 
 def test_the_best_score_survives_an_interruption(
@@ -231,5 +231,5 @@ def test_the_best_score_survives_an_interruption(
     assert saved
     assert not any(event.best for event in saved)
     assert checkpoint.pointer(run, "best") == led
-    assert led in checkpoint.names(run)
+    assert led in checkpoint.checkpoint_names(run)
     assert checkpoint.read_info(run, "step-00000012").best_score == 2.0

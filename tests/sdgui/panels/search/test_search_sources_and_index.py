@@ -38,7 +38,7 @@ def test_the_collection_is_chosen_announced_and_remembered(
         box.kind_box.setCurrentIndex(box.kind_box.findData(kind))
         box.kind_box.activated.emit(box.kind_box.currentIndex())
 
-    assert box.data._about._images_only, "images without captions can be searched"
+    assert box.data._data_facts._images_only, "images without captions can be searched"
     assert (box.kind, box.title(), seen()) == (HELD_OUT, "Validation split", [False] * 4)
     choose(DATA)
     assert (box.kind, box.title(), seen(), told) == (DATA, "Choose images", [True, False, False, False], [-1])
@@ -120,7 +120,7 @@ def test_an_index_is_built_from_the_selection_and_its_end_is_reported(
     choice: list[ModelChoice | None] = [None]
     sheet = IndexSheet(services, lambda: choice[0])
     qtbot.addWidget(sheet)
-    assert sheet.source._about._images_only
+    assert sheet.source._data_facts._images_only
     told, ended, finished, working = list[Message](), list[str](), list[None](), list[tuple[Any, ...]]()
     sheet.message_requested.connect(told.append)
     sheet.succeeded.connect(ended.append)
