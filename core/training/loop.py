@@ -42,7 +42,7 @@ from core.training.progress import Heartbeat, Pace
 from core.training.schedules import build_optimizer, build_schedules, set_rates
 from core.training.step.anchor import Anchor
 from core.training.step.reports import Reports
-from core.training.step.step_guard import RunningStatistics, StepGuard, StepNumbers
+from core.training.step.step_guard import LossesAndNorms, RunningStatistics, StepGuard
 from core.training.step.utilisation import count_operations, device_peak, memory_gib
 from core.training.team.mesh import shard_parts, unsharded_parts
 from core.training.team.signals import Requests
@@ -127,7 +127,7 @@ class Loop:
                 if self._is_reported(self.step) or self.step == self.total_steps:
                     speed = pace.report(self._operations, self._peak_flops)
                     speed["runtime/memory_gib"] = memory_gib(self.device)
-                    self._reports.add(self.step, self.team.average(report), speed, self._guard.take_numbers())
+                    self._reports.add(self.step, self.team.average(report), speed, self._guard.take_values())
                 self._write_reports()
                 self.heartbeat.update("training", self.step, self.total_steps, self._status_note)
                 self._validate_and_save()
@@ -194,7 +194,7 @@ class Loop:
         weighted = mean_over_ranks(local_losses.detach())
         names = [f"train/{name}" for name in losses]
         skipped = self._guard.is_not_finite(self.step, names, weighted, norm)
-        if self.optimizer.defaults["fused"]:  # a fused optimiser skips the update if found_inf is 1
+        if self.optimizer.defaults["fused"]:  # it skips the update if found_inf is 1; fused on CPU, CUDA and MPS
             self.optimizer.found_inf = skipped  # type: ignore[attr-defined]
         self._statistics.restore(skipped)
         return weighted.sum(), report, norm, skipped
@@ -208,7 +208,7 @@ class Loop:
     def save(self) -> None:
         """Save the complete state after this step."""
         self._write_reports(wait=True)
-        self._log_skipped(self._guard.take_numbers())
+        self._log_skipped(self._guard.take_values())
         self.heartbeat.update("saving", self.step, self.total_steps)
         self.events.sync()
         self._report_saved(wait=True)  # finish the previous save first
@@ -254,8 +254,8 @@ class Loop:
         """
         if self.team.size == 1:
             return call()
-        # Without sharding, rank 0 runs ``call`` alone, so every weight must be unsharded before. With sharding, a block
-        # gathers its weights when it is called; but cached caption decoding calls only parts of blocks.
+        # If rank 0 runs ``call`` alone, it cannot gather weights, so all must be whole beforehand. If all ranks run it,
+        # a block gathers its weights when it is called, except in cached caption decoding, which calls parts of blocks.
         gather_blocks = not self.team.sharded or self.config.objectives.captioning.weight > 0
         with unsharded_parts(self.parts.student, self.teacher, gather_blocks):
             if self.team.sharded:
@@ -294,9 +294,9 @@ class Loop:
             self.events.write(Metrics(step=report.step, values={**report.values, **self._system.take()}))
             self._status_note = f"loss {report.values['train/loss']:.3f}"
 
-    def _log_skipped(self, numbers: StepNumbers) -> None:
-        """Log skipped steps; too many in a row end the run."""
-        for skipped in self._guard.find_skipped(StepNumbers(numbers.steps, numbers.numbers.cpu())):
+    def _log_skipped(self, taken: LossesAndNorms) -> None:
+        """Log the steps whose losses or gradient norm were not finite; too many in a row end the run."""
+        for skipped in self._guard.find_skipped(LossesAndNorms(taken.steps, taken.values.cpu())):
             message = f"step {skipped.step} was skipped: {', '.join(skipped.suspects)} not finite"
             self._log(message)
             if skipped.in_a_row >= MAX_SKIPPED_IN_A_ROW:

@@ -49,7 +49,7 @@ class TrainStep:
 
     def __init__(self, config: RunConfig, parts: Assembly, schedules: Schedules) -> None:
         self._network, self._teacher, self._objectives = parts.network, parts.teacher, parts.objectives
-        self._student = parts.student
+        self._wrapped_student = parts.student  # calls ``_network``; sharding wraps it
         self._autocast, self._micro = parts.runtime.autocast, config.optim.micro_batch
         self._schedules, self._seed, self._self_confidence = schedules, config.seed, config.noise.self_confidence
 
@@ -64,7 +64,7 @@ class TrainStep:
 
         with in_chunks(self._network, self._micro), self._teacher_in_chunks():
             target = self._target(teacher, objectives, batch)
-            output = with_pair_weights(self._student(batch, objectives), self._self_confidence)
+            output = with_pair_weights(self._wrapped_student(batch, objectives), self._self_confidence)
 
         losses: Losses = {}
         report: Report = {FEATURE_STD: feature_std(output.clean.image)} if len(batch.rows) > 1 else {}
@@ -91,7 +91,7 @@ class TrainStep:
         """
         networks = self._teacher.networks if self._teacher is not None else ()
         shared = any(network.towers is self._network.towers for network in networks)
-        for module in (*networks, *((self._student,) if shared else ())):
+        for module in (*networks, *((self._wrapped_student,) if shared else ())):
             unshard: Callable[[], object] | None = getattr(module, "unshard", None)
             if unshard is not None:
                 unshard()

@@ -135,7 +135,7 @@ class MainWindow(QMainWindow):
         follower.run_removed.connect(self._on_run_removed)
         follower.state_changed.connect(self.services.launcher.check_queue)
         fetches = self.services.hosts.fetches
-        fetches.fetched.connect(lambda _run, folder: self.show_message(Message("info", f"Fetched: {folder}")))
+        fetches.fetched.connect(lambda _run, checkpoint: self.show_message(Message("info", f"Fetched: {checkpoint}")))
         fetches.fetched.connect(lambda _run, checkpoint: self.services.pool.fetched(checkpoint.parent.parent))
         fetches.failed.connect(lambda _run, reason: self.show_message(Message("error", reason)) if reason else None)
         self.colleagues.changed.connect(self._on_changed)
@@ -361,7 +361,7 @@ class MainWindow(QMainWindow):
             return
         if not self._last_writes.is_abandoned:
             self._remember()
-        if not self._last_writes.may_close():
+        if not self._last_writes.may_close():  # it shows what is being written, and closes the window afterwards
             event.ignore()
             return
         self.services.demo.cancel()

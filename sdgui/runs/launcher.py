@@ -350,10 +350,10 @@ class Launcher(QObject):
         if self._ticks % _QUEUE_TICKS == 0:
             if self._starter.pending:
                 return  # retried at the next tick
-            self._starter.submit(self._start_waiting)
+            self._starter.submit(self._start_queued)
         self._ticks += 1
 
-    def _start_waiting(self) -> None:
+    def _start_queued(self) -> None:
         """Start queued runs in order while a machine has a free device; does nothing while the store is locked."""
         with suppress(StoreError):
             while not self._closed and (waiting := self._store.queue()):

@@ -40,7 +40,7 @@ class LiveRun:
     """The state of a run; reads its events from ``run.offset``, since the store has the earlier ones."""
 
     def __init__(self, run: Run, metrics: Mapping[str, MetricSummary], mirror: RunDir | None = None) -> None:
-        """``mirror``: the local folder for events of a run whose folder is on another computer."""
+        """``mirror``: where the events of a run on another computer are copied to; the follower reads them there."""
         self.run_id = run.id
         self.mirror = mirror or run.dir
         self.dir = run.dir

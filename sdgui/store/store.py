@@ -1,8 +1,8 @@
 """Store: experiments, runs, summaries, tags, notes and the queue, in SQLite or PostgreSQL; the only owner of sessions.
 
 Flow: opened once by the window. Panels read and change configs here; the follower records what runs report; the
-launcher adds and queues runs. The store returns frozen records, never rows. Everything except names, tags and notes
-can be rebuilt from the run folders.
+launcher adds and queues runs. The store returns frozen records, never rows. Runs and configs can be
+rebuilt from the run folders; names, tags, notes, caption lists and data fixes cannot.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from sdgui.store.tables import RunRow
 DATABASE = "sdgui.db"
 _CREATION_SECONDS = 60.0  # a younger folder without config.json may be a run folder that is being created
 _LISTING_SECONDS = 0.5  # time limit of one call of ``import_logged``, so that live runs are followed in between
-DELETED = ".deleted"  # suffix of a run folder whose deletion was interrupted
+DELETED = ".deleted"  # suffix of a run folder that is being deleted; it stays if the deletion is interrupted
 
 
 class _Listed(NamedTuple):

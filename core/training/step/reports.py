@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.training.step.step_guard import StepNumbers
+from core.training.step.step_guard import LossesAndNorms
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Report:
 
     step: int
     values: Mapping[str, float]
-    guard: StepNumbers  # in host memory
+    guard: LossesAndNorms  # in host memory
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class _Pending:
     host_values: Mapping[str, float]
     names: tuple[str, ...]  # names of the copied numbers
     numbers: Tensor  # (names,) in host memory, possibly still being copied
-    guard: StepNumbers
+    guard: LossesAndNorms
     copied: torch.cuda.Event | None  # None: immediately available
 
     def report(self) -> Report:
@@ -47,20 +47,20 @@ class Reports:
         self._pending: deque[_Pending] = deque()
 
     def add(
-        self, step: int, report: Mapping[str, Tensor], host_values: Mapping[str, float], guard: StepNumbers
+        self, step: int, report: Mapping[str, Tensor], host_values: Mapping[str, float], guard: LossesAndNorms
     ) -> None:
         """Queue the scalars of ``step``, values that are already on the host, and numbers of the guard."""
         device_values = {name: value for name, value in report.items() if value.device.type != "cpu"}
         cpu_values = {name: float(value) for name, value in report.items() if name not in device_values}
         scalars = [value.detach().float() for value in device_values.values()]
         stacked = torch.stack(scalars) if scalars else torch.empty(0)
-        numbers, guard_numbers = _to_host(stacked), _to_host(guard.numbers)
+        numbers, guard_numbers = _to_host(stacked), _to_host(guard.values)
         event = None
-        if stacked.is_cuda or guard.numbers.is_cuda:
+        if stacked.is_cuda or guard.values.is_cuda:
             event = torch.cuda.Event()
             event.record()
         on_host = {**cpu_values, **host_values}
-        on_its_way = StepNumbers(guard.steps, guard_numbers)
+        on_its_way = LossesAndNorms(guard.steps, guard_numbers)
         self._pending.append(_Pending(step, on_host, tuple(device_values), numbers, on_its_way, event))
 
     def take_arrived(self, wait: bool = False) -> Iterator[Report]:

@@ -30,15 +30,15 @@ class SkippedStep:
 
 
 @dataclass(frozen=True)
-class StepNumbers:
-    """The numbers of several steps: per step its losses, then the gradient norm."""
+class LossesAndNorms:
+    """The losses and gradient norms of several steps."""
 
     steps: tuple[tuple[int, tuple[str, ...]], ...]  # step number and names of losses
-    numbers: Tensor  # (S * (L + 1),) for S steps
+    values: Tensor  # (S * (L + 1),) for S steps: per step its losses, then the gradient norm
 
 
 class StepGuard:
-    """Collects the numbers of each step since the last report, on the device."""
+    """Collects losses and gradient norm of each step since the last report, on the device."""
 
     def __init__(self) -> None:
         self._steps: list[tuple[int, tuple[str, ...]]] = []
@@ -55,16 +55,16 @@ class StepGuard:
         self._numbers.append(numbers)
         return (~numbers.isfinite().all()).float()
 
-    def take_numbers(self) -> StepNumbers:
-        """The numbers of every step since the last call, on the device."""
+    def take_values(self) -> LossesAndNorms:
+        """Losses and norm of every step since the last call, on the device."""
         steps, numbers = self._steps, self._numbers
         self._steps, self._numbers = [], []
-        return StepNumbers(tuple(steps), torch.cat(numbers) if numbers else torch.empty(0))
+        return LossesAndNorms(tuple(steps), torch.cat(numbers) if numbers else torch.empty(0))
 
-    def find_skipped(self, numbers: StepNumbers) -> Iterator[SkippedStep]:
-        """Yield the skipped steps among ``numbers``, in order; ``numbers`` must be in host memory."""
-        finite = iter(numbers.numbers.isfinite().tolist())
-        for step, names in numbers.steps:
+    def find_skipped(self, taken: LossesAndNorms) -> Iterator[SkippedStep]:
+        """Yield the skipped steps in order; the values must be in host memory."""
+        finite = iter(taken.values.isfinite().tolist())
+        for step, names in taken.steps:
             finite_losses = [next(finite) for _ in names]
             if all([*finite_losses, next(finite)]):
                 self._in_a_row = 0

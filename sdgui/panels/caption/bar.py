@@ -28,7 +28,7 @@ STATES: tuple[tuple[str, EntryFilter | None], ...] = (
     ("Captioned", lambda entry: bool(entry.text)),
     ("Edited by hand", lambda entry: entry.state == "edited"),
     ("Refused", lambda entry: bool(entry.refused)),
-    ("Models differ", lambda entry: entry.differs()),
+    ("Captions differ between models", lambda entry: entry.differs()),
 )
 
 

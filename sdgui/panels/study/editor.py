@@ -111,7 +111,7 @@ class StudyEditor(QWidget):
         form.addRow("Evaluation", vbox(*self.measures))
         level_labels(form)
         self.differences.setHeaderLabels(["Arm and its differences", "First arm", "This arm"])
-        self.differences.setAccessibleName("Arms and their differences")
+        self.differences.setAccessibleName("Settings of each arm that differ from the first arm")
         right = vbox()
         scroll.setWidget(form_side)
         scroll.setMinimumWidth(44 * SPACE)

@@ -68,7 +68,7 @@ class ResultRecords(Sessions):
     ) -> PanelResult | None:
         """The newest result of ``panel``, for this run and data if given; None if there is none.
 
-        ``problem`` returns what is wrong with a result's content, such as one of another version; it counts as none.
+        ``problem`` describes what is wrong with a content, or returns ""; a result with a problem counts as missing.
         """
         row = PanelResultRow
         query = select(row).where(row.panel == panel).order_by(row.made.desc())

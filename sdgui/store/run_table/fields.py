@@ -114,9 +114,9 @@ def setting(name: str) -> Field:
     return Field(Source.SETTING, name)
 
 
-def metric(name: str, aggregate: str = "best", among: tuple[str, ...] = (), step: int = 0) -> Field:
-    """The field of a metric, or of all metrics ``among`` that its abbreviated ``name`` stands for."""
-    return Field(Source.METRIC, name, aggregate, among or (name,), step)
+def metric(name: str, aggregate: str = "best", full_names: tuple[str, ...] = (), step: int = 0) -> Field:
+    """The field of a metric; ``full_names``: the metrics that an abbreviated ``name`` stands for."""
+    return Field(Source.METRIC, name, aggregate, full_names or (name,), step)
 
 
 @cache
@@ -154,8 +154,8 @@ class Catalogue:
             return setting(key)
         if bare in self._metric_names:
             return metric(bare, aggregate, step=step)
-        if among := tuple(full for full in self.metrics if _abbreviates(bare, full)):
-            return metric(bare, aggregate, among, step)
+        if full_names := tuple(full for full in self.metrics if _abbreviates(bare, full)):
+            return metric(bare, aggregate, full_names, step)
         raise UnknownFieldError(f"There is no setting, metric or column “{name}”{self._nearest(bare)}")
 
     def names(self) -> list[str]:

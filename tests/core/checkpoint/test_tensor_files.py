@@ -87,7 +87,9 @@ def test_old_steps_keep_only_their_networks(
         saved.append(step)
         whole = {*saved[-keep:], best}
         looked_at = {one for one in saved if keep_every and one % keep_every == 0}
-        states = {int(name[-8:]): (run.checkpoints / name / STATE_FILE).exists() for name in checkpoint.checkpoint_names(run)}
+        states = {
+            int(name[-8:]): (run.checkpoints / name / STATE_FILE).exists() for name in checkpoint.checkpoint_names(run)
+        }
         assert states == {one: one in whole for one in looked_at | whole}
         assert checkpoint.pointer(run, "best") == resolve(run, "best") == f"step-{best:08}"
         assert resolve(run, "last") == f"step-{step:08}"

@@ -10,7 +10,7 @@ import torch
 from core.training.step import reports as reports_module
 from core.training.step.prefetch import prefetch
 from core.training.step.reports import Reports
-from core.training.step.step_guard import StepGuard, StepNumbers
+from core.training.step.step_guard import LossesAndNorms, StepGuard
 
 
 class Copied:
@@ -27,7 +27,7 @@ class Copied:
 
 
 def pending(reports: Reports, step: int, copied: Any = None) -> None:
-    taken = StepNumbers(((step, ("a",)),), torch.tensor([1.0, 2.0]))
+    taken = LossesAndNorms(((step, ("a",)),), torch.tensor([1.0, 2.0]))
     reports._pending.append(reports_module._Pending(step, {"known": 0.5}, ("a",), torch.tensor([3.0]), taken, copied))
 
 
@@ -52,7 +52,7 @@ def test_a_report_on_a_cpu_is_ready_at_once() -> None:
     reports, guard = Reports(), StepGuard()
     guard.is_not_finite(7, ["a"], torch.tensor([torch.nan]), torch.tensor(1.0))
     values = {"a": torch.tensor(1.5), "b": torch.tensor(2, dtype=torch.int64)}
-    reports.add(9, values, {"speed": 3.0}, guard.take_numbers())
+    reports.add(9, values, {"speed": 3.0}, guard.take_values())
     [report] = reports.take_arrived()
     assert (report.step, report.values) == (9, {"a": 1.5, "b": 2.0, "speed": 3.0})
     assert [one.step for one in guard.find_skipped(report.guard)] == [7]

@@ -102,7 +102,9 @@ def test_old_steps_are_kept_as_networks_only(data: tuple[Path, Path], tmp_path: 
     settings = ("checkpoint.every_steps=3", "checkpoint.keep_every=2", "validation.every_steps=99", "optim.epochs=2")
     assert train(config_for(data, "sd-clip-every-step", *settings), run, quiet=True) == "done"
     assert checkpoint.checkpoint_names(run) == ["step-00000002", "step-00000004", "step-00000006"]
-    whole = [name for name in checkpoint.checkpoint_names(run) if (run.checkpoints / name / checkpoint.STATE_FILE).exists()]
+    whole = [
+        name for name in checkpoint.checkpoint_names(run) if (run.checkpoints / name / checkpoint.STATE_FILE).exists()
+    ]
     assert whole == ["step-00000006"]
     assert open_model(f"{run.path}@2", "teacher").subject.model.endswith("@step-00000002")
     shutil.rmtree(run.checkpoints / "step-00000006")

@@ -51,7 +51,7 @@ def test_a_step_never_reads_a_value_from_the_device(preset: str, data: Path, tmp
             assert reads.count == 0
         reports = Reports()
         with Reads() as reads:
-            reports.add(3, report, {"known": 1.0}, StepGuard().take_numbers())
+            reports.add(3, report, {"known": 1.0}, StepGuard().take_values())
             (arrived,) = reports.take_arrived()
         assert reads.count == len(report)  # the count does count
         assert arrived.values["train/loss"] > 0
@@ -144,13 +144,13 @@ def test_the_guard_names_the_losses_or_the_gradient() -> None:
     assert guard.is_not_finite(1, ["a"], good[None], good).item() == 0.0
     assert guard.is_not_finite(2, ["a", "b"], torch.stack([good, bad]), bad).item() == 1.0
     assert guard.is_not_finite(3, ["a"], good[None], bad).item() == 1.0
-    assert list(guard.find_skipped(guard.take_numbers())) == [
+    assert list(guard.find_skipped(guard.take_values())) == [
         SkippedStep(2, ("b",), 1),
         SkippedStep(3, ("the gradient",), 2),
     ]
     assert guard.is_not_finite(4, ["a"], bad[None], bad).item() == 1.0
-    assert list(guard.find_skipped(guard.take_numbers())) == [SkippedStep(4, ("a",), 3)]  # a row goes on over a report
+    assert list(guard.find_skipped(guard.take_values())) == [SkippedStep(4, ("a",), 3)]  # a row goes on over a report
     guard.is_not_finite(5, ["a"], good[None], good)
     guard.is_not_finite(6, ["a"], bad[None], good)
-    assert list(guard.find_skipped(guard.take_numbers())) == [SkippedStep(6, ("a",), 1)]
-    assert list(guard.find_skipped(guard.take_numbers())) == []
+    assert list(guard.find_skipped(guard.take_values())) == [SkippedStep(6, ("a",), 1)]
+    assert list(guard.find_skipped(guard.take_values())) == []

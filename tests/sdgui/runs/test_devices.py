@@ -153,7 +153,7 @@ def test_nothing_starts_on_the_cpu_before_the_gpus_have_answered(
         launcher.launch(experiment.id)
     assert store.runs() == []
     queued = launcher.enqueue(experiment.id)
-    launcher._start_waiting()
+    launcher._start_queued()
     assert [run.id for run in store.queue()] == [queued.id]
     gpus[0] = [a_gpu(0)]
     launcher.check_queue()

@@ -52,7 +52,7 @@ def open_places(
     before = read_machines(out, study)
     chosen_machines = StudyMachines(on=list(options.machines) or before.on, folder=before.folder)
     if chosen_machines.on in ([], [HERE]) and before.on in ([], [HERE]):
-        _check_one_machine(study, out, [""], [""])
+        _check_one_machine(study, out, [""], [""])  # "": this computer, as from ``select_machines``
         yield [_local_place(out, options)]
         return
     if options.home is None:

@@ -27,7 +27,7 @@ from sdgui.widgets.style.theme import SPACE
 PAGE = 120  # images per request
 _BASKET: tuple[tuple[str, str, Kind], ...] = (
     (
-        "Add to the &basket: correct the label",
+        "Add to the &basket: replace the label by the prediction",
         "Adds a data fix that replaces the label by the predicted class",
         "relabelled",
     ),

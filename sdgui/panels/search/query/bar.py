@@ -74,7 +74,7 @@ class SearchBar(QWidget):
         self.prompts.addItem("Words as typed", RAW)
         for file in sorted(_PROMPTS.glob("*.txt")):
             self.prompts.addItem(file.stem, file.stem)
-        self.prompts.setAccessibleName("Prompts for the words")
+        self.prompts.setAccessibleName("Prompts for the text query")
         self.prompts.setToolTip("Average the text embeddings over a set of prompts, as in zero-shot classification")
         for box in (self.find_box, self.prompts):
             box.setSizeAdjustPolicy(NoWheelComboBox.SizeAdjustPolicy.AdjustToContents)

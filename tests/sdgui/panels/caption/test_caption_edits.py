@@ -186,12 +186,19 @@ def test_the_filter_has_states_and_words_and_copying_takes_the_selection(
     panel.model.update([panel.model.at(0).with_captions("b", ModelCaptions("b", (Candidate("another"),)))])
     shown = lambda: "".join(entry.name[0] for entry in panel.model.shown())  # noqa: E731
     found = {}
-    for title in ("All images", "Without a caption", "Captioned", "Edited by hand", "Refused", "Models differ"):
+    for title in (
+        "All images",
+        "Without a caption",
+        "Captioned",
+        "Edited by hand",
+        "Refused",
+        "Captions differ between models",
+    ):
         panel.view.tools.show_state(title)
         found[title] = shown()
     assert found == {
         "All images": "abcd", "Without a caption": "d", "Captioned": "ac", "Edited by hand": "c", "Refused": "b",
-        "Models differ": "a",
+        "Captions differ between models": "a",
     }  # fmt: skip
     panel.view.tools.show_state("Captioned")
     panel.view.list.selectAll()
