@@ -238,7 +238,7 @@ def _classify(qtbot: QtBot, window: MainWindow, run: Run, data: Path) -> None:
     qtbot.waitUntil(lambda: len(results.results()) == 1, timeout=LONG)
 
     def models() -> list[str]:
-        return [result.measure.target.model for result in results.results()]
+        return [result.evaluation.target.model for result in results.results()]
 
     for alpha in (0.7, 0.4):  # the second replaces the first
         name = f"interpolated:{run.folder}@best@{alpha}"
@@ -246,7 +246,7 @@ def _classify(qtbot: QtBot, window: MainWindow, run: Run, data: Path) -> None:
         qtbot.waitUntil(lambda name=name: models()[0] == name, timeout=LONG)
     current = results.current()
     assert current is not None
-    assert current.measure.target.model.endswith("@0.4")
+    assert current.evaluation.target.model.endswith("@0.4")
     assert models()[1:] == [f"{run.folder}@best"]
 
 
