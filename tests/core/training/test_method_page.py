@@ -78,7 +78,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
 
     def record_losses(step_losses: Any, batch: Any, step: int) -> Any:
         outputs.clear()
-        hook = step_losses._student.register_forward_hook(lambda *call: outputs.update(student=call[2]))
+        hook = step_losses._wrapped_student.register_forward_hook(lambda *call: outputs.update(student=call[2]))
         result = losses(step_losses, batch, step)
         hook.remove()
         record.steps[step] = Step(outputs["student"], outputs.get("teacher"), result[1])
