@@ -220,7 +220,7 @@ def _save(qtbot: QtBot, window: MainWindow, panel: SearchPanel, run: Run) -> Non
     wanted = export_model(f"interpolated:{run.folder}@best@0.5", "", out.with_name("here"), "open_clip")
     weights = "open_clip_model.safetensors"
     assert (out / weights).read_bytes() == (wanted / weights).read_bytes()
-    assert "0.5 of coca" in (out / "README.md").read_text()
+    assert "0.5 times coca" in (out / "README.md").read_text()
     assert recent_choices(window.services.settings)[0].model == str(out)
     dialog.close()
 
