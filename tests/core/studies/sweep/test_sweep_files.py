@@ -173,3 +173,12 @@ def test_an_invalid_report_is_a_user_error(content: str, tmp_path: Path, capsys:
     assert main(["sweep", "show", str(tmp_path)]) == 1
     assert main(["sweep", "best", str(tmp_path / "none")]) == 1
     assert "is not the folder of a sweep" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["1e999", "NaN", str(2**64)])
+def test_a_parameter_in_a_report_is_a_finite_number_of_64_bits(value: str, tmp_path: Path) -> None:
+    trial = f'{{"number": 0, "state": "complete", "params": {{"optim.learning_rate": {value}}}, "values": [1.0]}}'
+    sweep = SweepDir(tmp_path)
+    sweep.trials.write_text(f'{{"objectives": [{{"metric": "val/a"}}], "space": {{}}, "trials": [{trial}]}}')
+    with pytest.raises(UserError, match=r"not finite|beyond 64 bits"):
+        sweep.read_report()
