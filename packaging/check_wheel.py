@@ -115,7 +115,7 @@ def check_window_alone(wheel: Path, folder: Path) -> None:
     print(f"the window alone takes {size / 1000**2:.0f} MB")
     if size > MOST_BYTES:
         raise Failed(f"the window alone takes {size / 1000**2:.0f} MB, more than {MOST_BYTES / 1000**2:.0f}")
-    output = run([bin_ / "python", "-P", "-c", WINDOW, folder / "home"], folder)
+    output = run([bin_ / "python", "-P", "-X", "faulthandler", "-c", WINDOW, folder / "home"], folder)
     if "The trainer is not installed" not in output:
         raise Failed(f"the window without the trainer does not report that, but: {output}")
     run([bin_ / "sdgui-core", "presets"], folder)
@@ -132,7 +132,7 @@ def check_demo(wheel: Path, folder: Path) -> None:
     start = time.monotonic()
     bin_ = install(wheel, "[demo]", folder)
     install_end = time.monotonic()
-    output = run([bin_ / "python", "-P", "-c", WINDOW, folder / "home"], folder).split()
+    output = run([bin_ / "python", "-P", "-X", "faulthandler", "-c", WINDOW, folder / "home"], folder).split()
     took = time.monotonic() - start
     if output[-2:] != ["3", "0"]:
         raise Failed(f"the window on the demo shows other experiments or empty panels: {output}")

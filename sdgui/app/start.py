@@ -23,6 +23,7 @@ from sdgui.app.collecting import collect_here, freeze_permanent_objects
 from sdgui.app.desktop import install_desktop, uninstall_desktop
 from sdgui.app.failures import Failures
 from sdgui.app.main_window import MainWindow
+from sdgui.app.qt_types import create_qt_types
 from sdgui.runs.background_tasks import StoreWriter
 from sdgui.runs.demo import DemoData
 from sdgui.runs.follower import Follower
@@ -98,6 +99,7 @@ def home_folder(home: Path | None, demo: bool) -> Path:
 
 def make_application() -> QApplication:
     """The application with sdgui's theme; numbers use a decimal point in every locale."""
+    create_qt_types()  # before the first thread starts
     existing = QApplication.instance()
     app = existing if isinstance(existing, QApplication) else _application()
     locale.setlocale(locale.LC_NUMERIC, "C")  # QApplication has set the user's locale

@@ -24,6 +24,7 @@ from sqlalchemy.util import LRUCache
 
 from core.spec.run.folder import RunDir
 from sdgui.app.main_window import MainWindow
+from sdgui.app.qt_types import create_qt_types
 from sdgui.app.start import make_application, make_services
 from sdgui.runs.demo import DemoData
 from sdgui.runs.poller import Poller
@@ -148,6 +149,7 @@ class PatientBot(QtBot):
 @pytest.fixture
 def qtbot(qapp: QApplication, request: pytest.FixtureRequest) -> Iterator[QtBot]:
     """pytest-qt's, with patience; no window outlives the test: a change of theme would style them all anew."""
+    create_qt_types()
     yield PatientBot(request)
     for window in qapp.topLevelWidgets():
         if isinstance(window, MainWindow):
