@@ -26,9 +26,18 @@ class Collector(QObject):
         gc.disable()
         self._last_full = time.monotonic()
         self._has_frozen_bulk = False  # whether bulk data was frozen since the last full collection
-        timer = QTimer(self, interval=_INTERVAL_MS)
-        timer.timeout.connect(self.collect_due)
-        timer.start()
+        self._timer = QTimer(self, interval=_INTERVAL_MS)
+        self._timer.timeout.connect(self.collect_due)
+        self._timer.start()
+
+    def pause(self) -> None:
+        """Do not collect until ``resume``."""
+        self._timer.stop()
+
+    def resume(self) -> None:
+        """Collect again, except what was created during the pause."""
+        gc.freeze()
+        self._timer.start()
 
     def collect_due(self) -> None:
         """Collect the oldest generation that is due; bulk data is skipped until the next full collection."""
@@ -63,7 +72,14 @@ def collect_here(app: QCoreApplication) -> None:
 def freeze_permanent_objects(window: MainWindow) -> None:
     """Exclude permanent objects from garbage collection, because a full collection of them takes 80 ms.
 
-    Only for windows that live as long as the process: frozen objects are never collected.
+    Nothing is collected while panels are being imported. Only for windows that live as long as the process: frozen
+    objects are never collected.
     """
     gc.freeze()
     window.stack.built.connect(lambda _name: gc.freeze())
+    app = QCoreApplication.instance()
+    for collector in app.findChildren(Collector) if app else ():
+        window.panels_imported.connect(collector.resume)
+        window.destroyed.connect(collector.resume)
+        if not window.has_imported_panels:
+            collector.pause()

@@ -9,13 +9,11 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from functools import partial
-from importlib import import_module
 
 from PySide6.QtCore import QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QShowEvent
 from PySide6.QtWidgets import QMainWindow, QWidget
 
-from core.spec.config import RunConfig
 from core.spec.run.status import RunState
 from sdgui.actions.dialogs import Dialogs
 from sdgui.actions.menus import fill_menu_bar
@@ -25,7 +23,7 @@ from sdgui.app.alerting import Alerting
 from sdgui.app.closing import LastWrites, ask_about_training
 from sdgui.app.demo_report import DemoReport, search_demo, show_demo
 from sdgui.app.layout import SIZE, fill_page, rail_beside, show_tree, tree_beside
-from sdgui.app.panel_stack import FIRST, PanelStack
+from sdgui.app.panel_stack import FIRST, PanelStack, load_panels
 from sdgui.app.problem_reports import ProblemReports
 from sdgui.app.rail import Rail
 from sdgui.app.status import Status
@@ -34,7 +32,6 @@ from sdgui.experiments.panel import ExperimentsPanel
 from sdgui.experiments.run_commands import RunCommands
 from sdgui.panels.registry import PANELS
 from sdgui.runs.live import RunProgress
-from sdgui.runs.models import architectures, pretrained_tags
 from sdgui.shared.code_question import ask_to_run
 from sdgui.shared.colleagues import Colleagues
 from sdgui.shared.panel import DefiningPanel, Panel
@@ -55,9 +52,11 @@ class MainWindow(QMainWindow):
     """``panels``: panels built so far. ``selection``: what the tree has selected. ``target``: what actions apply to."""
 
     _first_panel_imported = Signal()
+    panels_imported = Signal()
 
     def __init__(self, services: Services) -> None:
         super().__init__()
+        self.has_imported_panels = False
         self.setWindowTitle("sdgui")
         self.services = services
         self.selection = Selection()
@@ -323,27 +322,20 @@ class MainWindow(QMainWindow):
         threading.Thread(target=hosts.attach, args=(runs,), name="attach", daemon=True).start()
 
     def _start_background_work(self) -> None:
-        """Start background work once the window is on screen; the panel of the last session is imported first."""
-        threading.Thread(target=self._load_panels, args=(self.stack.spec.module,), name="panels").start()
+        """Start background work once the window is on screen."""
+        threading.Thread(target=self._load_panels, name="panels").start()
         self.services.studies.follow()
         self.colleagues.start()
         self._follow_remote_runs()
 
-    def _load_panels(self, first: str) -> None:
-        """In a thread: import every panel, and fill the caches of pydantic, SQLAlchemy and open_clip.
-
-        Panels import numpy, pyqtgraph and more, which would delay their first display.
-        """
-        import_module(first)
-        with suppress(RuntimeError):  # the window has been deleted
-            self._first_panel_imported.emit()
-        for spec in PANELS:
-            import_module(spec.module)
-        RunConfig()  # builds its validators
-        with suppress(StoreError):
-            self.services.store.compile_first_queries()
-        architectures()
-        pretrained_tags()
+    def _load_panels(self) -> None:
+        """In a thread: import every panel, the panel of the last session first."""
+        try:
+            load_panels(self.stack.spec, self.services.store, self._first_panel_imported)
+        finally:
+            self.has_imported_panels = True
+            with suppress(RuntimeError):  # the window has been deleted
+                self.panels_imported.emit()
 
     def _show_first_panel(self) -> None:
         if not self.panels:

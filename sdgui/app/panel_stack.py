@@ -6,12 +6,19 @@ A panel receives the selection once it has been shown for the first time.
 
 from __future__ import annotations
 
-from PySide6.QtCore import Signal
+from contextlib import suppress
+from importlib import import_module
+
+from PySide6.QtCore import Signal, SignalInstance
 from PySide6.QtWidgets import QSizePolicy, QStackedWidget, QWidget
 
+from core.spec.config import RunConfig
 from sdgui.panels.registry import PANELS
+from sdgui.runs.models import architectures, pretrained_tags
 from sdgui.shared.panel import Panel, PanelSpec
 from sdgui.shared.services import Selection, Services
+from sdgui.store.records import StoreError
+from sdgui.store.store import Store
 
 FIRST = PANELS[0].name
 _SPECS = {spec.name: spec for spec in PANELS}
@@ -92,3 +99,20 @@ class PanelStack(QStackedWidget):
         """Let every panel save its edits before the window closes."""
         for panel in self.panels.values():
             panel.on_leave()
+
+
+def load_panels(first: PanelSpec, store: Store, first_imported: SignalInstance) -> None:
+    """Import every panel, ``first`` before the others, and fill the caches of pydantic, SQLAlchemy and open_clip.
+
+    For a thread: panels import numpy, pyqtgraph and more, which would delay their first display.
+    """
+    import_module(first.module)
+    with suppress(RuntimeError):  # the window has been deleted
+        first_imported.emit()
+    for spec in PANELS:
+        import_module(spec.module)
+    RunConfig()  # builds its validators
+    with suppress(StoreError):
+        store.compile_first_queries()
+    architectures()
+    pretrained_tags()

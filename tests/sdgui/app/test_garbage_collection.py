@@ -5,14 +5,19 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+from PySide6.QtCore import SignalInstance
 from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
-from sdgui.app.collecting import Collector
+from sdgui.app import main_window
+from sdgui.app.collecting import Collector, freeze_permanent_objects
+from sdgui.app.main_window import MainWindow
 from sdgui.app.start import make_application
+from sdgui.shared.panel import PanelSpec
+from sdgui.store.store import Store
 
 
 @pytest.fixture
@@ -87,3 +92,56 @@ def test_a_cycle_is_freed_while_data_are_loaded(qtbot: QtBot, monkeypatch: pytes
             assert loaded
     finally:
         gc.unfreeze()
+
+
+def test_nothing_is_collected_while_the_collector_pauses(qtbot: QtBot, often: None) -> None:
+    (collector,) = make_application().findChildren(Collector)
+    try:
+        collector.pause()
+        cycle: list[object] = []
+        cycle.append(cycle)
+        holder = QWidget()
+        cycle.append(holder)
+        freed = weakref.ref(holder)
+        del cycle, holder
+        kept = allocate()
+        qtbot.wait(300)  # three rounds
+        assert freed() is not None
+
+        collector.resume()  # what was created during the pause is permanent
+        later: list[object] = []
+        later.append(later)
+        holder = QWidget()
+        later.append(holder)
+        freed_later = weakref.ref(holder)
+        del later, holder
+        kept += allocate()
+        qtbot.waitUntil(lambda: freed_later() is None)
+        assert freed() is not None
+    finally:
+        collector.resume()
+        gc.unfreeze()
+
+
+def test_the_window_pauses_the_collector_until_its_panels_are_imported(
+    qtbot: QtBot, open_window: Callable[[], MainWindow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_application()
+    calls: list[str] = []
+    monkeypatch.setattr(Collector, "pause", lambda _self: calls.append("pause"))
+    monkeypatch.setattr(Collector, "resume", lambda _self: calls.append("resume"))
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    may_import = threading.Event()
+
+    def load(_first: PanelSpec, _store: Store, first_imported: SignalInstance) -> None:
+        first_imported.emit()
+        may_import.wait(60)
+
+    monkeypatch.setattr(main_window, "load_panels", load)
+    window = open_window()
+    freeze_permanent_objects(window)
+    assert calls == ["pause"]
+    may_import.set()
+    qtbot.waitUntil(lambda: calls == ["pause", "resume"])
+    freeze_permanent_objects(window)
+    assert calls == ["pause", "resume"], "they have been imported"

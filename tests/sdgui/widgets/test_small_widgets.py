@@ -220,6 +220,23 @@ def filled(qtbot: QtBot, layout: FlowLayout, number: int) -> tuple[QWidget, list
     return host, cards
 
 
+def test_the_height_of_a_flow_follows_its_items(qtbot: QtBot) -> None:
+    layout = FlowLayout()
+    host, cards = filled(qtbot, layout, 2)
+    assert layout.heightForWidth(100) == 40 + 10 + 41
+    cards[0].setMinimumHeight(90)
+    qtbot.waitUntil(lambda: layout.heightForWidth(100) == 90 + 10 + 41)
+    cards[1].hide()
+    qtbot.waitUntil(lambda: layout.heightForWidth(100) == 90)
+    added = QFrame(host)
+    added.setMinimumSize(100, 30)
+    layout.addWidget(added)
+    added.show()
+    assert layout.heightForWidth(100) == 90 + 10 + 30
+    layout.takeAt(0)
+    assert layout.heightForWidth(100) == 30
+
+
 @pytest.mark.parametrize(("width", "columns"), [(100, 1), (209, 1), (210, 2), (325, 3), (1000, 9)])
 def test_cards_fill_the_width_in_as_many_columns_as_fit(qtbot: QtBot, width: int, columns: int) -> None:
     layout = EvenFlowLayout(100)
