@@ -7,6 +7,7 @@ Legend: N images, M captions.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -91,6 +92,7 @@ class Columns:
 
 def read_columns(records: Iterable[Record], alive: Mask) -> Columns:
     """The columns of ``records``, one for each of ``alive`` (N,)."""
+    normal: dict[str, str] = {}  # folders by folder as written, since a Path for each record would take longer
     folders: dict[str, int] = {}
     folder = np.full(len(alive), -1, np.int32)
     values: dict[str, dict[str, int]] = {}
@@ -98,7 +100,12 @@ def read_columns(records: Iterable[Record], alive: Mask) -> Columns:
     for row, record in enumerate(records):
         if not alive[row]:
             continue
-        folder[row] = folders.setdefault(str(Path(record.path).parent), len(folders))
+        written, name = os.path.split(record.path)
+        if name in ("", "."):  # Path leaves them out
+            parent = str(Path(record.path).parent)
+        else:
+            parent = normal.get(written) or normal.setdefault(written, str(Path(written)))
+        folder[row] = folders.setdefault(parent, len(folders))
         for name, value in record.labels.items():
             if name not in codes:
                 values[name], codes[name] = {}, np.full(len(alive), -1, np.int32)

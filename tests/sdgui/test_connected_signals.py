@@ -113,10 +113,10 @@ EARS = {
     "TableBar.filter": "textEdited textChanged",
 }
 
-# Offered to whoever takes the part elsewhere, and to tests.
+# Offered to whoever takes the part elsewhere, to `sdgui.app.start`, and to tests.
 NOBODYS = {
     "ChainWatch.found",
-    "Launcher.ended", "PlotCanvas.redrawn",
+    "Launcher.ended", "MainWindow.panels_imported", "PlotCanvas.redrawn",
     "ViewsPreview.drawn",
 }  # fmt: skip
 

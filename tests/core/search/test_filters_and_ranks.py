@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.search import calibration as calibration_module
 from core.search import evaluation, projection, queries
@@ -92,6 +95,12 @@ def test_unsearchable_rows_have_neither_folder_nor_label() -> None:
     assert known.folder.tolist() == [0, -1, 0]
     assert known.labels["k"][0] == ["x"]
     assert known.labels["k"][1].tolist() == [0, -1, -1]
+
+
+@given(st.lists(st.text("ab./ ", min_size=1, max_size=9), min_size=1))
+def test_folders_are_the_parents_of_paths_however_they_are_written(paths: list[str]) -> None:
+    known = read_columns([Record(path) for path in paths], np.ones(len(paths), np.bool_))
+    assert [known.folders[code] for code in known.folder] == [str(Path(path).parent) for path in paths]
 
 
 def test_captions_of_unsearchable_images_are_skipped_and_numbers_stay() -> None:
