@@ -123,6 +123,8 @@ class HomePanel(Panel):
         card.resume_requested.connect(self.resume_requested)
         card.edit_requested.connect(self.experiment_requested)
         card.dismissed.connect(self._dismiss)
+        if (glimpse := self._glimpses.get(card.run.id)) is not None:
+            self._show_glimpses({card.run.id: glimpse})
 
     # Curves and images
     def _read(self, runs: Sequence[Run]) -> None:

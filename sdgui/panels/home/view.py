@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtCore import QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import (
     QFrame,
@@ -29,6 +29,7 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 C = TypeVar("C", bound=RunCard)
+_AT_ONCE = 4  # new cards in one turn of the event loop; each takes a few ms to style
 
 
 class _Section(QWidget):
@@ -58,6 +59,9 @@ class HomeView(QStackedWidget):
         self.paused: dict[int, PausedCard] = {}
         self.done: dict[int, DoneCard] = {}
         self.failed: dict[int, FailedCard] = {}
+        self._runs, self._new_cards = HomeRuns(), 0  # what is shown; cards created in this turn
+        self._next_cards = QTimer(self, singleShot=True, interval=0)
+        self._next_cards.timeout.connect(self._make_next_cards)
         self.blank = QWidget(self)  # shown until the store is read
         self.empty = StartCards(self)
         self._area = QScrollArea(self)
@@ -89,7 +93,11 @@ class HomeView(QStackedWidget):
         self.starts.set_actions(actions)
 
     def show_runs(self, runs: HomeRuns) -> None:
-        """Show these runs; cards of runs that are still listed are not changed."""
+        """Show these runs; cards of runs that are still listed are not changed.
+
+        Only a few new cards are created at once, the others in later turns; cards of active runs always at once.
+        """
+        self._runs, self._new_cards = runs, 0
         was_blank = self.currentWidget() is self.blank
         self.setCurrentWidget(self._area if runs.any else self.empty)
         if was_blank and not runs.any and self.isVisible():
@@ -112,11 +120,18 @@ class HomeView(QStackedWidget):
             card.deleteLater()
         for run in runs:
             if run.id not in cards:
+                if self._new_cards >= _AT_ONCE and kind is not LiveCard:
+                    self._next_cards.start()
+                    continue
+                self._new_cards += 1
                 cards[run.id] = kind(run, home_runs.name(run), section.cards)
                 self.card_made.emit(cards[run.id])
             layout.removeWidget(cards[run.id])
             layout.addWidget(cards[run.id])
         section.setVisible(bool(runs))
+
+    def _make_next_cards(self) -> None:
+        self.show_runs(self._runs)
 
 
 STARTS = {  # action -> icon, title, description

@@ -166,6 +166,25 @@ def test_sections_depend_on_existing_runs(qtbot: QtBot) -> None:
     assert (view.live, view.failed, view.queued.text(), view._live.isVisible()) == ({}, {}, "", False)
 
 
+def test_a_few_cards_are_created_at_once_and_the_others_later_in_order(qtbot: QtBot) -> None:
+    view = HomeView()
+    qtbot.addWidget(view)
+    view.show()
+    made: list[int] = []
+    view.card_made.connect(lambda card: made.append(card.run.id))
+    done = tuple(replace(DONE, id=number, key=f"k{number}") for number in range(11, 20))
+    live = tuple(replace(RUN, id=number, key=f"k{number}") for number in range(1, 7))
+    view.show_runs(HomeRuns(live, done, (FAILED,), any=True))
+    assert made == [run.id for run in live], "active runs at once"
+    view.show_runs(HomeRuns((), done, (), any=True))
+    assert made[6:] == [11, 12, 13, 14]
+    qtbot.waitUntil(lambda: len(view.done) == 9)
+    assert made[6:] == [run.id for run in done]
+    inside = [widget.widget() for index in range(9) if (widget := view._done.row.itemAt(index)) is not None]
+    assert inside == [view.done[run.id] for run in done]
+    assert view.failed == {}, "no longer listed"
+
+
 class Signals(QObject):
     state_changed = Signal(int, object)
     progress_changed = Signal(int, object)
