@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import base64
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from core.search import calibration as calibration_module
 from core.search import evaluation, projection, queries
 from core.search.calibration import NORMAL, Calibration
-from core.search.collection import Collection, read_columns
+from core.search.collection import Collection
 from core.search.filters import Filter
 from core.search.index.acceleration import Part, Sizes, layout
 from core.search.index.nearest import Exact, Floats, top_k
@@ -84,23 +81,6 @@ def test_filters_at_their_boundaries(given: dict[str, Any], rows: list[int]) -> 
 def test_filters_that_match_nothing_known(given: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Filter(**given).mask(little(vectors(5)))
-
-
-def test_unsearchable_rows_have_neither_folder_nor_label() -> None:
-    alive = np.array([True, False, True])
-    known = read_columns(
-        [Record("/a/1.png", (), {"k": "x"}), Record("/b/2.png", (), {"k": "y"}), Record("/a/3.png")], alive
-    )
-    assert known.folders == ["/a"]
-    assert known.folder.tolist() == [0, -1, 0]
-    assert known.labels["k"][0] == ["x"]
-    assert known.labels["k"][1].tolist() == [0, -1, -1]
-
-
-@given(st.lists(st.text("ab./ ", min_size=1, max_size=9), min_size=1))
-def test_folders_are_the_parents_of_paths_however_they_are_written(paths: list[str]) -> None:
-    known = read_columns([Record(path) for path in paths], np.ones(len(paths), np.bool_))
-    assert [known.folders[code] for code in known.folder] == [str(Path(path).parent) for path in paths]
 
 
 def test_captions_of_unsearchable_images_are_skipped_and_numbers_stay() -> None:
