@@ -204,6 +204,15 @@ def adapt_means(condition: str) -> str:
     return "\n\n" + "\n".join(lines) + "\n\n"
 
 
+def adapt_halves(condition: str) -> str:
+    """What each recipe with text anchors retained of the anchored half of the concepts, and of the other half."""
+    keys = "retained, half of concepts", "retained, the other half"
+    lines = ["| recipe, without WiSE-FT | anchored half | other half |", "|" + " --- |" * 3]
+    for arm, row in adapting_results(condition)["conditions"][condition].items():
+        lines.append("| " + " | ".join([arm, *(f"{row[key]['mean']:.1f}" for key in keys)]) + " |")
+    return "\n\n" + "\n".join(lines) + "\n\n"
+
+
 def adapt_exploratory(condition: str, family: str, prefix: str = "") -> str:
     """The comparisons of ``family`` that were not planned, in measures that begin with ``prefix``."""
     lines = [f"| measure | {FAMILIES[family]} minus | points | 95 % CI |", "|" + " --- |" * 4]
@@ -254,6 +263,7 @@ KINDS: dict[str, Callable[..., str]] = {
     "filter-table": filter_results,
     "adapt-differences": adapt_differences,
     "adapt-means": adapt_means,
+    "adapt-halves": adapt_halves,
     "adapt-exploratory": adapt_exploratory,
     "adapt-top1": adapt_top1,
     "adapt-difference": adapt_difference,
