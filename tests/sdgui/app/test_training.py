@@ -65,7 +65,7 @@ def test_a_failure_shows_its_message_and_the_end_of_stderr(qtbot: QtBot, open_wi
 
 
 def test_pause_and_resume_continue_the_same_curve(qtbot: QtBot, open_window: OpenWindow) -> None:
-    window = open_window("--steps", "60", "--delay", "0.03")
+    window = open_window("--steps", "60", "--delay", "0.3")
     add(window)
     press(qtbot, window, Qt.Key.Key_Return)
     qtbot.waitUntil(

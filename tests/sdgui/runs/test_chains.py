@@ -70,7 +70,7 @@ def test_a_chain_is_launched_as_one_and_its_paused_stage_resumes_as_the_chain(
     qtbot: QtBot, store: Store, command: Command, follower: Follower
 ) -> None:
     experiment = store.add_experiment(preset_config("blip", "tiny"), "two stages")
-    launcher = Launcher(store, command("--steps", "60", "--delay", "0.05"))  # time to be seen running
+    launcher = Launcher(store, command("--steps", "60", "--delay", "0.5"))  # time to be seen running
     follower.start()
     assert experiment.config is not None
     first = launcher.launch(experiment.id, chain_of(experiment.config, "tiny"))

@@ -116,16 +116,17 @@ def test_a_killed_trainer_resumed_leaves_one_curve(
 ) -> None:
     follower.start()
     history = follower.show(run.id)
-    order = [*command("--steps", "40", "--delay", "0.01"), "train", str(run.dir.config), str(run.folder)]
+    order = [*command("--steps", "400", "--delay", "0.1"), "train", str(run.dir.config), str(run.folder)]
     process = start_trainer(order, run.dir)
     qtbot.waitUntil(lambda: history.step >= 14, timeout=WAIT_MS)
     process.kill()
     process.wait()
     qtbot.waitUntil(lambda: follower.state(run.id) is RunState.INTERRUPTED, timeout=WAIT_MS)
+    (run.folder.parent / "hurry").touch()
     process = start_trainer(order, run.dir)
     process.wait()
     qtbot.waitUntil(lambda: store.run(run.id).state is RunState.DONE, timeout=WAIT_MS)
     qtbot.waitUntil(lambda: history.terminal is not None, timeout=WAIT_MS)
-    assert history.curve("train/loss").steps.tolist() == list(range(1, 41))
+    assert history.curve("train/loss").steps.tolist() == list(range(1, 401))
     assert history.starts[1].step >= 10
-    assert store.summaries([run.id])[run.id]["train/loss"].last == trainer.loss_at(40)
+    assert store.summaries([run.id])[run.id]["train/loss"].last == trainer.loss_at(400)
