@@ -40,7 +40,7 @@ _OWN_FILES = re.compile(  # data files, acceleration files, and leftovers of kil
     r"(images|facts|records|texts)-\d{4,}\.bin(\.\d+-[0-9a-f]{12}\.tmp)?"
     r"|(scan|ivf)-\d{4,}-(images|texts)-\d{10,}(\.4bit)?\.(faiss|tmp)"  # .4bit: the former name of ivf files
 )
-MAX_RECORD_BYTES = 64 << 20
+MAX_RECORD_BYTES = 8 << 20  # a foreign record of this size takes up to 20 times as much memory
 
 
 def _check_text(value: str) -> str:
