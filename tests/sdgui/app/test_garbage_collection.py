@@ -94,30 +94,28 @@ def test_a_cycle_is_freed_while_data_are_loaded(qtbot: QtBot, monkeypatch: pytes
         gc.unfreeze()
 
 
+def lost_widget() -> weakref.ref[QWidget]:
+    """A widget that only the collector can free."""
+    cycle: list[object] = []
+    widget = QWidget()
+    cycle += [cycle, widget]
+    return weakref.ref(widget)
+
+
 def test_nothing_is_collected_while_the_collector_pauses(qtbot: QtBot, often: None) -> None:
     (collector,) = make_application().findChildren(Collector)
     try:
         collector.pause()
-        cycle: list[object] = []
-        cycle.append(cycle)
-        holder = QWidget()
-        cycle.append(holder)
-        freed = weakref.ref(holder)
-        del cycle, holder
+        lost = lost_widget()
         kept = allocate()
         qtbot.wait(300)  # three rounds
-        assert freed() is not None
+        assert lost() is not None
 
         collector.resume()  # what was created during the pause is permanent
-        later: list[object] = []
-        later.append(later)
-        holder = QWidget()
-        later.append(holder)
-        freed_later = weakref.ref(holder)
-        del later, holder
+        lost_later = lost_widget()
         kept += allocate()
-        qtbot.waitUntil(lambda: freed_later() is None)
-        assert freed() is not None
+        qtbot.waitUntil(lambda: lost_later() is None)
+        assert lost() is not None
     finally:
         collector.resume()
         gc.unfreeze()
