@@ -32,7 +32,7 @@ from core.spec.run.status import process_alive
 from sdgui.runs.background_tasks import StoreWriter
 from sdgui.runs.chains import ChainWatch
 from sdgui.runs.machines.slots import GPUS_NOT_ANSWERED, MachineSlots
-from sdgui.runs.program import core_command, start_trainer, torchrun_command
+from sdgui.runs.program import core_command, reap, start_trainer, torchrun_command
 from sdgui.runs.stopping import Stopping, StopPlan, StopStage, finish_stops
 from sdgui.store.queue import Slots
 from sdgui.store.records import HERE, Place, Run, StoreError
@@ -301,7 +301,7 @@ class Launcher(QObject):
         if chain:
             self.chains.start()  # only now: the watch needs a status that names a live process
         # waits in a daemon thread, so that the child leaves no zombie and the window does not block
-        threading.Thread(target=lambda: self._ended.put((run.id, process.wait())), name="reaper", daemon=True).start()
+        threading.Thread(target=reap, args=(process, run.id, self._ended), name="reaper", daemon=True).start()
         self.launched.emit(run.id)
 
     def _start_remotely(self, run: Run) -> None:

@@ -6,6 +6,8 @@ Flow: the launcher starts trainers, and study programs start studies, with the c
 
 from __future__ import annotations
 
+import queue
+import subprocess
 from contextlib import suppress
 
 import psutil
@@ -16,7 +18,7 @@ from core.spec.run.starting import start_trainer  # re-exported
 from core.spec.run.status import RunStatus
 from core.spec.study import StudyStatus
 
-__all__ = ["core_command", "end_process", "qt_process", "start_trainer", "torchrun_command"]
+__all__ = ["core_command", "end_process", "qt_process", "reap", "start_trainer", "torchrun_command"]
 
 
 def core_command() -> list[str]:
@@ -54,3 +56,8 @@ def end_process(status: RunStatus | StudyStatus, kill: bool) -> None:
                 member.kill()
     except psutil.NoSuchProcess:
         return
+
+
+def reap(process: subprocess.Popen[bytes], run_id: int, ended: queue.SimpleQueue[tuple[int, int]]) -> None:
+    """Wait for a trainer, in a thread. Holds no launcher, whose timers must not be deleted in that thread."""
+    ended.put((run_id, process.wait()))

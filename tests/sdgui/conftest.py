@@ -65,6 +65,27 @@ def no_poller_outlives_its_test() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def held_by_threads() -> list[tuple[threading.Thread, object]]:
+    return []
+
+
+@pytest.fixture(autouse=True)
+def threads_release_in_the_main_thread(
+    held_by_threads: list[tuple[threading.Thread, object]], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """The last reference to a ``QObject`` of a test is not a thread's: deleting its timers there crashes Qt."""
+    start = threading.Thread.start
+
+    def remember(thread: threading.Thread) -> None:
+        held_by_threads.append((thread, getattr(thread, "_target", None)))
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", remember)
+    yield
+    held_by_threads[:] = [(thread, target) for thread, target in held_by_threads if thread.is_alive()]
+
+
+@pytest.fixture(scope="session")
 def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database as its revisions leave it, before anything is in it."""
     path = tmp_path_factory.mktemp("new") / "sdgui.db"

@@ -36,6 +36,14 @@ def finished(run: Run) -> str:
     return ends[-1].outcome if ends else ""
 
 
+def test_waiting_for_a_trainer_holds_no_launcher(make_launcher: MakeLauncher, experiment: Experiment) -> None:
+    """The thread that waits would delete the launcher's timers, which crashes Qt's event loop."""
+    launcher = make_launcher("--steps", "500")
+    before = sys.getrefcount(launcher)
+    launcher.launch(experiment.id)
+    assert sys.getrefcount(launcher) == before
+
+
 def test_a_launch_freezes_the_config_and_reports(
     make_launcher: MakeLauncher, experiment: Experiment, store: Store, qtbot: QtBot
 ) -> None:
