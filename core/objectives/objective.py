@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 from torch import Tensor, nn
 
 from core.data.batch import Batch
+from core.data.dataset import Progress
 from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.outputs import Output
@@ -66,6 +67,9 @@ class Objective(nn.Module, ABC):
 
     def build_buffers(self, network: Network) -> None:
         """Add buffers whose size depends on the network; none by default."""
+
+    def prepare(self, network: Network, seed: int, progress: Progress) -> None:
+        """Compute what the objective needs from the initial ``network``, before training; nothing by default."""
 
     def check_teacher(self, student: Network, teacher: Network) -> None:
         """Raise ModelError if a trained ``teacher`` does not have the outputs that this objective compares."""

@@ -117,12 +117,13 @@ def check_data(config: str) -> list[Finding]:
     """Check whether the data and weights of a config exist on this machine. Raises UserError for an invalid config."""
     parsed = parse_config(config, "the config")
     findings = [_check_source(title, path) for title, path in _sources(parsed) if path]
-    weights = {
+    paths = {
         "Architecture": parsed.towers.architecture,
         "Weights": parsed.towers.pretrained,
         "Teacher": parsed.teacher.checkpoint,
+        "Text anchors": parsed.objectives.text_anchors.source,
     }
-    for title, names in weights.items():
+    for title, names in paths.items():
         findings += [_check_path(title, name.strip()) for name in names.split(";") if _is_path(name.strip())]
     return findings
 

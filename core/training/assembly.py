@@ -111,6 +111,8 @@ def assemble(
     network.to(runtime.device)
     objectives = build_objectives(config, network, code).to(runtime.device)
     teacher = _build_teacher(config, network, objectives, train, runtime, progress, code)
+    for objective in objectives:
+        objective.prepare(network, config.seed, progress)
     checkpoint_activations(network.blocks(), config.runtime.recompute)
     if config.runtime.compile:
         for student_or_teacher in (network, *(teacher.networks if teacher else ())):

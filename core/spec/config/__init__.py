@@ -11,6 +11,7 @@ from core.spec.config.distillation import (
     DistillSimilarityConfig,
     ImageContrastiveConfig,
     MaskedPatchesConfig,
+    TextAnchorsConfig,
 )
 from core.spec.config.experiment import CONFIG_VERSION, RunConfig
 from core.spec.config.labelled import ClassificationConfig, ConsistencyConfig
@@ -70,6 +71,7 @@ __all__ = [
     "TeacherViewConfig",
     "Teaching",
     "Text",
+    "TextAnchorsConfig",
     "TowersConfig",
     "ValidationConfig",
     "ViewsConfig",

@@ -52,6 +52,12 @@ def _needs(config: RunConfig) -> Problems:
 def _start(config: RunConfig) -> Problems:
     if config.towers.start == "state" and not config.towers.pretrained:
         yield "towers.start", "Only an earlier run has a state: set towers.pretrained to a run, or choose weights."
+    for name, objective in weighted_objectives(config).items():
+        if objective.keeps_initial and not config.towers.pretrained and config.data.train:
+            yield (
+                "towers.pretrained",
+                f"{name} needs initial weights: choose an earlier run or a model, or set its weight to 0.",
+            )
 
 
 def _objectives(config: RunConfig) -> Problems:

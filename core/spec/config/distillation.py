@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from core.spec.config.base import Share, setting
+from core.spec.config.base import Share, Text, setting
 from core.spec.config.labelled import ClassificationConfig
 from core.spec.config.objective import (
     AlphaRamp,
@@ -190,6 +190,30 @@ class DistillFeaturesConfig(DistillationConfig):
 
     def trains_retrieval(self) -> bool:
         return self.cross and self.on != "fused"
+
+
+class TextAnchorsConfig(ObjectiveConfig):
+    """Keep the text features of given texts near the initial model's."""
+
+    keeps_initial: ClassVar[bool] = True
+
+    source: Text = setting(
+        "",
+        "Texts",
+        "Captions or class names of what the model should still recognise: a text file with one per line, or a data "
+        "set, whose captions are used without its images.",
+        widget="source",
+    )
+    per_step: int = setting(
+        64, "Texts per step", "Number of texts that are drawn in each step.", unit="texts", ge=1, le=65536
+    )
+
+    def uses_captions(self) -> bool:
+        return False
+
+    def problems(self, context: Context) -> Problems:
+        if not self.source and context.data.train:
+            yield "objectives.text_anchors.source", "There are no texts: choose a file, or set the weight to 0."
 
 
 class DistillLogitsConfig(DistillationConfig):

@@ -68,6 +68,8 @@ class ObjectiveConfig(Section):
     """Whether the targets are the teacher's outputs."""
     learns_classes: ClassVar[bool] = False
     """Whether the objective learns the classes in ``data.label``."""
+    keeps_initial: ClassVar[bool] = False
+    """Whether the targets come from the initial weights."""
 
     learns_unlabelled: ClassVar[bool] = False
     """Whether the objective learns these classes from rows without a label."""

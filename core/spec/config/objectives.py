@@ -16,6 +16,7 @@ from core.spec.config.distillation import (
     DistillSimilarityConfig,
     ImageContrastiveConfig,
     MaskedPatchesConfig,
+    TextAnchorsConfig,
 )
 from core.spec.config.labelled import ClassificationConfig, ConsistencyConfig
 from core.spec.config.objective import ObjectiveConfig, RampShare, Weight, WeightRamp
@@ -76,6 +77,11 @@ class ObjectivesConfig(Section):
     )
     distill_features: DistillFeaturesConfig = section(
         DistillFeaturesConfig, "Distil features", "Match the teacher's feature of the same pair. Needs a teacher."
+    )
+    text_anchors: TextAnchorsConfig = section(
+        TextAnchorsConfig,
+        "Text anchors",
+        "Keep the text features of given texts near the initial model's. Needs pretrained weights, but no images.",
     )
     distill_logits: DistillLogitsConfig = section(
         DistillLogitsConfig, "Distil logits", "Match the teacher's softened logits. Needs a teacher."

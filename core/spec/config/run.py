@@ -31,6 +31,8 @@ MAX_CONFIG_BYTES = MEGABYTE  # a config with every field has 10 kB
 MAX_LISTED_ERRORS = 20
 _MAX_SUGGESTION_LENGTH = 100  # longer names get no "did you mean"
 _CUSTOM = "objectives.custom."
+_PATHS = ("data.train", "data.val", "data.test", "towers.architecture", "towers.pretrained")
+_PATHS += ("objectives.text_anchors.source",)
 
 
 def parse_config(text: str, origin: str) -> RunConfig:
@@ -179,7 +181,7 @@ def _assign(raw: dict[str, Any], path: list[str], value: Any, text: str = "") ->
 def with_absolute_paths(config: RunConfig) -> RunConfig:
     """The config with absolute paths, independent of the working folder."""
     raw = config.model_dump(mode="json")
-    for name in ("data.train", "data.val", "data.test", "towers.architecture", "towers.pretrained"):
+    for name in _PATHS:
         _assign(raw, name.split("."), _absolute(get_field(config, name)))
     retained = "; ".join(f"{name}={_absolute(path)}" for name, path in retained_sets(config.data.retain).items())
     _assign(raw, ["data", "retain"], retained)

@@ -66,6 +66,12 @@ def test_two_ranks_match_one_process(preset: str, data: Path, former: Path, tmp_
     check(preset, data, former, tmp_path, 2, 2)
 
 
+def test_two_ranks_draw_the_text_anchors_of_one_process(data: Path, former: Path, tmp_path: Path) -> None:
+    anchors = ["weight=3", f"source={data}", "per_step=7"]
+    settings = [f"towers.pretrained={former}", *(f"objectives.text_anchors.{setting}" for setting in anchors)]
+    check("clip", data, former, tmp_path, 2, 3, *settings)
+
+
 @pytest.mark.slow
 def test_fsdp_finds_every_output_in_a_pytree(
     data: Path, former: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
