@@ -29,9 +29,10 @@ from core.data.preprocessing import decoding_for, model_input
 from core.inference.encoder import check_finite, encode_images, encode_tokens
 from core.search.index.manifest import Identity
 from core.search.index.source_changes import SourceImage
-from core.search.index.storage import BROKEN, UNREADABLE, Entry, Record, Vectors
+from core.search.index.storage import BROKEN, MAX_RECORD_BYTES, UNREADABLE, Entry, Record, Vectors, is_too_large
 
 BATCH = 32  # images per batch, a divisor of a segment's size, so that a resumed build has the same batches
+TOO_LARGE = f"Its captions and labels take more than {MAX_RECORD_BYTES >> 20} MiB; shorten them."
 AHEAD = 2  # decoded batches per thread that wait for the encoder
 
 
@@ -100,6 +101,10 @@ class Encoder:
         captions: list[str] = []
         for source in source_images:
             record = Record(source.path, source.captions, source.labels)
+            if is_too_large(record):
+                record = Record(source.path, reason=TOO_LARGE)
+                entries.append(Entry(record, max(source.size, 0), source.time, None, state=BROKEN))
+                continue
             try:
                 images.append(self.image(source.path))
                 captions.extend(source.captions)

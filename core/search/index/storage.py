@@ -223,6 +223,13 @@ def _record_line(record: Record) -> bytes:
     return json.dumps(content, ensure_ascii=False).encode() + b"\n"
 
 
+def is_too_large(record: Record) -> bool:
+    """Whether `IndexReader.records` would refuse the record."""
+    texts = (record.path, *record.captions, *record.labels, *record.labels.values())
+    # A character has at most six bytes in JSON. Only the records of very long captions are written to be measured.
+    return 6 * sum(map(len, texts)) > MAX_RECORD_BYTES // 2 and len(_record_line(record)) > MAX_RECORD_BYTES
+
+
 class IndexWriter:
     """Exclusive write access to an index; release it with ``close``."""
 

@@ -9,6 +9,8 @@ import pytest
 
 from core.search.errors import IndexFolderError
 from core.search.index import build as build_module
+from core.search.index import storage
+from core.search.index.encoding import TOO_LARGE
 from core.search.index.manifest import (
     BLOCK,
     MAX_REMOVED_RUNS,
@@ -85,3 +87,29 @@ def test_fragmented_removals_are_rewritten(tmp_path: Path, monkeypatch: pytest.M
         assert (reader.manifest.generation, len(reader.manifest.removed)) == (generation, listed)
         assert len(reader) == 48 if listed else len(expected)
     assert build(images, folder).unchanged == len(expected)
+
+
+def test_too_long_captions_are_refused_when_they_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader would call the whole index damaged."""
+    monkeypatch.setattr(storage, "MAX_RECORD_BYTES", 20_000)
+    images = write_images(tmp_path / "images")
+    for image, letters in ((images[3], 19_000), (images[7], 21_000), (images[9], 10_001)):
+        image.with_suffix(".txt").write_text(letters // 10 * ("\u00e9" if image == images[9] else "e") * 10)
+    report = build(tmp_path / "images", tmp_path / "index")
+    assert [bad.location for bad in report.bad] == [str(images[7]), str(images[9])]
+    assert {bad.reason for bad in report.bad} == {TOO_LARGE}
+    assert set(alive(tmp_path / "index")) == {str(image) for image in images} - {str(images[7]), str(images[9])}
+
+
+def test_a_foreign_record_beyond_the_limit_is_never_read(
+    own: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, index = own
+    records = IndexReader(index).records(range(3))
+    longest = max(len(storage._record_line(record)) for record in records)
+    monkeypatch.setattr(storage, "MAX_RECORD_BYTES", longest)
+    assert IndexReader(index).records(range(3)) == records
+    monkeypatch.setattr(storage, "MAX_RECORD_BYTES", longest - 1)
+    monkeypatch.setattr(storage, "parse_record", lambda *_: pytest.fail("it was parsed"))
+    with pytest.raises(IndexFolderError, match="is damaged"):
+        IndexReader(index).records([max(range(3), key=lambda row: len(storage._record_line(records[row])))])
