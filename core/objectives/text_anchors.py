@@ -16,7 +16,7 @@ from torch import Tensor
 from core.data.batch import Batch
 from core.data.dataset import Progress
 from core.data.errors import DataError
-from core.data.sources.opening import check_exists, open_source
+from core.data.sources.opening import GENERAL, check_exists, open_source
 from core.data.sources.rows import clean_caption
 from core.model.eval_mode import evaluating
 from core.model.network import Network
@@ -27,6 +27,7 @@ from core.ranks.draws import shared_generator
 from core.spec.config import TextAnchorsConfig
 from core.spec.paths import expand_user
 from core.spec.reading import MEGABYTE, read_text
+from core.spec.resources import resource_folder
 
 MAX_TEXTS = 20_000  # of more texts, this many are drawn; their features take 40 MB at width 512
 MAX_FILE_BYTES = 64 * MEGABYTE
@@ -81,11 +82,13 @@ class TextAnchors(Objective):
 
 
 def read_texts(source: str) -> list[str]:
-    """The distinct lines of a text file, or the distinct captions of a data set.
+    """The distinct lines of a text file (``general``: of the included words), or the distinct captions of a data set.
 
     Raises DataError if ``source`` cannot be read or has no texts.
     """
     path = expand_user(source)
+    if source == GENERAL and not path.exists():
+        path = resource_folder("general") / "words.txt"
     if path.suffix.lower() == ".txt":
         check_exists(path)
         lines = read_text(path, MAX_FILE_BYTES, error=DataError, encoding="utf-8-sig").splitlines()

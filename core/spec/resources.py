@@ -1,4 +1,4 @@
-"""Paths of the bundled files: prompt templates, model architectures and sizes, studies, icons, the menu entry."""
+"""Paths of the bundled files: prompts, architectures, models, general images and words, studies, icons."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 from core.spec.children import SOURCE
 
-Kind = Literal["architectures", "desktop", "icons", "models", "pretrained", "prompts", "studies"]
+Kind = Literal["architectures", "desktop", "general", "icons", "models", "pretrained", "prompts", "studies"]
 
 
 def resource_folder(kind: Kind) -> Path:

@@ -35,6 +35,7 @@ def own_data_config(source: Path) -> RunConfig:
     values["data"] |= {split: str(path) for split, path in data.items()}
     models = included_models()
     values["towers"]["pretrained"] = str(models[0]) if models else ""
+    values["data"]["retain"] = "general" if models else ""
     values["name"] = source.name if source.is_dir() else source.stem
     return parse_config(json.dumps(values), str(source))
 

@@ -20,10 +20,12 @@ from core.data.sources.rows import Row, Source
 from core.data.sources.shards.collection import Progress, check_shards_exist, read_shards
 from core.spec.config import expand_user
 from core.spec.reading import excerpt
+from core.spec.resources import resource_folder
 from core.spec.shards import is_shards, may_exist
 
 __all__ = ["BadRow", "DataError", "Row", "Source", "check_bad_share", "listing", "open_source"]
 
+GENERAL = "general"  # the name of the included set of images with captions
 FORMATS = (
     "a CSV or TSV file with columns filepath and title, a JSON lines file, a COCO captions JSON, "
     "a folder of class folders, a folder of images with .txt files, or shards (tars, as in shards/{000..099}.tar)"
@@ -50,7 +52,7 @@ def open_source(path: str | Path, progress: Progress | None = None) -> Source:
         raise DataError(f"No data was specified; use {FORMATS}.")
     if is_shards(path):
         return _check_source(read_shards(str(path), progress))
-    path = expand_user(path)
+    path = data_path(path)
     try:
         source = _read(path)
     except OSError as error:
@@ -64,8 +66,14 @@ def check_exists(path: str | Path) -> None:
     """Raise DataError if ``path``, or a shard that matches it, does not exist. Nothing is read."""
     if is_shards(path):
         check_shards_exist(str(path))
-    elif not may_exist(str(path)):
-        raise _nothing_at(expand_user(path))
+    elif not may_exist(str(data_path(path))):
+        raise _nothing_at(data_path(path))
+
+
+def data_path(name: str | Path) -> Path:
+    """``name`` as a path; ``general`` is the included set, unless the working folder has something of this name."""
+    path = expand_user(name)
+    return resource_folder("general") / "captions.csv" if str(name) == GENERAL and not path.exists() else path
 
 
 def _nothing_at(path: Path) -> DataError:

@@ -40,6 +40,7 @@ def test_the_contents_of_a_folder_decide_the_training_data(
         (folder / name).mkdir() if name.endswith("/") else (folder / name).touch()
     assert taken(folder) == found
     assert own_data_config(folder).name == "mine"
+    assert own_data_config(folder).data.retain == "general", "what the included model forgets is measured"
 
 
 @pytest.mark.parametrize("ending", [".TSV", ".jsonl"])
