@@ -26,7 +26,7 @@ from core.cli.terminal import Subparsers
 from core.spec.children import SOURCE, environment
 from core.spec.installed import Extra, add_command, installed_version, missing
 
-State = Literal["ok", "optional", "missing"]
+State = Literal["ok", "optional", "warning", "error"]  # optional: not installed, and needed by some commands only
 
 _TIMEOUT_S = 120  # time limit of a program that loads Qt or torch; from a cold disk torch takes half a minute
 _LITTLE_DISK, _LITTLE_MEMORY = 5 << 30, 4 << 30  # bytes
@@ -102,7 +102,7 @@ def add(subparsers: Subparsers) -> None:
 
 def _doctor(arguments: argparse.Namespace) -> int:
     checks = examine(arguments.home)
-    is_ok = all(check.state != "missing" for check in checks)
+    is_ok = all(check.state != "error" for check in checks)
     if arguments.json:
         print(json.dumps({"ok": is_ok, "checks": [asdict(check) for check in checks]}, indent=1))
     else:
@@ -152,7 +152,7 @@ def _window() -> Check:
     missing_packages = [name for name in _WINDOW_PACKAGES if not installed_version(name)]
     if missing_packages:
         detail = f"no {', '.join(missing_packages)}: the window cannot open"
-        return Check("Window", "missing", detail, add_command())
+        return Check("Window", "error", detail, add_command())
     return Check("Window", "ok", ", ".join(f"{name} {installed_version(name)}" for name in _WINDOW_PACKAGES[:3]))
 
 
@@ -162,22 +162,22 @@ def _qt() -> list[Check]:
     spec = find_spec("PySide6")
     if spec is None or not spec.submodule_search_locations:
         remedy = f"{add_command()} --force-reinstall" if find_spec("pip") else f"{add_command()} --reinstall"
-        return [Check("Qt", "missing", "files of Qt are missing (no module PySide6)", remedy)]
+        return [Check("Qt", "error", "files of Qt are missing (no module PySide6)", remedy)]
     missing_libraries = _missing_libraries(Path(next(iter(spec.submodule_search_locations))))
     if missing_libraries:
         return [
             Check(
-                "Qt's libraries", "missing", f"no {', '.join(missing_libraries)}", _install_libraries(missing_libraries)
+                "Qt's libraries", "error", f"no {', '.join(missing_libraries)}", _install_libraries(missing_libraries)
             )
         ]
     output, error = _run(_QT_PROGRAM, {"QT_QPA_PLATFORM": "offscreen"})
     if error:
-        return [Check("Qt", "missing", error, "Install the library that the message names, or reinstall sdgui.")]
+        return [Check("Qt", "error", error, "Install the library that the message names, or reinstall sdgui.")]
     version, families = output.split()
     qt = Check("Qt", "ok", f"{version}, it starts")
     if families == "0":
         remedy = "sudo apt-get install fonts-dejavu-core" if shutil.which("apt-get") else "Install a font."
-        return [qt, Check("Fonts", "missing", "no fonts: text would appear as empty boxes", remedy)]
+        return [qt, Check("Fonts", "error", "no fonts: text would appear as empty boxes", remedy)]
     return [qt, Check("Fonts", "ok", f"{families} families")]
 
 
@@ -207,20 +207,25 @@ def _screen() -> Check:
     displays = [f"{name}={os.environ[name]}" for name in ("WAYLAND_DISPLAY", "DISPLAY") if os.environ.get(name)]
     if displays:
         return Check("Screen", "ok", ", ".join(displays))
-    return Check("Screen", "optional", "none: sdgui-core works without one", "Use ssh -X, or open sdgui at a screen.")
+    return Check(
+        "Screen",
+        "optional",
+        "none: sdgui-core works without one",
+        "Use ssh -X, or open sdgui on a computer with a screen.",
+    )
 
 
 def _trainer() -> Check:
     missing_packages = missing("train")
     if missing_packages and set(_TRAINER_PACKAGES) - set(missing_packages):
         detail = f"incomplete (no {', '.join(missing_packages)}): it cannot train"
-        return Check("Trainer", "missing", detail, add_command("train"))
+        return Check("Trainer", "error", detail, add_command("train"))
     if missing_packages:
         detail = f"not installed (no {', '.join(missing_packages)}); you can still watch runs and launch them remotely"
         return Check("Trainer", "optional", detail, add_command("train"))
     output, error = _run(_TORCH_PROGRAM, {})
     if error:
-        return Check("Trainer", "missing", f"torch does not work: {error}", add_command("train"))
+        return Check("Trainer", "error", f"torch does not work: {error}", add_command("train"))
     version, _, device = output.partition(" ")
     return Check("Trainer", "ok", f"torch {version} on {device}, open_clip {installed_version('open_clip_torch')}")
 
@@ -245,7 +250,7 @@ def _memory() -> Check:
     memory = psutil.virtual_memory()
     detail = f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free, {os.cpu_count()} cores"
     if memory.available < _LITTLE_MEMORY:
-        return Check("Memory", "optional", detail, "Close other programs before training; a small model needs 4 GiB.")
+        return Check("Memory", "warning", detail, "Close other programs before training; a small model needs 4 GiB.")
     return Check("Memory", "ok", detail)
 
 
@@ -258,10 +263,10 @@ def _home(home: Path) -> Check:
         free = shutil.disk_usage(folder).free
     except OSError as error:
         remedy = "Choose another folder with --home, or free some space."
-        return Check("Experiments", "missing", f"{home}: {error.strerror}", remedy)
+        return Check("Experiments", "error", f"{home}: {error.strerror}", remedy)
     detail = f"{home}, {free / 2**30:.1f} GiB free"
     if free < _LITTLE_DISK:
-        return Check("Experiments", "optional", detail, "Free some space: checkpoints of several runs may not fit.")
+        return Check("Experiments", "warning", detail, "Free some space: checkpoints of several runs may not fit.")
     return Check("Experiments", "ok", detail)
 
 

@@ -14,12 +14,12 @@ is compared with two, on ``probit(belief)``. There are two groups if
 - at most half of the pairs are in the lower group.
 
 The thresholds were set on random features with 100 to 2,500 pairs, weak to strong alignment, and image quality with a
-log-normal spread of 0 to 0.8. The number of these sets in which two groups were found:
+log-normal spread of 0 to 0.8. In how many of these sets two groups were found, and what the lower group contained:
 
 =========================  ==============  =================  ==========================================
-pairs                      400 or more     100                the lower group
+data                       400 or more     100 pairs          lower group
 =========================  ==============  =================  ==========================================
-clean                      8 of 144, at any number            at most 2.5 % of the pairs
+clean                      8 of 144 (all sizes together)      at most 2.5 % of the pairs
 2 to 40 % mismatched:
 - strong alignment         72 of 72        22 of 36           precision 99 %, recall 93 to 96 %
 - weak alignment           35 of 36        0 of 18            (if the groups overlap, there is only a ranking)

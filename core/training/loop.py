@@ -250,12 +250,13 @@ class Loop:
     def _on_first_rank(self, call: Callable[[], T]) -> T:
         """Run ``call`` on rank 0, and return its result on every rank.
 
-        Sharded weights are gathered first; in that case every rank runs ``call``, and only rank 0's result is used.
+        Weights are made whole first. If they are sharded, every rank runs ``call``, and only rank 0's result is used.
         """
         if self.team.size == 1:
             return call()
-        # If rank 0 runs ``call`` alone, it cannot gather weights, so all must be whole beforehand. If all ranks run it,
-        # a block gathers its weights when it is called, except in cached caption decoding, which calls parts of blocks.
+        # FSDP wraps the networks even if every rank has all weights. If they are not sharded, rank 0 runs ``call``
+        # alone, so that all weights, including those of blocks, must be gathered here. If they are sharded, all ranks
+        # run it, and a block gathers its weights when it is called, except in cached decoding, which calls its parts.
         gather_blocks = not self.team.sharded or self.config.objectives.captioning.weight > 0
         with unsharded_parts(self.parts.student, self.teacher, gather_blocks):
             if self.team.sharded:

@@ -109,7 +109,7 @@ class AlertsDialog(QDialog):
             ("Failed", self.failed),
             ("Stalled", self.stalled),
             ("But not before", self.stalled_minutes),
-            ("Collapsed below", self.collapsed),
+            ("Feature deviation below", self.collapsed),
             ("Conditions", self.conditions),
             ("Desktop", self.desktop),
             ("Command", self.command),

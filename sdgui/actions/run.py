@@ -181,7 +181,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         "end_now",
         "Run",
         "End now",
-        "End a run that is stopping without waiting for its checkpoint",
+        "End a stopping run at once, without waiting for its checkpoint",
         _STOP,
         "Ctrl+Alt+.",
         enabled=_can_end,

@@ -103,7 +103,7 @@ class Launcher(QObject):
     def launch(self, experiment_id: int, chain: Chain | None = None, place: Place = HERE) -> Run:
         """Start a run of the experiment now, ignoring the queue; with ``chain``, all its stages in order.
 
-        Returns the run (of a chain, its first stage). Raises LaunchError, after removing all files.
+        Returns the run (of a chain, its first stage). Raises LaunchError; the files of the run are then removed.
         """
         self._refuse_without_trainer(place.host)
         run = self._add_chain(experiment_id, chain, place) if chain else self._add(experiment_id, False, place)
@@ -135,7 +135,7 @@ class Launcher(QObject):
         return run
 
     def pause(self, run_id: int) -> None:
-        """Request a run to save its state and exit. Raises LaunchError if the folder cannot be written."""
+        """Ask a run to save its state and exit. Raises LaunchError if the folder cannot be written."""
         folder = self._own_run(run_id).dir
         try:
             folder.ask("pause")
@@ -145,7 +145,7 @@ class Launcher(QObject):
         self.stopping.emit(run_id, Stopping(run_id, StopStage.PAUSING, None))
 
     def stop(self, run_id: int) -> Stopping:
-        """Request a run to stop; later terminate, then kill it. A repeated call starts the next stage immediately.
+        """Ask a run to stop; later terminate, then kill it. A repeated call starts the next stage immediately.
 
         Raises LaunchError if the folder cannot be written.
         """
@@ -379,7 +379,7 @@ def _trained(folder: RunDir) -> bool:
 
 
 def _options(folder: RunDir, chain: Path | None) -> list[str]:
-    """Options of ``train``. Raises LaunchError for a chain with custom code, since only runs keep copies of it."""
+    """Options of ``train``. Raises LaunchError for a chain with custom code, which its stages would keep no copy of."""
     if chain is None:
         return code_option(read_config(folder.config))
     if any(references(stage.config) for stage in read_chain(chain).stages):

@@ -1,11 +1,11 @@
 """faiss files of index parts, validated before faiss reads them.
 
-Flow: ``core.search.index.acceleration`` writes them; ``open_part`` opens them there and for
-``core.search.index.nearest``. faiss trusts a file: it allocates memory by its numbers, and one of its formats names
-another file to open. So all bytes except vectors and codes must equal those of an index of this kind and size, and the
-length of the file must match its rows. Vectors and codes only affect which rows are found.
+Flow: ``core.search.index.acceleration`` writes them; it and ``core.search.index.nearest`` open them with ``open_part``.
+faiss trusts a file: it allocates as much memory as the file says, and one of its formats names another file to open.
+So all bytes except vectors and codes must equal those of an index of this kind and size, and the length of the file
+must match its rows. Vectors and codes only affect which rows are found.
 
-Legend: N rows, D embed, L lists.
+Legend: N rows, D dimensions, L lists.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ Kind = Literal["scan", "ivf"]
 _ROWS = slice(8, 16)  # number of vectors in the header of an index
 _LISTS = slice(37, 45)  # number of lists in the header of an inverted file
 _CENTROIDS = 98  # start of the centroids
+_SIZES_HEAD = 12  # bytes: the form of the list sizes, and a count
+_AFTER_RANGES = 29  # bytes between the 2 * D floats and the list sizes
 _NUMBER = np.dtype("<u8")
 
 
@@ -62,7 +64,7 @@ def open_part(path: Path, kind: Kind, rows: int, dim: int) -> Any:
 
 
 def _is_scan(file: BinaryIO, size: int, rows: int, dim: int) -> bool:
-    """Whether ``file`` is a header, 2 D floats, the number of codes, and codes (N, D)."""
+    """Whether ``file`` is a header, 2 * D floats (each dimension's range), the number of codes, and codes (N, D)."""
     index = empty_scan(dim)
     faiss.copy_array_to_vector(np.zeros(2 * dim, np.float32), index.sq.trained)
     index.is_trained = True
@@ -73,8 +75,8 @@ def _is_scan(file: BinaryIO, size: int, rows: int, dim: int) -> bool:
 
 
 def _is_ivf(file: BinaryIO, size: int, rows: int, dim: int) -> bool:
-    """Whether ``file`` is a header, centroids (L, D) float, a header of codes, 2 D floats, the lists' sizes, then codes
-    and rows of each list.
+    """Whether ``file`` is a header, centroids (L, D) float, a header of codes, 2 * D floats (the range of each
+    dimension), the lists' sizes, then codes and rows of each list.
     """
     head = file.read(_LISTS.stop)
     lists = int.from_bytes(head[_LISTS], "little")
@@ -85,9 +87,9 @@ def _is_ivf(file: BinaryIO, size: int, rows: int, dim: int) -> bool:
     index = empty_ivf(quantizer, dim, lists)
     faiss.copy_array_to_vector(np.zeros(2 * dim, np.float32), index.sq.trained)
     index.is_trained = True
-    expected = faiss.serialize_index(index)[:-12]  # without the lists' sizes
+    expected = faiss.serialize_index(index)[:-_SIZES_HEAD]
     expected[_ROWS] = _as_bytes(rows)
-    end = len(expected) - 29  # of the 2 D floats
+    end = len(expected) - _AFTER_RANGES
     if not _matches(file, expected, slice(_CENTROIDS, _CENTROIDS + 4 * dim * lists), slice(end - 8 * dim, end)):
         return False
     return _list_sizes_match(file, lists, rows) and size == file.tell() + rows * (index.code_size + 8)

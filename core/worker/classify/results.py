@@ -146,7 +146,7 @@ def difference(a: Result, b: Result, shown: int) -> dict[str, Any]:
             f"{a.title} was evaluated on {a.test.dataset.origin}, but {b.title} on {b.test.dataset.origin}; their "
             "images, labels or classes differ; evaluate both on the same data."
         )
-    # Compares the same metrics for probes and zero-shot.
+    # Both get the same task, whatever they are, so that a probe can be compared with a zero-shot classifier.
     differences = compare(a.classification.outcome("zero-shot"), b.classification.outcome("zero-shot"))
     correct_a, correct_b = a.classification.hits, b.classification.hits
     per_class = [

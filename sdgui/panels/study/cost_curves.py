@@ -41,10 +41,10 @@ def cost_curves(results: Mapping[str, Any], metric: str, network: str) -> list[C
     """One curve of ``metric`` per arm; arms without this metric are omitted."""
     scale = 100.0 if is_share(metric) else 1.0
     points: dict[str, list[CostPoint]] = {}
-    for arm in results["arms"].values():
-        mean = arm["networks"].get(network, {}).get(metric)
-        seconds = (arm.get("cost") or {}).get("budget", 0.0)
-        arm_points = points.setdefault(arm.get("of", ""), [])
+    for arm_at_budget in results["arms"].values():
+        mean = arm_at_budget["networks"].get(network, {}).get(metric)
+        seconds = (arm_at_budget.get("cost") or {}).get("budget", 0.0)
+        arm_points = points.setdefault(arm_at_budget.get("of", ""), [])  # "of": the arm, whatever its budget
         if mean is not None and seconds > 0:
             low, high = (None if mean[end] is None else scale * mean[end] for end in ("low", "high"))
             arm_points.append(CostPoint(seconds, scale * mean["mean"], low, high, interval_text(metric, mean)))

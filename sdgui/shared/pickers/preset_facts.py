@@ -41,7 +41,7 @@ class Need:
 
 
 FAMILIES = (
-    Family("Baseline and noisy captions", BASELINES),
+    Family("Baselines, and training on noisy captions", BASELINES),
     Family("The method", METHOD),
     Family("Adapt a pretrained model", ADAPTING),
     Family("Pairs: captions, fusion, matching", PAIRS),

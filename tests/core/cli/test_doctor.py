@@ -51,7 +51,7 @@ def test_each_missing_part_has_its_remedy(
     monkeypatch.setattr(installed, "find_spec", lambda _name: None)
     assert main(["doctor", "--home", str(tmp_path)]) == 1
     told = capsys.readouterr().out
-    assert "missing   Qt's libraries  no libxcb-cursor.so.0\n" in told
+    assert "error     Qt's libraries  no libxcb-cursor.so.0\n" in told
     assert "-> sudo apt-get install libxcb-cursor0\n" in told
     assert "optional  Trainer         not installed" in told
     assert "[train]" in told
@@ -59,7 +59,7 @@ def test_each_missing_part_has_its_remedy(
     monkeypatch.setattr(installed, "find_spec", lambda name: None if name == "torch" else object())
     assert main(["doctor", "--home", str(tmp_path)]) == 1
     told = capsys.readouterr().out
-    assert "missing   Trainer         incomplete (no torch): it cannot train\n" in told
+    assert "error     Trainer         incomplete (no torch): it cannot train\n" in told
     no_programs[doctor._TORCH_PROGRAM] = ("", "libcudart.so.12: cannot open shared object file")
     monkeypatch.undo()
     monkeypatch.setattr(doctor, "_run", lambda program, _variables: no_programs[program])
@@ -75,7 +75,7 @@ def test_a_folder_that_cannot_be_created_is_missing(
     (tmp_path / "file").touch()
     assert main(["doctor", "--json", "--home", str(tmp_path / name)]) == 1
     found = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}["Experiments"]
-    assert (found["state"], why in found["detail"]) == ("missing", True)
+    assert (found["state"], why in found["detail"]) == ("error", True)
     assert "--home" in found["remedy"]
 
 
@@ -85,4 +85,4 @@ def test_qt_without_its_files_is_missing(
 ) -> None:
     monkeypatch.setattr(doctor, "find_spec", lambda name: None if name == "PySide6" else object())
     assert main(["doctor", "--home", str(tmp_path)]) == 1
-    assert "missing   Qt              files of Qt are missing" in capsys.readouterr().out
+    assert "error     Qt              files of Qt are missing" in capsys.readouterr().out

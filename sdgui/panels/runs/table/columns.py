@@ -53,7 +53,7 @@ class AtStep(QWidget):
         self.step.setLineEdit(self.edit)
         self.step.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.step.setAccessibleName("Step")
-        self.step.setToolTip("Last value up to this step, for runs that have reached the step")
+        self.step.setToolTip("The last value at or before this step; empty for runs that have not reached it")
         self.step.setMinimumContentsLength(6)
         self.add = QPushButton("Add", self)
         self.add.setToolTip("Show this metric at this step as a column")

@@ -198,7 +198,7 @@ def intermediate(plot: pg.PlotWidget, report: SweepReport, _selected: Sequence[s
             symbolPen=None,
         )
         line.setToolTip(plain_tip(f"trial-{trial.number}, {trial.state}"))
-    plot.getAxis("bottom").setLabel("Step, or seed")
+    plot.getAxis("bottom").setLabel("Step (wilcoxon: number of seeds)")
     return (
         "Validations of each trial, in per cent"
         if trials
