@@ -26,7 +26,7 @@ from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import RunNetwork, checkpoint_names, locate
 from core.studies.adapting.config import AdaptStudy, Arm
-from core.studies.adapting.data import read_rows
+from core.studies.adapting.data import anchor_texts, read_rows
 from core.studies.study.job import ignore_progress
 from core.training.train import train
 
@@ -45,7 +45,10 @@ def train_base(study: AdaptStudy, data: Path, run: RunDir, seed: int) -> None:
 
 def train_arm(study: AdaptStudy, arm: Arm, base: RunDir, pairs: Path, steps: int, seed: int, folder: Path) -> RunDir:
     """Train ``arm`` from ``base`` on the manifest ``pairs``; returns its run in ``folder``."""
-    start, remaining, stages = base, steps, [(arm.set, "run")]
+    settings = [*arm.set]
+    if arm.anchors:
+        settings.append(f"objectives.text_anchors.source={anchor_texts(pairs.parent, study.base_data, arm.anchors)}")
+    start, remaining, stages = base, steps, [(settings, "run")]
     if arm.first:
         stages.insert(0, (arm.first, "first"))
     for settings, name in stages:

@@ -6,12 +6,14 @@ Manifests are written next to their sources, since a manifest must be in a folde
 from __future__ import annotations
 
 import csv
+import zlib
 from pathlib import Path
 
 import numpy as np
 
 from core.data.derived.manifest import manifest
 from core.data.derived.noisy import shuffle_rows
+from core.data.sources.opening import GENERAL
 from core.spec.cells import unescape_cell
 from core.spec.errors import UserError
 from core.spec.files import write_whole
@@ -76,6 +78,20 @@ def training_pairs(
         ]
         name += "-replay"
     return _write(data, f"{name}.csv", sampled_rows)
+
+
+def anchor_texts(data: Path, manifest: str, kind: str) -> str:
+    """The value of ``objectives.text_anchors.source`` for an arm's ``anchors``, with captions of ``manifest``."""
+    if kind == "words":
+        return GENERAL
+    rows = [row for row in read_rows(data / manifest) if kind != "half" or _is_in_first_half(row["concept"])]
+    path = data / f"anchors-{Path(manifest).stem}-{kind}.txt"
+    write_whole(path, "".join(f"{title}\n" for title in dict.fromkeys(row["title"] for row in rows)).encode())
+    return str(path)
+
+
+def _is_in_first_half(concept: str) -> bool:
+    return zlib.crc32(concept.encode()) % 2 == 0
 
 
 def _write(data: Path, name: str, rows: list[Row]) -> Path:

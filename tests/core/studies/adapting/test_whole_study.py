@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from core.objectives.text_anchors import read_texts
 from core.spec.errors import UserError
 from core.studies.adapting.__main__ import Runner
 from core.studies.adapting.config import Arm, Condition, Hands, read_adapt_study
-from core.studies.adapting.data import held_out_pairs, read_rows, training_pairs
+from core.studies.adapting.data import anchor_texts, held_out_pairs, read_rows, training_pairs
 from tests.core.images import write_pairs
 from tests.core.studies.adapting.little_study import CONFIG, curve
 
@@ -49,6 +50,19 @@ def test_training_data_are_not_held_out_and_mismatched_as_configured(data: Path)
     assert drawn[0] == drawn[2] != drawn[1]
     with pytest.raises(UserError, match="has only 24 training pairs"):
         training_pairs(data, "one.csv", 12, 25, 0.0, 0)
+
+
+def test_anchors_are_captions_of_all_or_half_of_the_concepts(data: Path) -> None:
+    rows = read_rows(data / "demo" / "train.csv")
+    every, half = (
+        Path(anchor_texts(data, "demo/train.csv", kind)).read_text().splitlines() for kind in ("captions", "half")
+    )
+    assert every == list(dict.fromkeys(row["title"] for row in rows))
+    concepts = {row["title"]: row["concept"] for row in rows}
+    anchored = {concepts[title] for title in half}
+    assert 0 < len(anchored) < len(set(concepts.values()))
+    assert half == [title for title in every if concepts[title] in anchored]
+    assert read_texts(anchor_texts(data, "demo/train.csv", "words"))
 
 
 @pytest.mark.slow
