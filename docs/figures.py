@@ -68,6 +68,9 @@ ARMS = {
 
 FAMILIES = {
     "adapt": "`sd-clip-adapt`",
+    "anchors": "LDIFS, text anchors",
+    "anchors-words": "LDIFS, general words as anchors",
+    "anchors-stored": "stored image features, text anchors",
     "adapt-filter": "`sd-clip-adapt`, caption filter",
     "adapt-image": "`sd-clip-adapt`, image features only",
     "plain": "plain fine-tuning",
@@ -83,12 +86,21 @@ published_results = cache(read_results)
 
 @cache
 def adapting_results(condition: str) -> dict[str, Any]:
-    """The results of the fine-tuning study that has ``condition``, such as 1000-0."""
-    for file in sorted((ROOT / "resources" / "studies" / "adapting").glob("results*.json")):
+    """The results of the fine-tuning study that has ``condition``, such as 1000-0; of STUDY for STUDY/1000-0."""
+    study, _, name = condition.rpartition("/")
+    for file in sorted(
+        (ROOT / "resources" / "studies" / "adapting").glob(f"results-{study}.json" if study else "results*.json")
+    ):
         results: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if condition in results["conditions"]:
+        if name in results["conditions"]:
             return results
     raise ValueError(f"no fine-tuning study has the condition {condition}")
+
+
+def _arms(condition: str) -> dict[str, Any]:
+    """The results of each arm in a condition."""
+    arms: dict[str, Any] = adapting_results(condition)["conditions"][condition.rpartition("/")[2]]
+    return arms
 
 
 # Values
@@ -181,10 +193,10 @@ def filter_results() -> str:
     return "\n\n" + filter_table(read_rows()) + "\n"
 
 
-def adapt_differences(condition: str) -> str:
-    """The planned comparisons of fine-tuning recipes in a ``condition``, such as 1000-0."""
-    lines = ["| measure | `sd-clip-adapt` minus | points | 95 % CI | p (Holm) |", "|" + " --- |" * 5]
-    for row in _planned(condition):
+def adapt_differences(condition: str, family: str = "") -> str:
+    """The planned comparisons of a fine-tuning recipe in a ``condition``, such as 1000-0."""
+    lines = [f"| measure | {FAMILIES[family or 'adapt']} minus | points | 95 % CI | p (Holm) |", "|" + " --- |" * 5]
+    for row in _planned(condition, family):
         interval = f"{row['low']:+.1f} to {row['high']:+.1f}"
         p = "< 0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}"
         cells = [row["measure"], FAMILIES[row["control"]], f"{row['mean']:+.1f}", interval, p]
@@ -196,7 +208,7 @@ def adapt_means(condition: str) -> str:
     """Gain and retention of each fine-tuning recipe, along its path and at its end."""
     columns = ["recipe, with WiSE-FT", "gained at 85 % retained", "gained at 95 %", "gained, retained without WiSE-FT"]
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
-    for arm, row in adapting_results(condition)["conditions"][condition].items():
+    for arm, row in _arms(condition).items():
         ends = ", ".join(f"{row['path'][name][-1]:.1f}" for name in ("gain/R@10", "retain/R@10"))
         numbers = [f"{row[key]['mean']:.1f}" for key in ("gained at 85 %", "gained at 95 %")]
         family = _family(condition, arm)
@@ -208,16 +220,17 @@ def adapt_halves(condition: str) -> str:
     """What each recipe with text anchors retained of the anchored half of the concepts, and of the other half."""
     keys = "retained, half of concepts", "retained, the other half"
     lines = ["| recipe, without WiSE-FT | anchored half | other half |", "|" + " --- |" * 3]
-    for arm, row in adapting_results(condition)["conditions"][condition].items():
+    for arm, row in _arms(condition).items():
         lines.append("| " + " | ".join([arm, *(f"{row[key]['mean']:.1f}" for key in keys)]) + " |")
     return "\n\n" + "\n".join(lines) + "\n\n"
 
 
 def adapt_exploratory(condition: str, family: str, prefix: str = "") -> str:
     """The comparisons of ``family`` that were not planned, in measures that begin with ``prefix``."""
+    name = condition.rpartition("/")[2]
     lines = [f"| measure | {FAMILIES[family]} minus | points | 95 % CI |", "|" + " --- |" * 4]
     for row in adapting_results(condition)["exploratory"]:
-        if (row["family"], row["condition"]) == (family, condition) and row["measure"].startswith(prefix):
+        if (row["family"], row["condition"]) == (family, name) and row["measure"].startswith(prefix):
             interval = f"{row['low']:+.1f} to {row['high']:+.1f}"
             lines.append(f"| {row['measure']} | {FAMILIES[row['control']]} | {row['mean']:+.1f} | {interval} |")
     return "\n\n" + "\n".join(lines) + "\n\n"
@@ -226,7 +239,7 @@ def adapt_exploratory(condition: str, family: str, prefix: str = "") -> str:
 def adapt_top1(condition: str) -> str:
     """Zero-shot top-1 of each fine-tuning recipe, with the differences that were not planned."""
     lines = ["| recipe | top-1 gained at 85 % retained | gained, retained without WiSE-FT |", "|" + " --- |" * 3]
-    arms = adapting_results(condition)["conditions"][condition]
+    arms = _arms(condition)
 
     def ends(row: dict[str, Any], point: int) -> str:
         return ", ".join(f"{row['path'][name][point]:.1f}" for name in ("gain/top1", "retain/top1"))
@@ -238,16 +251,18 @@ def adapt_top1(condition: str) -> str:
     return "\n\n" + "\n".join(lines) + adapt_exploratory(condition, "adapt", "top-1")
 
 
-def adapt_difference(condition: str, control: str, *measure: str) -> str:
-    """``+6.2 points (95 % CI 4.1 to 8.3)``: `sd-clip-adapt` minus ``control``, in a planned ``measure``."""
-    for row in _planned(condition):
+def adapt_difference(condition: str, control: str, *measure: str, family: str = "") -> str:
+    """``+6.2 points (95 % CI 4.1 to 8.3)``: ``family`` minus ``control``, in a planned ``measure``."""
+    for row in _planned(condition, family):
         if (row["control"], row["measure"]) == (control, " ".join(measure)):
             return f"{row['mean']:+.1f} points (95 % CI {row['low']:.1f} to {row['high']:.1f})"
     raise ValueError(f"no comparison with {control} in {' '.join(measure)!r} was planned")
 
 
-def _planned(condition: str) -> list[dict[str, Any]]:
-    return [row for row in adapting_results(condition)["primary"] if row["condition"] == condition]
+def _planned(condition: str, family: str) -> list[dict[str, Any]]:
+    name = condition.rpartition("/")[2]
+    rows = adapting_results(condition)["primary"]
+    return [row for row in rows if row["condition"] == name and family in ("", row["family"])]
 
 
 def _family(condition: str, arm: str) -> str:
@@ -267,6 +282,7 @@ KINDS: dict[str, Callable[..., str]] = {
     "adapt-exploratory": adapt_exploratory,
     "adapt-top1": adapt_top1,
     "adapt-difference": adapt_difference,
+    "anchors-difference": partial(adapt_difference, family="anchors"),
 }
 
 
@@ -320,7 +336,7 @@ def _panel(x: float, width: float, top: float, step: float, metric: str, gains: 
 
 def adapt_plot() -> str:
     """SVG: gained against retained R@10 of each recipe along its path from the initial weights, means over seeds."""
-    arms = adapting_results("1000-0")["conditions"]["1000-0"]
+    arms = _arms("1000-0")
     paths = {
         arm: list(zip(*(row["path"][f"{name}/R@10"] for name in ("retain", "gain")), strict=True))
         for arm, row in arms.items()
