@@ -10,9 +10,7 @@ from pathlib import Path
 
 from core.cli.terminal import Subparsers, add_weights, comma_separated, periodic_progress, say
 from core.spec.errors import UserError
-
-DEFAULT_KEEP = 0.95  # share of the initial model's recall that the chosen weights must retain
-PATH_FILE = "interpolation.json"  # written to the run folder
+from core.spec.run.weight_path import DEFAULT_KEEP, DEFAULT_STEPS
 
 
 def add(subparsers: Subparsers) -> None:
@@ -88,7 +86,9 @@ def _add_interpolate(subparsers: Subparsers) -> None:
         metavar="SHARE",
         help=f"minimum share of recall to retain (default: {DEFAULT_KEEP})",
     )
-    parser.add_argument("--steps", type=int, default=10, help="number of steps on the path (default: 10)")
+    parser.add_argument(
+        "--steps", type=int, default=DEFAULT_STEPS, help=f"number of steps on the path (default: {DEFAULT_STEPS})"
+    )
     add_weights(parser)
     parser.add_argument("--json", action="store_true", help="print all points as JSON")
     parser.set_defaults(handler=_interpolate)
@@ -150,29 +150,22 @@ def _compare(reports: Sequence[Path], as_json: bool) -> int:
 
 
 def _interpolate(arguments: argparse.Namespace) -> int:
-    from core.evaluation.interpolation import choose_point, interpolation_path, table, write_path
-    from core.spec.config import read_config, retained_sets
-    from core.spec.run.model_names import INTERPOLATED, RunNetwork, locate
+    from core.evaluation.interpolation import evaluate_run, table
+    from core.spec.run.model_names import INTERPOLATED
 
-    if not 0 <= arguments.keep <= 1:
-        raise UserError(f"--keep {arguments.keep:g} is not a share; use a number from 0 to 1.")
-    if not 1 <= arguments.steps <= 1000:
-        raise UserError(f"--steps is {arguments.steps}; use a number from 1 to 1000.")
-    source = locate(arguments.run, arguments.weights)
-    if not isinstance(source, RunNetwork):
-        raise UserError(f"{arguments.run} is not a run; specify the folder of a fine-tuned run.")
-    data = read_config(source.run.config).data
-    gain, retain = arguments.gain or data.val, retained_sets(arguments.retain or data.retain)
-    if not gain or not retain:
-        missing = "--gain SOURCE" if not gain else "--retain SOURCES"
-        raise UserError(f"the run's config does not contain this data; specify {missing}.")
-    alphas = [step / arguments.steps for step in range(arguments.steps + 1)]
-    points = interpolation_path(arguments.run, gain, retain, alphas, periodic_progress(), say, arguments.weights)
-    best = choose_point(points, arguments.keep)
-    write_path(source.run.path / PATH_FILE, points, best, arguments.keep)
+    path = evaluate_run(
+        arguments.run,
+        periodic_progress(),
+        say,
+        weights=arguments.weights,
+        gain=arguments.gain,
+        retain=arguments.retain,
+        keep=arguments.keep,
+        steps=arguments.steps,
+    )
     if arguments.json:
-        print(json.dumps([asdict(point) for point in points]))
+        print(json.dumps([asdict(point) for point in path.points]))
     else:
-        print(table(points, best))
-        print(f"{INTERPOLATED}{arguments.run}@{best.alpha:g}")
+        print(table(path))
+        print(f"{INTERPOLATED}{arguments.run}@{path.alpha:g}")
     return 0

@@ -7,45 +7,65 @@ opens like any model.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from core.checkpoint.interpolating import interpolate_states
 from core.checkpoint.opening import check_downloaded, open_model, open_network
 from core.data.dataset import Log
-from core.inference.encoder import encode_dataset
+from core.inference.encoder import ENCODING_IMAGES, encode_dataset
 from core.inference.labelled import open_images
 from core.metrics.retrieval import retrieval_metrics
 from core.model.network import Network
+from core.spec.config import read_config, retained_sets
 from core.spec.errors import UserError
-from core.spec.files import write_whole
 from core.spec.reporter import Progress
 from core.spec.run.model_names import INTERPOLATED, RunNetwork, initial_of, locate
+from core.spec.run.weight_path import (
+    DEFAULT_KEEP,
+    DEFAULT_STEPS,
+    GAIN_SET,
+    MAX_STEPS,
+    SCORE_METRIC,
+    Metrics,
+    PathPoint,
+    WeightPath,
+    write_path,
+)
 
-GAIN_SET = "gain"  # name of the data set of the fine-tuning task
-SCORE_METRIC = "mean_recall"
-
-Metrics = Mapping[str, Mapping[str, float]]  # data set -> metric -> value
 Measure = Callable[[Network], Metrics]
 
 
-@dataclass(frozen=True)
-class PathPoint:
-    """Retrieval metrics on each data set with the weights at ``alpha``: 0 is the initial model, 1 the tuned model."""
+def evaluate_run(
+    name: str,
+    progress: Progress,
+    log: Log,
+    *,
+    weights: str = "",
+    gain: str = "",
+    retain: str = "",
+    keep: float = DEFAULT_KEEP,
+    steps: int = DEFAULT_STEPS,
+) -> WeightPath:
+    """Evaluate a run's path in ``steps`` steps, choose the point that retains ``keep``, and write it to the run folder.
 
-    alpha: float
-    metrics: Metrics
-
-    def retained(self, initial: PathPoint) -> float:
-        """The smallest share of the ``initial`` mean recall over the retained data sets; 1 if there are none."""
-        shares = [
-            values[SCORE_METRIC] / initial.metrics[name][SCORE_METRIC]
-            for name, values in self.metrics.items()
-            if name != GAIN_SET and initial.metrics[name][SCORE_METRIC] > 0
-        ]
-        return min(shares, default=1.0)
+    ``gain``, ``retain``: data sets, by default ``data.val`` and ``data.retain`` of the run. Raises UserError if an
+    argument is invalid, and as `interpolation_path` does.
+    """
+    if not 0 <= keep <= 1:
+        raise UserError(f"the share to keep is {keep:g}; use a number from 0 to 1.")
+    if not 1 <= steps <= MAX_STEPS:
+        raise UserError(f"the number of steps is {steps}; use a number from 1 to {MAX_STEPS}.")
+    source = _run_of(name, weights)
+    data = read_config(source.run.config).data
+    gain, retained = gain or data.val, retained_sets(retain or data.retain)
+    if not gain or not retained:
+        missing = "--gain SOURCE" if not gain else "--retain SOURCES"
+        raise UserError(f"the run's config does not contain this data; specify {missing}.")
+    alphas = [step / steps for step in range(steps + 1)]
+    points = interpolation_path(name, gain, retained, alphas, progress, log, weights)
+    path = WeightPath(keep, choose_point(points, keep).alpha, points)
+    write_path(source.run.path, path)
+    return path
 
 
 def interpolation_path(
@@ -61,23 +81,39 @@ def interpolation_path(
 
     ``name``: a run; see `core.spec.run.model_names.locate`. Raises UserError if the run was trained from scratch.
     """
-    source = locate(name, weights)
-    if not isinstance(source, RunNetwork):
-        raise UserError(f"{name} is not a run; specify the folder of a fine-tuned run.")
+    source = _run_of(name, weights)
     model = open_model(name, weights)
     check_downloaded(f"{INTERPOLATED}{name}@0")
     initial = open_network(initial_of(source), model.runtime.device)
     paths = {GAIN_SET: gain, **retain}
     sets = {name: open_images(model, path, progress, log) for name, path in paths.items()}
+    alphas = sorted({0.0, *alphas})
+    total = len(alphas) * sum(map(len, sets.values()))
+    measured = iter(alphas)
+    encoded = 0  # images, over all alphas and data sets
 
     def measure(network: Network) -> dict[str, dict[str, float]]:
-        metrics = {}
+        nonlocal encoded
+        alpha, metrics = next(measured), {}
+
+        def report(doing: str, finished: int, _total: int) -> None:
+            if doing == ENCODING_IMAGES:
+                progress(f"evaluating alpha {alpha:g}", encoded + finished, total)
+
         for name, dataset in sets.items():
-            features = encode_dataset(network, dataset, model.runtime, model.batch, progress)
+            features = encode_dataset(network, dataset, model.runtime, model.batch, report)
+            encoded += len(dataset)
             metrics[name] = retrieval_metrics(features.images, features.texts, features.text_to_image)
         return metrics
 
-    return evaluate_path(model.network, initial, sorted({0.0, *alphas}), measure)
+    return evaluate_path(model.network, initial, alphas, measure)
+
+
+def _run_of(name: str, weights: str) -> RunNetwork:
+    source = locate(name, weights)
+    if not isinstance(source, RunNetwork):
+        raise UserError(f"{name} is not a run; specify the folder of a fine-tuned run.")
+    return source
 
 
 def evaluate_path(tuned: Network, initial: Network, alphas: Sequence[float], measure: Measure) -> list[PathPoint]:
@@ -101,23 +137,15 @@ def choose_point(points: Sequence[PathPoint], keep: float) -> PathPoint:
     """
     initial = min(points, key=lambda point: point.alpha)
     retaining = [point for point in points if point.retained(initial) >= keep]
-    return max(
-        retaining or [initial], key=lambda point: (point.metrics[GAIN_SET][SCORE_METRIC], point.retained(initial))
-    )
+    return max(retaining or [initial], key=lambda point: (point.gained, point.retained(initial)))
 
 
-def write_path(path: Path, points: Sequence[PathPoint], selected: PathPoint, keep: float) -> None:
-    """Write the path as JSON: ``{"keep", "alpha", "points": [{"alpha", "metrics": {SET: {METRIC: value}}}]}``."""
-    content = {"keep": keep, "alpha": selected.alpha, "points": [asdict(point) for point in points]}
-    write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
-
-
-def table(points: Sequence[PathPoint], selected: PathPoint) -> str:
+def table(path: WeightPath) -> str:
     """One line per alpha: mean recall on each data set and the share retained, in per cent."""
-    initial = min(points, key=lambda point: point.alpha)
+    initial, selected = path.initial, path.chosen
     names = list(initial.metrics)
     lines = ["alpha  " + "  ".join(f"{name:>10}" for name in [*names, "retained"])]
-    for point in points:
+    for point in path.points:
         values = [*(point.metrics[name][SCORE_METRIC] for name in names), point.retained(initial)]
         mark = "  <- chosen" if point is selected else ""
         lines.append(f"{point.alpha:5.2f}  " + "  ".join(f"{100 * value:9.1f}%" for value in values) + mark)

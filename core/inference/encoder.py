@@ -36,6 +36,7 @@ class Features:
     rows: Tensor  # (N,) int64, the data set row of each image
 
 
+ENCODING_IMAGES = "encoding images"  # the activity that is reported while images are encoded
 OnImages: TypeAlias = Callable[[Tensor], object]
 """Called with images (B, 3, S, S) uint8."""
 
@@ -80,7 +81,7 @@ def encode_with_each(
             if on_images is not None:
                 on_images(pixels)
             encoded += len(chunk)
-            progress("encoding images", encoded, len(dataset))
+            progress(ENCODING_IMAGES, encoded, len(dataset))
     dataset.check(max_share=1.0)
     rows = torch.cat(row_parts)
     tokens, owner = evaluation_texts(dataset, rows)

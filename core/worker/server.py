@@ -31,6 +31,7 @@ from core.worker.captioning import CaptionSession
 from core.worker.classify.session import ClassifySession
 from core.worker.data.session import DataSession
 from core.worker.fixing import FixingSession
+from core.worker.interpolating import InterpolationSession
 from core.worker.noise import NoiseSession
 from core.worker.receiving import ReceivedImages
 from core.worker.searching import SearchSession
@@ -92,6 +93,7 @@ class Worker:
             TravelSession(search),
             ClassifySession(),
             FixingSession(),
+            InterpolationSession(),
         )
         self._verbs: dict[str, Verb] = {name: verb for session in sessions for name, verb in session.verbs.items()}
 

@@ -15,7 +15,7 @@ import torch
 from core.checkpoint.files import read_info
 from core.checkpoint.opening import open_network
 from core.data.dataset import PairDataset, open_dataset
-from core.evaluation.interpolation import Metrics, PathPoint, evaluate_path
+from core.evaluation.interpolation import evaluate_path
 from core.inference.encoder import encode_dataset, encode_texts
 from core.metrics.classification.calibration import calibration_error
 from core.metrics.retrieval import retrieval_metrics
@@ -25,6 +25,7 @@ from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import RunNetwork, checkpoint_names, locate
+from core.spec.run.weight_path import Metrics, PathPoint
 from core.studies.adapting.config import AdaptStudy, Arm
 from core.studies.adapting.data import anchor_texts, read_rows
 from core.studies.study.job import ignore_progress

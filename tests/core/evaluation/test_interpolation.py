@@ -14,13 +14,15 @@ from core.__main__ import main
 from core.checkpoint import files
 from core.checkpoint.interpolating import ENDPOINTS
 from core.checkpoint.opening import model_key, open_model
-from core.evaluation.interpolation import GAIN_SET, PathPoint, choose_point, interpolation_path
+from core.evaluation.interpolation import choose_point, interpolation_path
 from core.spec.config import override, read_config
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import RunNetwork, exact_name, locate
+from core.spec.run.weight_path import GAIN_SET, PATH_FILE, PathPoint
 from core.training.train import train
+from core.worker.interpolating import InterpolationSession
 from tests.core.images import write_pairs
 
 
@@ -135,6 +137,32 @@ def test_the_path_equals_models_opened_one_by_one(
     alpha = written["alpha"]
     assert f"{alpha:g} times {tuned_config.name} (student" in card
     assert f"{1 - alpha:g} times {base_config.name} (student" in card
+
+
+def test_a_worker_writes_the_same_path_and_can_be_cancelled(runs: tuple[Path, Path]) -> None:
+    file, session, reports = runs[1] / PATH_FILE, InterpolationSession(), list[tuple[str, int, int]]()
+    assert main(["interpolate", str(runs[1]), "--keep", "0.5"]) == 0
+    written = file.read_text()
+    file.unlink()
+
+    def stop(doing: str, done: int, total: int) -> None:
+        if done > total / 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        session.interpolate(stop, f"{runs[1]}@best", keep=0.5)
+    assert not file.exists()
+    answer = session.interpolate(lambda *report: reports.append(report), f"{runs[1]}@best", keep=0.5)
+    assert file.read_text() == written
+    assert answer == {"alpha": json.loads(written)["alpha"], "notes": []}
+    evaluated = [report for report in reports if report[0].startswith("evaluating alpha")]
+    assert [done for _, done, _ in evaluated] == sorted(done for _, done, _ in evaluated)
+    assert evaluated[-1][0] == "evaluating alpha 1"
+    assert evaluated[-1][1] == evaluated[-1][2]
+    with pytest.raises(UserError, match=r"the share to keep is 1.5; use a number from 0 to 1"):
+        session.interpolate(_quiet, str(runs[1]), keep=1.5)
+    with pytest.raises(UserError, match="does not contain this data; specify --gain"):
+        session.interpolate(_quiet, str(runs[0]))
 
 
 def test_the_chosen_point_gains_most_with_enough_retention() -> None:
