@@ -24,6 +24,7 @@ from core.model.outputs import Output
 from core.objectives.objective import Objective, Report
 from core.ranks.collectives import overall_mean, rank, size
 from core.ranks.draws import shared_generator
+from core.ranks.transfer import to_device
 from core.spec.config import TextAnchorsConfig
 from core.spec.paths import expand_user
 from core.spec.reading import MEGABYTE, read_text
@@ -70,7 +71,7 @@ class TextAnchors(Objective):
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> tuple[Tensor, Tensor]:
         """The student's and the initial model's features of this rank's texts, (A, D) each."""
         drawn = torch.randint(len(self.tokens), (self.per_step,), generator=shared_generator)
-        drawn = drawn[rank() :: size()].to(self.tokens.device)
+        drawn = to_device(drawn[rank() :: size()], self.tokens.device)
         return network.encode_texts(self.tokens[drawn]), self.features[drawn]
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:

@@ -72,7 +72,9 @@ def _fine_tuning_choice(pairs: int, mismatched: bool) -> Choice:
         "retention, sd-clip-adapt gained 14 points R@10 more than the best recipe without a teacher, which was "
         "interpolated too (one base model, five seeds); in zero-shot classification, sd-clip-adapt was not better."
         f"{noise} If the images show new concepts, it is no better than plain fine-tuning: set "
-        "objectives.distill_features.on=image and teacher.targets=pass. Set data.retain to data that the "
+        "objectives.distill_features.on=image, objectives.distill_features.weight=1, teacher.targets=pass and "
+        "objectives.text_anchors.weight=3, with captions or names of what the model should keep in "
+        "objectives.text_anchors.source (general: an included list of words). Set data.retain to data that the "
         "model should still retrieve. Use the label smoothing that the pretrained model was trained with "
         "(open_clip: 0). For captioning, use sd-coca-adapt. Neither captioning nor "
         f"{pairs:,} pairs were measured.",
