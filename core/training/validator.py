@@ -37,7 +37,8 @@ class Validator:
     def is_due(self, step: int) -> bool:
         """Whether the networks are validated after ``step``."""
         is_final = step == self._parts.loader.total_steps
-        return self._parts.val is not None and (is_final or step % self._every == 0)
+        has_data = self._parts.val is not None or bool(self._parts.retain)
+        return has_data and (is_final or step % self._every == 0)
 
     def measure_initial(self) -> dict[str, float]:
         """Evaluate the student before the first step, as the reference for retention."""
@@ -59,18 +60,21 @@ class Validator:
         return values
 
     def validate(self, step: int, share_done: float) -> tuple[float, str]:
-        """Validate and write the events; returns the best score, and the network with this score.
+        """Evaluate validation and retained data, and write the events; returns the best score and its network.
 
         ``share_done`` (0 to 1) is the completed share of training, which is the score if no metric can decide.
         """
         dataset = self._parts.val
-        assert dataset is not None
-        values, features = self.evaluate(dataset, "val", step)
+        values: dict[str, float] = {}
+        features: dict[str, Features] = {}
+        if dataset is not None:
+            values, features = self.evaluate(dataset, "val", step)
         values |= self._retention_metrics(step)
         self.values = values
         self._events.write(Evaluated(step=step, values=values))
-        self._events.write(Sample(step=step, what="retrieval", content=retrieval_sample(dataset, features)))
-        if self._config.objectives.captioning.weight > 0:
+        if dataset is not None:
+            self._events.write(Sample(step=step, what="retrieval", content=retrieval_sample(dataset, features)))
+        if dataset is not None and self._config.objectives.captioning.weight > 0:
             captions = caption_sample(self._networks(), dataset, self._runtime)
             self._events.write(Sample(step=step, what="captions", content=captions))
         keep = self._config.checkpoint.keep_retained

@@ -29,8 +29,8 @@ class DataConfig(Section):
         "",
         "Retained data",
         "Pairs that a fine-tuned model should still retrieve. They are evaluated before the first step and at each "
-        "validation. Separate several data sets with semicolons; NAME=PATH sets a name. The name general is a small "
-        "included set of drawings.",
+        "validation, with or without validation data. Separate several data sets with semicolons; NAME=PATH sets a "
+        "name. The name general is a small included set of drawings.",
         widget="source",
     )
     dataset: ReferenceText = setting(

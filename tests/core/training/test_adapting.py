@@ -154,6 +154,26 @@ def test_retained_data_are_evaluated_before_and_during_training(data: Path, base
     assert saved[-1] == best
 
 
+def test_retention_is_measured_without_validation_data(data: Path, base: Path, tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    config = tuning(data, base, "data.retain=general", "optim.epochs=2", "checkpoint.keep=9", preset="clip")
+    assert train(config, run, quiet=True) == "done"
+    events = EventReader(run.events).read_all()
+    measured = [event for event in events if isinstance(event, Evaluated)]
+    assert [event.step for event in measured] == [0, 3, 6]
+    assert all("retain/general/student/mean_recall" in event.values for event in measured)
+    saved = [event for event in events if isinstance(event, CheckpointSaved) and event.best]
+    assert saved[-1].step == 6, "with nothing else to decide, the last is the best"
+
+
+def test_without_validation_data_a_forgetting_network_is_not_the_best() -> None:
+    first, kept, lost = ({"retain/old/student/mean_recall": value} for value in (0.8, 0.79, 0.4))
+    objectives = ObjectivesConfig.model_validate({"contrastive": {"weight": 1.0}})
+    assert best_score(kept, objectives, 0.5, 0.95, first) == (0.5, "")
+    assert best_score(lost, objectives, 1.0, 0.95, first) == (pytest.approx(0.5 - 0.95), "")
+    assert best_score(lost, objectives, 1.0, 0.0, first) == (1.0, "")
+
+
 def test_a_forgetting_network_scores_below_every_other() -> None:
     first = {"retain/old/student/mean_recall": 0.8}
     forgets = {"val/student/mean_recall": 0.9, "retain/old/student/mean_recall": 0.4}
