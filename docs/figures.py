@@ -86,15 +86,14 @@ published_results = cache(read_results)
 
 @cache
 def adapting_results(condition: str) -> dict[str, Any]:
-    """The results of the fine-tuning study that has ``condition``, such as 1000-0; of STUDY for STUDY/1000-0."""
+    """The results of the fine-tuning study that has ``condition``, such as 1000-0; STUDY/1000-0 if several have it."""
     study, _, name = condition.rpartition("/")
-    for file in sorted(
-        (ROOT / "resources" / "studies" / "adapting").glob(f"results-{study}.json" if study else "results*.json")
-    ):
-        results: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if name in results["conditions"]:
-            return results
-    raise ValueError(f"no fine-tuning study has the condition {condition}")
+    files = (ROOT / "resources" / "studies" / "adapting").glob(f"results-{study}.json" if study else "results*.json")
+    studies: list[dict[str, Any]] = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(files)]
+    found = [results for results in studies if name in results["conditions"]]
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} fine-tuning studies have the condition {condition}; write STUDY/{name}")
+    return found[0]
 
 
 def _arms(condition: str) -> dict[str, Any]:
