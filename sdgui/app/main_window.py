@@ -168,6 +168,7 @@ class MainWindow(QMainWindow):
         panel.run_requested.connect(self._on_started)
         panel.resume_requested.connect(self.run_commands.resume)
         panel.use_requested.connect(self.use_run)
+        panel.model_requested.connect(lambda name, choice: self.show_panel(name).use_model(choice))
         panel.experiment_requested.connect(self._show_experiment)
         panel.select_requested.connect(self.experiments.select_run)
         panel.ticks_requested.connect(self.experiments.set_ticked)

@@ -17,6 +17,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from core.spec.config import RunConfig
+from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.shared.services import Selection, Services
 from sdgui.widgets.actions import Actions, MenuItem
 from sdgui.widgets.progress_strip import ProgressStrip
@@ -33,6 +34,7 @@ class Panel(QWidget):
     experiment_requested = Signal(int)  # experiment id: choose it, and show it in Define
     resume_requested = Signal(object)  # Run: resume it, and show it in Runs
     use_requested = Signal(str, int)  # a panel's name, run id: show that panel with this run
+    model_requested = Signal(str, object)  # a panel's name, ModelChoice: show that panel with this model
     select_requested = Signal(int)  # run id: make it the current run
     export_requested = Signal(object)  # ModelChoice: save it as a model
     ticks_requested = Signal(object)  # frozenset of run ids: tick these runs and no others
@@ -52,6 +54,9 @@ class Panel(QWidget):
 
     def use_run(self, run_id: int) -> None:
         """Use this run as the panel's model; called only at the user's request."""
+
+    def use_model(self, choice: ModelChoice) -> None:
+        """Use this model; called only at the user's request."""
 
     def ask_model(self) -> None:
         """Open the panel's choice of a model."""

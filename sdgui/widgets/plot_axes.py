@@ -9,13 +9,15 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import Qt, Signal
+from numpy.typing import NDArray
+from PySide6.QtCore import QPointF, Qt, Signal
 from PySide6.QtGui import QPainter, QPicture
 from PySide6.QtWidgets import QWidget
 
 from sdgui.widgets import formats
 from sdgui.widgets.style.theme import theme
 
+Floats = NDArray[np.float64]
 AxisKind = Literal["value", "share", "step", "time"]
 
 _TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
@@ -38,6 +40,19 @@ def still_plot(parent: QWidget, left: pg.AxisItem, bottom: pg.AxisItem) -> pg.Pl
     plot.setFrameShape(pg.PlotWidget.Shape.NoFrame)
     plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     return plot
+
+
+def nearest_point(box: pg.ViewBox, position: QPointF, x: Floats, y: Floats, reach: float = 12.0) -> int | None:
+    """The index of the nearest point (x, y) within ``reach`` pixels of a scene position; None if there is none."""
+    if not len(x):
+        return None
+    (x0, x1), (y0, y1) = box.viewRange()
+    mouse = box.mapSceneToView(position)
+    dx = (x - mouse.x()) / ((x1 - x0) or 1.0) * box.width()
+    dy = (y - mouse.y()) / ((y1 - y0) or 1.0) * box.height()
+    distance = np.nan_to_num(np.hypot(dx, dy), nan=np.inf)
+    best = int(np.argmin(distance))
+    return best if distance[best] <= reach else None
 
 
 class PlotAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped

@@ -305,6 +305,18 @@ CAPTION_OPEN = Verb("caption_open", Captioner)
 CAPTION = Verb("caption", dict[str, Any], CaptionPart)
 
 
+# Interpolated weights
+@_STRICT
+class EvaluatedPath(TypedDict):
+    """The path of a run was evaluated and written. ``alpha``: the chosen point; ``notes``: such as skipped rows."""
+
+    alpha: float
+    notes: list[str]
+
+
+INTERPOLATE = Verb("interpolate", EvaluatedPath)
+
+
 # Clean
 @_STRICT
 class NoisyPair(TypedDict):

@@ -46,6 +46,8 @@ from sdgui.panels.runs.panel import RunsPanel
 from sdgui.panels.runs.plots.canvas import PlotCanvas
 from sdgui.panels.runs.relations.scatter import Scatter
 from sdgui.panels.runs.remote_strip import RemoteStrip
+from sdgui.panels.runs.retention.part import RetentionPart
+from sdgui.panels.runs.retention.plot import RetentionPlot
 from sdgui.panels.runs.tabs import RunTabs
 from sdgui.panels.search.following import RunFollowing
 from sdgui.panels.search.tabs.evaluation import RecallCurve
@@ -129,7 +131,7 @@ PLACE_THEMSELVES = """
     ClassifyView/_Veil CleanPanel/_Veil DataPanel/_Veil ExperimentsPanel/_Veil HomePanel/_Veil
 """
 
-_HOVERED = (PlotCanvas, Scatter, PointPlot, RecallCurve, MapCanvas)  # say what is under the mouse
+_HOVERED = (PlotCanvas, Scatter, RetentionPlot, PointPlot, RecallCurve, MapCanvas)  # say what is under the mouse
 
 # What services tell, by ``service.signal``, and whose methods are told.
 NEWS = {
@@ -146,8 +148,11 @@ NEWS = {
     ),
     "follower.curves_loaded": (
         (CurveFeed, "_on_loaded"), (RunTabs, "_on_history_changed"), (SamplesBoard, "_reload_if_shown"),
+        (RetentionPart, "_on_history_changed"),
     ),
-    "follower.curves_changed": ((CurveFeed, "_on_changed"), (RunTabs, "_on_history_changed")),
+    "follower.curves_changed": (
+        (CurveFeed, "_on_changed"), (RunTabs, "_on_history_changed"), (RetentionPart, "_on_history_changed"),
+    ),
     "launcher.queue_changed": (
         (HomePanel, "_schedule_update"), (Status, "_schedule_update"), (MachinesPanel, "_schedule_update"),
     ),

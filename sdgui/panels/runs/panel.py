@@ -52,6 +52,7 @@ class RunsPanel(Panel):
         vbox(self._stack, into=self)
         self.commands = TableCommands(self.view.table, services, self)
         self.tabs = RunTabs(services, self.view, self)
+        self.progress = (self.tabs.view.retention.strip,)
         services.follower.progress_changed.connect(self._on_progressed)
         services.follower.state_changed.connect(self._on_progressed)
         self._connect_table()
@@ -65,6 +66,8 @@ class RunsPanel(Panel):
         for relation in (tabs.view.scatter, tabs.view.parallel):
             relation.run_chosen.connect(self.select_requested)
         tabs.view.parallel.filter_requested.connect(self.view.table.add_to_filter)
+        tabs.view.retention.message_requested.connect(self.message_requested)
+        tabs.view.retention.search_requested.connect(lambda choice: self.model_requested.emit("search", choice))
         tabs.view.parallel.ticks_requested.connect(lambda runs: self.commands.tick(runs, True))
 
     def _connect_table(self) -> None:

@@ -77,6 +77,7 @@ class RunTabs(QObject):
         self.view.scatter.show_ticks()
         self.view.compare.show_runs(selection.watched)
         run_id = selection.current_run if selection.current_run is not None else next(iter(selection.watched), None)
+        self.view.retention.show_runs(selection.watched, run_id)
         if run_id is None:
             self._show_none()
             return

@@ -13,6 +13,7 @@ from sdgui.panels.runs.header import RunHeader
 from sdgui.panels.runs.plots.grid import PlotGrid
 from sdgui.panels.runs.relations.part import ParallelPart, ScatterPart
 from sdgui.panels.runs.remote_strip import RemoteStrip
+from sdgui.panels.runs.retention.part import RetentionPart
 from sdgui.panels.runs.samples import SamplesView
 from sdgui.panels.runs.table.part import RunTable
 from sdgui.shared.experiment_head import ExperimentHead
@@ -82,12 +83,16 @@ class TabsView(QWidget):
         self.log = EventLog(self.tabs)
         self.scatter = ScatterPart(services.store, table, self.tabs)
         self.parallel = ParallelPart(services.store, table, self.tabs)
+        self.retention = RetentionPart(services, self.tabs)
         self.compare = ComparePart(services.store, table, self.tabs)
         self.board = SamplesBoard(services, self.tabs)
         self._add_tab(self.grid, "&Curves", "Curves of the ticked runs and the current one")
         self._add_tab(self.scatter, "Scatter", "Scatter plot of two columns of the listed runs")
         self._add_tab(
             self.parallel, "Parallel", "Parallel coordinates of the listed runs; drag along an axis to choose a range"
+        )
+        self._add_tab(
+            self.retention, "Retention", "What the runs gain on new data against what they retain of old data"
         )
         self._add_tab(self.compare, "Compare", "Settings and metrics of the ticked or selected runs, side by side")
         self._add_tab(self.board, "Side by side", "Results of the overlaid runs for the same captions at one step")
@@ -96,6 +101,8 @@ class TabsView(QWidget):
         self.time = StepSlider(self.tabs)
         self.time.export.hide()  # exports search results, which this panel does not have
         self.tabs.setCornerWidget(self.time)
+        self.retention.offered.connect(self._offer_retention)
+        self._offer_retention(False)
         vbox(
             self.header,
             self.bar,
@@ -107,8 +114,18 @@ class TabsView(QWidget):
         )
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Fit the slider next to the tabs; a tab widget would cut off an overflowing corner widget."""
         super().resizeEvent(event)
+        self._fit_slider()
+
+    def _offer_retention(self, has_data: bool) -> None:
+        """Show the tab if runs have retained data, or while it is the current one."""
+        self.tabs.setTabVisible(
+            self.tabs.indexOf(self.retention), has_data or self.tabs.currentWidget() is self.retention
+        )
+        self._fit_slider()
+
+    def _fit_slider(self) -> None:
+        """Fit the slider next to the tabs; a tab widget would cut off an overflowing corner widget."""
         free_width = self.width() - self.tabs.tabBar().sizeHint().width() - 2 * SPACE
         self.time.set_room(min(free_width, _TIME_WIDTH))
 

@@ -27,6 +27,7 @@ from sdgui.panels.search.why.following import WhyFollowing
 from sdgui.panels.search.work import ABOUT_TARGET, WHY, SearchSession, Target, same_collection
 from sdgui.shared.failures import failure_message
 from sdgui.shared.panel import Panel
+from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.shared.services import Services
 from sdgui.shared.stored_json import parse_stored
 from sdgui.widgets.dropped_files import not_added_text, refusal_lines
@@ -103,6 +104,9 @@ class SearchPanel(Panel):
     def use_run(self, run_id: int) -> None:
         """Search with this run as soon as it has a checkpoint."""
         self.following.use(run_id)
+
+    def use_model(self, choice: ModelChoice) -> None:
+        self.view.source.show_model(choice)
 
     def show_source(self, source: str, query: str = "") -> None:
         """Search ``source`` with the selected models."""

@@ -227,6 +227,18 @@ class SourceBar(QWidget):
         self._show()
         return is_selected
 
+    def show_model(self, choice: ModelChoice) -> None:
+        """Select this model alone; an index has its own model, so the validation split is searched instead."""
+        self._quiet = True
+        is_selected = self.pickers[0].set_choice(choice)
+        self.compare.setChecked(False)
+        if self.kind == INDEX:
+            self.collection.set_kind(HELD_OUT)
+        self._quiet = False
+        self._show()
+        if is_selected:
+            self.changed.emit(-1)
+
     def choose_included(self) -> None:
         """Select the included model, which has no validation split: the user has to choose images."""
         if not included_models():

@@ -16,7 +16,7 @@ from sdgui.store.run_table.fields import Kind
 from sdgui.widgets.formats import count_with_unit, duration
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.plot_axes import style_axes
+from sdgui.widgets.plot_axes import nearest_point, style_axes
 from sdgui.widgets.relations.axis import Floats
 from sdgui.widgets.style.theme import SPACE, theme
 
@@ -117,18 +117,11 @@ class Scatter(QWidget):
             data=self._plotted_runs,
         )
 
-    def nearest(self, position: QPointF, reach: float = 12.0) -> int | None:
-        """The position of the nearest run within ``reach`` pixels of a scene position; None if there is none."""
-        if not len(self._plotted_runs):
-            return None
-        box = self.plot.getViewBox()
-        (x0, x1), (y0, y1) = box.viewRange()
-        mouse = box.mapSceneToView(position)
-        dx = (self._x[self._plotted_runs] - mouse.x()) / ((x1 - x0) or 1.0) * box.width()
-        dy = (self._y[self._plotted_runs] - mouse.y()) / ((y1 - y0) or 1.0) * box.height()
-        distance = np.hypot(dx, dy)
-        best = int(np.argmin(distance))
-        return int(self._plotted_runs[best]) if distance[best] <= reach else None
+    def nearest(self, position: QPointF) -> int | None:
+        """The position of the run at a scene position; None if there is none."""
+        runs = self._plotted_runs
+        index = nearest_point(self.plot.getViewBox(), position, self._x[runs], self._y[runs])
+        return None if index is None else int(runs[index])
 
     def _on_mouse_moved(self, position: QPointF) -> None:
         run = self.nearest(position)

@@ -99,6 +99,20 @@ def test_a_run_is_compared_with_its_teacher_and_the_two_can_be_swapped(
     assert not bar.versus.isEnabled()
 
 
+def test_a_model_of_another_panel_is_searched_with_alone(bar: SourceBar, run: Run) -> None:
+    opened: list[int] = []
+    bar.changed.connect(opened.append)
+    assert bar.show_run(run.id, run.folder, "shapes", alive=False)
+    bar.collection.set_kind(INDEX)
+    opened.clear()
+    bar.show_model(ModelChoice(f"{run.folder}@3", "student", "shapes", run.id))
+    assert chosen(bar)[0] == (f"{run.folder.name}@3", "student")
+    assert (bar.comparing, bar.kind, opened) == (False, HELD_OUT, [-1]), "an index has its own model"
+    bar.show_model(ModelChoice(f"{run.folder}-gone@best", "", "gone"))
+    assert chosen(bar)[0] == (f"{run.folder.name}@3", "student")
+    assert opened == [-1]
+
+
 def test_steps_of_one_run_are_distinguished_and_moved_together(bar: SourceBar, run: Run) -> None:
     opened: list[int] = []
     bar.changed.connect(opened.append)
