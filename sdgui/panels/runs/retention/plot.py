@@ -56,7 +56,7 @@ class RetentionPlot(QWidget):
         self.note = PlainLabel("", self, role="small")
         self._traces: Sequence[Trace] = ()
         self._keep = 1.0
-        self._texts: list[str] = []  # of the drawn points, in the order of _x and _y
+        self._points: list[tuple[Trace, PlanePoint]] = []  # in the order of _x and _y
         self._x, self._y = np.empty(0), np.empty(0)
         vbox((self.plot, 1), self.note, into=self, spacing=SPACE // 2)
         theme().changed.connect(self._draw)
@@ -64,12 +64,11 @@ class RetentionPlot(QWidget):
     def show_traces(self, traces: Sequence[Trace], keep: float) -> None:
         """Draw the runs, and a line at the share ``keep`` to retain."""
         self._traces, self._keep = traces, keep
-        points = [(trace, point) for trace in traces for point in (*trace.validations, *trace.path)]
-        self._texts = [f"{trace.name}, {point.text}" for trace, point in points]
-        self._x = np.array([100 * point.retained for _, point in points], dtype=np.float64)
-        self._y = np.array([100 * point.gained for _, point in points], dtype=np.float64)
+        self._points = [(trace, point) for trace in traces for point in (*trace.validations, *trace.path)]
+        self._x, self._y = _positions([point for _, point in self._points])
         self.note.setText(self._summary())
-        self.setAccessibleDescription("; ".join([self._summary(), *self._texts]))
+        newest = [f"{trace.name}, {trace.validations[-1].text}" for trace in traces if trace.validations]
+        self.setAccessibleDescription("; ".join([self._summary(), *newest]))
         self._draw()
 
     def _summary(self) -> str:
@@ -149,7 +148,10 @@ class RetentionPlot(QWidget):
     def text_at(self, position: QPointF) -> str:
         """The text of the point at a scene position; "" if there is none."""
         index = nearest_point(self.plot.getViewBox(), position, self._x, self._y)
-        return "" if index is None else self._texts[index]
+        if index is None:
+            return ""
+        trace, point = self._points[index]
+        return f"{trace.name}, {point.text}"
 
     def _on_mouse_moved(self, position: QPointF) -> None:
         text = self.text_at(position)
