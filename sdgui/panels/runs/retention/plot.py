@@ -22,6 +22,7 @@ from sdgui.widgets.plot_axes import PlotAxis, nearest_point, still_plot, style_a
 from sdgui.widgets.relations.axis import Floats
 from sdgui.widgets.style.theme import SPACE, theme
 
+_HINT = "Small dots: validations. Thick line: path of interpolated weights. Point at a dot to see its values."
 _SMALL, _LARGE, _RING = (
     6,
     9,
@@ -53,7 +54,7 @@ class RetentionPlot(QWidget):
         self._left.setLabel("Gained (mean recall, %)")
         self.plot = still_plot(self, self._left, self._bottom)
         self.plot.scene().sigMouseMoved.connect(self._on_mouse_moved)
-        self.note = PlainLabel("", self, role="small")
+        self.note = PlainLabel(_HINT, self, role="small")
         self._traces: Sequence[Trace] = ()
         self._keep = 1.0
         self._points: list[tuple[Trace, PlanePoint]] = []  # in the order of _x and _y
@@ -66,15 +67,9 @@ class RetentionPlot(QWidget):
         self._traces, self._keep = traces, keep
         self._points = [(trace, point) for trace in traces for point in (*trace.validations, *trace.path)]
         self._x, self._y = _positions([point for _, point in self._points])
-        self.note.setText(self._summary())
         newest = [f"{trace.name}, {trace.validations[-1].text}" for trace in traces if trace.validations]
-        self.setAccessibleDescription("; ".join([self._summary(), *newest]))
+        self.setAccessibleDescription("; ".join([count_with_unit(len(traces), "run"), *newest]))
         self._draw()
-
-    def _summary(self) -> str:
-        with_path = sum(bool(trace.path) for trace in self._traces)
-        paths = f", {with_path} with the path of interpolated weights" if with_path else ""
-        return f"{count_with_unit(len(self._traces), 'run')}{paths}"
 
     def _draw(self) -> None:
         style, plot = theme(), self.plot
@@ -155,7 +150,7 @@ class RetentionPlot(QWidget):
 
     def _on_mouse_moved(self, position: QPointF) -> None:
         text = self.text_at(position)
-        self.note.setText(text or self._summary())
+        self.note.setText(text or _HINT)
         self.plot.setToolTip(plain_tip(text))
 
 

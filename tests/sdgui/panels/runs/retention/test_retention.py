@@ -129,7 +129,7 @@ def test_the_tab_is_offered_with_retained_data_and_follows_the_run(panel: RunsPa
     assert lines(part) == [near([(100, 10)])]
     report(services, run, LATER)
     assert lines(part) == [near([(100, 10), (90, 30)])], "live"
-    assert part.plot.note.text() == "1 run"
+    assert part.plot.accessibleDescription().startswith("1 run; adapted · run 1, step 20: gained 30.0 %")
     scene = part.plot.plot.getViewBox().mapViewToScene(QPointF(90, 30))
     assert part.plot.text_at(scene) == (
         "adapted · run 1, step 20: gained 30.0 %, retained 95.0 % of old, 90.0 % of other"
@@ -137,6 +137,9 @@ def test_the_tab_is_offered_with_retained_data_and_follows_the_run(panel: RunsPa
     part.plot._on_mouse_moved(scene)
     assert part.plot.note.text() == part.plot.text_at(scene)
     assert "step 20" in part.plot.plot.toolTip()
+    part.plot._on_mouse_moved(part.plot.plot.getViewBox().mapViewToScene(QPointF(95, 12)))
+    assert "Point at a dot" in part.plot.note.text()
+    assert part.plot.plot.toolTip() == ""
     other = add_run(services, "plain", DATA[:2])
     part = shown(panel, other)
     assert part._stack.currentWidget() is part.empty, "the tab stays while it is the current one"
@@ -161,7 +164,6 @@ def test_paths_of_the_shown_runs_are_drawn_and_the_chosen_weights_are_named(
     (keep,) = (item for item in items if isinstance(item, pg.InfiniteLine))
     assert keep.value() == 95, "the default, since the run keeps no share"
     assert part.line.text() == "alpha 0.5 gains most while it retains 90 %: gained 45.1 %, retained 90.0 %"
-    assert part.plot.note.text() == "2 runs, 1 with the path of interpolated weights"
     chosen: list[ModelChoice] = []
     part.search_requested.connect(chosen.append)
     part.search.click()
