@@ -47,6 +47,10 @@ _EMPTY = (
     "Set Retained data (data.retain) in Define, for example to general: each validation then measures how much of the "
     "initial model is retained.",
 )
+_NO_GAIN = (
+    "No validation data",
+    "Set Validation data (data.val) in Define: it measures the gain at each validation.",
+)
 _TIP = (
     f"Measures gain and retention at {DEFAULT_STEPS + 1} points from the initial to the tuned weights of the best "
     "checkpoint"
@@ -145,6 +149,7 @@ class RetentionPart(QWidget):
         if not self.isVisible():
             return
         traces = [trace for run_id in self._ordered_runs() if (trace := self._trace(run_id)) is not None]
+        self.empty.set_content(*(_NO_GAIN if self.has_retained_data() else _EMPTY))
         self._stack.setCurrentIndex(1 if traces else 0)
         self.plot.show_traces(traces, self._current().keep)
         self._show_row()

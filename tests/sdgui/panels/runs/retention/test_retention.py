@@ -143,9 +143,13 @@ def test_the_tab_is_offered_with_retained_data_and_follows_the_run(panel: RunsPa
     other = add_run(services, "plain", DATA[:2])
     part = shown(panel, other)
     assert part._stack.currentWidget() is part.empty, "the tab stays while it is the current one"
+    assert "data.retain" in part.empty.accessibleDescription()
+    report(services, other, Evaluated(step=0, values={"retain/old/student/mean_recall": 0.8}))
+    assert "data.val" in part.empty.accessibleDescription()
     tabs = panel.tabs.view
     tabs.tabs.setCurrentWidget(tabs.grid)
-    panel.select(Selection(other.experiment_id, other.id, other.id))
+    third = add_run(services, "third", DATA[:2])
+    panel.select(Selection(third.experiment_id, third.id, third.id))
     assert not offered(panel)
 
 
