@@ -82,6 +82,8 @@ def interpolation_path(
     ``name``: a run; see `core.spec.run.model_names.locate`. Raises UserError if the run was trained from scratch.
     """
     source = _run_of(name, weights)
+    if GAIN_SET in retain:
+        raise UserError(f"{GAIN_SET} is the name of the new data; use another for retained data: --retain NAME=PATH.")
     model = open_model(name, weights)
     check_downloaded(f"{INTERPOLATED}{name}@0")
     initial = open_network(initial_of(source), model.runtime.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 from core.search import projection
 from core.spec.config import override
 from core.spec.run.folder import RunDir
+from core.spec.run.weight_path import DEFAULT_STEPS, read_path
 from core.training.train import train
 from core.worker.captioning import CaptionSession
 from core.worker.data.describing import describe_source
+from core.worker.interpolating import InterpolationSession
 from core.worker.noise import NoiseSession
 from core.worker.searching import SearchSession
 from sdgui.worker.map_verbs import SEARCH_MAP, SEARCH_POINTS
@@ -21,6 +24,7 @@ from sdgui.worker.verbs import (
     CAPTION,
     CAPTION_OPEN,
     DESCRIBE_SOURCE,
+    INTERPOLATE,
     NOISE_OPEN,
     NOISE_SAVE,
     SEARCH_COMPARE,
@@ -116,3 +120,13 @@ def test_noise_and_data_answer_as_declared(run: tuple[Path, Path]) -> None:
     fits(NOISE_SAVE, desk.save, data=data, excluded=[], to=str(run[1].parent / "clean.csv"), pairs=pairs)
     for images_only in (False, True):
         fits(DESCRIBE_SOURCE, describe_source, source=data, images_only=images_only)
+
+
+def test_an_interpolation_answers_as_declared(run: tuple[Path, Path], tmp_path: Path) -> None:
+    tuned = RunDir(shutil.copytree(run[0], tmp_path / "tuned"))
+    settings = [f"towers.pretrained={run[0]}", f"data.val={run[1]}", f"data.retain=old={run[1]}"]
+    tuned.config.write_text(override(variant_config("sd-coca-every-step"), settings).to_json())
+    answer = fits(INTERPOLATE, InterpolationSession().interpolate, model=f"{tuned.path}@best", keep=0.9)
+    path = read_path(tuned.path)
+    assert path is not None
+    assert (path.alpha, path.keep, len(path.points)) == (answer["alpha"], 0.9, DEFAULT_STEPS + 1)

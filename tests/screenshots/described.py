@@ -130,7 +130,9 @@ def _words(widget: QWidget) -> Iterator[str]:
         yield repr(widget.title())
     elif isinstance(widget, QTabBar):
         texts = [
-            widget.tabText(tab) + ("" if widget.isTabEnabled(tab) else " (disabled)") for tab in range(widget.count())
+            widget.tabText(tab) + ("" if widget.isTabEnabled(tab) else " (disabled)")
+            for tab in range(widget.count())
+            if widget.isTabVisible(tab)
         ]
         yield f"{widget.currentIndex()} of {texts}"
     if isinstance(widget, QLineEdit) and widget.placeholderText():

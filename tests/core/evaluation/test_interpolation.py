@@ -161,6 +161,8 @@ def test_a_worker_writes_the_same_path_and_can_be_cancelled(runs: tuple[Path, Pa
     assert evaluated[-1][1] == evaluated[-1][2]
     with pytest.raises(UserError, match=r"the share to keep is 1.5; use a number from 0 to 1"):
         session.interpolate(_quiet, str(runs[1]), keep=1.5)
+    with pytest.raises(UserError, match="gain is the name of the new data; use another for retained data"):
+        interpolation_path(str(runs[1]), "/new", {"gain": "/old"}, (1.0,), _quiet, _silent)
     with pytest.raises(UserError, match="does not contain this data; specify --gain"):
         session.interpolate(_quiet, str(runs[0]))
 
