@@ -23,11 +23,8 @@ from sdgui.widgets.relations.axis import Floats
 from sdgui.widgets.style.theme import SPACE, theme
 
 _HINT = "Small dots: validations. Thick line: path of interpolated weights. Point at a dot to see its values."
-_SMALL, _LARGE, _RING = (
-    6,
-    9,
-    15,
-)  # diameters of a validation, of a point of the path, and around the chosen point, in px
+# Diameters in px: of a validation, of a point of the path, and of the ring around the chosen point.
+_SMALL, _LARGE, _RING = 6, 9, 15
 _MARGIN = 0.08  # share of the range of the values that is added at each end
 _LABEL_DISTANCE = 0.05  # smallest distance of two labels, as a share of the plot's sides
 
