@@ -29,7 +29,7 @@ from core.cli import (
 from core.cli.runs import mcp_server
 from core.cli.terminal import plain_output
 from core.spec.config.renamed import OldName, rename_arguments
-from core.spec.failures import drop_output, say_error, sentence
+from core.spec.failures import drop_output, hide_errors_at_exit, is_out_of_memory, say_error, sentence
 from core.spec.run.code import allow_everything
 
 _SUBJECTS = (
@@ -117,6 +117,8 @@ def _main(arguments: Sequence[str] | None) -> int:
         error.__traceback__ = error.__context__ = None  # frees what their frames hold: printing needs memory
         drop_output()
         say_error(f"error: {message}")
+        if is_out_of_memory(error):
+            hide_errors_at_exit()
         return 1
 
 

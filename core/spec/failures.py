@@ -6,6 +6,7 @@ Flow: ``core.__main__`` or a study's job catches an exception -> `sentence` -> `
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import re
@@ -22,6 +23,20 @@ _UNTRUSTED_LINE_BREAK = re.compile("(?:\r\n|[\n\v\f\r\x1c-\x1e\x85\u2028\u2029])
 _NO_MEMORY = "not enough memory; close other programs, raise the limit (ulimit -v), or process less data at a time"
 # Parts of the messages of RuntimeErrors and ImportErrors that libraries raise if memory cannot be allocated.
 _OUT_OF_MEMORY = ("allocate memory", "out of memory", "start new thread", "failed to map segment", "bad_alloc")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether ``error`` means that memory could not be allocated."""
+    return (sentence(error) or "").startswith(_NO_MEMORY)
+
+
+def hide_errors_at_exit() -> None:
+    """Print nothing if exit handlers fail, as those of a library do that was loaded in part when memory ran out."""
+
+    def hide() -> None:
+        sys.unraisablehook = lambda _: None
+
+    atexit.register(hide)  # the handler registered last is called first
 
 
 def sentence(error: Exception) -> str | None:

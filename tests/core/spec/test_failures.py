@@ -56,6 +56,19 @@ def test_out_of_memory_is_a_user_error() -> None:
     assert "error: not enough memory" in done.stderr
 
 
+@pytest.mark.parametrize(("error", "is_told"), [("MemoryError()", False), ("OSError(28, 'full')", True)])
+def test_exit_handlers_that_fail_are_told_unless_memory_ran_out(error: str, is_told: bool) -> None:
+    """Those of a library that was loaded in part cannot work."""
+    code = (
+        "import atexit, sys; from core import __main__ as program; atexit.register(lambda: 1 / 0); "
+        f"program.make_parser = lambda: (_ for _ in ()).throw({error}); sys.exit(program.main(['presets']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment())
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert ("ZeroDivisionError" in done.stderr) == is_told
+
+
 @pytest.mark.parametrize(
     ("error", "says"),
     [
