@@ -31,8 +31,14 @@ MAX_CONFIG_BYTES = MEGABYTE  # a config with every field has 10 kB
 MAX_LISTED_ERRORS = 20
 _MAX_SUGGESTION_LENGTH = 100  # longer names get no "did you mean"
 _CUSTOM = "objectives.custom."
-_PATHS = ("data.train", "data.val", "data.test", "towers.architecture", "towers.pretrained")
-_PATHS += ("objectives.text_anchors.source",)
+_PATHS = (  # fields that contain a single path
+    "data.train",
+    "data.val",
+    "data.test",
+    "towers.architecture",
+    "towers.pretrained",
+    "objectives.text_anchors.source",
+)
 
 
 def parse_config(text: str, origin: str) -> RunConfig:
