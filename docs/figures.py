@@ -90,10 +90,10 @@ def adapting_results(condition: str) -> dict[str, Any]:
     study, _, name = condition.rpartition("/")
     files = (ROOT / "resources" / "studies" / "adapting").glob(f"results-{study}.json" if study else "results*.json")
     studies: list[dict[str, Any]] = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(files)]
-    found = [results for results in studies if name in results["conditions"]]
-    if len(found) != 1:
-        raise ValueError(f"{len(found)} fine-tuning studies have the condition {condition}; write STUDY/{name}")
-    return found[0]
+    matching = [results for results in studies if name in results["conditions"]]
+    if len(matching) != 1:
+        raise ValueError(f"{len(matching)} fine-tuning studies have the condition {condition}; write STUDY/{name}")
+    return matching[0]
 
 
 def _arms(condition: str) -> dict[str, Any]:

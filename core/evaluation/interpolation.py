@@ -98,8 +98,8 @@ def interpolation_path(
         nonlocal encoded
         alpha, metrics = next(measured), {}
 
-        def report(doing: str, finished: int, _total: int) -> None:
-            if doing == ENCODING_IMAGES:
+        def report(activity: str, finished: int, _total: int) -> None:
+            if activity == ENCODING_IMAGES:
                 progress(f"evaluating alpha {alpha:g}", encoded + finished, total)
 
         for name, dataset in sets.items():

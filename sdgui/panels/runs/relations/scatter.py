@@ -118,7 +118,7 @@ class Scatter(QWidget):
         )
 
     def nearest(self, position: QPointF) -> int | None:
-        """The position of the run at a scene position; None if there is none."""
+        """The position of the run at a scene position; None if no run is near."""
         runs = self._plotted_runs
         index = nearest_point(self.plot.getViewBox(), position, self._x[runs], self._y[runs])
         return None if index is None else int(runs[index])

@@ -194,7 +194,9 @@ class RetentionPart(QWidget):
         self.strip.start("Loading the model")
         self._calls = WorkerCalls(self._services.pool.client(model, self._name(run_id)), self)
         self._calls.progress.connect(
-            lambda _purpose, doing, done, total: self.strip.advance(done, total, doing[:1].upper() + doing[1:])
+            lambda _purpose, activity, finished, total: self.strip.advance(
+                finished, total, activity[:1].upper() + activity[1:]
+            )
         )
         self._calls.ask("path", INTERPOLATE, self._on_evaluated, self._on_failed, model=model, keep=files.keep)
         self._show_row()

@@ -31,13 +31,13 @@ _LABEL_DISTANCE = 0.05  # smallest distance of two labels, as a share of the plo
 
 @dataclass(frozen=True)
 class Trace:
-    """A run in the plane. ``chosen``: index of the path's chosen point; ``color``: palette index."""
+    """A run in the plane. ``chosen_index``: of the path's chosen point; ``color``: palette index."""
 
     name: str
     color: int
     validations: Sequence[PlanePoint]
     path: Sequence[PlanePoint] = ()
-    chosen: int = -1
+    chosen_index: int = -1
 
 
 class RetentionPlot(QWidget):
@@ -115,15 +115,15 @@ class RetentionPlot(QWidget):
         )  # fmt: skip
         self.plot.addItem(path)
         self.plot.addItem(line)
-        if 0 <= trace.chosen < len(trace.path):
+        if 0 <= trace.chosen_index < len(trace.path):
             ring = pg.ScatterPlotItem(size=_RING, brush=None, pen=pg.mkPen(style.color("text"), width=2))
-            ring.setData(*_positions([trace.path[trace.chosen]]))
+            ring.setData(*_positions([trace.path[trace.chosen_index]]))
             self.plot.addItem(ring)
 
     def _label_path(self, trace: Trace, width: float, height: float) -> None:
         """Label the points of a path with their alpha; of points that are close together, only the first one."""
         labelled: list[tuple[float, float]] = []
-        first = [trace.chosen] if trace.chosen >= 0 else []
+        first = [trace.chosen_index] if trace.chosen_index >= 0 else []
         for index in (*first, 0, len(trace.path) - 1, *range(len(trace.path))):
             if not 0 <= index < len(trace.path):
                 continue
@@ -138,7 +138,7 @@ class RetentionPlot(QWidget):
             self.plot.addItem(label)
 
     def text_at(self, position: QPointF) -> str:
-        """The text of the point at a scene position; "" if there is none."""
+        """The text of the point at a scene position; "" if no point is near."""
         index = nearest_point(self.plot.getViewBox(), position, self._x, self._y)
         if index is None:
             return ""
