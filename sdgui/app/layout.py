@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QObject, QPoint, Qt, QTimer
+from PySide6.QtCore import QCoreApplication, QEvent, QObject, QPoint, Qt, QTimer
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from sdgui.widgets.layouts.over import lay_over, set_lift
@@ -66,7 +66,12 @@ def show_tree(tree: QWidget, page: QWidget, visible: bool) -> None:
     """
     page.setMinimumWidth(1)  # instead of the former panel's minimum width
     tree.setVisible(visible)
-    QTimer.singleShot(0, page, lambda: page.setMinimumWidth(0))
+
+    def use_panels_minimum() -> None:
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.LayoutRequest.value)
+        page.setMinimumWidth(0)
+
+    QTimer.singleShot(0, page, use_panels_minimum)
 
 
 def rail_beside(rail: QWidget, content: QWidget) -> QSplitter:
