@@ -31,12 +31,12 @@ from core.spec.reading import MEGABYTE, read_text
 from core.spec.resources import resource_folder
 
 MAX_TEXTS = 20_000  # of more texts, this many are drawn; their features take 40 MB at width 512
-MAX_FILE_BYTES = 64 * MEGABYTE
+MAX_FILE_BYTES = 8 * MEGABYTE  # about 150,000 captions
 BATCH_SIZE = 256  # texts that are encoded at once before training
 
 
 class TextAnchors(Objective):
-    """The squared distance of the student's text features to the initial model's, of given texts.
+    """The squared distance between the student's and the initial model's features of given texts.
 
     With f the student's unit vectors and g the initial model's, of A texts drawn in each step:
     ``loss = mean |f - g|^2``. It extends the distillation of features (LDIFS, Mukhoti et al. 2024) to texts without

@@ -19,7 +19,11 @@ def point(alpha: float, gain: float, old: float, other: float = 0.0) -> dict[str
     return {"alpha": alpha, "metrics": {name: {"mean_recall": value} for name, value in scores.items()}}
 
 
-CONTENT = {"keep": 0.9, "alpha": 0.5, "points": [point(0, 0.1, 0.8), point(0.5, 0.3, 0.76), point(1, 0.6, 0.4)]}
+CONTENT: dict[str, Any] = {
+    "keep": 0.9,
+    "alpha": 0.5,
+    "points": [point(0, 0.1, 0.8), point(0.5, 0.3, 0.76), point(1, 0.6, 0.4)],
+}
 
 
 def write(folder: Path, content: Any) -> None:
@@ -28,7 +32,7 @@ def write(folder: Path, content: Any) -> None:
 
 def test_a_written_path_is_read_again(tmp_path: Path) -> None:
     assert read_path(tmp_path) is None
-    points = [PathPoint(raw["alpha"], raw["metrics"]) for raw in CONTENT["points"]]  # type: ignore[attr-defined]
+    points = [PathPoint(raw["alpha"], raw["metrics"]) for raw in CONTENT["points"]]
     write_path(tmp_path, WeightPath(0.9, 0.5, points))
     assert json.loads((tmp_path / PATH_FILE).read_text()) == CONTENT
     path = read_path(tmp_path)
