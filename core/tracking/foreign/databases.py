@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ _MAX_BYTES = 32 * MEGABYTE
 _MAX_TABLES = 500
 _ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ}
 _FUNCTIONS = {"max", "min"}
+# For a file with a write-ahead log but without its shared index, so that nobody is writing: the index stays in memory.
+_UNSHARED = "vfs=win32-none" if sys.platform == "win32" else "vfs=unix-none"
 
 
 def database_files(files: set[str]) -> list[str]:
@@ -71,11 +74,11 @@ def query(path: Path, sql: str, values: Sequence[object] = ()) -> list[tuple[Any
 
 @contextmanager
 def _open_database(path: Path) -> Iterator[sqlite3.Connection]:
-    # Without a journal nobody writes to the file, and "immutable" opens it without creating files beside it. With a
-    # journal, its writer has already created these files.
-    mode = "mode=ro" if _has_journal(path) else "mode=ro&immutable=1"
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=1.0)
+    options = _options(path)
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&{options}", uri=True, timeout=1.0)
     try:
+        if options == _UNSHARED:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE_BYTES)
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0", "query_only = ON"):
@@ -88,19 +91,24 @@ def _open_database(path: Path) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
-def _has_journal(path: Path) -> bool:
-    """Whether a journal exists, which a writer left or is using. Raises ForeignError if it is not a regular file."""
-    exists = False
+def _options(path: Path) -> str:
+    """Options that let SQLite read the journal without creating files beside ``path``.
+
+    Raises ForeignError for a journal that is not a regular file.
+    """
+    sizes: dict[str, int] = {}
     for ending in ("-wal", "-shm", "-journal"):
         beside = path.with_name(path.name + ending)
         try:
-            mode = beside.lstat().st_mode
+            status = beside.lstat()
         except OSError:
             continue
-        if not stat.S_ISREG(mode):
+        if not stat.S_ISREG(status.st_mode):
             raise ForeignError(f"{excerpt(str(beside))} is not a regular file; remove it or import a copy of {path}.")
-        exists = exists or ending == "-wal" or beside.stat().st_size > 0
-    return exists
+        sizes[ending] = status.st_size
+    if "-wal" in sizes and "-shm" not in sizes:
+        return _UNSHARED
+    return "" if "-wal" in sizes or any(sizes.values()) else "immutable=1"
 
 
 def _authorize(action: int, first: str | None, second: str | None, *_rest: object) -> int:

@@ -305,11 +305,18 @@ def test_a_database_is_not_written_to_and_its_journal_is_read(tmp_path: Path) ->
         " SELECT run_id, timestamp, run_name, 99, '{\"val/acc\": 0.5}' FROM metrics LIMIT 1"
     )
     writer.commit()
+    copy = tmp_path / "copy"  # without the shared index of the journal
+    copy.mkdir()
+    for name in ("cifar.db", "cifar.db-wal"):
+        shutil.copy(source / name, copy)
+    contents = {path.name: path.read_bytes() for path in copy.iterdir()}
     try:
-        (run,) = imported(source, tmp_path).values()
-        assert points(run)["val/acc"][-1][:2] == (99, 0.5)
+        for folder in (source, copy):
+            (run,) = imported(folder, tmp_path / f"home of {folder.name}").values()
+            assert points(run)["val/acc"][-1][:2] == (99, 0.5)
     finally:
         writer.close()
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == contents
 
 
 @settings(max_examples=30, deadline=None)
