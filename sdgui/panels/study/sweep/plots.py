@@ -37,6 +37,7 @@ Draw = Callable[[pg.PlotWidget, SweepReport, Sequence[str]], str]
 """Draws a plot for the names selected in the boxes, and returns its title."""
 
 _SIZE = 9  # diameter of a point, in px
+_MAX_POINTS = 1000  # drawn per line of intermediate values
 
 
 class SweepPlot(StudyPlot):
@@ -187,7 +188,10 @@ def intermediate(plot: pg.PlotWidget, report: SweepReport, _selected: Sequence[s
     trials = [trial for trial in report.trials if trial.intermediate]
     for trial in trials:
         share = trial.number / max(1, report.trials[-1].number)
-        steps, values = (np.array(column, float) for column in zip(*sorted(trial.intermediate), strict=True))
+        points = sorted(trial.intermediate)
+        stride = 1 + len(points) // _MAX_POINTS  # more points are indistinguishable, and take seconds to draw
+        shown = points[:-1:stride] + points[-1:]
+        steps, values = (np.array(column, float) for column in zip(*shown, strict=True))
         line = plot.plot(
             steps,
             100 * values,

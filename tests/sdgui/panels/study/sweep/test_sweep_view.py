@@ -18,6 +18,7 @@ from core.spec.study import StudyDir, read_study
 from core.spec.study.sweep import Sweep, read_sweep
 from core.spec.study.sweep_report import SweepDir, SweepReport
 from sdgui.panels.study.panel import StudyPanel
+from sdgui.panels.study.sweep import plots
 from sdgui.panels.study.sweep.confirm import ConfirmDialog
 from sdgui.panels.study.sweep.model import axes_of, best_so_far, setting_text, surface, trials_table
 from sdgui.panels.study.sweep.view import SweepView
@@ -81,6 +82,20 @@ def test_trials_are_rows_and_axes() -> None:
 def test_a_long_setting_is_cut_to_one_line() -> None:
     """Laying out 9,000 characters in a cell or at an axis takes seconds."""
     assert setting_text("\n" + "x" * 9000) == "\ufffd" + "x" * (MAX_EXCERPT_LENGTH - 2) + "…"
+
+
+def test_long_series_of_intermediate_values_are_thinned_from_first_to_last(qtbot: QtBot) -> None:
+    report = a_report()
+    report.trials[0].intermediate = [(step, step / 1e6) for step in reversed(range(100_000))]
+    plot = pg.PlotWidget()
+    qtbot.addWidget(plot)
+    plots.intermediate(plot, report, [])
+    long, short, *_ = plot.listDataItems()
+    steps, values = long.getOriginalDataset()
+    assert 500 <= len(steps) <= 1001
+    assert (steps[0], steps[-1]) == (0, 99_999)
+    np.testing.assert_allclose(values, steps / 1e4)
+    assert short.getOriginalDataset()[0].tolist() == [1, 2]
 
 
 def test_the_running_optimum_and_the_surface_match_hand_computed_values() -> None:
