@@ -46,7 +46,6 @@ def add(subparsers: Subparsers) -> None:
 def _data(arguments: argparse.Namespace) -> int:
     from core.worker.data.checking import check_source
     from core.worker.data.rows import open_rows
-    from core.worker.data.session import hold_out_split
 
     progress = _StderrReporter()
     other_splits = dict(map(_split, arguments.against))
@@ -55,6 +54,8 @@ def _data(arguments: argparse.Namespace) -> int:
         split = "" if other_splits else data["split"]
         data |= check_source(arguments.source, progress, other_splits, split)
     if arguments.hold_out is not None:
+        from core.worker.data.session import hold_out_split  # loads torch and open_clip
+
         folder = str(arguments.to.absolute()) if arguments.to else ""
         data |= hold_out_split(arguments.source, progress, arguments.hold_out, arguments.seed, folder)
     if arguments.json:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,16 @@ def test_data_are_described_checked_and_split(tmp_path: Path, capsys: pytest.Cap
     assert "label kind: 4 values" in capsys.readouterr().out
     assert main(["data", str(train), "--against", "val"]) == 1
     assert "NAME=SOURCE" in capsys.readouterr().err
+
+
+def test_data_are_described_and_checked_without_torch(tmp_path: Path) -> None:
+    source = write_pairs(tmp_path / "train", 3)
+    code = (
+        "import sys; from core.__main__ import main\n"
+        f"assert main(['data', {str(source)!r}, '--check']) == 0\n"
+        "assert not {'torch', 'open_clip'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("seed", ["-1", "9" * 30, "x"])
