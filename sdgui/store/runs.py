@@ -71,11 +71,11 @@ class RunRecords(Sessions):
         selected: list[ColumnElement[bool]] = [RunRow.deleted.is_not(None) if deleted else RunRow.deleted.is_(None)]
         if experiment_id is not None:
             selected.append(RunRow.experiment_id == experiment_id)
-        # Columns, because thousands of RunRow objects take several times as long.
+        # Columns from the connection, because thousands of RunRow objects take several times as long.
         query = select(*RunRow.__table__.columns).where(*selected).order_by(RunRow.id)
         with self._read() as session:
             tags = tags_by_run(session, *selected)
-            return [self._run_record(row, tags.get(row.id, ())) for row in session.execute(query)]
+            return [self._run_record(row, tags.get(row.id, ())) for row in session.connection().execute(query)]
 
     def run(self, run_id: int) -> Run:
         """One run, in the bin or not. Raises StoreError for an unknown id."""

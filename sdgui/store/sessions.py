@@ -37,6 +37,7 @@ class Sessions:
         """``own``: with a shared registry, the local database of per-user tables, such as caption lists and marks."""
         self.home = home
         self.runs_folder = home / "runs"
+        self._normal_runs_folder = Path(os.path.normpath(self.runs_folder))
         self.user = f"{_user()}@{platform.node()}"
         self._database, self._own = database, own or database
         self._sessions, self._open_sessions, self._closed = threading.Condition(), 0, False
@@ -123,8 +124,8 @@ class Sessions:
 
     def _folder_path(self, text: str) -> Path:
         path = text.partition(ON_HOST)[2] if ON_HOST in text else text
-        joined = os.path.join(self.runs_folder, path)  # noqa: PTH118  (an absolute path is not changed; twice as fast)
-        return Path(os.path.normpath(joined))
+        folder = self._normal_runs_folder / path  # an absolute path is not changed
+        return Path(os.path.normpath(folder)) if ".." in path else folder
 
     @property
     def _local_prefix(self) -> str:

@@ -306,8 +306,9 @@ class ConfigForm(QWidget):
             paths = {spec.path for spec in section.group.all_fields()}
             wrong, changed = len(paths & state.errors.keys()), len(paths & differing)
             item = self._list.item(i)
-            icon = ("ph.warning-circle-fill", "error") if wrong else ("mdi6.circle-medium", "accent_text")
-            item.setIcon(theme().icon(*icon) if wrong or changed else QIcon(blank))
+            problem = theme().icon("ph.warning-circle-fill", "error")
+            dot = theme().icon("ph.circle-fill", "accent_text", scale=0.45) if changed else QIcon(blank)
+            item.setIcon(problem if wrong else dot)
             parts = [f"{wrong} problem{'s' * (wrong != 1)}"] * bool(wrong) + [differences_text(changed)] * bool(changed)
             item.setToolTip(plain_tip(", ".join(parts)))
 

@@ -154,7 +154,8 @@ class PresetChooser(QFrame):
             item = self.list.item(row)
             marks = preset_needs(str(item.data(_NAME))) if item.data(_NAME) else ()
             if item.data(_NAME):
-                item.setIcon(theme().icon(ICONS[marks[0].kind] if marks else "mdi6.circle-small", "muted"))
+                dot = theme().icon("ph.circle-fill", "muted", scale=0.3)
+                item.setIcon(theme().icon(ICONS[marks[0].kind], "muted") if marks else dot)
 
     def _filter(self) -> None:
         words, first, heading, any_in_family = self.line.text().casefold().split(), None, None, False

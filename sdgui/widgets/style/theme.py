@@ -57,7 +57,7 @@ class Theme(QObject):
         self._scheme: Scheme = "system"
         self._text_points = max(app.font().pointSizeF(), 9.0)
         self.colors: Colors = LIGHT
-        self._icons: dict[tuple[str, str], QIcon] = {}  # cached for the current scheme
+        self._icons: dict[tuple[str, str, float], QIcon] = {}  # cached for the current scheme
         app.styleHints().colorSchemeChanged.connect(self._on_system_changed)
         self._apply()
 
@@ -98,12 +98,13 @@ class Theme(QObject):
         """The name of a run state, for accessible names and tooltips."""
         return _state(state)[2]
 
-    def icon(self, name: str, role: str = "text") -> QIcon:
-        """A qtawesome icon in a colour of the theme, grey when disabled; ask again after ``changed``."""
-        if (name, role) not in self._icons:
+    def icon(self, name: str, role: str = "text", scale: float = 1.0) -> QIcon:
+        """A Phosphor icon in a colour of the theme, grey when disabled; ask again after ``changed``."""
+        key = (name, role, scale)
+        if key not in self._icons:
             colors = {"color": self.color(role), "color_disabled": self.color("strong_border")}
-            self._icons[name, role] = icon(name, **colors)
-        return self._icons[name, role]
+            self._icons[key] = icon(name, scale_factor=scale, **colors)
+        return self._icons[key]
 
     def font(self, role: Literal["text", "small", "title", "heading"] = "text") -> QFont:
         """The font of a text role; small for captions, title for sections, headings of panels. Figures are tabular."""
