@@ -23,7 +23,7 @@ from sdgui.app.alerting import Alerting
 from sdgui.app.closing import LastWrites, ask_about_training
 from sdgui.app.demo_report import DemoReport, search_demo, show_demo
 from sdgui.app.layout import SIZE, fill_page, rail_beside, show_tree, tree_beside
-from sdgui.app.panel_stack import FIRST, PanelStack, load_panels
+from sdgui.app.panel_stack import FIRST, FIRST_PANEL_SECONDS, PanelStack, load_panels
 from sdgui.app.problem_reports import ProblemReports
 from sdgui.app.rail import Rail
 from sdgui.app.status import Status
@@ -327,7 +327,7 @@ class MainWindow(QMainWindow):
         threading.Thread(target=self._load_panels, name="panels").start()
         self.services.studies.follow()
         self.colleagues.start()
-        self._follow_remote_runs()
+        QTimer.singleShot(int(1e3 * FIRST_PANEL_SECONDS), self, self._follow_remote_runs)
 
     def _load_panels(self) -> None:
         """In a thread: import every panel, the panel of the last session first."""
@@ -344,6 +344,8 @@ class MainWindow(QMainWindow):
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
+        if event.spontaneous():  # restored by the window manager
+            return
         QTimer.singleShot(_FIRST_PAINT_MS, self, self._start_background_work)
 
     def closeEvent(self, event: QCloseEvent) -> None:

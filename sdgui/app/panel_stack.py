@@ -6,6 +6,8 @@ A panel receives the selection once it has been shown for the first time.
 
 from __future__ import annotations
 
+import sys
+import time
 from contextlib import suppress
 from importlib import import_module
 
@@ -21,6 +23,7 @@ from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 
 FIRST = PANELS[0].name
+FIRST_PANEL_SECONDS = 0.7  # other threads start afterwards, because they would delay the display of the first panel
 _SPECS = {spec.name: spec for spec in PANELS}
 
 
@@ -109,6 +112,8 @@ def load_panels(first: PanelSpec, store: Store, first_imported: SignalInstance) 
     import_module(first.module)
     with suppress(RuntimeError):  # the window has been deleted
         first_imported.emit()
+    if any(spec.module not in sys.modules for spec in PANELS):
+        time.sleep(FIRST_PANEL_SECONDS)
     for spec in PANELS:
         import_module(spec.module)
     RunConfig()  # builds its validators

@@ -23,6 +23,7 @@ from sdgui.app.collecting import collect_here, freeze_permanent_objects
 from sdgui.app.desktop import install_desktop, uninstall_desktop
 from sdgui.app.failures import Failures
 from sdgui.app.main_window import MainWindow
+from sdgui.app.panel_stack import FIRST_PANEL_SECONDS
 from sdgui.app.qt_types import create_qt_types
 from sdgui.runs.background_tasks import StoreWriter
 from sdgui.runs.demo import DemoData
@@ -193,7 +194,7 @@ def open_window(home: Path, demo: bool, registry: RegistryAddress | None = None)
     theme().set_scheme(_SCHEMES.get(str(services.settings.value("window/scheme")), "system"))
     window = MainWindow(services)
     window.show()
-    services.follower.start()
+    QTimer.singleShot(int(1e3 * FIRST_PANEL_SECONDS), window, services.follower.start)
     if not has_trainer():
         QTimer.singleShot(0, window, lambda: window.show_message(no_trainer_message()))
     if demo:

@@ -71,11 +71,8 @@ class RunRecords(Sessions):
         selected: list[ColumnElement[bool]] = [RunRow.deleted.is_not(None) if deleted else RunRow.deleted.is_(None)]
         if experiment_id is not None:
             selected.append(RunRow.experiment_id == experiment_id)
-        # Columns from the connection, because thousands of RunRow objects take several times as long.
-        query = select(*RunRow.__table__.columns).where(*selected).order_by(RunRow.id)
         with self._read() as session:
-            tags = tags_by_run(session, *selected)
-            return [self._run_record(row, tags.get(row.id, ())) for row in session.connection().execute(query)]
+            return self._selected_runs(session, *selected)
 
     def run(self, run_id: int) -> Run:
         """One run, in the bin or not. Raises StoreError for an unknown id."""
@@ -87,9 +84,15 @@ class RunRecords(Sessions):
         ids, runs = sorted(run_ids), dict[int, Run]()
         with self._read() as session:
             for start in range(0, len(ids), _BATCH_SIZE):
-                query = select(RunRow).where(RunRow.id.in_(ids[start : start + _BATCH_SIZE]))
-                runs |= {row.id: self._run_record(row) for row in session.scalars(query)}
+                batch = RunRow.id.in_(ids[start : start + _BATCH_SIZE])
+                runs |= {run.id: run for run in self._selected_runs(session, batch)}
         return runs
+
+    def _selected_runs(self, session: Session, *selected: ColumnElement[bool]) -> list[Run]:
+        # Columns from the connection, because thousands of RunRow objects take several times as long.
+        query = select(*RunRow.__table__.columns).where(*selected).order_by(RunRow.id)
+        tags = tags_by_run(session, *selected)
+        return [self._run_record(row, tags.get(row.id, ())) for row in session.connection().execute(query)]
 
     def change_markers(self) -> dict[int, tuple[object, ...]]:
         """For each run outside the bin, the columns that change with its progress or machine.

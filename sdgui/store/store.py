@@ -238,7 +238,7 @@ class Store(
         except OSError:  # temporarily unreachable
             return []
         with self._read() as session:
-            listed_names = {Path(self._folder_path(text)).name for text in session.scalars(select(RunRow.folder))}
+            listed_names = {os.path.basename(text) for text in session.scalars(select(RunRow.folder))}
         problems, unfinished, deadline = [], False, time.monotonic() + _LISTING_SECONDS
         new_names = sorted(names - listed_names)
         experiments_by_key = self._experiments_by_key() if new_names else {}

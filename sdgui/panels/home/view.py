@@ -29,7 +29,7 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 C = TypeVar("C", bound=RunCard)
-_AT_ONCE = 4  # new cards in one turn of the event loop; each takes a few ms to style
+_AT_ONCE = 2  # new cards in one turn of the event loop; each takes a few ms to style
 
 
 class _Section(QWidget):
