@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple, Self
 
 import platformdirs
@@ -238,7 +238,7 @@ class Store(
         except OSError:  # temporarily unreachable
             return []
         with self._read() as session:
-            listed_names = {os.path.basename(text) for text in session.scalars(select(RunRow.folder))}
+            listed_names = {PurePath(text).name for text in session.scalars(select(RunRow.folder))}
         problems, unfinished, deadline = [], False, time.monotonic() + _LISTING_SECONDS
         new_names = sorted(names - listed_names)
         experiments_by_key = self._experiments_by_key() if new_names else {}
