@@ -61,6 +61,12 @@ def add(subparsers: Subparsers) -> None:
         "--rerank", type=int, default=0, metavar="N", help="re-rank the first N results with the matching head"
     )
     parser.add_argument(
+        "--cluster",
+        default="",
+        metavar="NAME",
+        help="intervals resample all images with the same label in this column together, such as photos of one person",
+    )
+    parser.add_argument(
         "--compare", nargs=2, type=Path, metavar=("A.json", "B.json"), help="show the paired difference A - B"
     )
     parser.add_argument("--json", action="store_true", help="print the full report as JSON, the input for --compare")
@@ -118,6 +124,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         draws=arguments.draws,
         texts=tuple(arguments.texts),
         rerank=arguments.rerank,
+        cluster=arguments.cluster,
     )
     show = periodic_progress()
     show("loading the model", 0, 0)

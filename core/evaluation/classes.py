@@ -41,7 +41,7 @@ def zero_shot_task(work: Work) -> Outcome:
     if renamed := {label: list(class_names) for label, class_names in by_label if class_names != (label,)}:
         details["names"] = renamed
     notes = (*unreadable(test.dataset), *work.size_notes(test), *unknown_names(prompts, test.labels.classes))
-    return result.outcome("zero-shot", notes, details)
+    return result.outcome("zero-shot", notes, details).in_clusters(work.test_clusters(test))
 
 
 def plain_probe(work: Work) -> Outcome:

@@ -50,7 +50,9 @@ def retrieval(work: Work) -> Outcome:
         features_and_owners = (features.images, features.texts, features.text_to_image)
         with evaluating(model.network):
             extra = reranked_metrics(*rerank(*features_and_owners, score, work.request.rerank, reranking_progress))
-    outcome = retrieval_outcome(by_image, by_text, features.text_to_image, extra)
+    outcome = retrieval_outcome(
+        by_image, by_text, features.text_to_image, extra, work.clusters(dataset, features.rows.tolist())
+    )
     queries = [[dataset.path(row).name, *dataset.captions_of(row)] for row in features.rows.tolist()]
     details = {**outcome.details, DATA_DIGEST: queries_digest(queries)}
     notes = list(unreadable(dataset)) + list(outcome.notes)
@@ -122,7 +124,7 @@ def captioning(work: Work) -> Outcome:
     scores = caption_scores(captions, references, progress=work.report_share)
     work.progress("METEOR and SPICE", 0, 0)
     java = java_metrics([captions[i] for i in scores.rows], [references[i] for i in scores.rows])
-    outcome = scores.outcome(java)
+    outcome = scores.outcome(java).in_clusters(work.clusters(dataset, [rows[i] for i in scores.rows]))
     samples: list[dict[str, Any]] = [
         {"image": str(dataset.path(rows[i])), "caption": captions[i], "references": references[i]}
         for i in scores.rows[:_MAX_SAMPLES]

@@ -9,15 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from core.checkpoint.opening import Model
-from core.data.dataset import Log
+from core.data.dataset import Log, PairDataset
 from core.inference.encoder import UNPROJECTED, check_layer
-from core.inference.labelled import LabelledFeatures, open_labelled, size_notes, unreadable
+from core.inference.labelled import LabelledFeatures, label_name, open_labelled, size_notes, unreadable
 from core.metrics.classification.few_shot import DRAWS
 from core.metrics.classification.knn import NEIGHBOURS
 from core.metrics.classification.logistic import ProbeData, ProbeSettings
 from core.metrics.classification.prompts import DEFAULT_TEMPLATES
-from core.metrics.outcome import Outcome
+from core.metrics.outcome import Integers, Outcome
 from core.spec.errors import UserError
 from core.spec.reporter import Progress
 
@@ -32,7 +34,8 @@ class Request:
 
     ``label``: by default the only label column. ``train``: by default the run's training data. ``shots``: few-shot
     probes. ``texts``: the texts to fuse images with (`core.inference.fusing.TEXT_KINDS`), by default all but classes.
-    ``rerank``: number of candidates per query that a matching head re-ranks.
+    ``rerank``: number of candidates per query that a matching head re-ranks. ``cluster``: a label column; intervals
+    resample all images with the same label together.
     """
 
     data: str
@@ -47,6 +50,7 @@ class Request:
     draws: int = DRAWS
     texts: tuple[str, ...] = ()
     rerank: int = 0
+    cluster: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,10 +123,23 @@ class Work:
         notes += [f"training data: {note}" for note in (*unreadable(train.dataset), *train.labels.notes)]
         about = {"train": train.dataset.origin, "val": val.dataset.origin if val else "", "label": test.label}
         return replace(
-            outcome,
+            outcome.in_clusters(self.test_clusters(test)),
             notes=(*notes, *unreadable(test.dataset), *self.size_notes(test), *outcome.notes),
             details={**outcome.details, **(details or {}), **about, DATA_DIGEST: test.digest()},
         )
+
+    def clusters(self, dataset: PairDataset, rows: Sequence[int]) -> Integers | None:
+        """The cluster of each of ``rows``, if clusters are requested; an image without a label is its own cluster."""
+        if not (column := self.request.cluster):
+            return None
+        label_name(dataset, column)
+        numbers: dict[str | int, int] = {}
+        keys = (dataset.labels(row).get(column) or row for row in rows)
+        return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+
+    def test_clusters(self, data: LabelledFeatures) -> Integers | None:
+        """The cluster of each labelled image."""
+        return self.clusters(data.dataset, [data.rows[i] for i in data.labels.rows.tolist()])
 
     def size_notes(self, data: LabelledFeatures) -> tuple[str, ...]:
         """A note if the images are much smaller than the model's input."""

@@ -7,7 +7,7 @@ Flow: an evaluator creates an `Outcome`; `core.evaluation.report` adds model and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -49,3 +49,16 @@ class Outcome:
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # 95 %, for metrics without queries
     notes: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    def in_clusters(self, clusters: Integers | None) -> Outcome:
+        """The outcome whose intervals resample ``clusters`` (Q,) of queries; None changes nothing.
+
+        Means over strata, such as classes, keep their strata.
+        """
+        if clusters is None:
+            return self
+        per_query = {
+            name: queries if queries.strata is not None else replace(queries, groups=clusters)
+            for name, queries in self.per_query.items()
+        }
+        return replace(self, per_query=per_query)

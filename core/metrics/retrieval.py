@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from core.metrics.inputs import EvaluationError, Progress, check_features, full_precision, no_progress, unit_rows
-from core.metrics.outcome import Outcome, Queries
+from core.metrics.outcome import Integers, Outcome, Queries
 
 # Cosines: float32 products of unit vectors differ by less than this with the order of their sums.
 FLOAT32_TOLERANCE = 2e-6
@@ -139,18 +139,25 @@ def summarise(image_to_text: Ranks, text_to_image: Ranks) -> dict[str, float]:
 
 
 def retrieval_outcome(
-    image_to_text: Ranks, text_to_image: Ranks, owner: Tensor, extra: Mapping[str, float] | None = None
+    image_to_text: Ranks,
+    text_to_image: Ranks,
+    owner: Tensor,
+    extra: Mapping[str, float] | None = None,
+    clusters: Integers | None = None,
 ) -> Outcome:
     """The ranks as an `Outcome`.
 
     ``owner`` (M,): the ``text_to_image`` of the ranks, since the bootstrap resamples captions of an image together.
-    ``extra``: additional metrics, such as re-ranked metrics.
+    ``extra``: additional metrics, such as re-ranked metrics. ``clusters`` (N,): the cluster of each image, if whole
+    clusters are resampled.
     """
-    groups = owner.cpu().numpy().astype(np.int64)
+    owners = owner.cpu().numpy().astype(np.int64)
+    image_groups = None if clusters is None else clusters[image_to_text.queries.numpy()]
+    caption_groups = owners if clusters is None else clusters[owners]
     per_query: dict[str, Queries] = {}
     for direction, direction_ranks, group in (
-        ("image_to_text", image_to_text, None),
-        ("text_to_image", text_to_image, groups),
+        ("image_to_text", image_to_text, image_groups),
+        ("text_to_image", text_to_image, caption_groups),
     ):
         for k in RECALL_AT:
             per_query[f"{direction}_R@{k}"] = Queries(direction_ranks.hits(k).numpy(), group)

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -31,13 +32,14 @@ from core.metrics.classification.few_shot import few_shot
 from core.metrics.classification.labels import index_labels
 from core.metrics.classification.linear_probe import linear_probe
 from core.metrics.classification.logistic import ProbeData
+from core.metrics.statistics import intervals
 from core.model.network import Network
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network
 from core.spec.config import override
 from core.spec.errors import UserError
 from core.spec.generation import GenerationSettings
-from tests.core.labelled import write_labelled
+from tests.core.labelled import read, write, write_labelled
 from tests.core.variants import variant_config
 
 
@@ -252,3 +254,26 @@ def test_all_splits_use_the_classes_of_the_training_data(monkeypatch: pytest.Mon
     request = Request(data="test.csv", task="knn", train="train.csv", val="val.csv")
     Work(model=Any, request=request, progress=quiet, log=quiet).splits([])  # type: ignore[arg-type]
     assert asked == [("train.csv", None), ("test.csv", ("b", "a")), ("val.csv", ("b", "a"))]
+
+
+@pytest.mark.parametrize("task", ["retrieval", "knn", "zero-shot"])
+def test_intervals_resample_whole_clusters(task: str, data: tuple[str, str]) -> None:
+    rows = read(data[1])
+    shots = [str(row % 5) if row else "" for row in range(len(rows))]  # the first image belongs to no cluster
+    table = [[*row, shot] for row, shot in zip(rows, shots, strict=True)]
+    source = write(Path(data[1]).with_name("clustered.csv"), [["filepath", "title", "colour", "shape", "shot"], *table])
+    model = open_model("open_clip:sd-tiny")
+    request = {"data": str(source), "train": data[0], "label": "colour", "task": task}
+    plain, clustered = measure(model, **request), measure(model, **request, cluster="shot")
+    assert clustered.outcome.metrics == plain.outcome.metrics
+    name = "text_to_image_R@5" if task == "retrieval" else "acc1"
+    queries = clustered.outcome.per_query[name]
+    assert queries.groups is not None
+    assert len(set(queries.groups.tolist())) == 6
+    random, values = np.random.default_rng(1), queries.values
+    parts = [[values[i] for i, other in enumerate(shots) if other == shot] for shot in sorted(set(shots))]
+    means = [np.concatenate([parts[i] for i in random.integers(6, size=6)]).mean() for _ in range(4000)]
+    found = intervals(clustered.outcome.per_query)[name]
+    assert (found.low, found.high) == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.05)
+    with pytest.raises(UserError, match="has no label column 'person'; available: "):
+        measure(model, **request, cluster="person")
