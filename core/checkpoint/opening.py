@@ -20,7 +20,7 @@ from core.checkpoint.files import CheckpointInfo
 from core.checkpoint.interpolating import ENDPOINTS, interpolate
 from core.checkpoint.scalars import to_saved
 from core.checkpoint.starting import load_towers
-from core.checkpoint.tensor_files import check_claims
+from core.checkpoint.tensor_files import check_matches_weights
 from core.custom.loading import CustomCode
 from core.data.images import Resizing
 from core.data.preprocessing import PublishedData
@@ -100,7 +100,7 @@ def open_model(name: str | os.PathLike[str], weights: str = "", progress: Progre
     Raises UserError if the model, checkpoint or network does not exist or is damaged.
     """
     source = locate(os.fspath(name), weights)
-    if isinstance(source, InterpolatedModel) and source.from_config:
+    if isinstance(source, InterpolatedModel) and source.initial_is_from_config:
         check_downloaded(source.name)
     if isinstance(source, OpenClipModel):
         runtime = set_up(RuntimeConfig(precision="fp32"))
@@ -152,7 +152,7 @@ def open_network(
             tuned, initial = (open_network(end, device, progress) for end in ends)
             return tuned, initial
 
-        tuned, initial = ENDPOINTS.get((device, *map(_version, ends)), load)
+        tuned, initial = ENDPOINTS.get((device, *map(_endpoint_key, ends)), load)
         return interpolate(tuned, initial, source.alpha)
     with torch.random.fork_rng(devices=[]):
         if isinstance(source, RunNetwork):
@@ -160,7 +160,7 @@ def open_network(
         return _from_open_clip(source, progress).to(device)
 
 
-def _version(source: RunNetwork | OpenClipModel) -> tuple[str, ...]:
+def _endpoint_key(source: RunNetwork | OpenClipModel) -> tuple[str, ...]:
     """A key that changes with the weights of ``source``."""
     if isinstance(source, RunNetwork):
         return str(source.path), str(source.path.stat().st_mtime_ns if source.path.exists() else "")
@@ -174,7 +174,7 @@ def _from_open_clip(source: OpenClipModel, progress: Progress | None) -> Network
         path = find_weights(source.architecture, str(run_network.path) if run_network else source.pretrained, progress)
         shapes = {name: tuple(value.shape) for name, value in read_weights(path).items()}
         origin = f"the model {source.architecture}"
-        check_claims(lambda: Network(build_towers(model_cfg)), model_cfg, shapes, origin)
+        check_matches_weights(lambda: Network(build_towers(model_cfg)), model_cfg, shapes, origin)
     torch.manual_seed(SEED)
     towers = build_towers(model_cfg)
     if source.pretrained:
@@ -215,7 +215,7 @@ def _from_run(source: RunNetwork, device: torch.device) -> Network:
         return build_network(config, dict(info.model), info.classes, code)
 
     shapes = without_custom_heads(checkpoint.shapes(source.run, source.checkpoint, source.network))
-    check_claims(build, info.model, shapes, _origin(source))
+    check_matches_weights(build, info.model, shapes, _origin(source))
     network = build().to(device)
     tensors = checkpoint.load_weights(source.run, source.checkpoint, source.network, device)
     checkpoint.load_state(network.load_state_dict, without_custom_heads(tensors), _origin(source))

@@ -2,7 +2,7 @@
 
 Flow: ``core.checkpoint.files`` and ``core.checkpoint.opening`` read every checkpoint through this module.
 ``checkpoint.json`` may declare a network of any size, and building such a network could exhaust the memory before its
-weights are found not to fit. So ``check_claims`` first counts its parameters on the meta device.
+weights are found not to fit. So ``check_matches_weights`` first counts its parameters on the meta device.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def tensor_shapes(path: Path, root: Path) -> dict[str, tuple[int, ...]]:
         raise CheckpointError(f"{path} is damaged: {excerpt(str(error))}; choose another checkpoint.") from error
 
 
-def check_claims(
+def check_matches_weights(
     build: Callable[[], Network], model: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], origin: str
 ) -> None:
     """Raise CheckpointError if the network that ``build`` returns cannot be used, or is larger than its weights.

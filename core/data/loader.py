@@ -42,14 +42,14 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Place:
+class RankPosition:
     """The position of this process in a run; each process loads a contiguous share of every batch."""
 
     rank: int = 0
     world: int = 1
     local_world: int = 1  # processes on this machine, which share its cores
     on_gpu: bool = False  # whether it trains on a GPU
-    distorts: bool = False  # whether the device distorts the views, while the loader only crops them
+    device_distorts: bool = False  # whether the device distorts the views, while the loader only crops them
 
     def workers(self, requested: int) -> int:
         """The number of loader processes: ``requested``, or if automatic, one per spare core with a GPU, else 0."""
@@ -83,16 +83,16 @@ class Loader:
         image_size: int,
         log: Log | None = None,
         labels: Labels | None = None,
-        multiple: int = 1,
-        place: Place | None = None,
-        agree: Callable[[LoadedBatch, int], LoadedBatch] | None = None,
+        patch_side: int = 1,
+        position: RankPosition | None = None,
+        synchronise: Callable[[LoadedBatch, int], LoadedBatch] | None = None,
         left_out: Tensor | None = None,
     ) -> None:
         """``multiple``: the model's patch size; the side of every view is a multiple of it. ``agree`` is called with
         each batch and the padding id, and makes all processes agree on caption length and unreadable images.
         ``left_out`` (N,) bool: rows that are in no batch.
 
-        Raises DataError if a batch is larger than the data; DataError or LaunchError if the processes of ``place``
+        Raises DataError if a batch is larger than the data; DataError or LaunchError if the processes of ``position``
         cannot share a batch evenly.
         """
         if config.optim.batch_size > len(dataset):
@@ -100,21 +100,23 @@ class Loader:
                 f"The batch size {config.optim.batch_size} is larger than the {len(dataset)} pairs of "
                 f"{dataset.origin}; set optim.batch_size to at most {len(dataset)}."
             )
-        self._place = place or Place()
+        self._position = position or RankPosition()
         order = batch_order(len(dataset), dataset.shard_rows, config, labels, left_out)
         self.streams = order.streams if isinstance(order, StreamOrder) else 0  # 0: all data is shuffled as one list
         self.batch_size = order.batch_size
-        _check_world(self._place.world, order.batch_size, self.streams)
-        self._own_rows = self._place.share(order.batch_size)
-        self._agree = agree
+        _check_world(self._position.world, order.batch_size, self.streams)
+        self._own_rows = self._position.share(order.batch_size)
+        self._synchronise = synchronise
         self._dataset = dataset
         self._config = config
         self.left_out = left_out
         self._log = log
         self.steps_per_epoch = order.steps_per_epoch
-        plan, by_device = teaching(config), self._place.distorts
-        self._maker = PartMaker(dataset, config, image_size, order, labels, multiple, by_device, plan, left_out)
-        self._join = Joiner(config, order.batch_size, dataset.pad_id, pinned=self._place.on_gpu)
+        device_distorts = self._position.device_distorts
+        self._maker = PartMaker(
+            dataset, config, image_size, order, labels, patch_side, device_distorts, teaching(config), left_out
+        )
+        self._join = Joiner(config, order.batch_size, dataset.pad_id, pinned=self._position.on_gpu)
 
     @property
     def total_steps(self) -> int:
@@ -130,7 +132,7 @@ class Loader:
         steps = range(first, end)
         spans = [self._spans(step) for step in steps[:1]]
         parts = len(spans[0]) * len(steps) if spans else 0
-        workers = min(self._place.workers(self._config.data.workers), parts)
+        workers = min(self._position.workers(self._config.data.workers), parts)
         loaded_parts = (
             self._load_in_processes(steps, workers)
             if workers
@@ -176,7 +178,7 @@ class Loader:
         """The batches; logs and counts unreadable images. Raises DataError if there are too many."""
         logged: set[int] = set()
         for loaded_batch in loaded:
-            item = loaded_batch if self._agree is None else self._agree(loaded_batch, self._dataset.pad_id)
+            item = loaded_batch if self._synchronise is None else self._synchronise(loaded_batch, self._dataset.pad_id)
             for row, reason in item.broken.items():
                 self._dataset.mark_broken(row, reason)
                 if row not in logged and self._log is not None:

@@ -28,7 +28,7 @@ from core.data.views.distortion import draw_distortion
 from core.data.views.making import cut_view, view_side
 from core.data.views.masks import draw_masks, draw_visible
 from core.data.views.recipe import ViewRecipe
-from core.spec.config import RunConfig, Teaching
+from core.spec.config import EVERY_STEP, RunConfig, Teaching
 
 PART_ROWS = 128  # rows per part
 CAPTION, MIX = 1002, 1003  # stream ids that keep random draws independent
@@ -59,17 +59,18 @@ class PartMaker(Dataset[LoadedBatch]):
         image_size: int,
         order: Order,
         labels: Labels | None,
-        multiple: int,
-        by_device: bool = False,
-        plan: Teaching | None = None,
+        patch_side: int,
+        device_distorts: bool = False,
+        teaching: Teaching = EVERY_STEP,
         left_out: Tensor | None = None,
     ) -> None:
-        """``by_device``: views are only cropped; the device distorts them later. ``plan``: the steps that need
-        additional views, by default all. ``left_out`` (N,) bool: rows that must not replace unreadable rows.
+        """``device_distorts``: views are only cropped; the device distorts them later. ``teaching``: the steps that
+        need additional views. ``left_out`` (N,) bool: rows that must not replace unreadable rows.
         """
         self._left_out = set() if left_out is None else set(left_out.nonzero().flatten().tolist())
         self.dataset, self.config, self.order, self.labels = dataset, config, order, labels
-        self.size, self.multiple, self.by_device, self._plan = image_size, multiple, by_device, plan
+        self.size, self.patch_side = image_size, patch_side
+        self._device_distorts, self._teaching = device_distorts, teaching
 
     def __getitem__(self, span: Span) -> LoadedBatch:
         return self.make(*self.order.take(*span), step=span[0] + 1)
@@ -103,14 +104,14 @@ class PartMaker(Dataset[LoadedBatch]):
     def view(self, spec: ViewSpec, epoch: Integers, rows: Rows, decoded: Sequence[Tensor]) -> View:
         """One view of ``rows`` (b,), cut from their ``decoded`` images; draws depend on each row's keys alone."""
         key = (self.config.seed, epoch, rows)
-        side = view_side(spec.recipe, self.size, self.multiple)
+        side = view_side(spec.recipe, self.size, self.patch_side)
         images = cut_view(decoded, spec.recipe, side, *key, spec.number)  # (b, 3, S, S)
         distortion = draw_distortion(spec.recipe, *key, spec.number)
-        if not self.by_device:
+        if not self._device_distorts:
             images = images.contiguous()
             if distortion is not None:
                 images, distortion = distortion.apply(images), None
-        patches_per_side = side // self.multiple
+        patches_per_side = side // self.patch_side
         mask = draw_masks(spec.recipe, patches_per_side, *key, spec.number)
         visible = draw_visible(spec.recipe, patches_per_side, *key, spec.number)
         return View(images, None, mask, spec.number, spec.local, distortion, visible)
@@ -124,8 +125,8 @@ class PartMaker(Dataset[LoadedBatch]):
             rows=torch.from_numpy(rows),
             texts=self.dataset.some_tokens(rows, chances),
             clean=self.view(clean_view(self.config), epoch, rows, decoded),
-            student=views(student_views(self.config)) if self._plan is None or self._plan.needs_views(step) else (),
-            teacher=views(teacher_views(self.config)) if self._plan is None or self._plan.is_active(step) else (),
+            student=views(student_views(self.config)) if self._teaching.needs_views(step) else (),
+            teacher=views(teacher_views(self.config)) if self._teaching.is_active(step) else (),
             labels=None if self.labels is None else self.labels.of_rows[torch.from_numpy(rows)],
         )
 

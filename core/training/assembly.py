@@ -16,7 +16,7 @@ from core.data.batch import Batch
 from core.data.custom import open_custom
 from core.data.dataset import Log, PairDataset, Progress, open_dataset
 from core.data.labelling import label_rows
-from core.data.loader import Loader, Place
+from core.data.loader import Loader, RankPosition
 from core.data.pairs import Pairs
 from core.data.shard_pairs import ShardPairs, open_shards
 from core.inference.encoder import encode_dataset
@@ -117,7 +117,7 @@ def assemble(
     if config.runtime.compile:
         for student_or_teacher in (network, *(teacher.networks if teacher else ())):
             compile_blocks(student_or_teacher.blocks())
-    place = _loader_place(team, runtime)
+    position = _rank_position(team, runtime)
     mismatched = mismatched_rows(config, train, progress, log)
     patch = network.towers.patch_side
     return Assembly(
@@ -131,7 +131,9 @@ def assemble(
         val=open_data(config.data.val) if config.data.val else None,
         test=open_data(config.data.test) if config.data.test else None,
         retain={name: open_data(path) for name, path in retained_sets(config.data.retain).items()},
-        loader=Loader(train, config, network.image_size, log, labels, patch, place, team.synchronise_batch, mismatched),
+        loader=Loader(
+            train, config, network.image_size, log, labels, patch, position, team.synchronise_batch, mismatched
+        ),
         text_length_multiple=COMPILED_LENGTH_MULTIPLE if config.runtime.compile else 1,
     )
 
@@ -177,14 +179,14 @@ def _build_and_load(
     return network, loaded[0]
 
 
-def _loader_place(team: Team, runtime: Runtime) -> Place:
+def _rank_position(team: Team, runtime: Runtime) -> RankPosition:
     """The position of this process among the processes that load batches."""
-    return Place(
+    return RankPosition(
         rank=team.launch.rank,
         world=team.size,
         local_world=team.launch.local_size,
         on_gpu=runtime.device.type == "cuda",
-        distorts=runtime.device.type != "cpu",
+        device_distorts=runtime.device.type != "cpu",
     )
 
 

@@ -47,7 +47,7 @@ from core.training.step.utilisation import count_operations, device_peak, memory
 from core.training.team.mesh import shard_parts, unsharded_parts
 from core.training.team.signals import Requests
 from core.training.team.team import ALONE, Team
-from core.training.train_step import TrainStep
+from core.training.train_step import StepLosses
 from core.training.validator import Validator
 
 T = TypeVar("T")
@@ -81,7 +81,7 @@ class Loop:
         self.schedules = build_schedules(config, self.total_steps)
         self.optimizer = build_optimizer(config.optim, self.network, depths(self.network))
         self.anchor = Anchor(self.network, config.optim.anchor)
-        self.compute_losses = TrainStep(config, self.parts, self.schedules)
+        self.step_losses = StepLosses(config, self.parts, self.schedules)
         self.validator = Validator(config, self.parts, events, self._report_progress)
         self.checkpointing = Checkpointing(config, run, self.parts, self.optimizer, team, self._log)
         self.callbacks, self.device = callbacks or Callback(), self.parts.runtime.device
@@ -109,9 +109,9 @@ class Loop:
 
         Raises Interrupt on request, TrainingError if losses are not finite or memory runs out.
         """
-        self._report_start()
+        self._write_start_event()
         if self.step == 0:
-            self.validator.report_initial()
+            self.validator.write_initial()
         self._in_lockstep = True
         if self.step and self.progress.score is None and self.validator.is_due(self.step):
             # The run was interrupted between this step and its validation.
@@ -121,25 +121,25 @@ class Loop:
             for batch in batches:
                 pace.batch_arrived()
                 self.check_control()
-                report = self._train_and_count_flops(batch)
-                self.callbacks.on_step(self.step, report, self.network)
+                metrics = self._train_and_count_flops(batch)
+                self.callbacks.on_step(self.step, metrics, self.network)
                 pace.count_step(len(batch.rows) * self.team.size)
-                if self._is_reported(self.step) or self.step == self.total_steps:
-                    speed = pace.report(self._operations, self._peak_flops)
+                if self._is_logged(self.step) or self.step == self.total_steps:
+                    speed = pace.take_speed(self._operations, self._peak_flops)
                     speed["runtime/memory_gib"] = memory_gib(self.device)
-                    self._reports.add(self.step, self.team.average(report), speed, self._guard.take_values())
-                self._write_reports()
+                    self._reports.add(self.step, self.team.average(metrics), speed, self._guard.take_values())
+                self._write_metrics()
                 self.heartbeat.update("training", self.step, self.total_steps, self._status_note)
                 self._validate_and_save()
-                self._report_saved()
+                self._write_saved_event()
                 pace.start_waiting()
-        self._write_reports(wait=True)
-        self._report_saved(wait=True)
+        self._write_metrics(wait=True)
+        self._write_saved_event(wait=True)
         self._on_first_rank(lambda: self.validator.test(self.step))
 
-    def _is_reported(self, step: int) -> bool:
+    def _is_logged(self, step: int) -> bool:
         """Whether ``step`` is logged: one step in every ``log_every``, moved to a step that uses the teacher."""
-        return self.schedules.teaching.is_reported(step, self.config.runtime.log_every)
+        return self.schedules.teaching.is_logged(step, self.config.runtime.log_every)
 
     @property
     def _operations(self) -> float:
@@ -152,19 +152,19 @@ class Loop:
         """
         if self._peak_flops is None or len(self._operation_counts) == self.schedules.teaching.every:
             return self.train_step(batch)
-        report, count = count_operations(lambda: self.train_step(batch))
+        metrics, count = count_operations(lambda: self.train_step(batch))
         self._operation_counts.append(count)
-        return report
+        return metrics
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
-        """One optimiser step on ``batch``; returns its report, still on the device."""
+        """One optimiser step on ``batch``; returns its metrics, still on the device."""
         self.progress.begin_step()
         schedules = self.schedules
         rate = float(schedules.learning_rate[self.step])
         set_rates(self.optimizer, rate, float(schedules.weight_decay[self.step]))
         try:
             batch = self.parts.to_device(batch)
-            total, report, norm, skipped = self._compute_gradient(batch)
+            total, metrics, norm, skipped = self._compute_gradient(batch)
             self.optimizer.step()  # allocates the moments in the first step
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
@@ -177,17 +177,17 @@ class Loop:
             if schedules.updates_teacher(self.step):
                 self.teacher.update(self.network, float(schedules.update_momentum[self.step]), skipped)
             # The logged momentum is that of one step; an update uses the product over the steps since the last update.
-            report["diag/teacher_momentum"] = torch.tensor(float(schedules.momentum[self.step]))
+            metrics["diag/teacher_momentum"] = torch.tensor(float(schedules.momentum[self.step]))
         self.optimizer.zero_grad(set_to_none=True)
         lr = torch.tensor(rate, dtype=torch.float64)
-        return {"train/loss": total, **report, "train/lr": lr, "train/grad_norm": norm}
+        return {"train/loss": total, **metrics, "train/lr": lr, "train/grad_norm": norm}
 
     def _compute_gradient(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], Tensor, Tensor]:
-        """Compute clipped gradients; returns the weighted loss, the report, the gradient norm, and whether the step is
+        """Compute clipped gradients; returns the weighted loss, the metrics, the gradient norm, and whether the step is
         skipped (1.0 or 0.0, on the device) because losses or norm are not finite.
         """
         self._statistics.remember()
-        losses, report = self.compute_losses(batch, self.step)
+        losses, metrics = self.step_losses(batch, self.step)
         local_losses = torch.stack(list(losses.values()))
         local_losses.sum().backward()
         norm = full_tensor(nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optim.clip_norm or math.inf))
@@ -197,26 +197,26 @@ class Loop:
         if self.optimizer.defaults["fused"]:  # it skips the update if found_inf is 1; fused on CPU, CUDA and MPS
             self.optimizer.found_inf = skipped  # type: ignore[attr-defined]
         self._statistics.restore(skipped)
-        return weighted.sum(), report, norm, skipped
+        return weighted.sum(), metrics, norm, skipped
 
     def save_if_needed(self) -> None:
         """Save the state of an interrupted run, unless this step has already been saved."""
         if self._saved_step != self.step:
             self.save()
-        self._report_saved(wait=True)
+        self._write_saved_event(wait=True)
 
     def save(self) -> None:
         """Save the complete state after this step."""
-        self._write_reports(wait=True)
+        self._write_metrics(wait=True)
         self._log_skipped(self._guard.take_values())
         self.heartbeat.update("saving", self.step, self.total_steps)
         self.events.sync()
-        self._report_saved(wait=True)  # finish the previous save first
+        self._write_saved_event(wait=True)  # finish the previous save first
         self._pending_save = self.checkpointing.save(self.progress)
         self._saved_step = self.step
-        self._report_saved()
+        self._write_saved_event()
 
-    def _report_saved(self, wait: bool = False) -> None:
+    def _write_saved_event(self, wait: bool = False) -> None:
         """Write the event of a checkpoint once the checkpoint is saved. Raises CheckpointError if saving failed."""
         save = self._pending_save
         if save is None or not (wait or save.is_done):
@@ -239,7 +239,7 @@ class Loop:
     def _validate_and_save(self) -> None:
         improved = False
         if self.validator.is_due(self.step):
-            self._write_reports(wait=True)
+            self._write_metrics(wait=True)
             share_done = self.step / self.total_steps
             score, network = self._on_first_rank(lambda: self.validator.validate(self.step, share_done))
             improved = self.progress.record_score(score, network)
@@ -268,7 +268,7 @@ class Loop:
             finally:
                 self._in_lockstep = True
 
-    def _report_start(self) -> None:
+    def _write_start_event(self) -> None:
         runtime, provenance = self.parts.runtime, dict[str, Any]()
         if self.team.is_leader:
             code, data = self.config.runtime.record_code, self.checkpointing.contents()
@@ -288,7 +288,7 @@ class Loop:
             )
         )
 
-    def _write_reports(self, wait: bool = False) -> None:
+    def _write_metrics(self, wait: bool = False) -> None:
         """Write the reports that have arrived from the device; ``wait``: wait for all of them."""
         for report in self._reports.take_arrived(wait):
             self._log_skipped(report.guard)
@@ -327,7 +327,7 @@ class Loop:
         def attempt(size: int) -> None:
             # The optimiser's first step will allocate two moments for each of these.
             moments = [torch.empty_like(p) for p in without_state for _ in range(2)]
-            losses, _ = self.compute_losses(batch.first(size), self.step)
+            losses, _ = self.step_losses(batch.first(size), self.step)
             torch.stack(list(losses.values())).sum().backward()
             self.optimizer.zero_grad(set_to_none=True)
             del moments

@@ -58,7 +58,7 @@ class Pace:
         self._steps += 1
         self._seconds += time.perf_counter() - self._began
 
-    def report(self, operations: float = 0.0, peak: float | None = None) -> dict[str, float]:
+    def take_speed(self, operations: float = 0.0, peak: float | None = None) -> dict[str, float]:
         """Pairs per second and the share of time spent waiting for batches, since the last report.
 
         Includes the model FLOPs utilisation if the ``operations`` of a step and the device's ``peak`` operations per

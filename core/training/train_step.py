@@ -1,6 +1,6 @@
 """The losses of a training step: the teacher computes targets, the student its outputs, the objectives compare them.
 
-Flow: the loop calls `TrainStep` with each batch and its step, and updates the student by the gradient of the losses.
+Flow: the loop calls `StepLosses` with each batch and its step, and updates the student by the gradient of the losses.
 No parameter is updated here; objectives update their own state (queues, centres).
 """
 
@@ -30,7 +30,7 @@ STEP_STREAM = 1010  # stream id that keeps the random draws of a step independen
 
 Losses = dict[str, Tensor]
 """The weighted loss of each objective, by name."""
-Report = dict[str, Tensor]
+StepMetrics = dict[str, Tensor]
 """Unweighted losses and diagnostics by name, still on the device."""
 
 
@@ -44,8 +44,8 @@ def feature_std(features: Tensor) -> Tensor:
     return spread
 
 
-class TrainStep:
-    """Computes the losses of a batch, and a report of values to log."""
+class StepLosses:
+    """Computes the losses of a batch, and metrics to log."""
 
     def __init__(self, config: RunConfig, parts: Assembly, schedules: Schedules) -> None:
         self._network, self._teacher, self._objectives = parts.network, parts.teacher, parts.objectives
@@ -53,8 +53,8 @@ class TrainStep:
         self._autocast, self._micro = parts.runtime.autocast, config.optim.micro_batch
         self._schedules, self._seed, self._self_confidence = schedules, config.seed, config.noise.self_confidence
 
-    def __call__(self, batch: Batch, step: int) -> tuple[Losses, Report]:
-        """The weighted losses of ``batch`` in ``step`` (from 1), and unweighted losses and diagnostics to report."""
+    def __call__(self, batch: Batch, step: int) -> tuple[Losses, StepMetrics]:
+        """The weighted losses of ``batch`` in ``step`` (from 1), and its metrics."""
         teacher = self._teacher if self._schedules.teaching.is_active(step) else None
         skips_teacher = self._teacher is not None and teacher is None
         objectives = self._objectives.active(skips_teacher)
@@ -67,13 +67,13 @@ class TrainStep:
             output = with_pair_weights(self._wrapped_student(batch, objectives), self._self_confidence)
 
         losses: Losses = {}
-        report: Report = {FEATURE_STD: feature_std(output.clean.image)} if len(batch.rows) > 1 else {}
+        metrics: StepMetrics = {FEATURE_STD: feature_std(output.clean.image)} if len(batch.rows) > 1 else {}
         for objective in objectives:
-            loss, objective_report = objective(output, target)
+            loss, diagnostics = objective(output, target)
             losses[objective.name] = objective.step_values.weight * loss
-            report[f"train/{objective.name}"] = loss.detach()
-            report.update(objective_report)
-        return losses, report
+            metrics[f"train/{objective.name}"] = loss.detach()
+            metrics.update(diagnostics)
+        return losses, metrics
 
     def _target(self, teacher: Teacher | None, objectives: Objectives, batch: Batch) -> Output | None:
         """The teacher's outputs for ``batch``, without gradient; None if no objective reads them."""

@@ -47,7 +47,7 @@ class Validator:
         )
         return self._initial
 
-    def report_initial(self) -> None:
+    def write_initial(self) -> None:
         """Write the metrics of ``measure_initial`` as an event of step 0."""
         if self._initial:
             self._events.write(Evaluated(step=0, values=self._initial))

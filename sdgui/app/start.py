@@ -295,6 +295,6 @@ def rebuild(home: Path) -> int:
         return 1
     for problem in problems:
         print(f"sdgui: {problem}", file=sys.stderr)
-    print(f"{store.database}: runs listed: {len(store.runs())}, run folders that could not be read: {len(problems)}.")
+    print(f"{store.local_file}: runs listed: {len(store.runs())}, run folders that could not be read: {len(problems)}.")
     store.close()
     return 0

@@ -105,7 +105,7 @@ class Launcher(QObject):
 
         Returns the run (of a chain, its first stage). Raises LaunchError; the files of the run are then removed.
         """
-        self._refuse_without_trainer(place.host)
+        self._check_trainer_installed(place.host)
         run = self._add_chain(experiment_id, chain, place) if chain else self._add(experiment_id, False, place)
         try:
             self._start(self._assign_devices(run))
@@ -119,7 +119,7 @@ class Launcher(QObject):
         run = self._own_run(run_id)
         if _alive(run):
             raise LaunchError(f"The run {run.folder.name} is already running; stop or pause it first.")
-        self._refuse_without_trainer(run.machine)
+        self._check_trainer_installed(run.machine)
         if run.is_logged:
             raise LaunchError(f"A script logged {run.folder.name}; restart the script with start_run(resume_step=...).")
         if not run.dir.config.is_file():
@@ -168,7 +168,7 @@ class Launcher(QObject):
 
     def enqueue(self, experiment_id: int, chain: Chain | None = None, place: Place = HERE) -> Run:
         """Queue a run with a frozen config, to be started when its machine has a free device. Raises LaunchError."""
-        self._refuse_without_trainer(place.host)
+        self._check_trainer_installed(place.host)
         if chain:
             return self.enqueue_run(self._add_chain(experiment_id, chain, place).id)
         run = self._add(experiment_id, True, place)
@@ -216,7 +216,7 @@ class Launcher(QObject):
         self.chains.stop()
         self._starter.wait()
 
-    def _refuse_without_trainer(self, host: str) -> None:
+    def _check_trainer_installed(self, host: str) -> None:
         """Raise LaunchError for a local run if only the window is installed."""
         if host or self._command != core_command():
             return
@@ -284,7 +284,7 @@ class Launcher(QObject):
         if run.machine:
             self._start_remotely(run)
             return
-        self._refuse_without_trainer(run.machine)
+        self._check_trainer_installed(run.machine)
         chain = chain_file(folder.path)  # a stage is trained by its chain, which continues with the next stage
         paths = (chain, chain.parent) if chain else (folder.config, folder.path)
         processes = 1 if chain else run.devices.count(",") + 1

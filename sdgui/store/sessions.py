@@ -40,13 +40,13 @@ class Sessions:
         self._normal_runs_folder = Path(os.path.normpath(self.runs_folder))
         self.user = f"{_user()}@{platform.node()}"
         self._database, self._own = database, own or database
-        self._sessions, self._open_sessions, self._closed = threading.Condition(), 0, False
+        self._sessions_changed, self._open_sessions, self._closed = threading.Condition(), 0, False
         self._known_folders: set[str] = set()  # run folders that ``import_logged`` can skip
         self._logged_stamp = 0
 
     @property
-    def database(self) -> Path:
-        """The database file; with a shared registry, the file of the per-user tables."""
+    def local_file(self) -> Path:
+        """The local database file. With a shared registry, it contains only the per-user tables."""
         return Path(str(self._own.where))
 
     @property
@@ -61,9 +61,9 @@ class Sessions:
 
     def close(self) -> None:
         """Wait for sessions of other threads, then close the file or the connections; later use raises StoreError."""
-        with self._sessions:
+        with self._sessions_changed:
             self._closed = True
-            self._sessions.wait_for(lambda: self._open_sessions == 0, timeout=BUSY_SECONDS)
+            self._sessions_changed.wait_for(lambda: self._open_sessions == 0, timeout=BUSY_SECONDS)
         for database in (self._database, self._own):
             database.reader.dispose()
             database.recorder.dispose()
@@ -71,7 +71,7 @@ class Sessions:
     @contextmanager
     def _session(self, database: Database, engine: Engine) -> Iterator[Session]:
         """Open a session that `close` waits for; otherwise its connection would never be closed."""
-        with self._sessions:
+        with self._sessions_changed:
             if self._closed:
                 raise StoreError("The database has been closed.")
             self._open_sessions += 1
@@ -79,9 +79,9 @@ class Sessions:
             with database.translating_errors(), Session(engine) as session:
                 yield session
         finally:
-            with self._sessions:
+            with self._sessions_changed:
                 self._open_sessions -= 1
-                self._sessions.notify_all()
+                self._sessions_changed.notify_all()
 
     @contextmanager
     def _read(self) -> Iterator[Session]:

@@ -24,7 +24,7 @@ import torch
 from core.bench.photographs import photograph
 from core.bench.results import BenchResult, result
 from core.data.dataset import open_dataset
-from core.data.loader import Loader, Place
+from core.data.loader import Loader, RankPosition
 from core.spec.config import RunConfig, override
 from core.spec.errors import UserError
 from tests.core.variants import variant_config
@@ -89,7 +89,7 @@ def _config(manifest: Path, preset: str) -> RunConfig:
 def _ours(manifest: Path, preset: str) -> Callable[[], float]:
     config = _config(manifest, preset)
     dataset = open_dataset(manifest, config.data, SIDE, open_clip.tokenizer.SimpleTokenizer())
-    loader = Loader(dataset, config, SIDE, multiple=PATCH, place=Place(distorts=True))
+    loader = Loader(dataset, config, SIDE, patch_side=PATCH, position=RankPosition(device_distorts=True))
     epoch = iter(range(1 << 30))
 
     def measure() -> float:

@@ -40,7 +40,7 @@ pattern, batches = sys.argv[1], int(sys.argv[2])
 config = override(preset_config("clip"), [f"data.train={pattern}", "data.workers=2"])
 began = time.perf_counter()
 data = open_shards(pattern, config.data, 224, Tokenizer({}, 77))
-loader = Loader(data, config, 224, multiple=32)
+loader = Loader(data, config, 224, patch_side=32)
 made = loader.batches(0, loader.total_steps)
 next(made)
 seconds = time.perf_counter() - began

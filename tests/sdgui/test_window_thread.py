@@ -176,7 +176,7 @@ def test_the_window_stays_responsive_while_another_locks_the_database(
         lambda: window.window_actions["queue"].trigger(),
         lambda: window.experiment_commands.add(trainable(), "added"),
     ]
-    with held(store.database):
+    with held(store.local_file):
         while actions or time.perf_counter() - began < HELD_SECONDS:
             turn = time.thread_time()
             if actions:
@@ -244,7 +244,7 @@ def test_another_experiment_is_shown_with_its_edits_while_its_save_waits(qtbot: 
     one, two = (each.id for each in store.experiments())
     assert isinstance(define, DefinePanel)
     window.experiments.select_experiment(one)
-    with held(store.database):
+    with held(store.local_file):
         define.form.set_value("seed", 41)
         window.experiments.select_experiment(two)
         window.experiments.select_experiment(one)
@@ -262,7 +262,7 @@ def test_the_window_closes_after_the_last_write(qtbot: QtBot, open_window: OpenW
     window.experiment_commands.add(trainable(), "one")
     settle(window)
     one = window.services.store.experiments()[0].id
-    with held(window.services.store.database):
+    with held(window.services.store.local_file):
         window.experiment_commands.describe(one, None, ["last"], "words")
         window.close()
         assert window.isVisible()

@@ -38,7 +38,7 @@ from core.spec.files import write_whole
 
 DEFAULT_SOURCE = Path("/usr/share/openclipart/png")  # where Debian's package installs the images
 MIN_CATEGORY_IMAGES = 60
-NO_CATEGORY = ("unsorted",)
+UNSORTED = "unsorted"
 COUNTS_FILE = "openclipart.json"  # written last: the data set is complete when it exists
 MAX_THREADS = 2  # a thread may need more than a gigabyte for the largest images
 
@@ -55,7 +55,7 @@ def write_openclipart(source: Path, folder: Path, log: Log) -> None:
     """
     if not source.is_dir():
         raise UserError(missing_source_message(source))
-    rows = [row for row in open_source(source).rows if row.labels.get("class", NO_CATEGORY[0]) not in NO_CATEGORY]
+    rows = [row for row in open_source(source).rows if row.labels.get("class", UNSORTED) != UNSORTED]
     log(f"resizing {len(rows)} images of {source}")
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
     readable, bad_rows = _read(rows, folder)

@@ -32,13 +32,14 @@ from core.spec.config.run import (
     with_absolute_paths,
     with_absolute_references,
 )
-from core.spec.config.teaching import Teaching, teaching
+from core.spec.config.teaching import EVERY_STEP, Teaching, teaching
 from core.spec.config.training import CheckpointConfig, DataConfig, OptimConfig, RuntimeConfig, ValidationConfig
 from core.spec.config.views import CleanViewConfig, LocalViewConfig, StudentViewConfig, TeacherViewConfig, ViewsConfig
 from core.spec.paths import expand_user, split_run
 
 __all__ = [
     "CONFIG_VERSION",
+    "EVERY_STEP",
     "CaptioningConfig",
     "CheckpointConfig",
     "ClassificationConfig",

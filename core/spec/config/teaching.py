@@ -26,22 +26,25 @@ class Teaching:
         """Whether ``step`` needs the student's additional views."""
         return self.views_without_teacher or self.is_active(step)
 
-    def is_reported(self, step: int, interval: int) -> bool:
-        """Whether ``step`` is reported, once in ``interval`` steps.
+    def is_logged(self, step: int, interval: int) -> bool:
+        """Whether the metrics of ``step`` are logged: once in ``interval`` steps.
 
-        With a teacher at intervals, steps that use it are reported, so that all reports have the same losses, unless
-        ``interval`` is shorter.
+        If only some steps use the teacher, the first such step of each interval is logged, so that all logged steps
+        have the same losses. If ``interval`` is shorter than ``every``, steps without the teacher are logged too.
         """
         if interval < self.every:
             return step % interval == 0
         return self.is_active(step) and step % interval < self.every
 
 
+EVERY_STEP = Teaching(1, views_without_teacher=True)
+
+
 def teaching(config: RunConfig) -> Teaching:
-    """The plan of ``config``. Without a teacher, all steps are the same."""
+    """The plan of ``config``; `EVERY_STEP` without a teacher."""
     teacher = config.teacher
     if not teacher.traits.exists:
-        return Teaching(1, views_without_teacher=True)
+        return EVERY_STEP
     views_without_teacher = any(
         objective.weight > 0 and objective.reads_views() and not objective.learns_from_teacher
         for _, objective in config.objectives

@@ -132,7 +132,7 @@ class InterpolatedModel:
     tuned: RunNetwork
     initial: RunNetwork | OpenClipModel
     alpha: float
-    from_config: bool = False  # ``initial`` comes from the config of ``tuned``, not from the user: never download it
+    initial_is_from_config: bool = False  # the user did not name ``initial``, so it must not be downloaded
 
     @property
     def name(self) -> str:
@@ -140,7 +140,7 @@ class InterpolatedModel:
         initial = self.initial
         if isinstance(initial, RunNetwork):
             initial_name = str(initial.path.absolute())
-        elif self.from_config:
+        elif self.initial_is_from_config:
             initial_name = ""
         else:
             initial_name = f"{OPEN_CLIP}{initial.architecture},{initial.pretrained}"
@@ -235,7 +235,7 @@ def _locate_interpolated(name: str, weights: str) -> InterpolatedModel:
         )
     initial = locate(initial_name) if initial_name else initial_of(run)
     assert not isinstance(initial, InterpolatedModel)
-    return InterpolatedModel(run, initial, alpha, from_config=not initial_name)
+    return InterpolatedModel(run, initial, alpha, initial_is_from_config=not initial_name)
 
 
 def initial_of(run: RunNetwork) -> RunNetwork | OpenClipModel:

@@ -1,6 +1,6 @@
 """The student's part of a step as one module: its forward pass and the objectives' heads.
 
-Flow: ``core.training.assembly`` wraps the network in a ``StudentStep``, and ``TrainStep`` calls it. FSDP2 wraps the
+Flow: ``core.training.assembly`` wraps the network in a ``StudentStep``, and ``StepLosses`` calls it. FSDP2 wraps the
 whole module, so losses must read the student's parameters within its ``forward``.
 """
 

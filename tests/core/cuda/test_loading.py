@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from core.data.dataset import open_dataset
-from core.data.loader import Loader, Place
+from core.data.loader import Loader, RankPosition
 from core.spec.config import override
 from tests.core.cuda.device import ON_GPU
 from tests.core.data.samples import tokenize
@@ -25,7 +25,7 @@ def test_batches_are_collated_in_pinned_memory(source: Path, workers: int) -> No
     dataset = open_dataset(source, config.data, 32, tokenize)
     plain = list(Loader(dataset, config, 32).batches(0, 3))
     torch.cuda.init()
-    pinned = list(Loader(dataset, config, 32, place=Place(on_gpu=True)).batches(0, 3))
+    pinned = list(Loader(dataset, config, 32, position=RankPosition(on_gpu=True)).batches(0, 3))
     for one, other in zip(plain, pinned, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(tensors(one), tensors(other), strict=True))
         assert other.clean.images.is_pinned()

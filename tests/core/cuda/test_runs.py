@@ -22,7 +22,7 @@ from core.spec.run.folder import RunDir
 from core.spec.run.model_names import resolve
 from core.training.errors import TrainingError
 from core.training.train import train
-from core.training.train_step import TrainStep
+from core.training.train_step import StepLosses
 from core.worker.captioning import CaptionSession
 from tests.core.cuda.device import DEVICE, ON_GPU, preset_on
 from tests.core.run_files import weights as tensors
@@ -133,14 +133,14 @@ def test_a_worker_captions_smaller_batches_when_memory_runs_out(
 def test_a_step_out_of_memory_names_the_batch_that_fits(
     source: Path, former: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = TrainStep.__call__
+    original = StepLosses.__call__
 
-    def scarce(self: TrainStep, batch: Any, step: int) -> Any:
+    def scarce(self: StepLosses, batch: Any, step: int) -> Any:
         if len(batch.rows) > 3:
             exhaust()
         return original(self, batch, step)
 
-    monkeypatch.setattr(TrainStep, "__call__", scarce)
+    monkeypatch.setattr(StepLosses, "__call__", scarce)
     with pytest.raises(TrainingError, match=r"out of memory .*batch_size 6; 3 fits"):
         train(run_config("sd-clip-every-step", source, former), RunDir(tmp_path / "run"), quiet=True)
 

@@ -13,7 +13,7 @@ from core.data import loader as loader_module
 from core.data.batch import Batch
 from core.data.dataset import PairDataset, open_dataset
 from core.data.errors import DataError, ImageError
-from core.data.loader import Loader, Place, evaluation_batches, evaluation_texts
+from core.data.loader import Loader, RankPosition, evaluation_batches, evaluation_texts
 from core.ranks.environment import LaunchError
 from core.spec.config import DataConfig, RunConfig, override
 from tests.core.data.samples import CONTEXT, tokenize, write_pairs
@@ -192,9 +192,9 @@ def test_a_batch_made_in_parts_equals_one_made_at_once(tmp_path: Path, monkeypat
     distorted = {"jitter": 0.8, "greyscale": 0.2, "blur": 0.8, "solarize": 0.2, "erase": 0.5, "flip": True, "mask": 0.5}
     views = {"student": {"count": 2, "randaugment_ops": 2, "mix": "either", **distorted}, "local": {"count": 1}}
     configs = [run_config(8, workers, **views) for workers in (0, 2)]
-    whole = list(Loader(dataset, configs[0], SIZE, multiple=4).batches(0, 3))
+    whole = list(Loader(dataset, configs[0], SIZE, patch_side=4).batches(0, 3))
     monkeypatch.setattr("core.data.loader.PART_ROWS", 3)
-    parts = list(Loader(dataset, configs[1], SIZE, multiple=4).batches(0, 3))
+    parts = list(Loader(dataset, configs[1], SIZE, patch_side=4).batches(0, 3))
     assert all(same(a, b) for a, b in zip(whole, parts, strict=True))
     shared = run_config(8, shared=True, student={"count": 2})
     batch = next(Loader(dataset, shared, SIZE).batches(0, 1))
@@ -209,8 +209,10 @@ def test_views_augmented_on_the_device_are_the_same(tmp_path: Path, monkeypatch:
     views = {"clean": {"flip": True}, "student": {"count": 2, **further}, "local": {"count": 1, "size": 0.5, **every}}
     for shared in (False, True):
         config = run_config(workers=int(shared), **views, teacher={"count": 1}, shared=shared)
-        plain = list(Loader(dataset, config, SIZE, multiple=8).batches(0, 3))
-        cropped = list(Loader(dataset, config, SIZE, multiple=8, place=Place(distorts=True)).batches(0, 3))
+        plain = list(Loader(dataset, config, SIZE, patch_side=8).batches(0, 3))
+        cropped = list(
+            Loader(dataset, config, SIZE, patch_side=8, position=RankPosition(device_distorts=True)).batches(0, 3)
+        )
         assert not any(same(a, b) for a, b in zip(plain, cropped, strict=True))
         made = [batch.to(device) for batch in cropped]
         assert all(same(a, b) for a, b in zip(plain, made, strict=True))
@@ -227,7 +229,8 @@ def test_ranks_share_the_same_batch(tmp_path: Path) -> None:
     dataset, world = opened(write_pairs(tmp_path, 11)), 4
     whole = list(Loader(dataset, run_config(8), SIZE).batches(0, 2))
     shares = [
-        list(Loader(dataset, run_config(8), SIZE, place=Place(rank, world)).batches(0, 2)) for rank in range(world)
+        list(Loader(dataset, run_config(8), SIZE, position=RankPosition(rank, world)).batches(0, 2))
+        for rank in range(world)
     ]
     for step, batch in enumerate(whole):
         parts = [share[step] for share in shares]
@@ -239,16 +242,16 @@ def test_ranks_share_the_same_batch(tmp_path: Path) -> None:
             assert all(mix is not None and torch.equal(mix.partner, view.mix.partner) for mix in mixes)  # of all rows
             assert {(mix.share, mix.box) for mix in mixes if mix is not None} == {(view.mix.share, view.mix.box)}
     with pytest.raises(LaunchError, match=r"batch of 8 pairs .* over 3 processes"):
-        Loader(dataset, run_config(8), SIZE, place=Place(0, 3))
+        Loader(dataset, run_config(8), SIZE, position=RankPosition(0, 3))
 
 
 def test_the_number_of_loader_processes_follows_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.data.loader.usable_cores", lambda: 48)
-    assert Place(on_gpu=True).workers(-1) == 32
-    assert Place(0, 8, local_world=8, on_gpu=True).workers(-1) == 5
-    assert Place(0, 64, local_world=64, on_gpu=True).workers(-1) == 1
-    assert Place().workers(-1) == 0
-    assert [Place(on_gpu=True).workers(number) for number in (0, 3)] == [0, 3]
+    assert RankPosition(on_gpu=True).workers(-1) == 32
+    assert RankPosition(0, 8, local_world=8, on_gpu=True).workers(-1) == 5
+    assert RankPosition(0, 64, local_world=64, on_gpu=True).workers(-1) == 1
+    assert RankPosition().workers(-1) == 0
+    assert [RankPosition(on_gpu=True).workers(number) for number in (0, 3)] == [0, 3]
 
 
 def test_closing_early_ends_cleanly(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from core.data.batch import Batch
 from core.data.dataset import open_dataset
 from core.data.errors import DataError, ImageError
 from core.data.labelling import label_rows
-from core.data.loader import Loader, Place
+from core.data.loader import Loader, RankPosition
 from core.data.orders import MIXED_SHARDS, StreamOrder
 from core.data.shard_pairs import ShardPairs, open_shards
 from core.spec.config import DataConfig, RunConfig
@@ -84,7 +84,8 @@ def test_the_shares_of_ranks_equal_the_batch_of_one(tmp_path: Path) -> None:
     pattern = write_shards(tmp_path, [10, 6, 17])
     whole = list(Loader(opened(pattern), config(), SIZE).batches(0, 6))
     shares = [
-        list(Loader(opened(pattern), config(), SIZE, place=Place(rank, world)).batches(0, 6)) for rank in range(world)
+        list(Loader(opened(pattern), config(), SIZE, position=RankPosition(rank, world)).batches(0, 6))
+        for rank in range(world)
     ]
     for step, batch in enumerate(whole):
         parts = [share[step] for share in shares]
@@ -114,7 +115,11 @@ def test_a_rank_reads_only_the_shards_of_its_streams(tmp_path: Path) -> None:
     pairs = opened(pattern)
     for shard in (2, 3):
         Path(tmp_path, f"{shard:05}.tar").unlink()
-    rows = [one for batch in Loader(pairs, config(), SIZE, place=Place(0, 2)).batches(0, 4) for one in numbers(batch)]
+    rows = [
+        one
+        for batch in Loader(pairs, config(), SIZE, position=RankPosition(0, 2)).batches(0, 4)
+        for one in numbers(batch)
+    ]
     assert sorted(rows) == list(range(16))
 
 
@@ -142,7 +147,7 @@ def test_streams_are_reduced_to_divide_the_batch(tmp_path: Path, batch: int, str
 def test_a_number_of_ranks_that_does_not_divide(tmp_path: Path, world: int, batch: int, message: str) -> None:
     pairs = opened(write_shards(tmp_path, [20]))
     with pytest.raises(UserError, match=message):
-        Loader(pairs, config(batch), SIZE, place=Place(0, world))
+        Loader(pairs, config(batch), SIZE, position=RankPosition(0, world))
 
 
 def test_unreadable_images_are_replaced_counted_and_listed(tmp_path: Path) -> None:

@@ -91,14 +91,14 @@ def test_out_of_memory_on_one_rank_ends_all_with_a_user_error(
 
     def train(team: Team) -> str:
         with opened(config, tmp_path / f"run-{fail.__name__}", team) as loop:
-            plain = loop.compute_losses
+            plain = loop.step_losses
 
             def scarce(batch: Batch, step: int) -> object:
                 if step == 2 and team.launch.rank == 1:
                     fail()
                 return plain(batch, step)
 
-            loop.compute_losses = scarce  # type: ignore[assignment]
+            loop.step_losses = scarce  # type: ignore[assignment]
             assert team.messages is not None
             with Watch(team.messages, [], lambda why, word: None) as watch:
                 try:
@@ -142,14 +142,14 @@ def test_a_long_caption_pads_all_and_a_non_finite_loss_skips_the_step_on_all(dat
 
     def train(team: Team) -> tuple[list[float], list[bool]]:
         with opened(config, tmp_path / "run", team) as loop:
-            plain, moved, losses = loop.compute_losses, [], []
+            plain, moved, losses = loop.step_losses, [], []
             for step, batch in enumerate(loop.parts.loader.batches(0, 3)):
                 own_length = 0 if team.is_leader else 30  # captions are padded to the longest of all ranks
                 agreed = team.synchronise_batch(LoadedBatch(batch.with_text_length(own_length, 0)), 0).batch
                 assert agreed is not None
                 assert agreed.texts.shape[1] == 30
                 spoilt = step == 1 and team.launch.rank == 1
-                loop.compute_losses = lambda *given, bad=spoilt: _spoilt(plain(*given), bad)  # type: ignore[assignment]
+                loop.step_losses = lambda *given, bad=spoilt: _spoilt(plain(*given), bad)  # type: ignore[assignment]
                 before = [parameter.detach().clone() for parameter in loop.network.parameters()]
                 losses.append(float(loop.train_step(batch)["train/loss"]))
                 after = list(loop.network.parameters())

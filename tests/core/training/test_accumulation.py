@@ -61,7 +61,7 @@ def gradients(data: Path, folder: Path, config: RunConfig, rows: int) -> tuple[f
     loop = Loop(config, run, events, Heartbeat(run, quiet=True), threading.Event())
     batch = next(loop.parts.loader.batches(0, 1))
     torch.manual_seed(3)
-    losses, _ = loop.compute_losses(loop.parts.to_device(batch), loop.total_steps)  # when every ramp is over
+    losses, _ = loop.step_losses(loop.parts.to_device(batch), loop.total_steps)  # when every ramp is over
     total = torch.stack(list(losses.values())).sum()
     total.backward()
     found = {name: p.grad for name, p in loop.network.named_parameters() if p.grad is not None}

@@ -25,7 +25,7 @@ from core.spec.run.folder import RunDir
 from core.teacher.ema import EmaTeacher
 from core.training.loop import Loop
 from core.training.train import train
-from core.training.train_step import TrainStep
+from core.training.train_step import StepLosses
 from tests.core.images import write_pairs
 
 Values = NDArray[np.float64]
@@ -63,7 +63,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     folder = tmp_path_factory.mktemp("method")
     train_csv, val_csv = write_pairs(folder)
     record, outputs = Recorded({}, {}, {}), dict[str, Output]()
-    train_step, targets, losses = Loop.train_step, EmaTeacher.targets, TrainStep.__call__
+    train_step, targets, losses = Loop.train_step, EmaTeacher.targets, StepLosses.__call__
 
     def record_weights(loop: Loop, batch: Any) -> Any:
         record.weights.setdefault(0, parameters(loop.network))
@@ -88,7 +88,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Loop, "train_step", record_weights)
         patch.setattr(EmaTeacher, "targets", record_targets)
-        patch.setattr(TrainStep, "__call__", record_losses)
+        patch.setattr(StepLosses, "__call__", record_losses)
         config = override(preset_config("sd-clip", "tiny"), [*paths, "runtime.threads=1", *SETTINGS])
         assert train(config, RunDir(folder / "run"), quiet=True) == "done"
     return record

@@ -43,7 +43,7 @@ def test_reports_fall_on_teacher_steps() -> None:
 
     def reported(interval: int, every: int) -> list[int]:
         plan = Teaching(every, views_without_teacher=False)
-        return [step for step in range(1, 41) if plan.is_reported(step, interval)]
+        return [step for step in range(1, 41) if plan.is_logged(step, interval)]
 
     assert reported(10, 1) == [10, 20, 30, 40]
     assert reported(10, 3) == [12, 21, 30]

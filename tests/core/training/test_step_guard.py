@@ -23,7 +23,7 @@ from core.training.loop import Loop
 from core.training.step.reports import Reports
 from core.training.step.step_guard import SkippedStep, StepGuard
 from core.training.train import train
-from core.training.train_step import TrainStep
+from core.training.train_step import StepLosses
 from tests.core.run_files import losses as reported
 from tests.core.training.test_train_step import config_for, data, opened
 
@@ -66,14 +66,14 @@ def read(run: RunDir) -> list[Event]:
 @contextmanager
 def broken_from(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> Iterator[None]:
     """Losses that are no numbers in ``steps``."""
-    original = TrainStep.__call__
+    original = StepLosses.__call__
 
-    def broken(losses: TrainStep, batch: Batch, step: int) -> Any:
+    def broken(losses: StepLosses, batch: Batch, step: int) -> Any:
         found, report = original(losses, batch, step)
         return {name: loss * (torch.nan if step in steps else 1.0) for name, loss in found.items()}, report
 
     with monkeypatch.context() as patch:
-        patch.setattr(TrainStep, "__call__", broken)
+        patch.setattr(StepLosses, "__call__", broken)
         yield
 
 

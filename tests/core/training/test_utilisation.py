@@ -82,11 +82,11 @@ def test_speed_excludes_time_between_steps(monkeypatch: pytest.MonkeyPatch) -> N
         now[0] += computed
         pace.count_step(16)
         now[0] += between
-    assert pace.report(operations=10, peak=100.0) == {
+    assert pace.take_speed(operations=10, peak=100.0) == {
         "train/pairs_per_s": 4.0, "runtime/data_wait": 3 / 8, "runtime/mfu": 10 * 2 / 8 / 100,
     }  # fmt: skip
     pace.start_waiting()
     now[0] += 1.0
     pace.batch_arrived()
     pace.count_step(8)
-    assert pace.report() == {"train/pairs_per_s": 8.0, "runtime/data_wait": 1.0}
+    assert pace.take_speed() == {"train/pairs_per_s": 8.0, "runtime/data_wait": 1.0}

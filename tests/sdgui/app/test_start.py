@@ -43,7 +43,7 @@ def test_a_damaged_database_is_rebuilt_by_a_command(home: Path, capsys: pytest.C
     bad.create()
     bad.config.write_text("{")
     store.close()
-    store.database.write_bytes(b"no database" * 1000)
+    store.local_file.write_bytes(b"no database" * 1000)
     assert main(["--home", str(home), "--rebuild"]) == 0
     said = capsys.readouterr()
     assert "runs listed: 1, run folders that could not be read: 1." in said.out

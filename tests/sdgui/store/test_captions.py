@@ -93,7 +93,7 @@ def test_thousands_are_stored_at_once(tmp_path: Path) -> None:
 def test_unreadable_parts_of_a_row_are_omitted(tmp_path: Path, text: str) -> None:
     store = Store.open(tmp_path)
     store.keep_captions([KeptCaption("/a.png", 0, text="typed", origin="hand")], {"k": {"model": "m"}})
-    with sqlite3.connect(store.database) as database:
+    with sqlite3.connect(store.local_file) as database:
         database.execute(f"UPDATE {CaptionedImageRow.__tablename__} SET made = ?", (text,))
         database.execute(f"UPDATE {CaptionOriginRow.__tablename__} SET content = ?", (text,))
     assert store.captions()[0] == [KeptCaption("/a.png", 0, text="typed", origin="hand")]

@@ -55,7 +55,7 @@ def filled(home: Path) -> Path:
     store = Store.open(home)
     store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
     store.close()
-    return store.database
+    return store.local_file
 
 
 def query(path: Path, sql: str) -> list[tuple[object, ...]]:

@@ -56,7 +56,7 @@ def test_a_lost_database_is_rebuilt_from_the_run_folders(file_store: Store) -> N
     broken.dir.config.write_text("{}garbage")
     before = store.runs()[:2]
     store.close()
-    store.database.write_bytes(b"not a database at all, however long this line may be" * 40)
+    store.local_file.write_bytes(b"not a database at all, however long this line may be" * 40)
     with pytest.raises(StoreError, match="damaged"):
         Store.open(store.home)
     rebuilt, problems = Store.rebuild(store.home)

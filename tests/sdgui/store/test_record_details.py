@@ -266,7 +266,7 @@ def test_results_of_a_panel_are_newest_first_and_removed_one_by_one(
     store.forget_result("classify", "/a", "none")
     assert [one[:2] for one in kept()] == [("/a", "y"), ("/b", "x")]
     assert len(store.kept_results("clean")) == 1
-    with sqlite3.connect(store.database) as database:
+    with sqlite3.connect(store.local_file) as database:
         table = PanelResultRow.__tablename__
         database.execute(f"UPDATE {table} SET content = '[1]' WHERE subject = ?", (b"/b",))
     assert [one[:2] for one in kept()] == [("/a", "y")], "what another program wrote is left out"
@@ -282,7 +282,7 @@ def test_a_fix_of_a_later_version_is_kept_unchanged(store: Store) -> None:
     put = store.put_fixes("/d.csv", [Fix(kind="wrong", path="/a.png", caption="a"), Fix(kind="wrong", path="/b.png")])
     assert [one.later for one in put.put] == ["", ""]
     assert all(before <= one.fix.found <= time.time() for one in store.fixes()), "found now, where that is not told"
-    with sqlite3.connect(store.database) as database:
+    with sqlite3.connect(store.local_file) as database:
         database.execute(f"UPDATE {FixRow.__tablename__} SET kind = 'rotated' WHERE path = ?", (b"/b.png",))
     later = store.fixes()[1]
     assert (later.later, later.fix.kind, later.fix.path) == ("rotated", "excluded", "/b.png")

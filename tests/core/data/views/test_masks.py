@@ -109,7 +109,7 @@ def test_local_and_shared_views_reach_the_batch(tmp_path: Path) -> None:
         local={"count": 3, "size": 0.5, "crop_min": 0.05, "crop_max": 0.2},
         shared=True,
     )
-    batch = next(Loader(dataset, config, 32, multiple=8).batches(0, 1))
+    batch = next(Loader(dataset, config, 32, patch_side=8).batches(0, 1))
     assert [tuple(view.images.shape[2:]) for view in batch.student] == [(32, 32)] * 2 + [(16, 16)] * 3
     assert [view.local for view in batch.student] == [False] * 2 + [True] * 3
     assert len({view.number for view in (batch.clean, *batch.student)}) == 6

@@ -42,7 +42,7 @@ class Step:
         data, _ = write_pairs(folder)
         towers = self.network.towers
         dataset = open_dataset(data, DataConfig(cache_mib=0), 32, towers.tokenize, pad_id=towers.pad_id)
-        self.loader = Loader(dataset, self.config, 32, multiple=towers.patch_side)
+        self.loader = Loader(dataset, self.config, 32, patch_side=towers.patch_side)
 
     def batch(self, number: int = 0) -> Batch:
         return next(self.loader.batches(number, number + 1))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from core.data.batch import Batch, View
 from core.data.dataset import open_dataset
-from core.data.loader import Loader, Place
+from core.data.loader import Loader, RankPosition
 from core.model.towers.sizes import input_sizes
 from core.model.towers.towers import build_towers, resolve_architecture
 from core.spec.config import RunConfig
@@ -59,7 +59,7 @@ def loaded(config: RunConfig, step: int, device_distorts: bool) -> Batch:
     """Batch ``step`` as the trainer has it on its device, distorted where a CPU or a GPU would do it."""
     size, patch = input_sizes("sd-tiny")
     dataset = open_dataset(config.data.train, config.data, size, tokenize)
-    loader = Loader(dataset, config, size, multiple=patch, place=Place(distorts=device_distorts))
+    loader = Loader(dataset, config, size, patch_side=patch, position=RankPosition(device_distorts=device_distorts))
     return next(loader.batches(step, step + 1)).to(torch.device("cpu"))
 
 
