@@ -57,7 +57,7 @@ class Model:
 
     network: Network
     runtime: Runtime
-    subject: Subject  # without a dataset
+    subject: Subject  # its ``dataset`` is set by the evaluation
     data: DataConfig = field(default_factory=DataConfig)  # ``train`` is the default training data
     batch: int = ValidationConfig().batch_size
     notes: tuple[str, ...] = ()
@@ -92,10 +92,10 @@ class Subject:
 def open_model(name: str | os.PathLike[str], weights: str = "", progress: Progress | None = None) -> Model:
     """Open the model that ``name`` and ``weights`` denote (see ``locate``), in eval mode.
 
-    The model computes in fp32 even if a run was trained in bfloat16, which changes recalls by up to a point. A run's
-    network is put on the run's device if this machine has it, and reads images like the run's validation. Other models
-    use their published preprocessing, which reproduces published numbers. ``progress`` counts the megabytes of a
-    download, and may raise to cancel.
+    The model computes in fp32, also for a run trained in bfloat16, which would change recalls by up to one percentage
+    point. A run's network is put on the run's device if this machine has it, and reads images like the run's
+    validation. Other models use their published preprocessing, which reproduces published numbers. ``progress`` counts
+    the megabytes of a download, and may raise to cancel.
 
     Raises UserError if the model, checkpoint or network does not exist or is damaged.
     """
@@ -142,8 +142,8 @@ def open_network(
 ) -> Network:
     """Open the network of ``source`` on ``device``, without advancing torch's random generator.
 
-    Raises CheckpointError or ModelError if the weights are missing, damaged, or of another version; UserError if two
-    models cannot be interpolated.
+    Raises CheckpointError or ModelError if the weights are missing, damaged, or saved by an incompatible version;
+    UserError if two models cannot be interpolated.
     """
     if isinstance(source, InterpolatedModel):
         ends = source.tuned, source.initial
@@ -161,7 +161,7 @@ def open_network(
 
 
 def _endpoint_key(source: RunNetwork | OpenClipModel) -> tuple[str, ...]:
-    """A key that changes with the weights of ``source``."""
+    """The key of a located model in the cache `ENDPOINTS`; it changes with the model's files."""
     if isinstance(source, RunNetwork):
         return str(source.path), str(source.path.stat().st_mtime_ns if source.path.exists() else "")
     return source.architecture, *_files_key(source.pretrained)
@@ -170,6 +170,7 @@ def _endpoint_key(source: RunNetwork | OpenClipModel) -> tuple[str, ...]:
 def _from_open_clip(source: OpenClipModel, progress: Progress | None) -> Network:
     model_cfg = fetch_architecture(source.architecture, source.pretrained)
     if source.pretrained and not is_published(source.architecture):
+        # The architecture is a local file, which is not trusted: compare it with the weights before building it.
         run_network = locate_run(source.pretrained, "auto")
         path = find_weights(source.architecture, str(run_network.path) if run_network else source.pretrained, progress)
         shapes = {name: tuple(value.shape) for name, value in read_weights(path).items()}
@@ -264,7 +265,7 @@ def _notes(source: OpenClipModel) -> tuple[str, ...]:
 
 
 def model_key(name: str, weights: str = "") -> tuple[str, ...]:
-    """A key that changes with the weights of ``name``, such as by a new best checkpoint or a rewritten folder."""
+    """The key of ``name`` in a session's cache of models; it changes with a new best checkpoint or rewritten files."""
     if name.startswith(INTERPOLATED):
         return exact_name(name, weights)
     run_network = locate_run(name, weights)

@@ -46,13 +46,13 @@ class RankPosition:
     """The position of this process in a run; each process loads a contiguous share of every batch."""
 
     rank: int = 0
-    world: int = 1
+    world: int = 1  # number of processes
     local_world: int = 1  # processes on this machine, which share its cores
-    on_gpu: bool = False  # whether it trains on a GPU
-    device_distorts: bool = False  # whether the device distorts the views, while the loader only crops them
+    on_gpu: bool = False  # whether this process trains on a GPU
+    device_distorts: bool = False  # whether the device distorts the views, so that the loader only crops them
 
     def workers(self, requested: int) -> int:
-        """The number of loader processes: ``requested``, or if automatic, one per spare core with a GPU, else 0."""
+        """The number of loader processes: ``requested``; if automatic, one per spare core with a GPU, 0 without."""
         if requested != AUTOMATIC_WORKERS:
             return requested
         if not self.on_gpu:
@@ -88,9 +88,9 @@ class Loader:
         synchronise: Callable[[LoadedBatch, int], LoadedBatch] | None = None,
         left_out: Tensor | None = None,
     ) -> None:
-        """``multiple``: the model's patch size; the side of every view is a multiple of it. ``agree`` is called with
-        each batch and the padding id, and makes all processes agree on caption length and unreadable images.
-        ``left_out`` (N,) bool: rows that are in no batch.
+        """The side of every view is a multiple of ``patch_side``. ``synchronise`` is called with each batch and the
+        padding id; it gives the batch the same caption length and unreadable images in all processes. ``left_out`` (N,)
+        bool: rows that are in no batch.
 
         Raises DataError if a batch is larger than the data; DataError or LaunchError if the processes of ``position``
         cannot share a batch evenly.
@@ -130,9 +130,8 @@ class Loader:
         Raises DataError if too many images are unreadable.
         """
         steps = range(first, end)
-        spans = [self._spans(step) for step in steps[:1]]
-        parts = len(spans[0]) * len(steps) if spans else 0
-        workers = min(self._position.workers(self._config.data.workers), parts)
+        part_count = len(self._spans(first)) * len(steps)
+        workers = min(self._position.workers(self._config.data.workers), part_count)
         loaded_parts = (
             self._load_in_processes(steps, workers)
             if workers
@@ -207,9 +206,8 @@ def _identity(item: T) -> T:
 def compute_ahead(jobs: Iterable[Callable[[], T]], depth: int | Callable[[], int]) -> Generator[T, None, None]:
     """Results of ``jobs`` in order, computed in a thread up to ``depth`` ahead; closing the generator ends the thread.
 
-    A callable ``depth`` is called before each result. The thread computes on one core: otherwise OpenMP would count
-    more threads than cores and let the training threads sleep between operations instead of spinning, which makes a
-    step 10 % longer.
+    A callable ``depth`` is called before each result. The thread computes on one core: with more threads than cores,
+    OpenMP's idle training threads would sleep instead of spinning, which makes a step 10 % longer.
     """
     current_depth = depth if callable(depth) else lambda: depth
     pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
@@ -217,7 +215,7 @@ def compute_ahead(jobs: Iterable[Callable[[], T]], depth: int | Callable[[], int
     try:
         threads = torch.get_num_threads()
         pool.submit(use_one_core).result()
-        torch.set_num_threads(threads)  # applies to threads that are started later
+        torch.set_num_threads(threads)  # for threads that start from now on; ``use_one_core`` has set it to 1
         for job in jobs:
             waiting.append(pool.submit(job))
             while len(waiting) > current_depth():
@@ -230,7 +228,8 @@ def compute_ahead(jobs: Iterable[Callable[[], T]], depth: int | Callable[[], int
 
 def use_one_core() -> None:
     """Make the calling thread, and threads started later, compute on one core until the number is set again."""
-    torch.get_num_threads()  # initialises the number of this thread, which would otherwise follow other threads
+    # The first call in a thread fixes the number of this thread, which would otherwise follow other threads' calls.
+    torch.get_num_threads()
     torch.set_num_threads(1)
 
 
@@ -242,11 +241,13 @@ def evaluation_batches(
     The last batch, and batches with unreadable images, may be smaller. Images are decoded by one thread per core
     (decoders release the GIL).
     """
+    decoders = ThreadPoolExecutor(min(MAX_WORKERS, usable_cores()), thread_name_prefix="decode")
 
     def make(start: int) -> tuple[Tensor, Tensor] | None:
         rows, images = [], []
         rows_of_batch = range(start, min(start + batch_size, len(dataset)))
-        for row, decoding in [(row, decoders.submit(dataset.image, row)) for row in rows_of_batch]:
+        decodings = [decoders.submit(dataset.image, row) for row in rows_of_batch]  # all start before the first ends
+        for row, decoding in zip(rows_of_batch, decodings, strict=True):
             try:
                 images.append(centre_view(decoding.result(), image_size))
             except ImageError as error:
@@ -256,7 +257,6 @@ def evaluation_batches(
         return (torch.tensor(rows), torch.stack(images)) if rows else None
 
     jobs = (partial(make, start) for start in range(first, len(dataset), batch_size))
-    decoders = ThreadPoolExecutor(min(MAX_WORKERS, usable_cores()), thread_name_prefix="decode")
     with decoders, closing(compute_ahead(jobs, BATCHES_AHEAD)) as batches:
         for item in batches:
             if item is not None:

@@ -69,7 +69,7 @@ class Loop:
         callbacks: Callback | None = None,
     ) -> None:
         self.team = team
-        self._in_lockstep = False  # whether all ranks call ``check_control`` at the same points
+        self._in_lockstep = False  # whether all ranks call ``check_control`` at the same points; not while assembling
         self.config, self.run_dir, self.events = config, run, events
         self.heartbeat, self._requests = heartbeat, requests
         self.parts: Assembly = team.on_all_ranks(lambda: assemble(config, self._report_progress, self._log, team, code))
@@ -138,7 +138,7 @@ class Loop:
         self._on_first_rank(lambda: self.validator.test(self.step))
 
     def _is_logged(self, step: int) -> bool:
-        """Whether ``step`` is logged: one step in every ``log_every``, moved to a step that uses the teacher."""
+        """Whether ``step`` is logged: one step in every ``log_every``, if possible one that uses the teacher."""
         return self.schedules.teaching.is_logged(step, self.config.runtime.log_every)
 
     @property
@@ -248,15 +248,12 @@ class Loop:
             self.save()
 
     def _on_first_rank(self, call: Callable[[], T]) -> T:
-        """Run ``call`` on rank 0, and return its result on every rank.
-
-        Weights are made whole first. If they are sharded, every rank runs ``call``, and only rank 0's result is used.
-        """
+        """The result of ``call`` on rank 0, on every rank. If weights are sharded, all ranks run ``call``."""
         if self.team.size == 1:
             return call()
-        # FSDP wraps the networks even if every rank has all weights. If they are not sharded, rank 0 runs ``call``
-        # alone, so that all weights, including those of blocks, must be gathered here. If they are sharded, all ranks
-        # run it, and a block gathers its weights when it is called, except in cached decoding, which calls its parts.
+        # FSDP wraps the networks even if they are not sharded; rank 0 then runs ``call`` alone, so all weights are
+        # gathered now. If they are sharded, all ranks run it, and each block gathers its own weights in ``forward``.
+        # Cached caption decoding bypasses the blocks' ``forward``, so with captioning they are gathered now too.
         gather_blocks = not self.team.sharded or self.config.objectives.captioning.weight > 0
         with unsharded_parts(self.parts.student, self.teacher, gather_blocks):
             if self.team.sharded:
@@ -289,7 +286,7 @@ class Loop:
         )
 
     def _write_metrics(self, wait: bool = False) -> None:
-        """Write the reports that have arrived from the device; ``wait``: wait for all of them."""
+        """Write the metrics that have arrived from the device; ``wait``: wait for all of them."""
         for report in self._reports.take_arrived(wait):
             self._log_skipped(report.guard)
             self.events.write(Metrics(step=report.step, values={**report.values, **self._system.take()}))
@@ -310,11 +307,9 @@ class Loop:
                 )
 
     def _out_of_memory(self, batch: Batch) -> TrainingError:
-        """The error to raise. Its message states the batch size that did not fit, and the largest that fits, found by
-        halving.
-        """
+        """The error to raise: the batch size that did not fit, and the largest that fits, found by halving."""
         self.optimizer.zero_grad(set_to_none=True)
-        if self.team.size > 1:  # other ranks are waiting, so sizes cannot be tried
+        if self.team.size > 1:  # sizes cannot be tried, since the other ranks are waiting
             return TrainingError(
                 f"out of memory on {self.parts.runtime.describe()} at step {self.step} with {len(batch.rows)} pairs on "
                 f"each of {self.team.size} ranks; set optim.micro_batch to {max(1, len(batch.rows) // 2)} or less "

@@ -49,18 +49,18 @@ class StepLosses:
 
     def __init__(self, config: RunConfig, parts: Assembly, schedules: Schedules) -> None:
         self._network, self._teacher, self._objectives = parts.network, parts.teacher, parts.objectives
-        self._wrapped_student = parts.student  # calls ``_network``; sharding wraps it
+        self._wrapped_student = parts.student  # its ``forward``, which FSDP wraps, calls ``_network``
         self._autocast, self._micro = parts.runtime.autocast, config.optim.micro_batch
         self._schedules, self._seed, self._self_confidence = schedules, config.seed, config.noise.self_confidence
 
     def __call__(self, batch: Batch, step: int) -> tuple[Losses, StepMetrics]:
         """The weighted losses of ``batch`` in ``step`` (from 1), and its metrics."""
         teacher = self._teacher if self._schedules.teaching.is_active(step) else None
-        skips_teacher = self._teacher is not None and teacher is None
+        skips_teacher = self._teacher is not None and teacher is None  # only in this step; the run has a teacher
         objectives = self._objectives.active(skips_teacher)
         objectives.begin_step(self._network, self._schedules.at(step))
-        common, per_rank = seed_of(self._seed, step, STEP_STREAM), seed_of(self._seed, step, STEP_STREAM, 1 + rank())
-        seed_step(common, per_rank)
+        shared_seed = seed_of(self._seed, step, STEP_STREAM)
+        seed_step(shared_seed, rank_seed=seed_of(self._seed, step, STEP_STREAM, 1 + rank()))
 
         with in_chunks(self._network, self._micro), self._teacher_in_chunks():
             target = self._target(teacher, objectives, batch)
@@ -80,8 +80,8 @@ class StepLosses:
         if teacher is None or not objectives.need_teacher:
             return None
         self._unshard_teacher()
-        # The teacher has its own autocast context. In a common one, the casts of shared weights, cached here without
-        # gradient, would be reused in the student's forward pass.
+        # Autocast caches cast weights. In a context shared with the student, its pass would reuse the teacher's
+        # gradient-free casts of shared weights, which would then get no gradient.
         with self._autocast():
             return teacher.targets(batch, objectives.teacher_head_outputs)
 

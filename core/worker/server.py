@@ -1,15 +1,17 @@
 """The worker process: one JSON object per line, requests on stdin, replies on stdout.
 
-Flow: panel -> worker client -> **worker** -> encoder -> panel. The window never loads torch; images travel by path.
+Flow: panel -> worker client -> **worker** -> session -> reply -> panel. The window never loads torch; images are
+passed as paths.
 
 Requests: ``{"id": 1, "do": "search_open", "model": DIR}``, ``{"id": 2, "do": "search_query", "key": "...", "texts":
 ["a red circle"]}``; ``{"do": "cancel", "id": 1}``; ``{"do": "shutdown"}``. Replies: ``{"event": "ready"}`` once; then,
 with the request's id, ``progress`` (doing, done, total), ``partial`` (result) for each part of a long answer, and
 finally ``done`` (result) or ``failed`` (message, details). ``{"event": "alive"}`` is sent every few seconds of work, so
-that the window can distinguish a long step from a stuck process. Images of another computer are sent in parts
-(``receive``) before the request that names them, to the folder in ``ready``; they are deleted when the worker ends.
+that the window can distinguish a long step from a stuck process. A window on another computer first sends the images
+that a request names, in parts (``receive``). The worker stores them in the folder that ``ready`` announced, and deletes
+them when it exits.
 
-The requests are defined by the sessions (``core.worker.session``), one per panel.
+The other requests are defined by the sessions (``core.worker.session``), one per panel.
 """
 
 from __future__ import annotations
@@ -58,8 +60,10 @@ class Cancelled(Exception):
 class _RequestReporter:
     """The ``Reporter`` of one request, which sends progress and partial answers with its id."""
 
-    def __init__(self, number: object, reply: Callable[[dict[str, Any]], None], ended: Callable[[], bool]) -> None:
-        self._number, self._reply, self._ended = number, reply, ended
+    def __init__(
+        self, number: object, reply: Callable[[dict[str, Any]], None], should_stop: Callable[[], bool]
+    ) -> None:
+        self._number, self._reply, self._should_stop = number, reply, should_stop
 
     def __call__(self, doing: str, done: int, total: int, /) -> None:
         self._send({"event": "progress", "doing": doing, "done": done, "total": total})
@@ -68,7 +72,7 @@ class _RequestReporter:
         self._send({"event": "partial", "result": result})
 
     def _send(self, reply: dict[str, Any]) -> None:
-        if self._ended():
+        if self._should_stop():
             raise Cancelled
         self._reply({"id": self._number, **reply})
 
@@ -81,8 +85,8 @@ class Worker:
         self._reply_lock = threading.Lock()  # replies come from several threads
         self._queue: queue.Queue[Request | None] = queue.Queue()
         self._cancelled: set[object] = set()
-        self._ended = threading.Event()
-        self._is_answering = threading.Event()
+        self._shut_down = threading.Event()  # ``shutdown``, or the end of the requests
+        self._answering = threading.Event()
         self._received = ReceivedImages()
         search = SearchSession()
         sessions = (
@@ -104,14 +108,14 @@ class Worker:
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         self._reply({"event": "ready", "receives": str(self._received.folder)})
         while (request := self._queue.get()) is not None:
-            self._is_answering.set()
+            self._answering.set()
             self._answer(request)
-            self._is_answering.clear()
+            self._answering.clear()
         self._received.remove()
 
     def _beat(self) -> None:
-        while not self._ended.wait(HEARTBEAT_SECONDS):
-            if self._is_answering.is_set():
+        while not self._shut_down.wait(HEARTBEAT_SECONDS):
+            if self._answering.is_set():
                 self._reply({"event": "alive"})
 
     def _listen(self) -> None:
@@ -132,7 +136,7 @@ class Worker:
                 break
             else:
                 self._queue.put(request)
-        self._ended.set()
+        self._shut_down.set()
         self._queue.put(None)
 
     def _receive(self, request: Request) -> None:
@@ -150,7 +154,7 @@ class Worker:
     def _answer(self, request: Request) -> None:
         number, do = request.get("id"), request["do"]
         arguments = {key: value for key, value in request.items() if key not in ("id", "do")}
-        progress = _RequestReporter(number, self._reply, lambda: number in self._cancelled or self._ended.is_set())
+        progress = _RequestReporter(number, self._reply, lambda: number in self._cancelled or self._shut_down.is_set())
 
         try:
             progress("starting", 0, 0)
@@ -165,7 +169,7 @@ class Worker:
             self._reply({"id": number, "event": "failed", "message": message, "details": "", "code": files})
         except UserError as error:
             self._reply({"id": number, "event": "failed", "message": str(error), "details": ""})
-        except Exception as error:  # noqa: BLE001  a bug must reach the window as a reply, and the worker go on
+        except Exception as error:  # noqa: BLE001  a bug is reported to the window and must not end the worker
             message = f"{type(error).__name__}: {error}"
             self._reply({"id": number, "event": "failed", "message": message, "details": traceback.format_exc()})
         finally:

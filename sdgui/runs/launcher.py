@@ -82,6 +82,7 @@ class Launcher(QObject):
         killed ``terminated_seconds`` later."""
         super().__init__(parent)
         self._store = store
+        self._uses_own_trainer = not command  # False if the caller, such as a test, passed a program
         self._command = list(command or core_command())
         # starts queued runs in a thread, so that a locked database does not block the window
         self._starter = StoreWriter(self)
@@ -103,7 +104,7 @@ class Launcher(QObject):
     def launch(self, experiment_id: int, chain: Chain | None = None, place: Place = HERE) -> Run:
         """Start a run of the experiment now, ignoring the queue; with ``chain``, all its stages in order.
 
-        Returns the run (of a chain, its first stage). Raises LaunchError; the files of the run are then removed.
+        Returns the run (of a chain, its first stage). Raises UserError; the run and its files are then removed.
         """
         self._check_trainer_installed(place.host)
         run = self._add_chain(experiment_id, chain, place) if chain else self._add(experiment_id, False, place)
@@ -115,7 +116,7 @@ class Launcher(QObject):
         return self._store.run(run.id)
 
     def resume(self, run_id: int) -> Run:
-        """Resume a paused, stopped, failed or interrupted run in its folder. Raises LaunchError."""
+        """Resume a paused, stopped, failed or interrupted run in its folder. Raises UserError."""
         run = self._own_run(run_id)
         if _alive(run):
             raise LaunchError(f"The run {run.folder.name} is already running; stop or pause it first.")
@@ -167,7 +168,7 @@ class Launcher(QObject):
         return pausing | {run_id: plan.current for run_id, plan in self._stops.items()}
 
     def enqueue(self, experiment_id: int, chain: Chain | None = None, place: Place = HERE) -> Run:
-        """Queue a run with a frozen config, to be started when its machine has a free device. Raises LaunchError."""
+        """Queue a run with a frozen config, to be started when its machine has a free device. Raises UserError."""
         self._check_trainer_installed(place.host)
         if chain:
             return self.enqueue_run(self._add_chain(experiment_id, chain, place).id)
@@ -218,7 +219,7 @@ class Launcher(QObject):
 
     def _check_trainer_installed(self, host: str) -> None:
         """Raise LaunchError for a local run if only the window is installed."""
-        if host or self._command != core_command():
+        if host or not self._uses_own_trainer:
             return
         try:
             need("train")
@@ -288,7 +289,7 @@ class Launcher(QObject):
         chain = chain_file(folder.path)  # a stage is trained by its chain, which continues with the next stage
         paths = (chain, chain.parent) if chain else (folder.config, folder.path)
         processes = 1 if chain else run.devices.count(",") + 1
-        program = torchrun_command(processes) if processes > 1 and self._command == core_command() else self._command
+        program = torchrun_command(processes) if processes > 1 and self._uses_own_trainer else self._command
         command = [*program, "train", *map(str, paths), *_options(folder, chain)]
         try:
             process = start_trainer(command, folder, device_variables(run.devices))
@@ -299,7 +300,7 @@ class Launcher(QObject):
         except OSError as error:
             raise _unwritable(folder, error) from error
         if chain:
-            self.chains.start()  # only now: the watch needs a status that names a live process
+            self.chains.start()  # only now that the trainer runs: the watch ignores chains without a live process
         # waits in a daemon thread, so that the child leaves no zombie and the window does not block
         threading.Thread(target=reap, args=(process, run.id, self._ended), name="reaper", daemon=True).start()
         self.launched.emit(run.id)
@@ -325,8 +326,9 @@ class Launcher(QObject):
         self._store.delete_run(run.id, for_good=True)
 
     def _never_began(self, run: Run) -> bool:
-        """Whether only ``enqueue`` has written to the run's folder: it was neither trained nor imported."""
-        if run.launched is not None or run.offset or run.ending or not self._store.owns(run):
+        """Whether the run was only queued: no trainer has started, and the folder was not imported."""
+        has_events = run.offset or run.ending
+        if run.launched is not None or has_events or not self._store.owns(run):
             return False
         stages = run.folder.parent.glob("stage-*") if chain_file(run.folder) else [run.folder]
         return not any(_trained(RunDir(stage)) for stage in stages)
@@ -379,7 +381,7 @@ def _trained(folder: RunDir) -> bool:
 
 
 def _options(folder: RunDir, chain: Path | None) -> list[str]:
-    """Options of ``train``. Raises LaunchError for a chain with custom code, which its stages would keep no copy of."""
+    """Options of ``train``. Raises LaunchError for a chain with custom code: its stages would not store a copy."""
     if chain is None:
         return code_option(read_config(folder.config))
     if any(references(stage.config) for stage in read_chain(chain).stages):
@@ -393,7 +395,6 @@ def _alive(run: Run) -> bool:
 
 
 def _unwritable(folder: RunDir, error: OSError) -> LaunchError:
-    reason = error.strerror or str(error)
     return LaunchError(
-        f"Cannot write to the run folder {folder.path}: {reason}. Free some space or fix its permissions."
+        f"Cannot write to the run folder {folder.path}: {error.strerror or error}. Free some space or fix its permissions."
     )

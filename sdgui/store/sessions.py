@@ -41,8 +41,8 @@ class Sessions:
         self.user = f"{_user()}@{platform.node()}"
         self._database, self._own = database, own or database
         self._sessions_changed, self._open_sessions, self._closed = threading.Condition(), 0, False
-        self._known_folders: set[str] = set()  # run folders that ``import_logged`` can skip
-        self._logged_stamp = 0
+        self._known_folders: set[str] = set()  # names of run folders that ``import_logged`` can skip
+        self._logged_stamp = 0  # modification time of the runs folder when ``import_logged`` last read all of it
 
     @property
     def local_file(self) -> Path:
@@ -66,7 +66,7 @@ class Sessions:
             self._sessions_changed.wait_for(lambda: self._open_sessions == 0, timeout=BUSY_SECONDS)
         for database in (self._database, self._own):
             database.reader.dispose()
-            database.recorder.dispose()
+            database.recorder.dispose()  # ``writer`` shares the connections of ``reader``
 
     @contextmanager
     def _session(self, database: Database, engine: Engine) -> Iterator[Session]:
@@ -111,9 +111,9 @@ class Sessions:
             yield session
 
     def _folder_text(self, folder: Path) -> str:
-        """The stored text of a run folder: relative to the runs folder if it is inside home, which may move.
+        """The stored text of a run folder: relative to the runs folder if it is inside home, so that home can be moved.
 
-        A study's run is ``../studies/NAME/runs/ARM-s0``.
+        For example, a study's run is ``../studies/NAME/runs/ARM-s0``.
         """
         folder = folder.absolute()
         if self.shared:
@@ -181,9 +181,9 @@ def merged_tags(before: Iterable[str], theirs: Iterable[str], yours: Iterable[st
 def check_unedited(
     subject: str, before: str | None, stored: str, new: str, content: Callable[[str], object] = str
 ) -> None:
-    """Raise ChangedElsewhereError if ``stored`` is neither the text before the edit nor its result.
+    """Raise ChangedElsewhereError if someone else changed the text: ``stored`` equals neither ``before`` nor ``new``.
 
-    Texts are compared by their ``content``. Without ``before``, the edit replaces the stored text.
+    Texts are compared by their ``content``. If ``before`` is None, nothing is checked.
     """
     if before is not None and content(stored) not in (content(before), content(new)):
         raise ChangedElsewhereError(subject, stored)

@@ -1,8 +1,8 @@
-"""Clip art by other artists in categories, to measure transfer with probes: Debian's ``openclipart-png``.
+"""Clip art in categories, by artists other than OpenMoji's, to measure transfer with linear probes.
 
 Flow: a study uses ``openclipart:train.csv``, ``openclipart:test.csv`` -> ``core.studies.study.data`` ->
-**openclipart** reads the package's folder, or a folder with the same layout, and writes both tables, with small images,
-into the study's folder.
+**openclipart** reads the folder of Debian's package ``openclipart-png``, or a folder with the same layout, and writes
+both tables, with small images, into the study's folder.
 
 A top-level folder is a category, including its subfolders. The package contains many images several times, as links and
 as copies; each image counts once. Images in several categories, and categories with fewer than 60 images, are left out.
@@ -43,14 +43,15 @@ COUNTS_FILE = "openclipart.json"  # written last: the data set is complete when 
 MAX_THREADS = 2  # a thread may need more than a gigabyte for the largest images
 
 Log = Callable[[str], None]
-Categories = dict[str, dict[str, str]]  # category -> name below the top -> small image
-ClipartImage = tuple[str, str, str]  # small image, category, name below the top
+Categories = dict[str, dict[str, str]]  # category -> path relative to the source folder -> resized image
+ClipartImage = tuple[str, str, str]  # resized image, category, path relative to the source folder
 
 
 def write_openclipart(source: Path, folder: Path, log: Log) -> None:
     """Write ``train.csv``, ``test.csv``, their counts (``openclipart.json``) and images into ``folder``.
 
-    Images are resized to the demo set's size, on white. Images that an interrupted call has written are reused.
+    Images are resized to the size of the demo set's images and placed on a white background. Images that an earlier,
+    interrupted call wrote are reused.
     Raises UserError if ``source`` does not exist or has fewer than two categories.
     """
     if not source.is_dir():
@@ -89,8 +90,8 @@ def write_openclipart(source: Path, folder: Path, log: Log) -> None:
 def missing_source_message(source: Path = DEFAULT_SOURCE) -> str:
     """The message for a missing ``source``, with the remedy."""
     return (
-        f"there are no images at {source}; install Debian's package openclipart-png, or choose another folder of "
-        "category folders with --openclipart. Then start the study again: only the missing part will run."
+        f"there are no images at {source}; install Debian's package openclipart-png, or pass a folder with "
+        "one subfolder per category as --openclipart. Then start the study again: only the missing part will run."
     )
 
 
@@ -127,7 +128,7 @@ def _read_small(file: Path, folder: Path) -> tuple[str, Pixels | None] | ImageEr
 
 
 def _remove_copies(source: Path, readable: Sequence[tuple[Row, str]], folder: Path) -> tuple[Categories, int]:
-    """Each distinct image under its first name; and the number of images left out as they are in several categories.
+    """The distinct images, each by its first path; and the number of images left out for being in several categories.
 
     Two images are copies if all pixels of their small versions are equal.
     """

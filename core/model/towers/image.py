@@ -25,9 +25,10 @@ from core.model.towers.transformer import AttentionMask, ResidualBlock, run_bloc
 class ImageFeatures:
     """The image tower's features of a batch of images.
 
-    ``tokens`` are the patches that the pooled token attends to last: in a ViT with a class token, the input of the last
-    block after its first norm. CLIP's loss does not train later patch states, not even in pretrained weights, so they
-    are not computed. In other towers, ``tokens`` are the patches after the final norm.
+    In a ViT with a class token, ``tokens`` are the patch states that enter the last block's attention (after its first
+    norm). Later patch states do not influence the class token, so CLIP's loss does not train them, not even in
+    pretrained weights, and they are only computed on request. In other towers, ``tokens`` are the patches after the
+    final norm.
     """
 
     pooled: Tensor  # (B, D) projected, not normalised
@@ -61,7 +62,7 @@ def image_widths(visual: Any, image_size: int) -> tuple[int, int | None]:
         return width, width
     if not isinstance(visual, TimmModel):
         return int(visual.output_dim), None
-    training = visual.training  # timm's trunks have no common attribute for widths, so a pass is tried
+    training = visual.training  # timm's trunks have no common attribute for widths, so a forward pass measures them
     features = image_features(visual.eval(), torch.zeros(1, 3, image_size, image_size))
     visual.train(training)
     tokens = features.tokens
@@ -69,7 +70,7 @@ def image_widths(visual: Any, image_size: int) -> tuple[int, int | None]:
 
 
 def patch_side(visual: Any) -> int:
-    """The side of a patch in pixels, which the sides of views are multiples of; a 16th of the input without patches."""
+    """The side of a patch in pixels, which divides the sides of views; without patches, 1/16 of the input side."""
     if isinstance(visual, VisionTransformer):
         return math.lcm(*visual.patch_size)
     embed = getattr(getattr(visual, "trunk", None), "patch_embed", None)
@@ -99,7 +100,7 @@ def image_features(
         return _vit(visual, _embed_patches(visual, images, mask, mask_token, patch_index), keep_patches)
     if keep_patches:
         raise ModelError(
-            "masked patches need patch states, which only open_clip's own ViTs provide; choose one of these ViTs."
+            "only open_clip's own ViTs provide patch states, which masked-patch objectives need; choose one of them."
         )
     if patch_index is not None:
         raise ModelError("only open_clip's own ViTs can drop patches; set views.clean.keep to 1.")
@@ -128,17 +129,17 @@ def _vit(visual: Any, x: Tensor, keep_patches: bool) -> ImageFeatures:
     blocks = visual.transformer.resblocks
     all_patches = visual.output_tokens or keep_patches  # a caption decoder reads the patches after the last block
     patch_states: Tensor | None = None
-    by_class_token = _pools_class_token(visual)
-    if by_class_token and not all_patches:
+    pools_class_token = _pools_class_token(visual)
+    if pools_class_token and not all_patches:  # the last block computes only the class token
         x = run_blocks(blocks[:-1], x, AttentionMask())
-        state, tokens = blocks[-1](x, mask=AttentionMask(), position=0)
-        pooled, tokens = visual.ln_post(state), tokens[:, 1:]
-    elif by_class_token and not visual.output_tokens:
+        state, attended = blocks[-1](x, mask=AttentionMask(), position=0)
+        pooled, tokens = visual.ln_post(state), attended[:, 1:]
+    elif pools_class_token and not visual.output_tokens:  # the same tokens, and all states after the last block
         x = run_blocks(blocks[:-1], x, AttentionMask())
-        x, tokens = blocks[-1](x, mask=AttentionMask(), keep_normed=True)
-        x, tokens = visual.ln_post(x), tokens[:, 1:]  # the same tokens with and without ``keep_patches``
-        pooled, patch_states = x[:, 0], x[:, 1:]
-    else:
+        x, attended = blocks[-1](x, mask=AttentionMask(), keep_normed=True)
+        states, tokens = visual.ln_post(x), attended[:, 1:]
+        pooled, patch_states = states[:, 0], states[:, 1:]
+    else:  # open_clip's own pooling
         states = run_blocks(blocks, x, AttentionMask())
         pooled, tokens = visual._pool(states)
         pooled = pooled.flatten(1)
@@ -193,8 +194,7 @@ def _timm(visual: Any, images: Tensor) -> ImageFeatures:
     features = trunk.forward_features(images)
     state = trunk.forward_head(features)
     pooled = visual.head(state)
-    # If the head has an attention pool, the state is a feature map.
-    before_projection = state if state.ndim == 2 else pooled
+    before_projection = state if state.ndim == 2 else pooled  # a head with an attention pool gets a feature map
     return ImageFeatures(pooled, before_projection, _timm_tokens(trunk, features))
 
 
