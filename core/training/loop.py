@@ -73,6 +73,7 @@ class Loop:
         self.config, self.run_dir, self.events = config, run, events
         self.heartbeat, self._requests = heartbeat, requests
         self.parts: Assembly = team.on_all_ranks(lambda: assemble(config, self._report_progress, self._log, team, code))
+        self._in_lockstep = True
         if team.size > 1:
             team.require_same("copy of the training data", self.parts.train.digest())
         shard_parts(self.parts.student, self.parts.teacher, team, config.runtime.shard)
@@ -112,7 +113,6 @@ class Loop:
         self._write_start_event()
         if self.step == 0:
             self.validator.write_initial()
-        self._in_lockstep = True
         if self.step and self.progress.score is None and self.validator.is_due(self.step):
             # The run was interrupted between this step and its validation.
             self._validate_and_save()

@@ -85,6 +85,7 @@ class Worker:
         self._reply_lock = threading.Lock()  # replies come from several threads
         self._queue: queue.Queue[Request | None] = queue.Queue()
         self._cancelled: set[object] = set()
+        self._failed: set[object] = set()  # requests whose images could not be stored, and which have been answered
         self._shut_down = threading.Event()  # ``shutdown``, or the end of the requests
         self._answering = threading.Event()
         self._received = ReceivedImages()
@@ -142,17 +143,20 @@ class Worker:
     def _receive(self, request: Request) -> None:
         """Store a chunk of an image for a later request. If this fails, that request fails."""
         number = request.get("id")
-        if number in self._cancelled:
+        if number in self._cancelled or number in self._failed:
             return
         try:
             self._received.append_part(str(request["name"]), int(request["at"]), str(request["data"]))
         except (UserError, KeyError, TypeError, ValueError) as error:
-            self._cancelled.add(number)
+            self._failed.add(number)
             message = str(error) if isinstance(error, UserError) else f"a part of an image is wrong: {error!r}"
             self._reply({"id": number, "event": "failed", "message": message, "details": ""})
 
     def _answer(self, request: Request) -> None:
         number, do = request.get("id"), request["do"]
+        if number in self._failed:
+            self._failed.discard(number)
+            return
         arguments = {key: value for key, value in request.items() if key not in ("id", "do")}
         progress = _RequestReporter(number, self._reply, lambda: number in self._cancelled or self._shut_down.is_set())
 

@@ -110,7 +110,7 @@ class Launcher(QObject):
         run = self._add_chain(experiment_id, chain, place) if chain else self._add(experiment_id, False, place)
         try:
             self._start(self._assign_devices(run))
-        except LaunchError:
+        except UserError:
             self._discard(run)
             raise
         return self._store.run(run.id)
@@ -175,7 +175,7 @@ class Launcher(QObject):
         run = self._add(experiment_id, True, place)
         try:
             self._prepare(run)
-        except LaunchError:
+        except UserError:
             self._discard(run)
             raise
         self.check_queue()
@@ -396,5 +396,5 @@ def _alive(run: Run) -> bool:
 
 def _unwritable(folder: RunDir, error: OSError) -> LaunchError:
     return LaunchError(
-        f"Cannot write to the run folder {folder.path}: {error.strerror or error}. Free some space or fix its permissions."
+        f"Cannot write to the run folder {folder.path}: {error.strerror or error}. Free space or fix its permissions."
     )

@@ -13,9 +13,11 @@ from torch.distributed.tensor import DTensor
 
 from core.checkpoint import files as checkpoint
 from core.ranks import tensors
-from core.spec.config import RunConfig
+from core.spec.config import RunConfig, override
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import resolve
+from core.training import loop as loop_module
+from core.training.errors import Interrupt
 from core.training.loop import Loop
 from core.training.team.team import ALONE, Team
 from tests.core.ranks.forked import opened, over_ranks, steps_of
@@ -108,6 +110,27 @@ def test_validating_and_saving_gather_one_block_or_tensor_at_a_time(
         assert single.keys() == together.keys()
         for name in single:
             torch.testing.assert_close(together[name], single[name], atol=2e-5, rtol=1e-4, msg=name)
+
+
+def test_a_stop_during_the_initial_evaluation_reaches_all_ranks(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only rank 0 reads requests; if it stopped alone, the others would wait for its weights."""
+    retaining = override(config, [f"data.retain={config.data.train}"])
+    shard = loop_module.shard_parts
+
+    def shard_and_ask(*parts: Any) -> None:
+        shard(*parts)
+        RunDir(tmp_path / "run").ask("stop")
+
+    monkeypatch.setattr(loop_module, "shard_parts", shard_and_ask)
+
+    def run(team: Team) -> str:
+        with pytest.raises(Interrupt) as caught, opened(retaining, tmp_path / "run", team):
+            pass
+        return caught.value.outcome
+
+    assert over_ranks(2, run) == ["stopped", "stopped"]
 
 
 @pytest.mark.slow

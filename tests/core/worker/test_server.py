@@ -270,6 +270,15 @@ def test_a_request_cancelled_before_its_turn_is_not_started(client: Client, run:
     assert reply == {"id": "early", "event": "failed", "message": "cancelled", "details": ""}
 
 
+def test_a_request_whose_images_failed_is_answered_once(client: Client, run: RunDir) -> None:
+    client.send(do="receive", id="with images", name="../a.png", at=0, data="")
+    client.send(do="search_open", id="with images", model=str(run.path))
+    reply = client.receive()
+    assert (reply["id"], reply["event"]) == ("with images", "failed")
+    assert "is not a valid name" in reply["message"]
+    assert client.ask("nothing")["message"].startswith("there is no verb")
+
+
 def test_a_running_request_is_cancelled(client: Client, keys: dict[str, str], many: Path) -> None:
     assert client.begin_long(1001, many)["event"] == "progress"
     client.send(do="cancel", id=1001)

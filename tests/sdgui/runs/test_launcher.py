@@ -19,7 +19,7 @@ from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, RunStatus, own_status, process_alive
 from sdgui.runs.launcher import Launcher, LaunchError
 from sdgui.runs.program import start_trainer
-from sdgui.store.records import Experiment, Progress, Run
+from sdgui.store.records import Experiment, Progress, Run, StoreError
 from sdgui.store.store import Store
 from tests.sdgui.runs.conftest import MakeLauncher
 
@@ -116,6 +116,22 @@ def test_a_launch_that_fails_leaves_nothing_behind(
     assert store.runs() == []
     store.runs_folder.unlink()
     launcher.close()
+
+
+@pytest.mark.parametrize(
+    ("owner", "method", "call"), [(Store, "assign_devices", "launch"), (Launcher, "_prepare", "enqueue")]
+)
+def test_a_locked_database_discards_the_run(
+    owner: type, method: str, call: str, make_launcher: MakeLauncher, experiment: Experiment, store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def locked(*_: object) -> None:
+        raise StoreError("The database is locked.")
+
+    monkeypatch.setattr(owner, method, locked)
+    with pytest.raises(StoreError, match="locked"):
+        getattr(make_launcher(), call)(experiment.id)
+    assert store.runs() == []
 
 
 def test_a_config_with_a_problem_is_not_launched(make_launcher: MakeLauncher, store: Store) -> None:
