@@ -7,6 +7,7 @@ metrics, config, name, project, tags and the exit code are imported; media and c
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -41,6 +42,7 @@ _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 _MAX_RECORD_BYTES = PART  # longer records contain no metrics
 _FIRST_RECORDS = 10  # one of them describes the run
 _NUMBER_STARTS = [bytes([byte]) for byte in b"-0123456789NI"]  # of JSON's numbers, NaN and Infinity
+_starts_with_summary = re.compile(rb"\x08[\x80-\xff]*[\x00-\x7f]\x1a").match  # the record's number, then field 3
 _KINDS = [zlib.crc32(bytes([kind])) for kind in range(5)]
 
 
@@ -131,6 +133,8 @@ def _records(path: Path, root: Path, offset: int) -> Iterator[tuple[bytes, int, 
 
 
 def _add_record(data: bytes, part: Part) -> None:
+    if _starts_with_summary(data):  # half of all bytes; summaries repeat the last values of the history
+        return
     for number, value in fields(data):
         if number == 2:
             _add_history(content(value), part)
