@@ -25,6 +25,7 @@ from core.spec.caption_files import (
 )
 from core.spec.errors import UserError
 from core.spec.generation import GenerationSettings
+from core.spec.run.model_names import locate
 from core.training.progress import duration
 
 if TYPE_CHECKING:
@@ -106,10 +107,6 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _caption(arguments: argparse.Namespace) -> int:
-    from core.inference.caption_stream import caption_images
-    from core.inference.captioning import open_caption_model
-    from core.inference.images import find_images
-
     fields = _settings(arguments)
     if arguments.csv not in (None, _STDOUT) and arguments.csv.suffix.lower() != ".csv":
         raise UserError(
@@ -117,6 +114,11 @@ def _caption(arguments: argparse.Namespace) -> int:
         )
     if arguments.batch is not None and arguments.batch < 1:
         raise UserError(f"--batch {arguments.batch} is not a batch size; use 1 or more.")
+    locate(arguments.model, arguments.weights)  # before torch is loaded
+    from core.inference.caption_stream import caption_images
+    from core.inference.captioning import open_caption_model
+    from core.inference.images import find_images
+
     show = periodic_progress()
     show("loading the model", 0, 0)
     model = open_caption_model(arguments.model, arguments.weights, show)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from core.cli.terminal import Subparsers, add_weights, comma_separated, periodic_progress, say
 from core.spec.errors import UserError
+from core.spec.run.model_names import INTERPOLATED, locate
 from core.spec.run.weight_path import DEFAULT_KEEP, DEFAULT_STEPS
 
 
@@ -101,16 +102,17 @@ def _add_interpolate(subparsers: Subparsers) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from core.checkpoint.opening import open_model
-    from core.evaluation.evaluate import Request, evaluate
-    from core.evaluation.report import table, to_json
-
     if arguments.compare:
         return _compare(arguments.compare, arguments.json)
     if not (arguments.model and arguments.data and arguments.task):
         raise UserError(
             "specify a MODEL, --data SOURCE and --task TASK, or compare two saved reports with --compare A.json B.json."
         )
+    locate(arguments.model, arguments.weights)  # before torch is loaded
+    from core.checkpoint.opening import open_model
+    from core.evaluation.evaluate import Request, evaluate
+    from core.evaluation.report import table, to_json
+
     request = Request(
         data=arguments.data,
         task=arguments.task,
@@ -157,8 +159,8 @@ def _compare(reports: Sequence[Path], as_json: bool) -> int:
 
 
 def _interpolate(arguments: argparse.Namespace) -> int:
+    locate(arguments.run, arguments.weights)  # before torch is loaded
     from core.evaluation.interpolation import evaluate_run, table
-    from core.spec.run.model_names import INTERPOLATED
 
     path = evaluate_run(
         arguments.run,

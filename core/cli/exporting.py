@@ -9,6 +9,7 @@ from pathlib import Path
 
 from core.cli.terminal import Subparsers, add_weights, periodic_progress, say
 from core.spec.run.export_formats import EXPORT_PRECISIONS, FormatName, check_format
+from core.spec.run.model_names import locate
 
 FORMATS: dict[str, FormatName] = {
     "open_clip": "open_clip",
@@ -50,7 +51,8 @@ def add(subparsers: Subparsers) -> None:
 
 def _export(arguments: argparse.Namespace) -> int:
     format_name = FORMATS[arguments.format]
-    check_format(arguments.model, arguments.weights, format_name, arguments.precision)  # before torch is loaded
+    locate(arguments.model, arguments.weights)  # before torch is loaded
+    check_format(arguments.model, arguments.weights, format_name, arguments.precision)
     from core.evaluation.report import read_report
     from core.exporting.export import export_model
 

@@ -132,6 +132,9 @@ def _print_report(report: Report, as_json: bool) -> None:
 
 
 def _search(arguments: argparse.Namespace) -> int:
+    from core.search.index.storage import existing_manifest
+
+    existing_manifest(expand_user(arguments.index_dir))  # before torch is loaded
     from core.search.collection import open_index
     from core.search.queries import Query
     from core.search.results import Options, Searcher

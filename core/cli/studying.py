@@ -132,13 +132,13 @@ def _verdict(ranking: Ranking) -> str:
 
 
 def _noise(arguments: argparse.Namespace) -> int:
-    from core.evaluation.noise import rank_pairs, to_csv
-
     if arguments.csv and arguments.csv.exists() and not arguments.force:
         raise CaptionFileExistsError(arguments.csv)
     run = RunDir(arguments.run_dir)
     if not run.path.is_dir():
         raise UserError(f"there is no run folder {run.path}; specify the folder of a trained run.")
+    from core.evaluation.noise import rank_pairs, to_csv
+
     ranking = rank_pairs(run, arguments.data, periodic_progress(), arguments.checkpoint, arguments.weights)
     if arguments.csv:
         write_new(arguments.csv, to_csv(ranking.pairs), arguments.force)

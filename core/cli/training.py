@@ -106,27 +106,32 @@ def _presets(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: argparse.Namespace) -> int:
     from core.ranks.environment import from_environment
-    from core.spec.chain import ChainDir, is_chain, read_chain
+    from core.spec.chain import is_chain
 
-    launch, chained = from_environment(), is_chain(arguments.config)
-    if launch is not None and launch.size > 1 and not chained:
-        from core.training.team.early import check_launch
-
-        check_launch(launch, lambda: _config(arguments), RunDir(arguments.run_dir))
+    launch = from_environment()
+    if is_chain(arguments.config):
+        return _train_chain(arguments)
+    if launch is not None and launch.size > 1:
+        return _train_over_ranks(launch, arguments)
+    config = _config(arguments)  # before torch is loaded
     from core.training.memory import keep_freed_memory
     from core.training.train import train
 
     keep_freed_memory()
-    if chained:
-        from core.studies.chain.run import run_chain
+    outcome = train(config, RunDir(arguments.run_dir), code_policy=arguments.code)
+    say(f"{outcome}: {arguments.run_dir}")
+    return 0 if outcome == "done" else EXIT_STOPPED
 
-        chain = read_chain(arguments.config).with_settings(arguments.set)
-        outcome = run_chain(chain, ChainDir(arguments.run_dir), periodic_progress(), stage_logs=arguments.stage_logs)
-        say(f"{outcome}: {arguments.run_dir}")
-        return 0 if outcome == "done" else EXIT_STOPPED
-    if launch is not None and launch.size > 1:
-        return _train_over_ranks(launch, arguments)
-    outcome = train(_config(arguments), RunDir(arguments.run_dir), code_policy=arguments.code)
+
+def _train_chain(arguments: argparse.Namespace) -> int:
+    from core.spec.chain import ChainDir, read_chain
+
+    chain = read_chain(arguments.config).with_settings(arguments.set)
+    from core.studies.chain.run import run_chain
+    from core.training.memory import keep_freed_memory
+
+    keep_freed_memory()
+    outcome = run_chain(chain, ChainDir(arguments.run_dir), periodic_progress(), stage_logs=arguments.stage_logs)
     say(f"{outcome}: {arguments.run_dir}")
     return 0 if outcome == "done" else EXIT_STOPPED
 
@@ -137,9 +142,14 @@ def _config(arguments: argparse.Namespace) -> RunConfig:
 
 def _train_over_ranks(launch: Launch, arguments: argparse.Namespace) -> int:
     """Train on this rank; only rank 0 prints. A stopped run exits with 0, so that torchrun reports no failure."""
+    from core.training.team.early import check_launch
+
+    check_launch(launch, lambda: _config(arguments), RunDir(arguments.run_dir))
     from core.training.errors import RankLost
+    from core.training.memory import keep_freed_memory
     from core.training.over_ranks import train_over_ranks
 
+    keep_freed_memory()
     try:
         outcome = train_over_ranks(
             launch, lambda: _config(arguments), RunDir(arguments.run_dir), code_policy=arguments.code

@@ -88,7 +88,7 @@ class IndexReader:
         """Raises IndexFolderError if the index is missing or unreadable."""
         self.folder = Path(folder)
         for _ in range(3):  # a rewrite may remove the files after the manifest was read
-            self.manifest = _manifest(self.folder)
+            self.manifest = existing_manifest(self.folder)
             try:
                 self._map()
                 break
@@ -197,7 +197,8 @@ def release_pages(mapped: npt.NDArray[Any]) -> None:
         file.madvise(mmap.MADV_DONTNEED)
 
 
-def _manifest(folder: Path) -> Manifest:
+def existing_manifest(folder: Path) -> Manifest:
+    """The manifest of the index in ``folder``. Raises IndexFolderError if there is none."""
     manifest = read_manifest(folder)
     if manifest is None:
         raise IndexFolderError(f"there is no index in {folder}; create it: sdgui-core index MODEL SOURCE {folder}.")

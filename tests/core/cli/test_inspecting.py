@@ -49,6 +49,25 @@ def test_data_are_described_and_checked_without_torch(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_a_missing_model_or_index_is_reported_without_torch() -> None:
+    commands = [
+        ["caption", "nowhere", "a.png"],
+        ["evaluate", "nowhere", "--data", "x", "--task", "retrieval"],
+        ["export", "nowhere", "out"],
+        ["interpolate", "nowhere"],
+        ["noise", "nowhere"],
+        ["search", "nowhere", "--text", "cat"],
+        ["train", "nowhere.json", "out"],
+    ]
+    code = (
+        "import sys; from core.__main__ import main\n"
+        f"assert all(main(command) == 1 for command in {commands})\n"
+        "assert not {'torch', 'open_clip'} & sys.modules.keys()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stderr.count("nowhere") >= len(commands), done.stderr
+
+
 @pytest.mark.parametrize("seed", ["-1", "9" * 30, "x"])
 @pytest.mark.parametrize("command", [["data", "--hold-out", "0.5", "--seed"], ["shard", "out", "--shuffle"]])
 def test_an_invalid_seed_is_refused(command: list[str], seed: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -232,9 +232,9 @@ def test_a_reader_overtaken_by_a_rewrite_reads_again(own: tuple[Path, Path], mon
     manifest = read_manifest(own[1])
     assert manifest is not None
     told = iter([replace(manifest, generation=7), manifest])
-    monkeypatch.setattr(storage, "_manifest", lambda folder: next(told))
+    monkeypatch.setattr(storage, "existing_manifest", lambda folder: next(told))
     assert len(IndexReader(own[1])) == 48
-    monkeypatch.setattr(storage, "_manifest", lambda folder: replace(manifest, generation=7))
+    monkeypatch.setattr(storage, "existing_manifest", lambda folder: replace(manifest, generation=7))
     with pytest.raises(IndexFolderError, match=r"data files of the index .* are missing; run sdgui-core index again"):
         IndexReader(own[1])
 
