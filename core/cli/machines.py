@@ -150,12 +150,12 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _install(arguments: argparse.Namespace) -> int:
-    from core.spec.machines.install import install, installed_machine
+    from core.spec.machines.install import install, without_configured_python
     from core.spec.machines.machine_list import MachineList
 
     machines = MachineList(arguments.home)
     machine = machines.find(arguments.name)
     install(machine, print)
     if machine.python:
-        machines.put(installed_machine(machine))
+        machines.put(without_configured_python(machine))
     return 0

@@ -164,7 +164,7 @@ class MainWindow(QMainWindow):
         panel.set_actions(self.window_actions)
         self.status.add_progress(panel.progress)
         panel.message_requested.connect(self.show_message)
-        panel.define_requested.connect(self.experiment_commands.add)
+        panel.new_experiment_requested.connect(self.experiment_commands.add)
         panel.run_requested.connect(self._on_started)
         panel.resume_requested.connect(self.run_commands.resume)
         panel.use_requested.connect(self.use_run)

@@ -29,7 +29,7 @@ class Panel(QWidget):
     """One panel of the rail. ``message_requested`` asks the window's message bar to show a message."""
 
     message_requested = Signal(object)  # Message
-    define_requested = Signal(object)  # RunConfig: create an experiment from it, and show it
+    new_experiment_requested = Signal(object)  # RunConfig: create an experiment from it, and show it
     run_requested = Signal(int)  # run id: choose it, and show it in Runs
     experiment_requested = Signal(int)  # experiment id: choose it, and show it in Define
     resume_requested = Signal(object)  # Run: resume it, and show it in Runs

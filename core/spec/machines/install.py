@@ -122,7 +122,7 @@ def install_script(machine: Machine) -> str:
     return text
 
 
-def installed_machine(machine: Machine) -> Machine:
+def without_configured_python(machine: Machine) -> Machine:
     """``machine`` after `install`, which uses the installed environment instead of its configured Python."""
     return machine.model_copy(update={"python": ""})
 

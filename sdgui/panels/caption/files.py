@@ -34,10 +34,10 @@ class CaptionFiles(QObject):
     use_requested = Signal(str, int)  # path of the saved table, number of images: train on them
 
     def __init__(
-        self, images: GetImages, strip: ProgressStrip, show_message: ShowMessage, home: Path, parent: QWidget
+        self, get_images: GetImages, strip: ProgressStrip, show_message: ShowMessage, home: Path, parent: QWidget
     ) -> None:
         super().__init__(parent)
-        self._images, self._show_message, self._home, self._parent = images, show_message, home, parent
+        self._get_images, self._show_message, self._home, self._parent = get_images, show_message, home, parent
         self._folder = Path.home()
         self._on_done: Callable[[Exported], None] = self._show_report
         self.task = ExportTask(strip, self)
@@ -104,7 +104,7 @@ class CaptionFiles(QObject):
         self, write: WriteCaptions, path: Path, force: bool, images: Sequence[CaptionedImage] | None = None
     ) -> None:
         """Export to ``path``; ``force`` overwrites existing files."""
-        exported = list(self._images()) if images is None else images
+        exported = list(self._get_images()) if images is None else images
         self._run(
             "Exporting captions", exported, lambda progress: write(exported, path, progress, force), self._show_report
         )
@@ -127,7 +127,7 @@ class CaptionFiles(QObject):
 
     def _exportable(self) -> Sequence[CaptionedImage]:
         """The captions to export; [] while an export is running, or with a message if no caption exists."""
-        images = list(self._images())
+        images = list(self._get_images())
         if not images:
             self._show_message(info("There are no captions to export yet."))
         return [] if self.task.running else images

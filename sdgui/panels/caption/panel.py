@@ -301,7 +301,7 @@ class CaptionsPanel(Panel):
         """Open a new experiment that trains on the saved captions."""
         try:
             choice = self.view.tools.pickers["a"].choice()
-            self.define_requested.emit(training_config(self._services.store, choice, Path(table), images))
+            self.new_experiment_requested.emit(training_config(self._services.store, choice, Path(table), images))
         except StoreError as problem:
             self.view.show_message(error(str(problem)))
 
@@ -328,4 +328,4 @@ class CaptionsPanel(Panel):
             self.message_requested.emit(Message("info", text))
         else:
             self._services.demo.make()
-            self.define_requested.emit(config)
+            self.new_experiment_requested.emit(config)

@@ -77,7 +77,7 @@ class CleanPanel(Panel):
         self.work.rank_failed.connect(self._on_rank_failed)
         self.work.saved.connect(self._on_saved)
         self.work.save_failed.connect(self._on_save_failed)
-        self.work.not_kept.connect(lambda sentence: self.message_requested.emit(error(sentence)))
+        self.work.mark_failed.connect(lambda sentence: self.message_requested.emit(error(sentence)))
         self.view.histogram.threshold_moved.connect(self._on_threshold_moved)
         self.view.filters.activated.connect(lambda _row: self.show_pairs())
         self.view.words.textChanged.connect(lambda _text: self.show_pairs())
@@ -373,7 +373,9 @@ class CleanPanel(Panel):
             self.view.bar.show_message(error(f"The run's config cannot be read: {problem}"))
             return
         data = config.data.model_copy(update={"train": self._saved})
-        self.define_requested.emit(config.model_copy(update={"data": data, "name": f"{config.name} cleaned"[:100]}))
+        self.new_experiment_requested.emit(
+            config.model_copy(update={"data": data, "name": f"{config.name} cleaned"[:100]})
+        )
 
     def _other_source(self) -> str:
         """The ranking's model and data if they differ from the current choice, otherwise ""."""

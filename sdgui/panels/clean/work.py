@@ -53,7 +53,7 @@ class CleanWork(QObject):
     rank_failed = Signal(object)  # Failure
     saved = Signal(object)  # SavedPairs
     save_failed = Signal(object)  # Failure
-    not_kept = Signal(str)  # why marks could not be written to the store
+    mark_failed = Signal(str)  # why marks could not be written to the store
 
     def __init__(self, pool: WorkerPool, store: Store, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -162,7 +162,7 @@ class CleanWork(QObject):
     def keep_marks(self, pairs: RankedPairs, marks: Mapping[Key, bool | None]) -> None:
         """Write marks to the store in the background."""
         store, key = self._store, source_key(pairs.data)
-        self.background.run(lambda: store.mark_pairs(key, marks), None, self.not_kept.emit)
+        self.background.run(lambda: store.mark_pairs(key, marks), None, self.mark_failed.emit)
 
 
 def source_key(data: str) -> str:

@@ -97,7 +97,7 @@ class DataPanel(Panel):
         work.check_failed.connect(self._on_failed)
         work.saved.connect(self._on_saved)
         work.save_failed.connect(self._on_failed)
-        work.not_kept.connect(lambda sentence: self.message_requested.emit(error(sentence)))
+        work.exclusions_failed.connect(lambda sentence: self.message_requested.emit(error(sentence)))
 
     # Panel
     def set_actions(self, actions: Actions) -> None:
@@ -135,20 +135,20 @@ class DataPanel(Panel):
 
     def refresh(self) -> None:
         if is_made(self.view, "views"):
-            self._offer_configs(self.view.views)
+            self._list_experiments(self.view.views)
 
     def _on_views_made(self, page: ViewsPage) -> None:
-        page.define_requested.connect(self.define_requested)
-        self._offer_configs(page)
+        page.new_experiment_requested.connect(self.new_experiment_requested)
+        self._list_experiments(page)
         if self.rows.source:
             page.choose_for(self.rows.source)
 
-    def _offer_configs(self, page: ViewsPage) -> None:
+    def _list_experiments(self, page: ViewsPage) -> None:
         try:
             experiments = reversed(self._services.store.experiments())
         except StoreError:
             return
-        page.offer([(record.name, record.config) for record in experiments if record.config is not None])
+        page.set_experiments([(record.name, record.config) for record in experiments if record.config is not None])
 
     def on_leave(self) -> None:
         if self._entered:
@@ -310,17 +310,17 @@ class DataPanel(Panel):
         """Exclude ``rows`` or include them again; None toggles."""
         changed = self.rows.toggle(rows) if excluded is None else self.rows.exclude(rows, excluded)
         self._redraw(changed)
-        self._keep_exclusions()
+        self._write_exclusions()
 
     def undo(self) -> None:
         """Undo the last exclusion."""
         self._redraw(self.rows.undo())
-        self._keep_exclusions()
+        self._write_exclusions()
 
-    def _keep_exclusions(self) -> None:
+    def _write_exclusions(self) -> None:
         """Save the exclusions in a separate turn of the event loop, since there may be very many."""
         rows = self.rows
-        QTimer.singleShot(0, self, lambda: self.work.keep_exclusions(rows.source, rows.excluded_paths()))
+        QTimer.singleShot(0, self, lambda: self.work.write_exclusions(rows.source, rows.excluded_paths()))
 
     def _redraw(self, rows: Sequence[int]) -> None:
         self.visible_rows.renew(rows)
@@ -385,4 +385,4 @@ class DataPanel(Panel):
             splits["val"] = self._other_splits.get("val", "") if val is None else val
         data = config.data.model_copy(update=splits)
         name = f"{config.name} on {Path(data.train).stem}" if config.name else Path(data.train).stem
-        self.define_requested.emit(config.model_copy(update={"data": data, "name": name[:100]}))
+        self.new_experiment_requested.emit(config.model_copy(update={"data": data, "name": name[:100]}))

@@ -24,9 +24,9 @@ _MAX_EXPERIMENTS = 50  # listed experiments
 
 
 class ViewsPage(QWidget):
-    """The page of views. ``define_requested``: create an experiment from the page's config."""
+    """The page of views. ``new_experiment_requested``: create an experiment from the page's config."""
 
-    define_requested = Signal(object)  # RunConfig
+    new_experiment_requested = Signal(object)  # RunConfig
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -51,13 +51,13 @@ class ViewsPage(QWidget):
         settings.setMinimumWidth(60 * SPACE)  # wide enough for the labels next to the fields
         self.split.setSizes([60 * SPACE, 90 * SPACE])
         vbox(self.split, into=self, margins=(0, SPACE, 0, 0))
-        self.offer([])
+        self.set_experiments([])
         self.configs.activated.connect(lambda _row: self._load())
         self.form.changed.connect(self._on_changed)
         self.use.clicked.connect(self._use)
         self._load()
 
-    def offer(self, experiments: Sequence[tuple[str, RunConfig]]) -> None:
+    def set_experiments(self, experiments: Sequence[tuple[str, RunConfig]]) -> None:
         """List these configs, newest first, and the presets; the form keeps its content."""
         title = self.configs.currentText()
         self._offered = [config for _, config in experiments[:_MAX_EXPERIMENTS]]
@@ -110,4 +110,4 @@ class ViewsPage(QWidget):
         config = self.run_config()
         if config is not None:
             seed = self.preview.seed.value()
-            self.define_requested.emit(config.model_copy(update={"seed": seed}))
+            self.new_experiment_requested.emit(config.model_copy(update={"seed": seed}))

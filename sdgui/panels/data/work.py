@@ -32,7 +32,7 @@ class DataWork(QObject):
     check_failed = Signal(object)  # Failure
     saved = Signal(object)  # SavedSource
     save_failed = Signal(object)  # Failure
-    not_kept = Signal(str)  # why exclusions could not be written
+    exclusions_failed = Signal(str)  # why exclusions could not be written
 
     def __init__(self, pool: WorkerPool, home: Path, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -72,15 +72,15 @@ class DataWork(QObject):
         self._data.ask(_SAVE, DATA_SAVE, *answers, None, source=source, to=str(target), **selection)
 
     # Exclusions
-    def keep_exclusions(self, source: str, paths: Sequence[str]) -> None:
+    def write_exclusions(self, source: str, paths: Sequence[str]) -> None:
         """Write the exclusions in the background."""
         home, excluded = self._home, list(paths)
-        self._files.run(lambda: exclusions.write(home, source, excluded), None, self.not_kept.emit)
+        self._files.run(lambda: exclusions.write(home, source, excluded), None, self.exclusions_failed.emit)
 
     def read_exclusions(self, source: str, done: Callable[[list[str]], object]) -> None:
         """Read the saved exclusions of ``source`` and pass them to ``done``."""
         home = self._home
-        self._files.run(lambda: exclusions.read(home, source), done, self.not_kept.emit)
+        self._files.run(lambda: exclusions.read(home, source), done, self.exclusions_failed.emit)
 
     def wait(self) -> None:
         """Wait until all exclusions are written."""

@@ -241,7 +241,7 @@ class DefinePanel(DefiningPanel):
         self._frozen = frozen
         self._load(frozen, read_only=True)
         self.hint.hide()
-        copy = Remedy("Edit as a new experiment", lambda: self.define_requested.emit(frozen))
+        copy = Remedy("Edit as a new experiment", lambda: self.new_experiment_requested.emit(frozen))
         self.bar.show_message(Message("info", "Read-only: the settings this run was launched with.", remedy=copy))
 
     def _show_hint(self, experiment: Experiment) -> None:

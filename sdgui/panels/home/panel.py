@@ -77,7 +77,7 @@ class HomePanel(Panel):
     def _define_from_data(self, path: str) -> None:
         """Create an experiment that trains on a folder or table of pairs."""
         try:
-            self.define_requested.emit(own_data_config(Path(path)))
+            self.new_experiment_requested.emit(own_data_config(Path(path)))
         except UserError as problem:
             self.message_requested.emit(error(str(problem)))
 

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QCompleter, QLineEdit, QSplitter, QStackedWidget, 
 
 from core.spec.errors import UserError
 from core.spec.machines.answers import Facts, Finding
-from core.spec.machines.install import installed_machine
+from core.spec.machines.install import without_configured_python
 from core.spec.machines.machine import LOCAL, Machine
 from core.spec.reading import UnreadableError, validate
 from sdgui.panels.machines.machine_list import QUEUE, Entry, MachineList
@@ -305,7 +305,7 @@ class MachinesPanel(Panel):
     def _use_installed(self, name: str) -> None:
         machine = self._hosts.machines.list.find(name)
         if machine.python:
-            self._hosts.put(installed_machine(machine))
+            self._hosts.put(without_configured_python(machine))
 
     # The queue
     def _set_limit(self, limit: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.spec.machines.host import Host
-from core.spec.machines.install import install, installed_machine
+from core.spec.machines.install import install, without_configured_python
 from core.spec.machines.machine import Machine
 from tests.sshd import HOST, Sshd
 
@@ -54,4 +54,4 @@ def test_a_remote_installation_answers(bare: Machine, tmp_path: Path) -> None:
     assert facts.runs == str(tmp_path / "runs")
     based = bare.model_copy(update={"python": sys.executable})
     install(based, lines.append)  # again: in its place, made from a Python of the user's choice
-    assert installed_machine(based).python == "", "and it is what was made that is used"
+    assert without_configured_python(based).python == "", "and it is what was made that is used"

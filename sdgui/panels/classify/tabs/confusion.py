@@ -130,7 +130,7 @@ class MatrixTab(QWidget):
     def show_result(self, result: EvaluationResult) -> None:
         """Show a result; keep the selected cell if the classes are the same."""
         has_same_classes = self._result is not None and self._result.classes == result.classes
-        selected_cell = self.matrix.current() if has_same_classes else None
+        selected_cell = self.matrix.current_classes() if has_same_classes else None
         self._result, self._cell = result, None
         cells = result.confusion
         self.matrix.set_matrix(result.classes, *_cells(result))
@@ -219,13 +219,13 @@ class MatrixTab(QWidget):
 
     def _find(self) -> None:
         """Go to the next displayed class whose name contains the text."""
-        words, size = self.find_box.text().casefold().strip(), len(self.matrix.classes)
+        words, size = self.find_box.text().casefold().strip(), len(self.matrix.class_names)
         if not words or not size:
             return
         start = (self.matrix.scene().current or (0, 0))[0]
         for step in range(1, size + 1):
             index = int(self.matrix.cells.order[(start + step) % size])
-            if words in self.matrix.classes[index].casefold():
+            if words in self.matrix.class_names[index].casefold():
                 self.matrix.set_current(index, index)
                 return
         self.readout.setText(f"No class name contains “{self.find_box.text().strip()}”.")
@@ -251,7 +251,7 @@ class MatrixTab(QWidget):
     def show_cell(self, answer: Mapping[str, Any]) -> None:
         """Show the images of a cell; ``answer``: the answer of ``classify_cell``."""
         true, predicted = answer["true"], answer["predicted"]
-        if self._cell is None or [true, predicted] != [self.matrix.classes[i] for i in self._cell]:
+        if self._cell is None or [true, predicted] != [self.matrix.class_names[i] for i in self._cell]:
             return  # another cell was selected in the meantime
         self.gallery.model.append(
             [

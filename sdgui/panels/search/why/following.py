@@ -96,7 +96,7 @@ class WhyFollowing(QObject):
             view = side.why
             if other_data:
                 view.image.show_image(None)
-            view.show_sentence("Opening the model…")
+            view.show_message("Opening the model…")
 
     def _on_changed(self) -> None:
         if self.on:
@@ -114,7 +114,7 @@ class WhyFollowing(QObject):
         words = words_of(self._query.query())
         if not self._path or not words:
             session.drop(WHY)
-            view.show_sentence(
+            view.show_message(
                 "Select an image." if not self._path else "Type words to see which image regions support them."
             )
             return
@@ -125,7 +125,7 @@ class WhyFollowing(QObject):
 
         def failed(failure: Failure) -> None:
             self._jobs.end(f"{WHY}{number}")
-            view.show_sentence("Cancelled." if isinstance(failure, Cancelled) else failure.text)
+            view.show_message("Cancelled." if isinstance(failure, Cancelled) else failure.text)
 
         view.show_waiting(Path(self._path))
         session.ask(WHY, SEARCH_WHY, done, failed, path=self._path, text=words)

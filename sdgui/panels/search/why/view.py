@@ -23,7 +23,7 @@ _PLACES = (("upper", "middle", "lower"), ("left", "middle", "right"))
 
 
 class WhyView(QFrame):
-    """The view: call ``show_waiting``, then ``show_answer`` or ``show_sentence``."""
+    """The view: call ``show_waiting``, then ``show_answer`` or ``show_message``."""
 
     closed = Signal()  # the user closed the view
 
@@ -34,10 +34,10 @@ class WhyView(QFrame):
         self.title = PlainLabel("", self, wordWrap=True, role="small")
         self._words = QWidget(self)
         self._flow = FlowLayout(self._words)
-        off = IconButton("ph.x", "Close “Why this match?” (W)", parent=self)
-        off.clicked.connect(self.closed)
+        close_button = IconButton("ph.x", "Close “Why this match?” (W)", parent=self)
+        close_button.clicked.connect(self.closed)
         top = Qt.AlignmentFlag.AlignTop
-        right = vbox(hbox((self.title, 1), (off, 0, top), spacing=-1), (self._words, 1))
+        right = vbox(hbox((self.title, 1), (close_button, 0, top), spacing=-1), (self._words, 1))
         hbox((self.image, 0, top), (right, 1), into=self, spacing=2 * SPACE, margins=SPACE)
         self.setFixedHeight(self.image.height() + 2 * SPACE + 2)
         self.setAccessibleName("Why this match")
@@ -48,7 +48,7 @@ class WhyView(QFrame):
         is_same = self.image.path == path
         self.image.show_image(path)
         if not is_same:
-            self.show_sentence("Computing the relevance…")
+            self.show_message("Computing the relevance…")
 
     def show_answer(self, answer: Why) -> None:
         """Show the relevance of patches and words."""
@@ -66,7 +66,7 @@ class WhyView(QFrame):
             f"Most relevant patch: {patch_position(answer['patches'])}."
         )
 
-    def show_sentence(self, sentence: str) -> None:
+    def show_message(self, sentence: str) -> None:
         """Show why there is no explanation."""
         self.image.show_patches([])
         self._set_words([])
@@ -87,15 +87,15 @@ class _Word(PlainLabel):
 
     def __init__(self, text: str, share: float, highest: float, parent: QWidget) -> None:
         super().__init__(f"{text}  {_percent(share)}", parent)
-        self._ground = QColor(HEAT)
-        self._ground.setAlphaF(_MAX_OPACITY * min(1.0, max(0.0, share / highest)) if highest > 0 else 0.0)
+        self._background = QColor(HEAT)
+        self._background.setAlphaF(_MAX_OPACITY * min(1.0, max(0.0, share / highest)) if highest > 0 else 0.0)
         self.setContentsMargins(SPACE, SPACE // 2, SPACE, SPACE // 2)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(self._ground)
+        painter.setBrush(self._background)
         painter.drawRoundedRect(self.rect(), SPACE / 2, SPACE / 2)
         painter.end()
         super().paintEvent(event)

@@ -18,8 +18,8 @@ from core.spec.machines.install import (
     dependencies,
     install,
     install_script,
-    installed_machine,
     packed_program,
+    without_configured_python,
 )
 from core.spec.machines.machine import Machine
 from core.spec.machines.ssh import ConnectionLost, MachineRefused
@@ -95,7 +95,7 @@ def test_the_install_script_runs_setup_first_and_uses_the_named_python() -> None
     assert 'python=""' in lines
     assert 'python="$HOME"/py' in script("~/py")
     assert 'python=""' in script("/home/x/venv/bin/python"), "an environment is not made from itself"
-    assert installed_machine(FAR.model_copy(update={"python": "/usr/bin/python3"})) == FAR
+    assert without_configured_python(FAR.model_copy(update={"python": "/usr/bin/python3"})) == FAR
 
 
 def test_a_program_that_is_not_installed_cannot_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:

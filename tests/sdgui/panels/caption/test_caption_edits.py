@@ -73,7 +73,7 @@ def test_a_caption_is_edited_in_place_by_keys_and_undone(qtbot: QtBot, panel: Ca
     assert (entry.source, entry.fix.kind, entry.fix.path, entry.fix.value) == ("", "recaptioned", paths[1], "my words")
     panel.files.save_training_data()
     qtbot.waitUntil(lambda: "2 captions saved as training data" in panel.view.bar.text)
-    with qtbot.waitSignal(panel.define_requested) as defined:
+    with qtbot.waitSignal(panel.new_experiment_requested) as defined:
         panel.view.bar.press_remedy()
     (config,) = defined.args or [None]
     assert config is not None

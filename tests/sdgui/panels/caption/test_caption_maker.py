@@ -213,7 +213,7 @@ def test_captions_of_a_run_become_the_next_runs_training_data(
     panel.files.save_training_data()
     qtbot.waitUntil(lambda: not panel.files.task.running, timeout=10000)
     asked: list[RunConfig] = []
-    panel.define_requested.connect(asked.append)
+    panel.new_experiment_requested.connect(asked.append)
     panel.view.bar.press_remedy()
     assert asked[0].preset == "sd-coca"
     assert asked[0].data.val == str(tmp_path / "pairs" / "val.csv")

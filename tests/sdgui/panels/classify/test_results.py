@@ -46,7 +46,7 @@ def test_one_button_evaluates_for_every_tab(qtbot: QtBot, open_classify: OpenCla
     assert gallery.model.item(0).correct is True
     panel.view.matrix.pairs.set_current(1)
     qtbot.waitUntil(lambda: gallery.model.rowCount() == 1, timeout=20000)
-    assert panel.view.matrix.matrix.current() == (1, 2)
+    assert panel.view.matrix.matrix.current_classes() == (1, 2)
     assert gallery.model.item(0).correct is False
     assert "snow_leopard" in describe_item(gallery.model.item(0))
     request = asked(folder, "classify_cell")[-1]
@@ -103,7 +103,7 @@ def test_all_four_methods_and_a_class_of_the_table_opens_the_matrix(qtbot: QtBot
     assert panel.view.accuracy.figure.text() == "66.7 %"
     panel.view.accuracy.table.row_activated.emit(2)
     assert panel.view.tabs.currentWidget() is panel.view.matrix
-    assert panel.view.matrix.matrix.current() == (2, 2)
+    assert panel.view.matrix.matrix.current_classes() == (2, 2)
     assert "Only linear and fused probes" in panel.view.curves.c_curve.readout.text()
 
 

@@ -71,7 +71,7 @@ def test_a_run_ranks_its_data_which_are_filtered_sorted_cut_at_a_threshold_saved
     saved: dict[str, Any] = json.loads((tmp_path / "clean.asked.json").read_text(encoding="utf-8"))
     assert sorted(caption for _, caption in saved["pairs"]) == ["a dog", "a hat", "a red kite"]
     assert saved["replace"] is False
-    with qtbot.waitSignal(place.define_requested) as signal:
+    with qtbot.waitSignal(place.new_experiment_requested) as signal:
         place.view.use_button.click()
     config = signal.args[0]
     assert isinstance(config, RunConfig)
@@ -162,7 +162,7 @@ def test_a_failed_ranking_keeps_the_shown_one_and_its_saved_data(
     place.rank()
     qtbot.waitUntil(lambda: "no column title" in place.view.bar.text)
     assert place.ranked is first_ranking
-    with qtbot.waitSignal(place.define_requested) as signal:
+    with qtbot.waitSignal(place.new_experiment_requested) as signal:
         place.view.use_button.click()
     assert signal.args[0].name == "clip cleaned", "of the run that ranked what was saved"
     assert signal.args[0].data.train == str(tmp_path / "clean.csv")

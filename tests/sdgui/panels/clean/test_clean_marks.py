@@ -113,7 +113,7 @@ def test_the_copy_of_an_experiment_with_the_longest_name_is_valid(
     make_run(place._services, tmp_path / "run", tmp_path / "pairs.csv", "n" * 120)
     place.work._recalled(str(tmp_path / "run"), "run", RankedPairs(some_pairs(), {}))
     place._on_saved({"path": "/clean.csv", "kept": 1, "captions": 1})
-    with qtbot.waitSignal(place.define_requested) as signal:
+    with qtbot.waitSignal(place.new_experiment_requested) as signal:
         place.use()
     RunConfig.model_validate(signal.args[0].model_dump())
     assert signal.args[0].name.startswith("n" * 90)

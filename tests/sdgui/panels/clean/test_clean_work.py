@@ -27,7 +27,7 @@ class Works:
         self.workers = Workers()
         self.work = CleanWork(cast(WorkerPool, self.workers), store)
         self.outcomes: list[tuple[str, Any]] = []
-        for name in ("ranked", "rank_failed", "saved", "save_failed", "not_kept"):
+        for name in ("ranked", "rank_failed", "saved", "save_failed", "mark_failed"):
             getattr(self.work, name).connect(lambda outcome, name=name: self.outcomes.append((name, outcome)))
         self.work.progress.connect(lambda *progress: self.outcomes.append(("progress", progress)))
 
@@ -135,7 +135,7 @@ def test_a_failed_store_is_reported_and_the_shown_ranking_stays(
     monkeypatch.setattr(store, "mark_pairs", full)
     monkeypatch.setattr(store, "keep_result", full)
     work.keep_marks(ranking, {("/a.png", "a"): True})
-    qtbot.waitUntil(lambda: works.outcomes[1:] == [("not_kept", "The disk is full.")])
+    qtbot.waitUntil(lambda: works.outcomes[1:] == [("mark_failed", "The disk is full.")])
     works.rank("/two").done.emit(1, some_pairs(names="wxyz"))
     qtbot.waitUntil(lambda: works.outcomes[2:] == [("rank_failed", Failure("The disk is full."))])
     assert work.run == "/one"

@@ -120,7 +120,7 @@ def test_the_menu_offers_and_runs_the_possible_actions(
     assert view.bar.text == "2 images are in the basket as excluded."
     entry(menu, "Undo").trigger()
     assert panel.rows.excluded == {1}
-    panel.define_requested.connect(lambda config: heard.append(config.data.train))
+    panel.new_experiment_requested.connect(lambda config: heard.append(config.data.train))
     entry(menu, "Use in a new").trigger()
     assert heard == ["held out", ("search", "/one.csv"), "/one.csv"]
     titles: list[str] = []

@@ -122,7 +122,16 @@ class Works(Workers):
         super().__init__()
         self.work = DataWork(cast(WorkerPool, self), home)
         self.signals: list[str] = []
-        for name in ("opened", "open_failed", "part", "checked", "check_failed", "saved", "save_failed", "not_kept"):
+        for name in (
+            "opened",
+            "open_failed",
+            "part",
+            "checked",
+            "check_failed",
+            "saved",
+            "save_failed",
+            "exclusions_failed",
+        ):
             getattr(self.work, name).connect(lambda _content, name=name: self.signals.append(name))
         self.work.progress.connect(lambda purpose, *_: self.signals.append(f"{purpose} goes on"))
 
@@ -177,7 +186,7 @@ def test_exclusions_are_stored_in_the_home_and_a_full_disk_is_reported(
     qtbot: QtBot, works: Works, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     excluded: list[list[str]] = []
-    works.work.keep_exclusions("/one.csv", ["/a", "/b"])
+    works.work.write_exclusions("/one.csv", ["/a", "/b"])
     works.work.wait()
     assert exclusions.read(tmp_path, "/one.csv") == ["/a", "/b"]
     works.work.read_exclusions("/one.csv", excluded.append)
@@ -187,5 +196,5 @@ def test_exclusions_are_stored_in_the_home_and_a_full_disk_is_reported(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(exclusions, "write", full)
-    works.work.keep_exclusions("/one.csv", [])
-    qtbot.waitUntil(lambda: works.signals == ["not_kept"])
+    works.work.write_exclusions("/one.csv", [])
+    qtbot.waitUntil(lambda: works.signals == ["exclusions_failed"])

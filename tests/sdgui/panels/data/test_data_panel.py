@@ -84,7 +84,7 @@ def test_a_source_is_inspected_and_saved_again(panel: DataPanel, qtbot: QtBot, t
     panel.save(saved)
     qtbot.waitUntil(lambda: saved.exists() and not view.strip.isVisible())
     assert saved.with_name("kept.provenance.json").exists()
-    with qtbot.waitSignal(panel.define_requested) as signal:
+    with qtbot.waitSignal(panel.new_experiment_requested) as signal:
         view.bar.press_remedy()
     config: RunConfig = signal.args[0]
     assert (config.data.train, config.data.val) == (str(saved), str(tmp_path / "val" / "pairs.csv"))
@@ -133,7 +133,7 @@ def views_follow_the_form_the_step_and_the_selection(panel: DataPanel, qtbot: Qt
     with qtbot.waitSignal(preview.drawn):
         preview.seed.setValue(99)
     assert page.run_config() is not None
-    with qtbot.waitSignal(panel.define_requested) as signal:
+    with qtbot.waitSignal(panel.new_experiment_requested) as signal:
         page.use.click()
     assert (signal.args[0].seed, signal.args[0].views.student.mask) == (99, 1.0)
     page.form.set_values({"views.student.crop_min": 2.0})

@@ -122,7 +122,7 @@ def test_new_experiments_validate_on_what_the_data_were_compared_with_or_are_tra
     qtbot: QtBot, panel: DataPanel, tmp_path: Path
 ) -> None:
     configs: list[RunConfig] = []
-    panel.define_requested.connect(configs.append)
+    panel.new_experiment_requested.connect(configs.append)
     opened(qtbot, panel, "/alone.csv", "a")
     panel.compare_with({"val": "/held.csv"})
     panel.use()
@@ -146,8 +146,8 @@ def test_new_experiments_validate_on_what_the_data_were_compared_with_or_are_tra
 def test_each_listed_config_shows_its_own_views(panel: DataPanel) -> None:
     page = panel.view.views
     of = {preset: preset_config(preset, "tiny") for preset in ("clip", "sd-clip", "silc", "dino")}
-    page.offer([("zero", of["dino"])])
-    page.offer([("one", of["clip"]), ("two", of["sd-clip"])])
+    page.set_experiments([("zero", of["dino"])])
+    page.set_experiments([("one", of["clip"]), ("two", of["sd-clip"])])
     page.add_config("Run of three", of["silc"])
     views_by_name: dict[str, str] = {}
     for row in range(3):

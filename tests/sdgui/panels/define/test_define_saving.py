@@ -65,7 +65,7 @@ def test_a_run_shows_its_launched_config_until_it_fails(
     define.refresh()
     define.on_enter()
     assert (define.form.draft()["seed"], define.hint.isHidden()) == ("41", True)
-    with qtbot.waitSignal(define.define_requested) as signal:
+    with qtbot.waitSignal(define.new_experiment_requested) as signal:
         define.bar.press_remedy()
     assert signal.args[0].seed == 41
     define.select(Selection(experiment))

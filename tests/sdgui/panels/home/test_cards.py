@@ -298,7 +298,7 @@ def test_an_unreadable_store_is_reported_and_retried(
 
 def test_dropped_data_create_an_experiment(panel: HomePanel, tmp_path: Path) -> None:
     requests: list[Any] = []
-    panel.define_requested.connect(requests.append)
+    panel.new_experiment_requested.connect(requests.append)
     panel.message_requested.connect(requests.append)
     (tmp_path / "pairs.csv").write_text("filepath,title\n")
     (tmp_path / "notes.txt").touch()

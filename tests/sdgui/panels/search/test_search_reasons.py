@@ -41,7 +41,7 @@ def test_reasons_are_highlighted_words_and_a_heat_map(qtbot: QtBot, tmp_path: Pa
     assert reasons.accessibleDescription() == (
         "Cosine 0.250. Words: red 60 %, hat 30 %, a 10 %. Most relevant patch: upper right."
     )
-    grounds = [child._ground.alphaF() for child in reasons._words.findChildren(QLabel) if child.isVisible()]  # type: ignore[attr-defined]
+    grounds = [child._background.alphaF() for child in reasons._words.findChildren(QLabel) if child.isVisible()]  # type: ignore[attr-defined]
     assert grounds == pytest.approx([0.5 / 6, 0.5, 0.25, 0.0], abs=0.01)
     labels = [child for child in reasons._words.findChildren(QLabel) if child.isVisible()]
     inks = [label.grab().toImage().pixelColor(2, label.height() // 2).saturation() for label in labels]
@@ -56,7 +56,7 @@ def test_reasons_are_highlighted_words_and_a_heat_map(qtbot: QtBot, tmp_path: Pa
     assert reasons.image._heat is None
     reasons.show_answer({"cosine": 0.2, "patches": [[1.0]], "words": found * 20})  # type: ignore[typeddict-item]
     assert len(words()) == 40
-    reasons.show_sentence("Type words.")
+    reasons.show_message("Type words.")
     assert (reasons.title.text(), reasons.accessibleDescription(), words(), reasons.image._heat) == (
         "Type words.", "Type words.", [], None,
     )  # fmt: skip

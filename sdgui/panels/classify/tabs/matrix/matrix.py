@@ -48,12 +48,12 @@ class ConfusionMatrix(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.classes: list[str] = []
+        self.class_names: list[str] = []
         self.cells = ConfusionCells(0, [], [], [])
         self._scale, self._left_cell, self._top_cell = 1.0, 0.0, 0.0
         self._fitting = True  # whether the full matrix is shown, also after resizing
         self._mistakes_only = False
-        self._current: tuple[int, int] | None = None  # row and column in display order
+        self._current_position: tuple[int, int] | None = None  # row and column in display order
         self._hovered: tuple[int, int] | None = None  # cell under the mouse, in display order
         self._pressed: QPointF | None = None  # last mouse position while a button is pressed
         self._dragged = False
@@ -70,20 +70,20 @@ class ConfusionMatrix(QWidget):
     # Display
     def set_matrix(self, classes: Sequence[str], true: ArrayLike, predicted: ArrayLike, count: ArrayLike) -> None:
         """Show a matrix, given by its non-empty cells, zoomed out to the full matrix."""
-        self.classes = list(classes)
-        self.cells = ConfusionCells(len(self.classes), true, predicted, count)
-        self._current = (0, 0) if self.classes else None
+        self.class_names = list(classes)
+        self.cells = ConfusionCells(len(self.class_names), true, predicted, count)
+        self._current_position = (0, 0) if self.class_names else None
         self._hovered = None
-        self._paint.measure(self.classes)
+        self._paint.measure(self.class_names)
         self.fit()
         self._describe()
 
     def set_order(self, order: Sequence[int]) -> None:
         """Set the display order of the classes."""
-        selected = self.current()
+        selected = self.current_classes()
         self.cells.set_order(order)
         if selected is not None:
-            self._current = self.cells.position(selected[0]), self.cells.position(selected[1])
+            self._current_position = self.cells.position(selected[0]), self.cells.position(selected[1])
         self._redraw()
 
     def set_mistakes_only(self, only: bool) -> None:
@@ -91,18 +91,18 @@ class ConfusionMatrix(QWidget):
         self._mistakes_only = only
         self._redraw()
 
-    def current(self) -> tuple[int, int] | None:
+    def current_classes(self) -> tuple[int, int] | None:
         """The true and predicted class of the current cell; None if there is none."""
-        return self._classes(self._current)
+        return self._classes_at(self._current_position)
 
     def scene(self) -> Scene:
         """What to paint, for ``MatrixPainter``."""
         return Scene(
             self.viewport(),
-            self.classes,
+            self.class_names,
             self.cells,
             self._mistakes_only,
-            self._current,
+            self._current_position,
             self._hovered,
             self.hasFocus(),
         )
@@ -113,26 +113,27 @@ class ConfusionMatrix(QWidget):
 
     def sentence(self, cell: tuple[int, int] | None = None) -> str:
         """A sentence on a cell, given by its classes; by default the current cell."""
-        classes = cell or self.current()
+        classes = cell or self.current_classes()
         if classes is None:
             return "The matrix is empty."
         true, predicted = classes
         total, number = int(self.cells.totals[true]), self.cells.count_at(true, predicted)
         share = f" ({percent(number / total)})" if total else ""
+        name = self.class_names[true]
         if true == predicted:
-            return f"{self.classes[true]}: {count(number)} of {count(total)} correct{share}"
-        return f"{self.classes[true]} predicted as {self.classes[predicted]}: {count(number)} of {count(total)}{share}"
+            return f"{name}: {count(number)} of {count(total)} correct{share}"
+        return f"{name} predicted as {self.class_names[predicted]}: {count(number)} of {count(total)}{share}"
 
     # The view
     def viewport(self) -> Viewport:
         """The visible part of the matrix, without the labels."""
         area = self._paint.plot(self.rect())
-        return Viewport(area, len(self.classes), self._scale, self._left_cell, self._top_cell)
+        return Viewport(area, len(self.class_names), self._scale, self._left_cell, self._top_cell)
 
     def fit(self) -> None:
         """Fit the full matrix into the widget, also after resizing."""
         self._fitting = True
-        area, size = self.viewport().area, max(1, len(self.classes))
+        area, size = self.viewport().area, max(1, len(self.class_names))
         self._scale = min(_MAX_CELL_SIZE, max(1, area.width()) / size, max(1, area.height()) / size)
         self._left_cell = self._top_cell = 0.0
         self._redraw()
@@ -142,8 +143,8 @@ class ConfusionMatrix(QWidget):
         view = self.viewport()
         area = view.area
         point = anchor or self._anchor(view)
-        x, y = view.cell_at(point)
-        smallest = min(area.width(), area.height()) / max(1, len(self.classes))
+        x, y = view.fractional_position(point)
+        smallest = min(area.width(), area.height()) / max(1, len(self.class_names))
         self._scale = min(max(self._scale * factor, min(smallest, _MAX_CELL_SIZE)), _MAX_CELL_SIZE)
         self._fitting = self._scale <= smallest
         self._left_cell, self._top_cell = (
@@ -153,8 +154,8 @@ class ConfusionMatrix(QWidget):
         self._keep_inside()
 
     def _anchor(self, view: Viewport) -> QPointF:
-        if self._current is not None:
-            middle = view.cell_rect(*self._current).center()
+        if self._current_position is not None:
+            middle = view.cell_rect(*self._current_position).center()
             if QRectF(view.area).contains(middle):
                 return middle
         return QPointF(view.area.center())
@@ -165,12 +166,12 @@ class ConfusionMatrix(QWidget):
         self._keep_inside()
 
     def _keep_inside(self) -> None:
-        area, size = self.viewport().area, len(self.classes)
+        area, size = self.viewport().area, len(self.class_names)
         self._left_cell = min(max(0.0, self._left_cell), max(0.0, size - area.width() / self._scale))
         self._top_cell = min(max(0.0, self._top_cell), max(0.0, size - area.height() / self._scale))
         self._redraw()
 
-    def _classes(self, cell: tuple[int, int] | None) -> tuple[int, int] | None:
+    def _classes_at(self, cell: tuple[int, int] | None) -> tuple[int, int] | None:
         return (int(self.cells.order[cell[0]]), int(self.cells.order[cell[1]])) if cell is not None else None
 
     # Drawing
@@ -200,19 +201,19 @@ class ConfusionMatrix(QWidget):
 
     def _restyle(self) -> None:
         self._colours = Colours()
-        self._paint.measure(self.classes)
+        self._paint.measure(self.class_names)
         self._redraw()
 
     # User actions
     def _set_current_position(self, row: int, column: int) -> None:
         """Make a cell, given by display position, the current cell and scroll it into view."""
-        size = len(self.classes)
+        size = len(self.class_names)
         if not size:
             return
-        self._current = min(max(row, 0), size - 1), min(max(column, 0), size - 1)
+        self._current_position = min(max(row, 0), size - 1), min(max(column, 0), size - 1)
         area = self.viewport().area
         rows, columns = area.height() / self._scale, area.width() / self._scale
-        row, column = self._current
+        row, column = self._current_position
         if (
             not self._top_cell <= row <= self._top_cell + rows - 1
             or not self._left_cell <= column <= self._left_cell + columns - 1
@@ -223,18 +224,18 @@ class ConfusionMatrix(QWidget):
             self._keep_inside()
         self._describe()
         self.update()
-        self.current_changed.emit(*(self.current() or (-1, -1)))
+        self.current_changed.emit(*(self.current_classes() or (-1, -1)))
 
     def next_mistake(self, step: int = 1) -> None:
         """Go to the next mistake in row order, or with -1 to the previous."""
         is_mistake = self.cells.true != self.cells.predicted
-        if self._current is None or not is_mistake.any():
+        if self._current_position is None or not is_mistake.any():
             return
-        size = len(self.classes)
+        size = len(self.class_names)
         position = np.empty(size, dtype=np.int64)
         position[self.cells.order] = np.arange(size)
         keys = np.sort(position[self.cells.true[is_mistake]] * size + position[self.cells.predicted[is_mistake]])
-        current_key = self._current[0] * size + self._current[1]
+        current_key = self._current_position[0] * size + self._current_position[1]
         index = (
             np.searchsorted(keys, current_key, "right") if step > 0 else np.searchsorted(keys, current_key, "left") - 1
         )
@@ -243,7 +244,7 @@ class ConfusionMatrix(QWidget):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         key, control = event.key(), bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
-        row, column = self._current or (0, 0)
+        row, column = self._current_position or (0, 0)
         screen = max(1, int(self.viewport().area.height() / self._scale) - 1)
         moves = {
             Qt.Key.Key_Left: (0, -1),
@@ -253,7 +254,7 @@ class ConfusionMatrix(QWidget):
             Qt.Key.Key_PageUp: (-screen, 0),
             Qt.Key.Key_PageDown: (screen, 0),
             Qt.Key.Key_Home: (0, -column),
-            Qt.Key.Key_End: (0, len(self.classes)),
+            Qt.Key.Key_End: (0, len(self.class_names)),
         }
         if key in moves:
             down, right = moves[Qt.Key(key)]
@@ -271,9 +272,11 @@ class ConfusionMatrix(QWidget):
         elif key in (Qt.Key.Key_N, Qt.Key.Key_P):
             self.next_mistake(1 if key == Qt.Key.Key_N else -1)
         elif (
-            key in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space) and self._current is not None and not control
+            key in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space)
+            and self._current_position is not None
+            and not control
         ):
-            self.cell_chosen.emit(*(self.current() or (-1, -1)))
+            self.cell_chosen.emit(*(self.current_classes() or (-1, -1)))
         else:
             super().keyPressEvent(event)
 
@@ -304,7 +307,7 @@ class ConfusionMatrix(QWidget):
         if cell != self._hovered:
             self._hovered = cell
             self.update()
-        classes = self._classes(cell)
+        classes = self._classes_at(cell)
         QToolTip.showText(point, plain_tip(self.sentence(classes) if classes is not None else ""), self)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
@@ -315,7 +318,7 @@ class ConfusionMatrix(QWidget):
         cell = self.viewport().position_at(event.position())
         if cell is not None:
             self._set_current_position(*cell)
-            self.cell_chosen.emit(*(self.current() or (-1, -1)))
+            self.cell_chosen.emit(*(self.current_classes() or (-1, -1)))
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         self._pressed = None

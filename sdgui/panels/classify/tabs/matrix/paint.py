@@ -143,7 +143,7 @@ class MatrixPainter:
 
     def _paint_label(self, painter: QPainter, scene: Scene, position: int, upright: bool, marked: bool) -> None:
         style, metrics, area = theme(), painter.fontMetrics(), scene.viewport.area
-        name = _on_one_line(scene.classes[int(scene.cells.order[position])])
+        name = _on_one_line(scene.class_names[int(scene.cells.order[position])])
         cell = scene.viewport.cell_rect(position, position)
         room = (area.y() if upright else area.x()) - metrics.height() - SPACE
         text = metrics.elidedText(name, Qt.TextElideMode.ElideRight, room)

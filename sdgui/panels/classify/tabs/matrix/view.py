@@ -37,7 +37,7 @@ class Viewport:
         last_column = min(self.size, math.ceil(self.left + self.area.width() / self.scale))
         return range(int(self.top), last_row), range(int(self.left), last_column)
 
-    def cell_at(self, point: QPointF) -> tuple[float, float]:
+    def fractional_position(self, point: QPointF) -> tuple[float, float]:
         """Fractional column and row at ``point``, which may lie outside the matrix."""
         return (
             self.left + (point.x() - self.area.x()) / self.scale,
@@ -48,7 +48,7 @@ class Viewport:
         """Row and column under ``point``; None outside the matrix."""
         if not self.area.contains(point.toPoint()):
             return None
-        x, y = self.cell_at(point)
+        x, y = self.fractional_position(point)
         inside = 0 <= x < self.size and 0 <= y < self.size
         return (int(y), int(x)) if inside else None
 
@@ -58,7 +58,7 @@ class Scene:
     """What to paint of a confusion matrix. ``current`` and ``hovered``: row and column in display order."""
 
     viewport: Viewport
-    classes: Sequence[str]
+    class_names: Sequence[str]
     cells: ConfusionCells
     mistakes_only: bool = False
     current: tuple[int, int] | None = None

@@ -58,10 +58,10 @@ def test_the_class_order_is_kept_for_the_next_result(tab: MatrixTab) -> None:
     tab.matrix.set_current(2, 0)
     tab.show_result(a_result(an_evaluation("knn")))
     assert list(tab.matrix.cells.order) == [0, 2, 1]
-    assert tab.matrix.current() == (2, 0), "the cell stays where the classes are the same"
+    assert tab.matrix.current_classes() == (2, 0), "the cell stays where the classes are the same"
     assert tab.readout.text() == "fox predicted as cat: 3 of 4 (75.0 %)"
     tab.show_result(a_result(classes=("a", "b", "c")))
-    assert tab.matrix.current() == (0, 0)
+    assert tab.matrix.current_classes() == (0, 0)
 
 
 def test_finding_wraps_around_the_matches(tab: MatrixTab) -> None:
@@ -69,17 +69,17 @@ def test_finding_wraps_around_the_matches(tab: MatrixTab) -> None:
     found = []
     for _ in range(3):
         tab.find_box.returnPressed.emit()
-        found.append(tab.matrix.current())
+        found.append(tab.matrix.current_classes())
     assert found == [(1, 1), (2, 2), (1, 1)]
     tab.find_box.setText("cow")
     tab.find_box.returnPressed.emit()
     assert "No class name contains “cow”" in tab.readout.text()
-    assert tab.matrix.current() == (1, 1)
+    assert tab.matrix.current_classes() == (1, 1)
     choose_order(tab, "most")
     tab.matrix.set_current(0, 0)
     tab.find_box.setText("o")
     tab.find_box.returnPressed.emit()
-    assert tab.matrix.current() == (2, 2), "the next one as they stand"
+    assert tab.matrix.current_classes() == (2, 2), "the next one as they stand"
 
 
 def test_more_images_of_a_cell_are_requested_once_from_where_they_end(tab: MatrixTab) -> None:
@@ -111,7 +111,7 @@ def test_draft_prompts_are_shown_in_the_matrix_and_the_theme_is_followed(
     choose_order(tab, "most")
     tab.activateWindow()
     tab.show_class(1)
-    assert (tab.matrix.current(), tab.matrix.hasFocus()) == ((1, 1), True), "its keys are at hand"
+    assert (tab.matrix.current_classes(), tab.matrix.hasFocus()) == ((1, 1), True), "its keys are at hand"
     assert "editor" not in vars(tab), "it is made when it is first wanted"
     tab.prompts.click()
     assert (tab.editor.isVisible(), tab.split.indexOf(tab.editor)) == (True, 0)
