@@ -24,8 +24,8 @@ def add(subparsers: Subparsers) -> None:
     export = subparsers.add_parser(
         "export",
         help="write a model for other programs: open_clip, Hugging Face, ONNX",
-        description="Write the towers of a model with a model card. open_clip opens the folder as local-dir:OUT, "
-        "transformers with CLIPModel.from_pretrained(OUT), onnxruntime the files image.onnx and text.onnx.",
+        description="Write the towers of a model with a model card. Open the result with open_clip as local-dir:OUT, "
+        "with transformers by CLIPModel.from_pretrained(OUT), or load image.onnx and text.onnx with onnxruntime.",
     )
     export.add_argument(
         "model", metavar="MODEL", help="run folder, RUN@STEP, open_clip:NAME[,PRETRAINED], or a saved model's folder"
@@ -67,7 +67,7 @@ def _export(arguments: argparse.Namespace) -> int:
         licence=arguments.licence,
         reports=[read_report(path) for path in arguments.report],
         force=arguments.force,
-        progress=periodic_progress(0.0),
+        progress=periodic_progress(seconds=0.0),  # every update
     )
     say(f"{folder}")
     return 0

@@ -1,4 +1,4 @@
-"""The commands ``machines`` (list, add, check, install) and ``remote`` (the other end of a connection)."""
+"""The command ``machines`` and its subcommands, and ``remote`` (the other end of a connection)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PYTHON_HELP = (
 _SETTINGS: tuple[tuple[str, str, type], ...] = (
     ("host", "ssh name (default: NAME)", str),
     ("python", _PYTHON_HELP, str),
-    ("setup", "shell commands to run first, such as 'module load cuda'", str),
+    ("setup", "shell commands to run first, such as 'module load cuda'; \\n separates lines", str),
     ("runs", "runs folder (default: ~/sdgui-runs)", str),
     ("at-once", "maximum number of parallel runs if the machine has no GPU", int),
     ("nodes", "nodes of a Slurm job", int),
@@ -29,7 +29,7 @@ _SETTINGS: tuple[tuple[str, str, type], ...] = (
     ("partition", "Slurm partition", str),
     ("time", "time limit of a Slurm job, such as 2-00:00:00", str),
     ("warning", "seconds before the time limit at which a Slurm job saves and requeues itself", int),
-    ("sbatch", "additional #SBATCH lines", str),
+    ("sbatch", "additional #SBATCH lines, separated by \\n", str),
 )
 
 
@@ -59,7 +59,7 @@ def add(subparsers: Subparsers) -> None:
     for command in commands.choices.values():
         add_home(command)
 
-    remote = subparsers.add_parser("remote", help="serve a window on another computer: JSON requests on stdin")
+    remote = subparsers.add_parser("remote", help="answer the requests (JSON on stdin) of a window on another computer")
     remote.add_argument("--runs", default="~/sdgui-runs", metavar="DIR", help="runs folder (default: ~/sdgui-runs)")
     remote.set_defaults(handler=_remote)
 
@@ -95,7 +95,8 @@ def _add(arguments: argparse.Namespace) -> int:
     for name in [*(setting[0].replace("-", "_") for setting in _SETTINGS), "launcher"]:
         value = getattr(arguments, name)
         if value is not None:
-            raw[name] = value.replace("\\n", "\n") if isinstance(value, str) else value
+            # line breaks are typed as \n
+            raw[name] = value.replace("\\n", "\n") if name in ("setup", "sbatch") else value
     machines.put(validate(Machine, raw, f"the machine {arguments.name}", error=MachineError))
     name = arguments.name
     say(f"{'changed' if existing else 'added'}: {name}; check it with sdgui-core machines check {name}")

@@ -1,6 +1,7 @@
 """Parses and checks a worker's replies, so that no output can harm or hang the window.
 
-Flow: a line of stdout -> ``read_reply`` -> ``WorkerClient``. Any other line (such as a library's print) is None.
+Flow: a line of stdout -> ``read_reply`` -> ``WorkerClient``. ``read_reply`` returns None for any other line,
+such as output that a library prints.
 """
 
 from __future__ import annotations
@@ -39,14 +40,14 @@ class Cancelled(Failure):
 
 @dataclass(frozen=True)
 class Lost(Failure):
-    """The process exited; the request may be valid."""
+    """No process answered: it exited, or cannot be started. The request itself may be valid."""
 
 
 @dataclass(frozen=True)
 class CodeNeeded(Failure):
     """The model needs custom code from its run folder that the user has not allowed."""
 
-    files: Mapping[str, Path] = field(default_factory=dict)  # path of the copy by digest
+    files: Mapping[str, Path] = field(default_factory=dict)  # digest -> path of the copy of that code in the run folder
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def read_reply(line: bytes) -> Reply | None:
 
 
 def unusable(reason: str) -> Failure:
-    """The failure for an answer of the wrong form."""
+    """The failure for an answer in the wrong format."""
     return Failure("The worker's answer cannot be read. Try again, and restart the window if it persists.", reason)
 
 

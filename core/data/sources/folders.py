@@ -26,7 +26,7 @@ MAX_SIDECAR_BYTES = 1 << 20  # longer text is not a caption
 
 @dataclass
 class _Folder:
-    """A folder of the tree: the names of its images and the stems of its text files."""
+    """A folder of the tree: the names of its images and manifests, and the stems of its text files."""
 
     path: str
     images: list[str] = field(default_factory=list)
@@ -48,7 +48,7 @@ def read_folder(root: Path) -> Source:
     folders = [folder for folder in _list_folders(top) if folder.images or folder.manifests]
     with_images = [folder for folder in folders if folder.images]
     if not with_images:
-        raise DataError(f"The folder {root} contains no images{_manifest_hint(folders)}.")
+        raise DataError(f"The folder {root} contains no images.{_manifest_hint(folders)}")
     captioned = [folder for folder in with_images if folder.is_captioned]
     uncaptioned = [folder for folder in with_images if not folder.is_captioned]
     if captioned and uncaptioned:
@@ -61,14 +61,14 @@ def read_folder(root: Path) -> Source:
     if all(folder.path == top for folder in uncaptioned):
         raise DataError(
             f"The images in {root} have no captions: add a .txt file next to each image, or sort the images into one "
-            f"folder per class{_manifest_hint(folders)}."
+            f"folder per class.{_manifest_hint(folders)}"
         )
     return _read_classes(root, top, uncaptioned)
 
 
 def _manifest_hint(folders: list[_Folder]) -> str:
     names = [f"{folder.path}{os.sep}{name}" for folder in folders for name in folder.manifests]
-    return f"; or choose one of the folder's manifests: {', '.join(names[:5])}" if names else ""
+    return f" To use a manifest, choose the file itself: {', '.join(names[:5])}." if names else ""
 
 
 def _list_folders(top: str) -> Iterator[_Folder]:
@@ -90,20 +90,21 @@ def _list_folders(top: str) -> Iterator[_Folder]:
 
 
 def walk_folders(top: str) -> Iterator[tuple[str, list[os.DirEntry[str]] | OSError]]:
-    """``top`` and all folders below it, each with its files sorted by name, or with the error of listing it.
+    """``top`` and all folders below it, each with its files sorted by name, or with the OSError of listing it.
 
-    Hidden files and folders are skipped. Links to folders are followed, as by torchvision's ImageFolder, but a folder
-    that a loop of links reaches again is skipped.
+    Hidden files and folders and ``__MACOSX`` are skipped. Links to folders are followed, as by torchvision's
+    ImageFolder, but each folder is visited only once, so links may form a loop.
     """
-    seen: set[tuple[int, int]] = set()
-    pending = [top]  # a list instead of recursion, since folders may be nested a thousand levels deep
+    visited: set[tuple[int, int]] = set()
+    pending = [top]  # a stack instead of recursion, since folders may be nested a thousand levels deep
     while pending:
         path = pending.pop()
         try:
             status = Path(path).stat()
-            if status.st_ino and (status.st_dev, status.st_ino) in seen:
+            inode = status.st_dev, status.st_ino
+            if status.st_ino and inode in visited:  # st_ino is 0 if the file system has no inode numbers
                 continue
-            seen.add((status.st_dev, status.st_ino))
+            visited.add(inode)
             with os.scandir(path) as entries:
                 visible = [entry for entry in entries if not entry.name.startswith((".", "__MACOSX"))]
         except OSError as error:
@@ -112,7 +113,7 @@ def walk_folders(top: str) -> Iterator[tuple[str, list[os.DirEntry[str]] | OSErr
         visible.sort(key=lambda entry: entry.name)
         folders = [entry.path for entry in visible if _leads_to_folder(entry)]
         yield path, [entry for entry in visible if not _leads_to_folder(entry)]
-        pending += reversed(folders)
+        pending += reversed(folders)  # the last one is visited next
 
 
 def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
@@ -124,12 +125,12 @@ def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def has_image_suffix(name: str) -> bool:
-    """Whether the suffix of the file name ``name`` is an image format's."""
+    """Whether the file name ``name`` has the suffix of an image format."""
     return name[name.rfind(".") :].lower() in IMAGE_SUFFIXES
 
 
 def _read_classes(root: Path, top: str, folders: list[_Folder]) -> Source:
-    """Read rows whose class is the top-level folder; the caption is the folder's name in words."""
+    """Read rows whose class is the name of the top-level folder; the caption is this name with spaces for _ and -."""
     rows: list[Row] = []
     bad_rows: list[BadRow] = []
     for folder in folders:

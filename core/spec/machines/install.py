@@ -123,7 +123,7 @@ def install_script(machine: Machine) -> str:
 
 
 def without_configured_python(machine: Machine) -> Machine:
-    """``machine`` after `install`, which uses the installed environment instead of its configured Python."""
+    """``machine`` without the Python of its settings, so that the environment of `install` is used."""
     return machine.model_copy(update={"python": ""})
 
 

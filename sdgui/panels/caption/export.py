@@ -46,9 +46,9 @@ def _with_progress(images: Sequence[CaptionedImage], progress: Progress) -> Iter
         yield image
 
 
-def existing_sidecars(images: Sequence[CaptionedImage]) -> int:
+def count_sidecars(images: Sequence[CaptionedImage], progress: Progress) -> int:
     """Count the images that already have a ``.txt`` file."""
-    return sum(sidecar_of(image.path).exists() for image in images)
+    return sum(sidecar_of(image.path).exists() for image in _with_progress(images, progress))
 
 
 def export_sidecars(images: Sequence[CaptionedImage], progress: Progress, force: bool = False) -> Exported:

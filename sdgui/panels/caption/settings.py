@@ -19,7 +19,7 @@ from sdgui.shared.form.fields import groups_of, parse, text_of
 from sdgui.shared.form.row import FormRow
 from sdgui.shared.stored_json import parse_stored
 from sdgui.widgets.formats import count_with_unit
-from sdgui.widgets.layouts.boxes import hbox, vbox
+from sdgui.widgets.layouts.boxes import STYLE_SPACING, hbox, vbox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 DEFAULTS = GenerationSettings(captions=3)
@@ -76,7 +76,7 @@ class CaptionSettings(QFrame):
         reset.clicked.connect(lambda: self.set_settings(DEFAULTS, emit=True))
         close = QPushButton("&Close", self)
         close.clicked.connect(self.hide)
-        vbox((area, 1), hbox(reset, None, close), into=self, spacing=-1, margins=SPACE)
+        vbox((area, 1), hbox(reset, None, close), into=self, spacing=STYLE_SPACING, margins=SPACE)
         for row in self._rows.values():
             row.edited.connect(lambda _path: self._read_rows())
         self.set_settings(self.settings)

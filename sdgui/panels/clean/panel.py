@@ -364,7 +364,7 @@ class CleanPanel(Panel):
         self.view.bar.show_message(failure_message(failure, "Saving was cancelled."))
 
     def use(self) -> None:
-        """Define an experiment like the ranking run's that trains on the saved data."""
+        """Create an experiment like the ranking run's that trains on the saved data."""
         if not self._saved:
             return
         try:

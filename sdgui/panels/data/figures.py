@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QComboBox, QHeaderView, QSizePolicy, QToolTip, QTr
 
 from sdgui.panels.data.model import NONE
 from sdgui.widgets.formats import count, percent
-from sdgui.widgets.layouts.boxes import hbox, vbox
+from sdgui.widgets.layouts.boxes import STYLE_SPACING, hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, theme
@@ -57,7 +57,7 @@ class FiguresPage(QWidget):
             left.addWidget(bars)
         self._captions_heading = heading
         left.addStretch(1)
-        head = hbox(PlainLabel("&Label", self, role="title", buddy=self.label), self.label, None, spacing=-1)
+        head = hbox(PlainLabel("&Label", self, role="title", buddy=self.label), self.label, None, spacing=STYLE_SPACING)
         right = vbox(head, self._no_label, (self.values, 1))
         hbox((left, 3), (right, 2), into=self, spacing=3 * SPACE, margins=(0, SPACE, 0, 0))
         self.label.currentTextChanged.connect(self._show_values)

@@ -1,4 +1,4 @@
-"""The views of student and teacher of the selected images, updated as view settings change.
+"""Previews the views that student and teacher get of the selected images; updated when a setting changes.
 
 Flow: a config (an experiment's, a run's, or a preset's) -> the views part of the form -> ``ViewsPreview``.
 """
@@ -20,25 +20,25 @@ from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE
 
 _DEFAULT_PRESET = "sd-clip"
-_MAX_EXPERIMENTS = 50  # listed experiments
+_MAX_EXPERIMENTS = 50  # that are listed
 
 
 class ViewsPage(QWidget):
-    """The page of views. ``new_experiment_requested``: create an experiment from the page's config."""
+    """The page *Views*: a list of configs, the settings of their views, and the preview."""
 
-    new_experiment_requested = Signal(object)  # RunConfig
+    new_experiment_requested = Signal(object)  # RunConfig: create an experiment from it
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._source = ""
         self._rows: list[int] = []  # rows of the source that the preview shows
-        self._offered: list[RunConfig] = []
+        self._listed: list[RunConfig | str] = []  # for each row of ``configs``: its config, or the name of a preset
         self.configs = NoWheelComboBox(self)
         self.configs.setAccessibleName("Config")
         self.configs.setToolTip("Config whose views are shown: an experiment, a run or a preset")
         self.form = ConfigForm(self, sections=("views",))
         self.use = QPushButton("&Use in a new experiment", self)
-        self.use.setToolTip("Define an experiment with these views on this data")
+        self.use.setToolTip("Create an experiment with these views on this data")
         self.preview = ViewsPreview(services.pool, self)
         settings = QWidget(self)
         row = hbox((self.configs, 1), self.use)
@@ -52,34 +52,36 @@ class ViewsPage(QWidget):
         self.split.setSizes([60 * SPACE, 90 * SPACE])
         vbox(self.split, into=self, margins=(0, SPACE, 0, 0))
         self.set_experiments([])
+        self.configs.setCurrentIndex(self._listed.index(_DEFAULT_PRESET))
         self.configs.activated.connect(lambda _row: self._load())
         self.form.changed.connect(self._on_changed)
         self.use.clicked.connect(self._use)
         self._load()
 
     def set_experiments(self, experiments: Sequence[tuple[str, RunConfig]]) -> None:
-        """List these configs, newest first, and the presets; the form keeps its content."""
-        title = self.configs.currentText()
-        self._offered = [config for _, config in experiments[:_MAX_EXPERIMENTS]]
+        """List ``experiments`` (given newest first), then the presets. The form is not reloaded."""
+        title, row = self.configs.currentText(), self.configs.currentIndex()
+        listed: list[tuple[str, RunConfig | str]] = [*experiments[:_MAX_EXPERIMENTS]]
+        listed += [(preset.title, name) for name, preset in PRESETS.items()]
+        if row >= 0 and title not in (name for name, _ in listed):  # keep the config in the form, such as that of a run
+            listed.insert(0, (title, self._listed[row]))
+        self._listed = [config for _, config in listed]
         self.configs.clear()
-        for number, (name, _) in enumerate(experiments[:_MAX_EXPERIMENTS]):
-            self.configs.addItem(name, number)
-        for name, preset in PRESETS.items():
-            self.configs.addItem(preset.title, name)
-        row = self.configs.findText(title) if title else self.configs.findData(_DEFAULT_PRESET)
-        self.configs.setCurrentIndex(max(0, row))
+        self.configs.addItems([name for name, _ in listed])
+        self.configs.setCurrentIndex(self.configs.findText(title))
 
     def choose_for(self, source: str) -> None:
         """Select the newest listed config that trains on ``source``, if any."""
-        trained = (number for number, config in enumerate(self._offered) if config.data.train == source)
-        if (number := next(trained, None)) is not None:
-            self.configs.setCurrentIndex(self.configs.findData(number))
-            self._load()
+        for row, config in enumerate(self._listed):
+            if isinstance(config, RunConfig) and config.data.train == source:
+                self.configs.setCurrentIndex(row)
+                self._load()
+                return
 
     def add_config(self, name: str, config: RunConfig) -> None:
         """List ``config`` as ``name``, and show its views."""
-        self._offered.append(config)
-        self.configs.insertItem(0, name, len(self._offered) - 1)
+        self._listed.insert(0, config)
+        self.configs.insertItem(0, name)
         self.configs.setCurrentIndex(0)
         self._load()
 
@@ -96,9 +98,8 @@ class ViewsPage(QWidget):
         return config.model_copy(update={"data": config.data.model_copy(update={"train": self._source})})
 
     def _load(self) -> None:
-        key = self.configs.currentData()
-        config = self._offered[key] if isinstance(key, int) else preset_config(str(key or _DEFAULT_PRESET), "base")
-        self.form.set_config(config)
+        config = self._listed[self.configs.currentIndex()]
+        self.form.set_config(preset_config(config, "base") if isinstance(config, str) else config)
         self._on_changed()
 
     def _on_changed(self) -> None:

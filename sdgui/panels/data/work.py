@@ -1,14 +1,13 @@
 """The Data panel's requests: one worker reads and saves rows, a second worker runs checks.
 
-Flow: ``open`` -> ``data_open`` -> parts of rows, figures; ``check`` -> ``data_check``; ``save`` -> ``data_save``.
-A check reads every image. It has its own process, so that other requests do not wait.
+Flow: ``open`` -> ``data_open`` -> rows in parts, then statistics; ``check`` -> ``data_check``; ``save`` ->
+``data_save``. A check reads every image. It has its own process, so that other requests do not wait.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
@@ -32,7 +31,7 @@ class DataWork(QObject):
     check_failed = Signal(object)  # Failure
     saved = Signal(object)  # SavedSource
     save_failed = Signal(object)  # Failure
-    exclusions_failed = Signal(str)  # why exclusions could not be written
+    exclusions_failed = Signal(str)  # why exclusions could not be read or written
 
     def __init__(self, pool: WorkerPool, home: Path, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -44,32 +43,36 @@ class DataWork(QObject):
             calls.progress.connect(self.progress)
 
     def open(self, source: str) -> None:
-        """Read the rows of ``source``; pending requests for another source are dropped."""
-        self.close_source()
-        answers = (self.opened.emit, self.open_failed.emit, self.part.emit)
-        self._data.ask(_OPEN, DATA_OPEN, *answers, source=source, images_only=True)
-
-    def close_source(self) -> None:
-        """Drop pending requests."""
-        self._data.drop(_OPEN)
+        """Read the rows of ``source``. Another source is no longer read or checked; a save continues."""
         self._checks.drop(_CHECK)
+        self._data.ask(
+            _OPEN, DATA_OPEN, self.opened.emit, self.open_failed.emit, self.part.emit, source=source, images_only=True
+        )
 
     def check(self, source: str, splits: Mapping[str, str], label: str) -> None:
-        """Read every image of ``source`` and of ``splits`` (name -> source)."""
-        answers = (self.checked.emit, self.check_failed.emit)
-        self._checks.ask(_CHECK, DATA_CHECK, *answers, None, source=source, others=dict(splits), label=label)
+        """Find broken images, duplicates, and leaks to ``splits`` (name -> source) or between values of ``label``."""
+        done, failed = self.checked.emit, self.check_failed.emit
+        self._checks.ask(_CHECK, DATA_CHECK, done, failed, source=source, others=dict(splits), label=label)
 
     def cancel(self) -> None:
-        """Cancel all requests on behalf of the user; each fails with ``Cancelled``."""
+        """Cancel all requests because the user asked for it; each fails with ``Cancelled``."""
         for purpose in (_OPEN, _SAVE):
             self._data.cancel(purpose)
         self._checks.cancel(_CHECK)
 
     def save(self, source: str, target: Path, excluded: Sequence[str], only: Sequence[str], replace: bool) -> None:
         """Write the rows that are not excluded as a new source; if ``only`` is not empty, only these paths."""
-        selection: dict[str, Any] = {"excluded": list(excluded), "only": list(only), "replace": replace}
-        answers = (self.saved.emit, self.save_failed.emit)
-        self._data.ask(_SAVE, DATA_SAVE, *answers, None, source=source, to=str(target), **selection)
+        self._data.ask(
+            _SAVE,
+            DATA_SAVE,
+            self.saved.emit,
+            self.save_failed.emit,
+            source=source,
+            to=str(target),
+            excluded=list(excluded),
+            only=list(only),
+            replace=replace,
+        )
 
     # Exclusions
     def write_exclusions(self, source: str, paths: Sequence[str]) -> None:
@@ -78,7 +81,7 @@ class DataWork(QObject):
         self._files.run(lambda: exclusions.write(home, source, excluded), None, self.exclusions_failed.emit)
 
     def read_exclusions(self, source: str, done: Callable[[list[str]], object]) -> None:
-        """Read the saved exclusions of ``source`` and pass them to ``done``."""
+        """Read the exclusions of ``source`` in the background and pass them to ``done``."""
         home = self._home
         self._files.run(lambda: exclusions.read(home, source), done, self.exclusions_failed.emit)
 

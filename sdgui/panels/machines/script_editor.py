@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QPushButton, QWidget
 
 from core.spec.machines.machine import Machine
 from sdgui.panels.machines.launch_form import LinesEdit
-from sdgui.widgets.layouts.boxes import hbox, vbox
+from sdgui.widgets.layouts.boxes import STYLE_SPACING, hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 
 _MADE = "Generated from the settings above. Edit the text to send a different script."
@@ -41,7 +41,7 @@ class ScriptEditor(QWidget):
         self.reset = QPushButton("Reset script", self)
         self.reset.setToolTip(plain_tip("Discard the edits and send the script generated from the settings"))
         self.reset.clicked.connect(self._reset)
-        vbox(hbox((self.note, 1), self.reset, spacing=-1), self.text, self.error, into=self)
+        vbox(hbox((self.note, 1), self.reset, spacing=STYLE_SPACING), self.text, self.error, into=self)
 
     def show_machine(self, machine: Machine) -> None:
         """Show the script of this machine, unless it is being edited."""

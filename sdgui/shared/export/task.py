@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import Event
 from time import monotonic
+from typing import Any
 
 from PySide6.QtCore import QCoreApplication, QObject, Signal
 
 from core.spec.errors import UserError
 from sdgui.runs.background_tasks import BackgroundTasks
-from sdgui.shared.export.formats import Exported, Progress
+from sdgui.shared.export.formats import Progress
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.worker.replies import Cancelled, Failure
 
 _REPORT_SECONDS = 0.03  # minimum time between two progress reports
-Work = Callable[[Progress], Exported]
+Work = Callable[[Progress], Any]  # gets the function that reports progress and raises if the user cancelled
 
 
 class _Cancelled(Exception):
@@ -25,7 +26,7 @@ class _Cancelled(Exception):
 class ExportTask(QObject):
     """Runs an export in a thread, from ``start`` to ``done`` or ``failed``; the strip shows it and can cancel it."""
 
-    done = Signal(object)  # Exported
+    done = Signal(object)  # the result of ``work``, such as Exported
     failed = Signal(object)  # Failure
 
     _progress = Signal(int, int)
@@ -56,8 +57,8 @@ class ExportTask(QObject):
         """Cancel the export; complete files are kept."""
         self._cancel_requested.set()
 
-    def _work(self, work: Work) -> Exported | Failure:
-        """Run ``work`` in the thread."""
+    def _work(self, work: Work) -> Any:
+        """Run ``work`` in the thread; the result, or Cancelled."""
         try:
             return work(self._report)
         except _Cancelled:
@@ -75,7 +76,7 @@ class ExportTask(QObject):
             self._last_report = monotonic()
             self._progress.emit(done, total)
 
-    def _finish(self, outcome: Exported | Failure) -> None:
+    def _finish(self, outcome: Any) -> None:
         self.running = False
         self._strip.finish()
         (self.failed if isinstance(outcome, Failure) else self.done).emit(outcome)

@@ -12,6 +12,7 @@ from sdgui.widgets.style.theme import SPACE
 Item = QWidget | QLayout
 Part = Item | tuple[Item, int] | tuple[QWidget, int, Qt.AlignmentFlag] | None  # with stretch, alignment; None: space
 Margins = int | tuple[int, int, int, int]  # one for all, or left, top, right, bottom
+STYLE_SPACING = -1  # Qt's value for the default spacing of the style
 _Box = TypeVar("_Box", bound=QBoxLayout)
 
 

@@ -188,9 +188,9 @@ def test_machines_are_added_listed_and_removed(home: Path) -> None:
     machines = {one["name"]: one for one in json.loads(say("machines", "list", "--json", *at_home)[1])}
     assert machines["gpu"]["host"] == "gpu"
     assert machines["gpu"]["setup"] == "a\nb"
-    say("machines", "add", "gpu", "--runs", "/data", *at_home)
+    say("machines", "add", "gpu", "--runs", "/data", "--python", r"C:\new\python.exe", *at_home)
     gpu = MachineList(home).find("gpu")
-    assert (gpu.runs, gpu.partition) == ("/data", "low")
+    assert (gpu.runs, gpu.partition, gpu.python) == ("/data", "low", r"C:\new\python.exe")
     assert json.loads(say("machines", "show", "near", "--json", *at_home)[1])["cores"] >= 1
     code, out, _ = say("machines", "check", "near", *at_home)
     assert out.splitlines()[0].startswith("ok    Python")

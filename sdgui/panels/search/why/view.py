@@ -1,4 +1,4 @@
-"""Why a model retrieves an image: the image with its relevant patches, and each word's share."""
+"""Why a model retrieves an image: the image with its relevant patches, and each word's share of the relevance."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from PySide6.QtWidgets import QFrame, QWidget
 
 from sdgui.panels.search.why.image import HEAT, HeatImage
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.layouts.boxes import clear_layout, hbox, vbox
+from sdgui.widgets.layouts.boxes import STYLE_SPACING, clear_layout, hbox, vbox
 from sdgui.widgets.layouts.flow_layout import FlowLayout
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 from sdgui.worker.verbs import RelevantWord, Why
 
-_MOST_WORDS = 40  # words of the caption that are shown
+_MAX_WORDS = 40  # that are shown
 _MAX_OPACITY = 0.5  # opacity behind the most relevant word; the text stays readable in both themes
 _PLACES = (("upper", "middle", "lower"), ("left", "middle", "right"))
 
 
 class WhyView(QFrame):
-    """The view: call ``show_waiting``, then ``show_answer`` or ``show_message``."""
+    """The explanation: call ``show_waiting``, then ``show_answer`` or ``show_message``."""
 
     closed = Signal()  # the user closed the view
 
@@ -37,14 +37,14 @@ class WhyView(QFrame):
         close_button = IconButton("ph.x", "Close “Why this match?” (W)", parent=self)
         close_button.clicked.connect(self.closed)
         top = Qt.AlignmentFlag.AlignTop
-        right = vbox(hbox((self.title, 1), (close_button, 0, top), spacing=-1), (self._words, 1))
+        right = vbox(hbox((self.title, 1), (close_button, 0, top), spacing=STYLE_SPACING), (self._words, 1))
         hbox((self.image, 0, top), (right, 1), into=self, spacing=2 * SPACE, margins=SPACE)
         self.setFixedHeight(self.image.height() + 2 * SPACE + 2)
         self.setAccessibleName("Why this match")
         self.hide()
 
     def show_waiting(self, path: Path) -> None:
-        """Show the image; an earlier explanation of this image stays until the new one arrives."""
+        """Show the image; an older explanation of the same image stays until the new one arrives."""
         is_same = self.image.path == path
         self.image.show_image(path)
         if not is_same:
@@ -56,7 +56,7 @@ class WhyView(QFrame):
         words = answer["words"]
         self._set_words(words)
         is_relevant = any(word["relevance"] > 0 for word in words)
-        self.title.setText(f"Cosine {answer['cosine']:.3f} · each word's share")
+        self.title.setText(f"Cosine {answer['cosine']:.3f} · each word's share of the relevance")
         best = sorted(words, key=lambda word: -word["relevance"])[:3]
         top_words = (
             ", ".join(f"{word['text']} {_percent(word['relevance'])}" for word in best) if is_relevant else "no word"
@@ -66,29 +66,29 @@ class WhyView(QFrame):
             f"Most relevant patch: {patch_position(answer['patches'])}."
         )
 
-    def show_message(self, sentence: str) -> None:
-        """Show why there is no explanation."""
+    def show_message(self, message: str) -> None:
+        """Show ``message`` instead of an explanation: what is being computed, or why there is none."""
         self.image.show_patches([])
         self._set_words([])
-        self.title.setText(sentence)
-        self.setAccessibleDescription(sentence)
+        self.title.setText(message)
+        self.setAccessibleDescription(message)
 
     def _set_words(self, words: Sequence[RelevantWord]) -> None:
         clear_layout(self._flow)
         highest = max((word["relevance"] for word in words), default=0.0)
-        for word in words[:_MOST_WORDS]:
+        for word in words[:_MAX_WORDS]:
             label = _Word(word["text"], word["relevance"], highest, self._words)
             self._flow.addWidget(label)
             label.show()
 
 
 class _Word(PlainLabel):
-    """A word and its share, with a background whose opacity shows the share."""
+    """A word and its relevance, which also sets the opacity of the background."""
 
-    def __init__(self, text: str, share: float, highest: float, parent: QWidget) -> None:
-        super().__init__(f"{text}  {_percent(share)}", parent)
+    def __init__(self, text: str, relevance: float, highest: float, parent: QWidget) -> None:
+        super().__init__(f"{text}  {_percent(relevance)}", parent)
         self._background = QColor(HEAT)
-        self._background.setAlphaF(_MAX_OPACITY * min(1.0, max(0.0, share / highest)) if highest > 0 else 0.0)
+        self._background.setAlphaF(_MAX_OPACITY * min(1.0, max(0.0, relevance / highest)) if highest > 0 else 0.0)
         self.setContentsMargins(SPACE, SPACE // 2, SPACE, SPACE // 2)
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -101,16 +101,21 @@ class _Word(PlainLabel):
         super().paintEvent(event)
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+def _percent(relevance: float) -> str:
+    return f"{100 * relevance:.0f} %"
 
 
 def patch_position(patches: Sequence[Sequence[float]]) -> str:
     """The position of the most relevant patch, such as ``upper left``; ``none`` if no patch is relevant."""
-    share, y, x = max(
-        ((share, y, x) for y, row in enumerate(patches) for x, share in enumerate(row)), default=(0.0, 0, 0)
+    relevance, y, x = max(
+        ((relevance, y, x) for y, row in enumerate(patches) for x, relevance in enumerate(row)), default=(0.0, 0, 0)
     )
-    if share <= 0:
+    if relevance <= 0:
         return "none"
-    names = (_PLACES[0][(6 * y + 3) // (2 * len(patches))], _PLACES[1][(6 * x + 3) // (2 * len(patches[y]))])
+    names = _PLACES[0][_third(y, len(patches))], _PLACES[1][_third(x, len(patches[y]))]
     return "middle" if names == ("middle", "middle") else " ".join(names)
+
+
+def _third(index: int, count: int) -> int:
+    """Which third (0, 1 or 2) of ``count`` patches contains the centre of patch ``index``."""
+    return int(3 * (index + 0.5) / count)

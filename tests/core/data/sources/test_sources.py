@@ -260,7 +260,14 @@ def test_folders_without_captions_or_images_are_refused(tmp_path: Path) -> None:
         open_source(tmp_path)
     images(tmp_path, "a.png")
     (tmp_path / "train.csv").write_text("filepath,title\na.png,x\n")
-    with pytest.raises(DataError, match=r"train\.csv"):
+    with pytest.raises(
+        DataError, match=r"folder per class\. To use a manifest, choose the file itself: .*train\.csv\.$"
+    ):
+        open_source(tmp_path)
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(
+        DataError, match=r"contains no images\. To use a manifest, choose the file itself: .*train\.csv"
+    ):
         open_source(tmp_path)
     with pytest.raises(DataError, match="No data was specified"):
         open_source("  ")

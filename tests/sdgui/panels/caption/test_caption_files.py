@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -15,12 +16,12 @@ from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 from pytestqt.qtbot import QtBot
 
 from core.data.sources.opening import open_source
-from core.spec.caption_files import Candidate, CaptionedImage, CaptionFileError
+from core.spec.caption_files import Candidate, CaptionedImage, CaptionFileError, sidecar_of
 from sdgui.app.start import make_application
 from sdgui.panels.caption.export import (
     CAPTION_FORMATS,
     SIDECAR_PROVENANCE,
-    existing_sidecars,
+    count_sidecars,
     export_coco,
     export_json_lines,
     export_sidecars,
@@ -93,6 +94,34 @@ def test_existing_text_files_are_counted_and_asked_about(qtbot: QtBot, files: Fi
     assert files.messages[0].level == "warning"
 
 
+@pytest.mark.parametrize(
+    ("module", "text", "written"),
+    [
+        ("sdgui.panels.caption.export", "The export was cancelled; no file was written.", []),
+        ("core.spec.caption_files", "The export was cancelled; text files written so far are kept.", ["a.txt"]),
+    ],
+    ids=["check", "export"],
+)
+def test_the_check_for_existing_text_files_and_their_export_can_be_cancelled(
+    qtbot: QtBot, files: Files, monkeypatch: pytest.MonkeyPatch, module: str, text: str, written: list[str]
+) -> None:
+    files.add("a", "b")
+    has_started, may_continue = Event(), Event()
+
+    def sidecar_after_cancel(image: str) -> Path:
+        has_started.set()
+        may_continue.wait(20)
+        return sidecar_of(image)
+
+    monkeypatch.setattr(f"{module}.sidecar_of", sidecar_after_cancel)
+    files.ways["text"]()
+    qtbot.waitUntil(has_started.is_set)
+    files.strip.cancelled.emit()
+    may_continue.set()
+    qtbot.waitUntil(lambda: bool(files.messages))
+    assert (files.text, [path.name for path in files.folder.glob("*.txt")]) == (text, written)
+
+
 def test_an_export_reports_what_was_written_and_the_next_dialog_opens_there(
     qtbot: QtBot, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,8 +160,7 @@ def test_an_export_reports_what_was_written_and_the_next_dialog_opens_there(
     files.files._show_failure(Failure("The disk is full.", "more"))
     assert (files.messages[-1].level, files.text, files.messages[-1].details) == ("error", "The disk is full.", "more")
     files.files._show_failure(Cancelled())
-    told = "The export was cancelled. Text files that are already written are kept."
-    assert (files.messages[-1].level, files.text) == ("info", told)
+    assert (files.messages[-1].level, files.text) == ("info", "The export was cancelled; no file was written.")
     (files.folder / "captions").mkdir()
     (files.folder / "captions" / "mine").touch()
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(files.folder))
@@ -221,7 +249,7 @@ def test_a_saved_set_omits_missing_images(made: list[CaptionedImage], tmp_path: 
 def test_sidecars_have_their_provenance_beside_them_and_keep_a_users(made: list[CaptionedImage]) -> None:
     mine = Path(made[0].path).with_suffix(".txt")
     mine.write_text("my own")
-    assert existing_sidecars(made) == 1
+    assert count_sidecars(made, no_progress) == 1
     written = export_sidecars(made, no_progress)
     assert written.written == 2
     assert written.skipped == [(made[0].path, f"{mine} already exists.")]

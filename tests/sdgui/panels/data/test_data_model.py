@@ -177,9 +177,6 @@ def test_one_source_is_read_at_a_time_and_a_check_has_its_own_process(works: Wor
     data.failed.emit(5, Failure("The disk is full."))
     checks.failed.emit(2, Cancelled())
     assert works.signals[5:] == ["open_failed", "save_failed", "check_failed"]
-    work.open("/four.csv")
-    work.close_source()
-    assert data.cancelled[-1] == 6
 
 
 def test_exclusions_are_stored_in_the_home_and_a_full_disk_is_reported(

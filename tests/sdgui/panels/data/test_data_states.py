@@ -159,6 +159,15 @@ def test_each_listed_config_shows_its_own_views(panel: DataPanel) -> None:
     assert views_by_name == {"Run of three": "silc", "one": "clip", "two": "sd-clip"}
 
 
+def test_the_config_in_the_form_stays_selected_when_the_list_of_experiments_changes(panel: DataPanel) -> None:
+    page = panel.view.views
+    page.add_config("Run of three", preset_config("silc", "tiny"))
+    page.set_experiments([("one", preset_config("clip", "tiny"))])
+    config = page.form.config()
+    assert config is not None
+    assert (page.configs.currentText(), config.preset) == ("Run of three", "silc")
+
+
 def test_a_file_dropped_anywhere_on_the_page_is_opened(panel: DataPanel, tmp_path: Path) -> None:
     data = QMimeData()
     data.setUrls([QUrl.fromLocalFile(str(tmp_path / "pairs.csv"))])

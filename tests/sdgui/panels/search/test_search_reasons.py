@@ -36,7 +36,7 @@ def test_reasons_are_highlighted_words_and_a_heat_map(qtbot: QtBot, tmp_path: Pa
         {"text": text, "relevance": share} for text, share in (("a", 0.1), ("red", 0.6), ("hat", 0.3), ("on", 0.0))
     ]
     reasons.show_answer({"cosine": 0.25, "patches": [[0.0, 1.0], [0.0, 0.0]], "words": found})  # type: ignore[typeddict-item]
-    assert reasons.title.text() == "Cosine 0.250 · each word's share"
+    assert reasons.title.text() == "Cosine 0.250 · each word's share of the relevance"
     assert words() == ["a  10 %", "red  60 %", "hat  30 %", "on  0 %"]
     assert reasons.accessibleDescription() == (
         "Cosine 0.250. Words: red 60 %, hat 30 %, a 10 %. Most relevant patch: upper right."

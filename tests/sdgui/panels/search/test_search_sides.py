@@ -227,7 +227,10 @@ def test_reasons_are_requested_from_each_model_while_typing(
     worker.progress.emit(worker.number("search_why"), "computing", 1, 2)
     assert search.view.jobs.running() == ["why0"]
     worker.answer("search_why", {"cosine": 0.3, "patches": [[1.0]], "words": [{"text": "moon", "relevance": 1.0}]})
-    assert (one.why.title.text(), search.view.jobs.running()) == ("Cosine 0.300 · each word's share", [])
+    assert (one.why.title.text(), search.view.jobs.running()) == (
+        "Cosine 0.300 · each word's share of the relevance",
+        [],
+    )
     workers[TWO.model].fail("search_why", Failure("It has no patches."))
     assert two.why.title.text() == "It has no patches."
     search.view.query.set_query(Query("", (Part("red"), Part("blue", weight=-1.0), Part(image="/x.png"))))

@@ -1,7 +1,8 @@
 """A confusion matrix for ten to thousands of classes: zoom, pan, labels when there is room.
 
-Flow: ``set_matrix`` -> ``ConfusionCells`` computes the levels in view -> colours -> one image, cached until the view
-changes; labels, counts and the current cell are painted on top. A click or Enter on a cell -> ``cell_chosen``.
+Flow: ``set_matrix`` -> ``ConfusionCells`` computes the colour level of each visible pixel -> colours -> one image,
+cached until the view changes; labels, counts and the current cell are painted on top. A click or Enter on a cell ->
+``cell_chosen``.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ _MIN_DRAG = 4  # px; a shorter movement is a click
 class ConfusionMatrix(QWidget):
     """Rows are the true classes, columns the predicted ones; the colour is the share of the true class.
 
-    Keys: arrows move (with Ctrl: the view), Page up and down by a screen, Home and End along the row, + and - zoom,
-    0 shows everything, N and P go to the next and previous mistake, Enter selects. Mouse: wheel zooms, drag pans.
+    Keys: arrows move (with Ctrl: the view), Page Up and Page Down move by a screen, Home and End along the row, + and -
+    zoom, 0 shows everything, N and P go to the next and previous mistake, Enter selects. Mouse: wheel zooms, drag pans.
     """
 
     cell_chosen = Signal(int, int)  # true class, predicted class
@@ -53,8 +54,8 @@ class ConfusionMatrix(QWidget):
         self._scale, self._left_cell, self._top_cell = 1.0, 0.0, 0.0
         self._fitting = True  # whether the full matrix is shown, also after resizing
         self._mistakes_only = False
-        self._current_position: tuple[int, int] | None = None  # row and column in display order
-        self._hovered: tuple[int, int] | None = None  # cell under the mouse, in display order
+        self._current_position: tuple[int, int] | None = None  # row and column in the display
+        self._hovered: tuple[int, int] | None = None  # position under the mouse
         self._pressed: QPointF | None = None  # last mouse position while a button is pressed
         self._dragged = False
         self._image: QImage | None = None
@@ -96,7 +97,7 @@ class ConfusionMatrix(QWidget):
         return self._classes_at(self._current_position)
 
     def scene(self) -> Scene:
-        """What to paint, for ``MatrixPainter``."""
+        """Everything that ``MatrixPainter`` paints."""
         return Scene(
             self.viewport(),
             self.class_names,
@@ -111,9 +112,9 @@ class ConfusionMatrix(QWidget):
         """Go to the cell (``true``, ``predicted``) and scroll it into view."""
         self._set_current_position(self.cells.position(true), self.cells.position(predicted))
 
-    def sentence(self, cell: tuple[int, int] | None = None) -> str:
-        """A sentence on a cell, given by its classes; by default the current cell."""
-        classes = cell or self.current_classes()
+    def sentence(self, classes: tuple[int, int] | None = None) -> str:
+        """A sentence on the cell of these classes (true, predicted); by default on the current cell."""
+        classes = classes or self.current_classes()
         if classes is None:
             return "The matrix is empty."
         true, predicted = classes
@@ -143,13 +144,13 @@ class ConfusionMatrix(QWidget):
         view = self.viewport()
         area = view.area
         point = anchor or self._anchor(view)
-        x, y = view.fractional_position(point)
+        row, column = view.fractional_position(point)
         smallest = min(area.width(), area.height()) / max(1, len(self.class_names))
         self._scale = min(max(self._scale * factor, min(smallest, _MAX_CELL_SIZE)), _MAX_CELL_SIZE)
         self._fitting = self._scale <= smallest
         self._left_cell, self._top_cell = (
-            x - (point.x() - area.x()) / self._scale,
-            y - (point.y() - area.y()) / self._scale,
+            column - (point.x() - area.x()) / self._scale,
+            row - (point.y() - area.y()) / self._scale,
         )
         self._keep_inside()
 
@@ -171,8 +172,11 @@ class ConfusionMatrix(QWidget):
         self._top_cell = min(max(0.0, self._top_cell), max(0.0, size - area.height() / self._scale))
         self._redraw()
 
-    def _classes_at(self, cell: tuple[int, int] | None) -> tuple[int, int] | None:
-        return (int(self.cells.order[cell[0]]), int(self.cells.order[cell[1]])) if cell is not None else None
+    def _classes_at(self, position: tuple[int, int] | None) -> tuple[int, int] | None:
+        if position is None:
+            return None
+        row, column = position
+        return int(self.cells.order[row]), int(self.cells.order[column])
 
     # Drawing
     def image(self) -> QImage:
@@ -227,7 +231,7 @@ class ConfusionMatrix(QWidget):
         self.current_changed.emit(*(self.current_classes() or (-1, -1)))
 
     def next_mistake(self, step: int = 1) -> None:
-        """Go to the next mistake in row order, or with -1 to the previous."""
+        """Go to the next mistake, row by row; with ``step`` -1 to the previous one."""
         is_mistake = self.cells.true != self.cells.predicted
         if self._current_position is None or not is_mistake.any():
             return
@@ -303,11 +307,11 @@ class ConfusionMatrix(QWidget):
             return
         self._hover(self.viewport().position_at(point), event.globalPosition().toPoint())
 
-    def _hover(self, cell: tuple[int, int] | None, point: QPoint) -> None:
-        if cell != self._hovered:
-            self._hovered = cell
+    def _hover(self, position: tuple[int, int] | None, point: QPoint) -> None:
+        if position != self._hovered:
+            self._hovered = position
             self.update()
-        classes = self._classes_at(cell)
+        classes = self._classes_at(position)
         QToolTip.showText(point, plain_tip(self.sentence(classes) if classes is not None else ""), self)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
@@ -315,13 +319,13 @@ class ConfusionMatrix(QWidget):
         self.unsetCursor()
         if pressed is None or self._dragged or event.button() != Qt.MouseButton.LeftButton:
             return
-        cell = self.viewport().position_at(event.position())
-        if cell is not None:
-            self._set_current_position(*cell)
+        position = self.viewport().position_at(event.position())
+        if position is not None:
+            self._set_current_position(*position)
             self.cell_chosen.emit(*(self.current_classes() or (-1, -1)))
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
-        self._pressed = None
+        self._pressed = None  # so that the second release does not choose the cell again
 
     def leaveEvent(self, event: QEvent) -> None:
         self._hovered = None

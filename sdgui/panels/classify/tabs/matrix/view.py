@@ -17,7 +17,7 @@ from sdgui.panels.classify.tabs.matrix.cells import ConfusionCells
 
 @dataclass(frozen=True)
 class Viewport:
-    """Cells of ``scale`` px in ``area`` (px of the widget), whose corner is at cell (``top``, ``left``)."""
+    """Cells of ``scale`` px in ``area`` (px of the widget), whose top left corner is at cell (``top``, ``left``)."""
 
     area: QRect
     size: int  # number of classes
@@ -38,24 +38,24 @@ class Viewport:
         return range(int(self.top), last_row), range(int(self.left), last_column)
 
     def fractional_position(self, point: QPointF) -> tuple[float, float]:
-        """Fractional column and row at ``point``, which may lie outside the matrix."""
+        """Fractional row and column at ``point``, which may lie outside the matrix."""
         return (
-            self.left + (point.x() - self.area.x()) / self.scale,
             self.top + (point.y() - self.area.y()) / self.scale,
+            self.left + (point.x() - self.area.x()) / self.scale,
         )
 
     def position_at(self, point: QPointF) -> tuple[int, int] | None:
         """Row and column under ``point``; None outside the matrix."""
         if not self.area.contains(point.toPoint()):
             return None
-        x, y = self.fractional_position(point)
-        inside = 0 <= x < self.size and 0 <= y < self.size
-        return (int(y), int(x)) if inside else None
+        row, column = self.fractional_position(point)
+        inside = 0 <= row < self.size and 0 <= column < self.size
+        return (int(row), int(column)) if inside else None
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What to paint of a confusion matrix. ``current`` and ``hovered``: row and column in display order."""
+    """A confusion matrix to paint. ``current`` and ``hovered``: row and column in the display."""
 
     viewport: Viewport
     class_names: Sequence[str]
