@@ -7,7 +7,7 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-from core.cli.terminal import Subparsers, add_weights, periodic_progress, say
+from core.cli.terminal import Subparsers, add_weights, folder_path, periodic_progress, say
 from core.spec.run.export_formats import EXPORT_PRECISIONS, FormatName, check_format
 from core.spec.run.model_names import locate
 
@@ -30,7 +30,7 @@ def add(subparsers: Subparsers) -> None:
     export.add_argument(
         "model", metavar="MODEL", help="run folder, RUN@STEP, open_clip:NAME[,PRETRAINED], or a saved model's folder"
     )
-    export.add_argument("out", type=Path, metavar="OUT", help="a new folder")
+    export.add_argument("out", type=folder_path, metavar="OUT", help="a new folder")
     export.add_argument("--format", default="open_clip", choices=list(FORMATS), help="default: open_clip")
     add_weights(export)
     export.add_argument(

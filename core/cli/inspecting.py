@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from core.cli.terminal import Subparsers, periodic_progress, say, seed
+from core.cli.terminal import Subparsers, folder_path, periodic_progress, say, seed
 from core.spec.errors import UserError
 
 MAX_LISTED = 10  # leaks and bad rows printed without --json
@@ -37,7 +37,7 @@ def add(subparsers: Subparsers) -> None:
     data.set_defaults(handler=_data)
     shard = subparsers.add_parser("shard", help="write a data source as WebDataset shards, also for open_clip")
     shard.add_argument("source", metavar="SOURCE", help="a manifest, a folder of images, or other shards")
-    shard.add_argument("folder", type=Path, metavar="OUT", help="an empty or new folder")
+    shard.add_argument("folder", type=folder_path, metavar="OUT", help="an empty or new folder")
     shard.add_argument("--rows", type=int, default=10_000, metavar="N", help="images per shard (default: 10000)")
     shard.add_argument("--shuffle", type=seed, metavar="SEED", help="shuffle with this seed (default: no shuffling)")
     shard.set_defaults(handler=_shard)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.cli.homes import add_home
-from core.cli.terminal import Subparsers, add_weights, comma_separated, one_line, periodic_progress, say
+from core.cli.terminal import Subparsers, add_weights, comma_separated, folder_path, one_line, periodic_progress, say
 from core.spec.caption_files import CaptionFileExistsError, write_new
 from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, read_text
@@ -35,7 +35,7 @@ def add(subparsers: Subparsers) -> None:
         help="study file, or a built-in study: clean, noisy (at equal steps), clean-time, noisy-time (at equal "
         "compute, with controls and rivals), noisy-draws (noise resampled for each seed)",
     )
-    study.add_argument("out", type=Path, metavar="OUT", nargs="?", help="folder of the study")
+    study.add_argument("out", type=folder_path, metavar="OUT", nargs="?", help="folder of the study")
     study.add_argument(
         "--published", action="store_true", help="print the published results of a built-in study, without training"
     )
@@ -75,7 +75,7 @@ def _add_noise(subparsers: Subparsers) -> None:
     noise = subparsers.add_parser(
         "noise", help="rank the pairs of a data set by clean probability, and show likely mismatched pairs"
     )
-    noise.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    noise.add_argument("run_dir", type=folder_path, metavar="RUN_DIR")
     noise.add_argument("--data", default="", metavar="SOURCE", help="pairs to rank (default: the run's training data)")
     noise.add_argument("--checkpoint", default="last", help="best, last, a step or a checkpoint's name (default: last)")
     add_weights(noise, default="the mean of both networks")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.cli.homes import add_home
-from core.cli.terminal import Subparsers, comma_separated, one_line, say
+from core.cli.terminal import Subparsers, comma_separated, folder_path, one_line, say
 from core.spec.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,24 +20,24 @@ def add(subparsers: Subparsers) -> None:
     subcommands = sweep.add_subparsers(metavar="WHAT", required=True)
     run = subcommands.add_parser("run", help="train the trials of a sweep; repeat to resume, extend or edit it")
     run.add_argument("file", type=Path, metavar="FILE", help="sweep file, or the folder of a sweep to resume")
-    run.add_argument("out", type=Path, metavar="OUT", nargs="?", help="folder of the sweep")
+    run.add_argument("out", type=folder_path, metavar="OUT", nargs="?", help="folder of the sweep")
     run.add_argument("--trials", type=int, metavar="N", help="total number of trials (default: from FILE)")
     _add_machines(run)
     run.set_defaults(handler=_run)
     show = subcommands.add_parser("show", help="print all trials, the best trials and the importance of settings")
-    show.add_argument("out", type=Path, metavar="OUT")
+    show.add_argument("out", type=folder_path, metavar="OUT")
     show.add_argument("--json", action="store_true", help="print as JSON")
     show.set_defaults(handler=_show)
     best = subcommands.add_parser(
         "best", help="print the settings of the best trial, or of the Pareto front, in the format of --set"
     )
-    best.add_argument("out", type=Path, metavar="OUT")
+    best.add_argument("out", type=folder_path, metavar="OUT")
     best.add_argument("--config", type=Path, metavar="FILE", help="write the best trial's whole config")
     best.set_defaults(handler=_best)
     confirm = subcommands.add_parser(
         "confirm", help="train the best trials and the default again with new seeds, at equal compute"
     )
-    confirm.add_argument("out", type=Path, metavar="OUT")
+    confirm.add_argument("out", type=folder_path, metavar="OUT")
     confirm.add_argument("-k", "--best", type=int, default=3, metavar="K", help="number of trials (default: 3)")
     confirm.add_argument("--seeds", type=int, default=3, metavar="N", help="number of new seeds (default: 3)")
     confirm.add_argument(

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TextIO, TypeAlias, cast
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -72,6 +73,13 @@ def add_weights(parser: argparse.ArgumentParser, default: str = "the one with th
     """Add the option ``--weights``; ``default`` describes what is used without the option."""
     text = f"network to use (default: {default})"
     parser.add_argument("--weights", default="", choices=("student", "teacher"), help=text)
+
+
+def folder_path(text: str) -> Path:
+    """A folder given as an argument. An empty text, such as an unset shell variable, would mean the current folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the path is empty; specify a folder, or . for the current one")
+    return Path(text)
 
 
 def seed(text: str) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from core.cli.homes import add_home
-from core.cli.terminal import Subparsers, periodic_progress, say
+from core.cli.terminal import Subparsers, folder_path, periodic_progress, say
 from core.spec.config import RunConfig, override, read_config, with_absolute_paths
 from core.spec.errors import UserError
 from core.spec.failures import say_error
@@ -43,7 +43,7 @@ def add(subparsers: Subparsers) -> None:
 
     train = subparsers.add_parser("train", help="train a model; repeat to resume from the last checkpoint")
     train.add_argument("config", type=Path, metavar="CONFIG.json")
-    train.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    train.add_argument("run_dir", type=folder_path, metavar="RUN_DIR")
     train.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="override fields")
     train.add_argument(
         "--stage-logs", action="store_true", help="write the output of each stage of a chain to its folder"
@@ -58,7 +58,7 @@ def add(subparsers: Subparsers) -> None:
     train.set_defaults(handler=_train)
 
     demo = subparsers.add_parser("demo-data", help="render the OpenMoji pictograms with captions as demo data")
-    demo.add_argument("folder", type=Path, metavar="DIR")
+    demo.add_argument("folder", type=folder_path, metavar="DIR")
     demo.add_argument(
         "--mismatched",
         type=float,

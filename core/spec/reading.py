@@ -139,7 +139,7 @@ def parse_json(content: bytes | str, source: str, *, error: type[UserError] = Un
     ``source`` names the input in messages. Raises ``error``, with the line if it is known.
     """
     try:
-        value = json.loads(content)
+        value = json.loads(content.removeprefix("\ufeff") if isinstance(content, str) else content)
     except json.JSONDecodeError as problem:
         raise error(
             f"{source}, line {problem.lineno}: not JSON ({problem.msg}); fix the file, or use an earlier copy."

@@ -98,11 +98,10 @@ def find_weights(architecture: str, pretrained: str, progress: Progress | None =
     tags: list[str] = open_clip.list_pretrained_tags_by_model(architecture)
     tag = _as_tag(pretrained)
     if tag not in tags:
-        close = difflib.get_close_matches(tag[:200], tags, n=3, cutoff=0.4) or tags
-        hint = f"available tags: {', '.join(close)}" if close else "the architecture has no tags"
+        close = difflib.get_close_matches(tag[:200], tags, n=3, cutoff=0.4)
+        hint = f"choose a tag, such as {', '.join(close or tags[:3])}, or a path" if tags else "choose a path"
         raise ModelError(
-            f"'{excerpt(pretrained)}' is neither a file, nor a folder, nor a tag of {architecture}; {hint}, or "
-            "specify a path."
+            f"'{excerpt(pretrained)}' is neither a file, nor a folder, nor a tag of {architecture}; {hint}."
         )
     local_folder = weights_folder(architecture, tag)
     if local_folder.is_dir():

@@ -205,6 +205,8 @@ def locate(name: str, weights: str = "") -> RunNetwork | OpenClipModel | Interpo
     """
     if name.startswith(INTERPOLATED):
         return _locate_interpolated(name, weights)
+    if not name.strip():
+        raise UserError(f"the model's name is empty; specify a run folder, RUN@STEP, or {OPEN_CLIP}NAME[,PRETRAINED].")
     open_clip_model = _open_clip(name)
     if open_clip_model is not None:
         if weights not in _DEFAULT:

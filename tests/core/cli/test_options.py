@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,7 +22,7 @@ import core.training.train
 from core.__main__ import main
 from core.cli import terminal
 from core.spec.chain import preset_chain
-from core.spec.config import override
+from core.spec.config import override, read_config
 from core.spec.presets import preset_config
 
 Printed = pytest.CaptureFixture[str]
@@ -68,3 +69,25 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
     assert capsys.readouterr().out == f"sdgui-core {core.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "command", [["train", "clip.json"], ["export", "RUN"], ["demo-data"], ["shard", "data.csv"], ["noise"]]
+)
+def test_an_empty_folder_is_not_the_current_one(
+    command: list[str], capsys: Printed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main([*command, ""])
+    assert "the path is empty" in capsys.readouterr().err
+    assert main(["export", "", "out"]) == 1
+    assert "the model's name is empty" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_config_may_begin_with_a_byte_order_mark(capsys: Printed, tmp_path: Path) -> None:
+    assert main(["presets", "clip", "--size", "tiny"]) == 0
+    config = capsys.readouterr().out
+    (tmp_path / "clip.json").write_text(config, encoding="utf-8-sig")
+    assert read_config(tmp_path / "clip.json").to_json() == config

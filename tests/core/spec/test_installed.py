@@ -77,7 +77,7 @@ def test_an_extra_that_cannot_be_imported_is_a_user_error() -> None:
     assert "reinstall" in other
 
 
-VERBS = [["train", "c.json", "run"], ["export", "run", "out"], ["index", "run", "data", "out"]]
+VERBS = [["train", "c.json", "run"], ["export", "open_clip:sd-tiny", "out"], ["index", "run", "data", "out"]]
 
 
 def test_verbs_without_the_trainer_are_user_errors(tmp_path: Path) -> None:
