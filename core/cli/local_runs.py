@@ -15,7 +15,7 @@ from typing import Any
 
 from core.cli.homes import runs_folder
 from core.cli.run_tables import read_row, table
-from core.cli.terminal import one_line, say
+from core.cli.terminal import one_line, refuse_existing, say
 from core.spec.chain import Chain, ChainDir, chain_file, read_chain, run_label, write_chain
 from core.spec.children import device_variables, python_command
 from core.spec.config import RunConfig, parse_config, read_config
@@ -85,6 +85,7 @@ def reproduce(home: Path, run: RunDir, output: Path | None, launch: bool, as_jso
     if not recorded:
         raise UserError(f"{run.path.name} has no record of its code and packages; launch its config.json instead.")
     logged = isinstance(config, LoggedConfig)
+    refuse_existing(output)
     if logged and (output or launch):
         raise UserError(f"{run.path.name} was logged by a script; start the script again yourself.")
     differing = obstacles(recorded, _current_provenance(run, config, recorded))

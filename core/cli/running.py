@@ -202,6 +202,7 @@ def _start_from(arguments: argparse.Namespace) -> int:
 
 def _launch_config(arguments: argparse.Namespace, config: RunConfig, chain: Chain | None = None) -> int:
     from core.cli.local_runs import start_local_chain, start_local_run
+    from core.remote.checks import check_data
     from core.spec.config import with_absolute_paths
     from core.spec.run.folder import RunDir, new_name
 
@@ -211,10 +212,13 @@ def _launch_config(arguments: argparse.Namespace, config: RunConfig, chain: Chai
         return _launch_remote(arguments, folder, config, chain)
     if arguments.script or arguments.print_script:
         raise UserError("a script is for Slurm; choose a machine with --on.")
+    local_config = with_absolute_paths(config).to_json()
+    if not arguments.unchecked:
+        _check_findings(check_data(local_config))
     if chain is not None:
         start_local_chain(folder, chain, devices)
     else:
-        start_local_run(RunDir(folder), with_absolute_paths(config).to_json(), devices)
+        start_local_run(RunDir(folder), local_config, devices)
     print(folder)
     return 0
 
@@ -267,7 +271,7 @@ def _report_delivery(run: RunDir) -> int:
 
 
 def _check_findings(findings: Sequence[Finding]) -> None:
-    """Raise UserError, listing everything that does not work on the machine."""
+    """Raise UserError, listing everything that does not work on the run's machine."""
     problems = [f"{finding.name}: {finding.detail} {finding.remedy}" for finding in findings if not finding.works]
     if problems:
         raise UserError("\n  ".join(problems))

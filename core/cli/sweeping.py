@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.cli.homes import add_home
-from core.cli.terminal import Subparsers, comma_separated, folder_path, one_line, say
-from core.spec.errors import UserError
+from core.cli.terminal import Subparsers, comma_separated, folder_path, one_line, refuse_existing, say
+from core.spec.errors import UserError, writing
+from core.spec.files import write_whole
 
 if TYPE_CHECKING:
     from core.spec.study.sweep_report import SweepReport
@@ -92,10 +93,10 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _best(arguments: argparse.Namespace) -> int:
-    from core.spec.caption_files import write_new
     from core.spec.study.sweep import read_sweep, settings
     from core.spec.study.sweep_report import SweepDir, trial_name
 
+    refuse_existing(arguments.config)
     report = _report(arguments.out)
     if not report.best:
         raise UserError(f"no trial in {arguments.out} is complete and feasible yet; `sweep show` lists all trials.")
@@ -109,7 +110,8 @@ def _best(arguments: argparse.Namespace) -> int:
     if arguments.config:
         trial = report.trials[report.best[0]]
         study = read_sweep(SweepDir(arguments.out).sweep).study([(trial_name(trial.number), trial.params)])
-        write_new(arguments.config, study.recipe(study.arms[1]).to_json(), False)
+        with writing(arguments.config, UserError):
+            write_whole(arguments.config, study.recipe(study.arms[1]).to_json().encode())
     return 0
 
 

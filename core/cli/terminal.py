@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias, cast
 
+from core.spec.errors import UserError
+
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -80,6 +82,12 @@ def folder_path(text: str) -> Path:
     if not text.strip():
         raise argparse.ArgumentTypeError("the path is empty; specify a folder, or . for the current one")
     return Path(text)
+
+
+def refuse_existing(file: Path | None) -> None:
+    """Raise UserError if a file to be written exists."""
+    if file is not None and file.exists():
+        raise UserError(f"{file} already exists; choose another file.")
 
 
 def seed(text: str) -> int:

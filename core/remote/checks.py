@@ -117,6 +117,9 @@ def check_data(config: str) -> list[Finding]:
     """Check whether the data and weights of a config exist on this machine. Raises UserError for an invalid config."""
     parsed = parse_config(config, "the config")
     findings = [_check_source(title, path) for title, path in _sources(parsed) if path]
+    if not (parsed.data.train or parsed.data.dataset):
+        remedy = "Set data.train to the training data: a CSV, a JSON, or a folder of images."
+        findings.append(Finding(name="Training data", works=False, detail="data.train is empty.", remedy=remedy))
     paths = {
         "Architecture": parsed.towers.architecture,
         "Weights": parsed.towers.pretrained,

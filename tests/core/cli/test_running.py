@@ -149,12 +149,15 @@ def test_missing_runs_are_user_errors(home: Path, config: Path) -> None:
         assert "Traceback" not in err
 
 
-def test_data_are_checked_before_a_launch(home: Path, config: Path) -> None:
-    missing = "data.train=/no/such/pairs.csv"
-    code, _, err = say("launch", str(config), "--on", "near", "--set", missing, "--home", str(home))
+@pytest.mark.parametrize("place", [(), ("--on", "near")])
+@pytest.mark.parametrize(("source", "sentence"), [("/no/such/pairs.csv", "on this machine"), ("", "is empty")])
+def test_data_are_checked_before_a_launch(
+    home: Path, config: Path, place: tuple[str, ...], source: str, sentence: str
+) -> None:
+    code, _, err = say("launch", str(config), *place, "--set", f"data.train={source}", "--home", str(home))
     assert code == 1
-    assert "/no/such/pairs.csv" in err
-    assert "on this machine" in err
+    assert source in err
+    assert sentence in err
     assert not list(home.glob("runs/*"))
 
 
@@ -204,7 +207,7 @@ def test_a_local_run_is_launched_by_the_same_verb(home: Path, tmp_path: Path) ->
     raw = json.loads(run_config("Here"))
     raw["data"]["train"] = str(tmp_path / "missing.csv")
     path.write_text(json.dumps(raw))
-    code, out, err = say("launch", str(path), "--home", str(home))
+    code, out, err = say("launch", str(path), "--unchecked", "--home", str(home))
     assert code == 0, err
     code, _, err = say("logs", Path(out.strip()).name, "--follow", "--home", str(home))
     assert code == 3

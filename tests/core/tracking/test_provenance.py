@@ -186,6 +186,8 @@ def test_a_reproduced_run_has_the_same_losses_and_changes_are_reported(
     again = tmp_path / "again.json"
     assert main(["reproduce", "first", "--home", str(home), "--output", str(again)]) == 0
     assert "are unchanged" in capsys.readouterr().err
+    assert main(["reproduce", "first", "--home", str(home), "--output", str(again)]) == 1
+    assert f"{again} already exists" in capsys.readouterr().err
     second = RunDir(home / "runs" / "second")
     assert main(["train", str(again), str(second.path)]) == 0
     assert losses(second) == losses(first) != {}

@@ -130,6 +130,8 @@ def test_a_failed_trial_is_listed_and_the_others_continue(folder: Path, capsys: 
     assert main(["sweep", "best", str(folder / "out"), "--config", str(folder / "best.json")]) == 0
     assert "--set optim.learning_rate=0.0001" in capsys.readouterr().out
     assert json.loads((folder / "best.json").read_text())["optim"]["learning_rate"] == 1e-4
+    assert main(["sweep", "best", str(folder / "out"), "--config", str(folder / "best.json")]) == 1
+    assert "best.json already exists; choose another file" in capsys.readouterr().err
     assert main(["sweep", "run", str(folder / "out")]) == 0
     assert len(calls(folder)) == 4, "a failed trial is not trained again"
 
