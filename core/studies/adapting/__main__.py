@@ -24,7 +24,7 @@ from core.spec.run.folder import RunDir
 from core.spec.run.model_names import locate
 from core.studies.adapting.cell import CPU, Evaluation, run_cell, train_base
 from core.studies.adapting.config import AdaptStudy, Arm, Condition, Hands, read_adapt_study
-from core.studies.adapting.data import held_out_pairs, training_pairs
+from core.studies.adapting.data import held_out_pairs, read_rows, training_pairs
 from core.studies.adapting.results import Cell, is_tuned, markdown, round_numbers, select_arms, summary
 from core.studies.study.job import run_reporting_errors
 from core.training.memory import keep_freed_memory
@@ -107,8 +107,16 @@ class Runner:
             paths = {hand: held_out_pairs(self.data, getattr(hands, hand), count) for hand in ("gain", "third")}
             paths["retain"] = self.data / hands.retain
             network = open_network(locate(f"{base.path}@last"), CPU)
-            self._evaluations[name] = Evaluation(paths, network, self._runtime)
+            self._evaluations[name] = Evaluation(paths, network, self._runtime, self._probes(hands, paths["gain"]))
         return self._evaluations[name]
+
+    def _probes(self, hands: Hands, held_out: Path) -> dict[str, tuple[Path, Path]]:
+        """Training and test images of the probes: new images (the held-out ones are for testing), and old images."""
+        if not hands.probe_train:
+            return {}
+        count = len(read_rows(self.data / hands.gain)) - self.study.held_out
+        new = training_pairs(self.data, hands.gain, self.study.held_out, count, 0.0, 0)
+        return {"gain": (new, held_out), "retain": (self.data / hands.probe_train, self.data / hands.probe_test)}
 
 
 def main() -> int:

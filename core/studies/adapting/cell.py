@@ -11,14 +11,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from core.checkpoint.files import read_info
 from core.checkpoint.opening import open_network
 from core.data.dataset import PairDataset, open_dataset
+from core.data.loader import evaluation_batches
 from core.evaluation.interpolation import evaluate_path
-from core.inference.encoder import encode_dataset, encode_texts
+from core.inference.encoder import UNPROJECTED, encode_dataset, encode_layers, encode_texts
 from core.metrics.classification.calibration import calibration_error
+from core.metrics.classification.labels import index_labels
+from core.metrics.classification.linear_probe import linear_probe
+from core.metrics.classification.logistic import ProbeData
 from core.metrics.retrieval import retrieval_metrics
+from core.model.eval_mode import evaluating
 from core.model.network import Network
 from core.model.runtime import Runtime
 from core.spec.config import RunConfig, override
@@ -80,19 +86,55 @@ def _is_trained(run: RunDir) -> bool:
 class Evaluation:
     """Held-out data sets by purpose (gain, retain, third), opened once for all cells."""
 
-    def __init__(self, paths: Mapping[str, Path], template: Network, runtime: Runtime) -> None:
-        """``template``: a network of the architecture to evaluate."""
+    def __init__(
+        self,
+        paths: Mapping[str, Path],
+        template: Network,
+        runtime: Runtime,
+        probes: Mapping[str, tuple[Path, Path]] | None = None,
+    ) -> None:
+        """``template``: a network of the architecture to evaluate. ``probes``: training and test images of a linear
+        probe of their group, by purpose.
+        """
         data, towers = preset_config("clip", "demo").data, template.towers
+
+        def open_set(path: Path) -> PairDataset:
+            return open_dataset(str(path), data, template.image_size, towers.tokenize, pad_id=towers.pad_id)
+
         self._runtime = runtime
         self._initial: dict[Path, Metrics] = {}  # base model's folder -> its metrics
-        self._sets: dict[str, PairDataset] = {
-            name: open_dataset(str(path), data, template.image_size, towers.tokenize, pad_id=towers.pad_id)
-            for name, path in paths.items()
-        }
+        self._sets = {name: open_set(path) for name, path in paths.items()}
+        self._probes = {name: (open_set(first), open_set(second)) for name, (first, second) in (probes or {}).items()}
 
     def measure(self, network: Network) -> dict[str, dict[str, float]]:
-        """R@10 (mean of both directions), zero-shot accuracy by concept and its calibration error, of each data set."""
-        return {name: self._measure_set(network, dataset) for name, dataset in self._sets.items()}
+        """R@10 (mean of both directions), zero-shot accuracy by concept and its calibration error, of each data set.
+
+        ``probe``: the balanced accuracy of a linear probe.
+        """
+        metrics = {name: self._measure_set(network, dataset) for name, dataset in self._sets.items()}
+        for name, sets in self._probes.items():
+            metrics[name]["probe"] = self._probe(network, *sets)
+        return metrics
+
+    def _probe(self, network: Network, train: PairDataset, test: PairDataset) -> float:
+        """The balanced accuracy of a linear probe of the images' group."""
+        train_features, train_labels = self._labelled(network, train)
+        test_features, test_labels = self._labelled(network, test)
+        classes = tuple(sorted(set(train_labels)))
+        result = linear_probe(
+            ProbeData(train_features, index_labels(train_labels, classes)),
+            ProbeData(test_features, index_labels(test_labels, classes)),
+        )
+        return result.outcome().metrics["mean_per_class_recall"]
+
+    def _labelled(self, network: Network, dataset: PairDataset) -> tuple[Tensor, list[str]]:
+        """The features before the projection, and the groups, of a data set's images."""
+        rows, features = [], []
+        with evaluating(network), torch.no_grad():
+            for batch_rows, pixels in evaluation_batches(dataset, network.image_size, BATCH_SIZE):
+                rows += batch_rows.tolist()
+                features.append(encode_layers(network, pixels, self._runtime, [UNPROJECTED])[UNPROJECTED])
+        return torch.cat(features), [dataset.labels(row)["group"] for row in rows]
 
     def of_path(self, tuned: Network, base: RunDir, alphas: Sequence[float]) -> list[PathPoint]:
         """`measure` at each of ``alphas`` from ``base`` to ``tuned``; the base model is evaluated once."""

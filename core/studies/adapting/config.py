@@ -16,6 +16,8 @@ Measure = Literal[
     "gained at 85 %",
     "gained at 95 %",
     "third hand at 85 %",
+    "probe of new images at 85 %",
+    "probe of old images at 85 %",
     "top-1 retained at equal gain",
     "top-1 gained at 85 %",
 ]
@@ -58,6 +60,10 @@ class Hands(Section):
     gain: Text = Field(description="Pairs by the new artist, split into training and held-out pairs.")
     retain: Text = Field(description="Held-out pairs by the artist whose images the base model was trained on.")
     third: Text = Field(description="Pairs by an artist whose images no model is trained on.")
+    probe_train: Text = Field(
+        "", description="Old images to train a linear probe of their group. Default: no probes, of new images neither."
+    )
+    probe_test: Text = Field("", description="Old images to test it.")
 
 
 class Comparison(Section):

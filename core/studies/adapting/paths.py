@@ -13,6 +13,7 @@ from statistics import fmean
 from core.studies.study.statistics import Paired, paired_mean
 
 Polyline = Sequence[tuple[float, ...]]  # one point per alpha
+AT_85 = {"third hand at 85 %": 2, "probe of new images at 85 %": 3, "probe of old images at 85 %": 4}  # coordinates
 
 
 def best_with_at_least(path: Polyline, minimum: float, constrained: int, maximise: int) -> float | None:
@@ -31,14 +32,18 @@ def best_with_at_least(path: Polyline, minimum: float, constrained: int, maximis
 
 @dataclass(frozen=True)
 class Curves:
-    """The path of a cell: R@10 (or another metric) on gained, retained and third-artist images at each alpha."""
+    """The path of a cell: R@10 (or another metric) on gained, retained and third-artist images at each alpha.
+
+    If the cell has them, the accuracies of linear probes of new and of old images follow.
+    """
 
     points: Polyline
 
     @classmethod
     def of(cls, curve: Mapping[str, Sequence[float]], metric: str = "R@10") -> Curves:
         """The path in the measures of a cell."""
-        names = (f"gain/{metric}", f"retain/{metric}", f"third/{metric}")
+        names = [f"gain/{metric}", f"retain/{metric}", f"third/{metric}"]
+        names += [name for name in ("gain/probe", "retain/probe") if name in curve]
         return cls(list(zip(*(curve[name] for name in names), strict=True)))
 
     def gained_at(self, share: float) -> float:
@@ -47,12 +52,12 @@ class Curves:
         assert best is not None  # the initial model retains everything
         return best
 
-    def third_at(self, share: float) -> float:
-        """The value on the third artist's images, at the point of `gained_at`."""
+    def value_at(self, share: float, coordinate: int = 2) -> float:
+        """Another coordinate, by default of the third artist's images, at the point of `gained_at`."""
         gained = self.gained_at(share)
         minimum = share * self.points[0][1]
         candidates = [point for point in _subdivide(self.points) if point[1] >= minimum - 1e-9]
-        return min(candidates, key=lambda point: abs(point[0] - gained))[2]
+        return min(candidates, key=lambda point: abs(point[0] - gained))[coordinate]
 
     def retained_at(self, gained: float) -> float | None:
         """The largest retained value where at least ``gained`` is gained; None if this is never reached."""
@@ -80,8 +85,8 @@ def difference(ours: Curves, control: Curves, measure: str) -> float:
         return ours.gained_at(0.85) - control.gained_at(0.85)
     if measure == "gained at 95 %":
         return ours.gained_at(0.95) - control.gained_at(0.95)
-    if measure == "third hand at 85 %":
-        return ours.third_at(0.85) - control.third_at(0.85)
+    if measure in AT_85:
+        return ours.value_at(0.85, AT_85[measure]) - control.value_at(0.85, AT_85[measure])
     target = control.gained_at(0.85)
     theirs = control.retained_at(target)
     retained = ours.retained_at(target)

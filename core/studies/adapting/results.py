@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from statistics import fmean
 from typing import Any
 
 from core.studies.adapting.config import AdaptStudy, Arm, Comparison, Condition
-from core.studies.adapting.paths import Curves, difference, nested_test
+from core.studies.adapting.paths import AT_85, Curves, difference, nested_test
 from core.studies.study.statistics import holm, mean_of
 
 Cell = tuple[int, int]  # seed, draw
@@ -118,7 +119,11 @@ def _arm_means(cells: Cells) -> dict[str, Any]:
         arm: {
             "gained at 85 %": _mean_over_seeds(arm_cells, lambda cell: Curves.of(cell["curve"]).gained_at(0.85)),
             "gained at 95 %": _mean_over_seeds(arm_cells, lambda cell: Curves.of(cell["curve"]).gained_at(0.95)),
-            "third hand at 85 %": _mean_over_seeds(arm_cells, lambda cell: Curves.of(cell["curve"]).third_at(0.85)),
+            **{
+                name: _mean_over_seeds(arm_cells, partial(_value_at, coordinate))
+                for name, coordinate in AT_85.items()
+                if coordinate < len(Curves.of(next(iter(arm_cells.values()))["curve"]).points[0])
+            },
             "top-1 gained at 85 %": _mean_over_seeds(
                 arm_cells, lambda cell: Curves.of(cell["curve"], "top1").gained_at(0.85)
             ),
@@ -127,6 +132,10 @@ def _arm_means(cells: Cells) -> dict[str, Any]:
         }
         for arm, arm_cells in cells.items()
     }
+
+
+def _value_at(coordinate: int, cell: Mapping[str, Any]) -> float:
+    return Curves.of(cell["curve"]).value_at(0.85, coordinate)
 
 
 def _mean_path(arm_cells: Mapping[Cell, Mapping[str, Any]]) -> dict[str, list[float]]:

@@ -13,7 +13,9 @@ from core.studies.adapting.results import is_tuned, select_arms
 FOLDER = resource_folder("studies") / "adapting"
 
 
-@pytest.fixture(params=["adapt-anchors", "adapt-concepts", "adapt-noise", "adapt-one-base", "adapt-time"])
+@pytest.fixture(
+    params=["adapt-anchors", "adapt-concepts", "adapt-noise", "adapt-one-base", "adapt-probes", "adapt-time"]
+)
 def study(request: pytest.FixtureRequest) -> AdaptStudy:
     return read_adapt_study(FOLDER / f"{request.param}.json")
 

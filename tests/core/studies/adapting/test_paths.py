@@ -38,7 +38,7 @@ def test_gain_and_retention_are_read_off_the_path() -> None:
     path = Curves(WISE)
     assert path.gained_at(0.9) == 30.0
     assert path.gained_at(0.75) == pytest.approx(40.0)
-    assert path.third_at(0.75) == pytest.approx(17.5, abs=0.3)
+    assert path.value_at(0.75) == pytest.approx(17.5, abs=0.3)
     assert path.retained_at(40.0) == pytest.approx(75.0)
     assert path.retained_at(61.0) is None
     gain = path.gained_at(0.85)  # 30 + 20 / 6
@@ -46,6 +46,12 @@ def test_gain_and_retention_are_read_off_the_path() -> None:
         95 - 85 + (40 - gain) / 6, abs=0.1
     )
     assert difference(Curves(KEEPS), path, "gained at 95 %") == pytest.approx(40 - 20)
+    new, old = [50.0, 60.0, 70.0, 80.0], [90.0, 80.0, 70.0, 60.0]
+    probed = {**curve(WISE), "gain/probe": new, "retain/probe": old}
+    assert Curves.of(probed).value_at(0.75, 4) == pytest.approx(75.0, abs=0.5), "halfway between two points"
+    lower = {**probed, "gain/probe": [value - 3 for value in new]}
+    assert difference(Curves.of(probed), Curves.of(lower), "probe of new images at 85 %") == pytest.approx(3)
+    assert difference(Curves.of(probed), Curves.of(lower), "probe of old images at 85 %") == 0
     short = Curves([(10.0, 100.0, 8.0), (20.0, 99.0, 9.0)])
     assert difference(short, path, "retained at equal gain") == pytest.approx(99 - (gain - 20) - 85)
 

@@ -23,7 +23,10 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
     folder = tmp_path / "data"
     train, _ = write_pairs(folder / "demo")
-    rows = [[*row.values(), row["title"].split()[2], ""] for row in csv.DictReader(train.read_text().splitlines())]
+    rows = [
+        [*row.values(), row["title"].split()[2], row["title"].split()[1]]
+        for row in csv.DictReader(train.read_text().splitlines())
+    ]
     for path, prefix in ((train, ""), (folder / "one.csv", "demo/"), (folder / "two.csv", "demo/")):
         with path.open("w", newline="") as file:
             writer = csv.writer(file)
@@ -75,6 +78,9 @@ def test_a_study_runs_and_resumes(data: Path, tmp_path: Path) -> None:
     assert len(results["tuning"]) == 4
     assert results["primary"][0]["seeds"] == 1
     assert "| adapt | plain |" in (tmp_path / "out" / "results" / "results.md").read_text()
+    for arm in results["conditions"]["24-50"].values():
+        assert 0 <= arm["probe of old images at 85 %"]["mean"] <= 100
+        assert len(arm["path"]["gain/probe"]) == 3
     cells = sorted((tmp_path / "out" / "cells").rglob("*.json"))
     assert len(cells) == 4 + 2 * 2
     first = json.loads((tmp_path / "out" / "cells" / "tuning" / "adapt-a_0_0.json").read_text())
