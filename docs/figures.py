@@ -88,7 +88,7 @@ published_results = cache(read_results)
 def adapting_results(condition: str) -> dict[str, Any]:
     """The results of the fine-tuning study that has ``condition``, such as 1000-0; STUDY/1000-0 if several have it."""
     study, _, name = condition.rpartition("/")
-    files = (ROOT / "resources" / "studies" / "adapting").glob(f"results-{study}.json" if study else "results*.json")
+    files = (ROOT / "resources" / "studies" / "adapting").glob(f"results-{study or '*'}.json")
     studies: list[dict[str, Any]] = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(files)]
     matching = [results for results in studies if name in results["conditions"]]
     if len(matching) != 1:
@@ -335,7 +335,7 @@ def _panel(x: float, width: float, top: float, step: float, metric: str, gains: 
 
 def adapt_plot() -> str:
     """SVG: gained against retained R@10 of each recipe along its path from the initial weights, means over seeds."""
-    arms = _arms("1000-0")
+    arms = _arms("artists/1000-0")
     paths = {
         arm: list(zip(*(row["path"][f"{name}/R@10"] for name in ("retain", "gain")), strict=True))
         for arm, row in arms.items()
@@ -358,7 +358,7 @@ def adapt_plot() -> str:
         parts.append(path([at(point) for point in points], colour))
         parts += [dot(*at(point), colour, radius=3.5) for point in points]
         parts += [dot(left + width + 30, top + 20 * row, colour, radius=4.5)]
-        parts += [text(left + width + 42, top + 20 * row + 4, FAMILIES[_family("1000-0", arm)].replace("`", ""))]
+        parts += [text(left + width + 42, top + 20 * row + 4, FAMILIES[_family("artists/1000-0", arm)].replace("`", ""))]
     title = "Fine-tuning on 1,000 images by another artist: from the initial weights (right) to the tuned ones"
     return image(left + width + 230, top + height + 60, title, parts)
 
