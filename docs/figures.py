@@ -358,7 +358,9 @@ def adapt_plot() -> str:
         parts.append(path([at(point) for point in points], colour))
         parts += [dot(*at(point), colour, radius=3.5) for point in points]
         parts += [dot(left + width + 30, top + 20 * row, colour, radius=4.5)]
-        parts += [text(left + width + 42, top + 20 * row + 4, FAMILIES[_family("artists/1000-0", arm)].replace("`", ""))]
+        parts += [
+            text(left + width + 42, top + 20 * row + 4, FAMILIES[_family("artists/1000-0", arm)].replace("`", ""))
+        ]
     title = "Fine-tuning on 1,000 images by another artist: from the initial weights (right) to the tuned ones"
     return image(left + width + 230, top + height + 60, title, parts)
 

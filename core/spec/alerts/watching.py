@@ -43,52 +43,52 @@ class RunAlert:
 class WatchedRun:
     """A run that is polled; ``ended`` once no process trains it."""
 
-    def __init__(self, run: RunDir, experiment: str, rules: AlertRules, now: float) -> None:
+    def __init__(self, run: RunDir, experiment: str, rules: AlertRules, current_time: float) -> None:
         """Raises EventError if the events cannot be read."""
         self.run, self.experiment = run, experiment
         self.ended = False
         self.evaluator = Evaluator(rules)
         try:
             info = run.events.stat()
-            size, self._last_progress = info.st_size, min(now, info.st_mtime)
+            size, self._last_progress = info.st_size, min(current_time, info.st_mtime)
         except OSError:
-            size, self._last_progress = 0, now
+            size, self._last_progress = 0, current_time
         self._reader = EventReader(run.events, max(0, size - _TAIL_BYTES))
         self._activity: tuple[int, str] = (0, "")
         self._last_poll = 0.0
         if isinstance(start := Lifecycle(run.events).read(), RunStarted):
             self.evaluator.started, self.evaluator.total_steps = start.time, start.total_steps
 
-    def poll(self, now: float) -> list[Alert]:
+    def poll(self, current_time: float) -> list[Alert]:
         """Alerts since the last call. Raises EventError, OSError if the folder cannot be read."""
         status = self.run.read_status()
-        alerts = self._read_events(now)
-        state = derive_state(status, self.evaluator.terminal, now)
+        alerts = self._read_events(current_time)
+        state = derive_state(status, self.evaluator.terminal, current_time)
         if state is RunState.INTERRUPTED:  # its last events may have been written after the file was read
-            alerts += self._read_events(now)
-            state = derive_state(status, self.evaluator.terminal, now)
+            alerts += self._read_events(current_time)
+            state = derive_state(status, self.evaluator.terminal, current_time)
         if self.evaluator.terminal is None:  # an ending among the earlier events was followed by a resume
             alerts = [alert for alert in alerts if not alert.attempt]
         if status is not None and (status.step, status.doing) != self._activity:
             self._activity = status.step, status.doing
             self._last_progress = max(self._last_progress, status.heartbeat)
-        if self._last_poll and now - self._last_poll > _SLEPT_SECONDS:
-            self._last_progress = now
-        self._last_poll = now
+        if self._last_poll and current_time - self._last_poll > _SLEPT_SECONDS:
+            self._last_progress = current_time
+        self._last_poll = current_time
         self.ended = not state.alive
         if state is RunState.INTERRUPTED and status is not None:
             alerts += self.evaluator.interruption_alerts(status.heartbeat, status.note)
         # The silence of a mirrored run whose machine cannot be reached does not show that the run has stalled.
         out_of_reach = state is RunState.LOST_CONTACT and status is not None and bool(status.verdict)
         if state.alive and not out_of_reach:
-            alerts += self.evaluator.silence_alerts(now - self._last_progress, now)
+            alerts += self.evaluator.silence_alerts(current_time - self._last_progress, current_time)
         return alerts
 
-    def _read_events(self, now: float) -> list[Alert]:
+    def _read_events(self, current_time: float) -> list[Alert]:
         alerts = list[Alert]()
         for event in self._reader:
             alerts += self.evaluator.apply(event)
-            self._last_progress = now if self._last_poll else self._last_progress
+            self._last_progress = current_time if self._last_poll else self._last_progress
         return alerts
 
 
@@ -103,14 +103,14 @@ class Watcher:
         self._log = AlertLog(home)
         self._runs: dict[Path, WatchedRun] = {}
 
-    def add(self, run: RunDir, now: float | None = None) -> None:
+    def add(self, run: RunDir, current_time: float | None = None) -> None:
         """Watch ``run``, unless it is already watched."""
         known = self._runs.get(run.path)
         if known is None or known.ended:
             experiment = _experiment(run)
             rules = self._rules_of(experiment, AlertRules())
             try:
-                self._runs[run.path] = WatchedRun(run, experiment, rules, now or time.time())
+                self._runs[run.path] = WatchedRun(run, experiment, rules, current_time or time.time())
             except UserError as error:
                 self._report_problem(f"Run {run_label(run.path)} cannot be watched: {error}")
 
@@ -118,9 +118,9 @@ class Watcher:
     def watched(self) -> list[RunDir]:
         return [watched.run for watched in self._runs.values() if not watched.ended]
 
-    def poll(self, now: float | None = None) -> list[RunAlert]:
+    def poll(self, current_time: float | None = None) -> list[RunAlert]:
         """New alerts of all runs: one per run and cause, even if another program watches too."""
-        now = time.time() if now is None else now
+        current_time = time.time() if current_time is None else current_time
         alerts: list[RunAlert] = []
         for path, watched in list(self._runs.items()):
             if watched.ended:
@@ -129,7 +129,7 @@ class Watcher:
                 rules = self._rules_of(watched.experiment, watched.evaluator.rules)
                 if rules != watched.evaluator.rules:
                     watched.evaluator.use(rules)
-                new_alerts = watched.poll(now)
+                new_alerts = watched.poll(current_time)
             except (OSError, UserError) as error:
                 self._report_problem(f"Run {run_label(path)} cannot be watched: {error}")
                 del self._runs[path]

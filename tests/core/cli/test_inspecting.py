@@ -64,8 +64,8 @@ def test_a_missing_model_or_index_is_reported_without_torch() -> None:
         f"assert all(main(command) == 1 for command in {commands})\n"
         "assert not {'torch', 'open_clip'} & sys.modules.keys()"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stderr.count("nowhere") >= len(commands), done.stderr
+    process = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert process.stderr.count("nowhere") >= len(commands), process.stderr
 
 
 @pytest.mark.parametrize("seed", ["-1", "9" * 30, "x"])

@@ -273,7 +273,7 @@ def test_intervals_resample_whole_clusters(task: str, data: tuple[str, str]) -> 
     random, values = np.random.default_rng(1), queries.values
     parts = [[values[i] for i, other in enumerate(shots) if other == shot] for shot in sorted(set(shots))]
     means = [np.concatenate([parts[i] for i in random.integers(6, size=6)]).mean() for _ in range(4000)]
-    found = intervals(clustered.outcome.per_query)[name]
-    assert (found.low, found.high) == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.05)
+    interval = intervals(clustered.outcome.per_query)[name]
+    assert (interval.low, interval.high) == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.05)
     with pytest.raises(UserError, match="has no label column 'person'; available: "):
         measure(model, **request, cluster="person")
