@@ -120,6 +120,7 @@ class MainWindow(QMainWindow):
         self.run_commands.data_refused.connect(self._on_data_refused)
         self.experiment_commands.rebuilt.connect(self.reload)
         self.experiment_commands.added.connect(self._on_added)
+        self.experiment_commands.imported.connect(self._on_started)
         self.experiment_commands.demo_added.connect(partial(show_demo, self))
         self.status.basket_requested.connect(self.dialogs.open_basket)
 

@@ -41,6 +41,7 @@ class ExperimentCommands(QObject):
     changed = Signal(object)  # Changes
     rebuilt = Signal()  # any record of the database may have changed
     added = Signal(int)  # experiment id: select it
+    imported = Signal(int)  # run id: select it
     demo_added = Signal(int, str)  # the id of the demo's main experiment, the panel to show
 
     def __init__(self, services: Services, parent: QObject | None = None) -> None:
@@ -104,7 +105,7 @@ class ExperimentCommands(QObject):
     def _on_imported(self, run: Run) -> None:
         self._services.follower.poll_now(run.id)
         self.changed.emit(Changes.of(experiment=run.experiment_id, run=run.id))
-        self.added.emit(run.experiment_id)
+        self.imported.emit(run.id)
         self.message_requested.emit(Message("info", f"Imported run {run.key}."))
 
     def _import_logs(self, source: Path) -> None:

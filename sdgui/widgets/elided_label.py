@@ -36,6 +36,7 @@ class ElidedLabel(PlainLabel):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
+        self.drawFrame(painter)  # a style sheet's border
         room = self.contentsRect()
         line = self.text().replace("\n", " ")
         painter.drawText(

@@ -1,6 +1,6 @@
-"""Errors and warnings about opening the two models; each side has its own message.
+"""Errors and warnings about opening the two models; each side has its own message, and so has their comparison.
 
-Flow: ``SearchPanel`` -> ``set(side, message)`` -> message bar; both sides' messages are shown as one.
+Flow: ``SearchPanel`` -> ``set(side, message)`` -> message bar; all messages are shown as one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 
+COMPARISON = 2  # in place of a side: why the two sides cannot be compared
 _BY_SEVERITY = ("error", "warning", "info")
 
 
@@ -18,11 +19,11 @@ class OpeningMessages:
 
     def __init__(self, bar: MessageBar, name: Callable[[int], str]) -> None:
         self._bar, self._name = bar, name
-        self._messages: list[Message | None] = [None, None]
+        self._messages: list[Message | None] = [None, None, None]
         self._shown_message: Message | None = None
 
     def set(self, side: int, message: Message | None) -> None:
-        """Set a side's message; None once the side has opened, is reopening or was closed."""
+        """Set a side's message; None once it no longer applies."""
         if message == self._messages[side]:
             return
         self._messages[side] = message
@@ -34,6 +35,11 @@ class OpeningMessages:
         else:
             self._bar.clear()
 
+    def forget(self, side: int) -> None:
+        """Clear the messages of a side that is reopening or was closed."""
+        self.set(side, None)
+        self.set(COMPARISON, None)
+
     def _show(self, titled: Sequence[tuple[str, Message]]) -> None:
         self._shown_message = self._join(titled)
         self._bar.show_message(self._shown_message)
@@ -43,7 +49,11 @@ class OpeningMessages:
         if len(titled) == 1:
             return titled[0][1]
         texts = list(dict.fromkeys(message.text for _, message in titled))
-        text = texts[0] if len(texts) == 1 else " ".join(f"{name}: {message.text}" for name, message in titled)
+        text = (
+            texts[0]
+            if len(texts) == 1
+            else " ".join(f"{name}: {message.text}" if name else message.text for name, message in titled)
+        )
         details = "\n\n".join(dict.fromkeys(message.details for _, message in titled if message.details))
         ordered = sorted((message for _, message in titled), key=lambda message: _BY_SEVERITY.index(message.level))
         label = next((message.remedy.label for message in ordered if message.remedy is not None), "")
@@ -62,4 +72,8 @@ class OpeningMessages:
             self._show(remaining)
 
     def _titled_messages(self) -> list[tuple[str, Message]]:
-        return [(self._name(side), message) for side, message in enumerate(self._messages) if message is not None]
+        return [
+            ("" if side == COMPARISON else self._name(side), message)
+            for side, message in enumerate(self._messages)
+            if message is not None
+        ]

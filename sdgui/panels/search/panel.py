@@ -17,7 +17,7 @@ from sdgui.panels.search.collection import DATA, HELD_OUT, INDEX
 from sdgui.panels.search.following import RunFollowing
 from sdgui.panels.search.layout import EVALUATION, IMAGES_TAB, LATE, MAP, SearchView
 from sdgui.panels.search.model import Part, Query
-from sdgui.panels.search.opening import OpeningMessages
+from sdgui.panels.search.opening import COMPARISON, OpeningMessages
 from sdgui.panels.search.queries import SearchQueries
 from sdgui.panels.search.query.history import SearchHistory
 from sdgui.panels.search.tab_results import TabResults
@@ -170,11 +170,11 @@ class SearchPanel(Panel):
             self.view.sides[index].setVisible(index == 0 or self.view.source.comparing)
             if target is None:
                 session.close()
-                self.opening.set(index, None)
+                self.opening.forget(index)
                 self._forget(index, "open", *ABOUT_TARGET)
                 self.why.forget(index, other_data=True)
             elif reopen or target != session.target or (session.facts is None and not session.opening):
-                self.opening.set(index, None)
+                self.opening.forget(index)
                 stepped = target.stepped_from(session.target)
                 if target == session.target or stepped:  # old results stay until new ones arrive
                     self.queries.forget(index)
@@ -198,8 +198,8 @@ class SearchPanel(Panel):
         self.tab_results.forget(side)
         self._end_jobs(side, *purposes)
         source = self.view.source
-        without_target = "Choose an index for the second model, or build one." if source.kind == INDEX else ""
-        self.view.sides[side].clear("Opening…" if source.target(side) is not None else without_target)
+        missing = "an index for the second model, or build one" if source.kind == INDEX else "a second model"
+        self.view.sides[side].clear("Opening…" if source.target(side) is not None else f"Choose {missing}.")
 
     def _leave_collection(self, side: int, target: Target) -> None:
         """Clear explanations, and in another collection also a query that refers to rows of the old one."""
@@ -270,15 +270,16 @@ class SearchPanel(Panel):
             session.ask("facets", SEARCH_FACETS, lambda facets: self.view.filters.set_facets(facets), lambda *_: None)
             self._fill_index_sheet(facts)
         self.opening.set(side, self._opening_message(side, facts["notes"]))
+        self.opening.set(COMPARISON, self._comparison_problem())
         self.tab_results.drop_outdated(side)
         self.queries.run()
         self.travel.open_neighbours()
 
     def _opening_message(self, side: int, notes: list[str]) -> Message | None:
-        """The worker's notes on a collection, such as a stale index, or why the sides are not comparable."""
+        """The worker's notes on a collection, such as a stale index."""
         target = self.sessions[side].target
         if not notes:
-            return self._comparison_problem()
+            return None
         if target is None or not target.index:
             return warning(" ".join(notes))
         return warning(" ".join(notes), remedy=Remedy("Refresh the index", self.view.sheet.start_refresh))
@@ -323,7 +324,7 @@ class SearchPanel(Panel):
             if session.opening and widget.answer is not None:
                 continue
             about = f"{facts['model']}\n{facts['title']}, {facts['how']}" if facts is not None else ""
-            widget.set_name(self.view.source.name(side), about)
+            widget.set_name(self.view.source.short_name(side), f"{self.view.source.name(side)}\n{about}".strip())
 
     def _show_progress(self, side: int, purpose: str, activity: str, completed: int, total: int) -> None:
         if purpose == AHEAD:
@@ -333,10 +334,10 @@ class SearchPanel(Panel):
         if activity == "starting":
             activity = {"map": "computing the map", "open": "opening"}.get(purpose, activity)
         if not is_quiet:
-            name = self.view.source.name(side) if self.view.source.comparing else ""
+            name = self.view.source.short_name(side) if self.view.source.comparing else ""
             self.view.jobs.advance(
                 f"{purpose}{side}",
-                f"{name}: {activity}" if name else activity,
+                f"{activity}: {name}" if name else activity,
                 completed,
                 total,
                 lambda: self.sessions[side].cancel(purpose),

@@ -92,9 +92,9 @@ class SearchSide(QWidget):
             shortcut.activated.connect(slot)
 
     def set_name(self, name: str, facts: str = "") -> None:
-        """Set the model's title, with ``facts`` in the tooltip."""
+        """Set the model's title; ``facts`` is the tooltip."""
         self.title.setText(name)
-        self.title.setToolTip(plain_tip("\n".join(filter(None, (name, facts)))))
+        self.title.setToolTip(plain_tip(facts or name))
         self.gallery.setAccessibleName(f"Results of {name}")
         self.gallery.view.setAccessibleName(f"Results of {name}")
 

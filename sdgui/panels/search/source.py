@@ -320,15 +320,18 @@ class SourceBar(QWidget):
     def _on_compare_toggled(self, on: bool) -> None:
         if on and self.pickers[1].choice() is None and (choice := self.pickers[0].choice()) is not None:
             networks = [network for network in self.pickers[0].networks() if network != choice.network]
-            other = replace(choice, network=networks[0] if networks else choice.network)
+            other = replace(choice, network=networks[0]) if networks else choice
             if tuned_name(choice.model) != choice.model:  # compares interpolated weights with the fine-tuned ones
                 other = replace(choice, model=tuned_name(choice.model))
-            was_quiet, self._quiet = self._quiet, True
-            self.pickers[1].set_choice(other)
-            self._quiet = was_quiet
+            if other != choice:
+                was_quiet, self._quiet = self._quiet, True
+                self.pickers[1].set_choice(other)
+                self._quiet = was_quiet
         self._show()
         if not self._quiet:
             self.compared.emit(on)
+            if on and self.pickers[1].choice() is None and self.kind != INDEX:
+                self.pickers[1].open()
 
     def _show(self) -> None:
         self.pickers[1].setVisible(self.comparing)

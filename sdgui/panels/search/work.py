@@ -221,7 +221,7 @@ class SearchSession(QObject):
         if self._calls is None or key != self._client_key:
             if self._calls is not None:
                 self._calls.close()
-            client = self._pool.client(key)
+            client = self._pool.client(key, title)
             self._calls, self._client_key = WorkerCalls(client, self), key
             self._calls.progress.connect(self.working)
         return self._calls

@@ -15,6 +15,9 @@ from PySide6.QtWidgets import (
 from pytestqt.qtbot import QtBot
 
 import core
+from core.spec.files import write_whole
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
 from sdgui.app.main_window import MainWindow
 from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.search.panel import SearchPanel
@@ -47,6 +50,17 @@ def test_the_demo_opens_on_a_search_with_the_included_model(qtbot: QtBot, open_w
     window.start_demo()
     settle(window)
     assert len(window.services.store.experiments()) == 2
+
+
+def test_an_imported_run_is_shown_with_its_curves(qtbot: QtBot, open_window: OpenWindow, tmp_path: Path) -> None:
+    window = open_window()
+    folder = RunDir(tmp_path / "elsewhere")
+    folder.create()
+    write_whole(folder.config, preset_config("clip", "tiny").to_json().encode())
+    window.experiment_commands.import_run(folder.path)
+    qtbot.waitUntil(lambda: window.bar.text.startswith("Imported run"))
+    assert window.panel_name == "runs"
+    assert window.selection.run_id == window.services.store.runs()[0].id
 
 
 def test_an_invalid_field_prevents_a_launch_and_is_kept(qtbot: QtBot, open_window: OpenWindow) -> None:

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 from pytestqt.qtbot import QtBot
 
 from sdgui.widgets import formats
+from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.layouts.flow_layout import EvenFlowLayout, FlowLayout
 from sdgui.widgets.layouts.over import FOOT, lay_over
@@ -253,3 +254,11 @@ def test_cards_fill_the_width_in_as_many_columns_as_fit(qtbot: QtBot, width: int
         assert lines[0][-1].right() + 1 == 3 + width, "nothing is left over at the right"
         assert max(place.width() for place in places) - min(place.width() for place in places) <= 1
     assert layout.heightForWidth(width) == places[-1].bottom() + 1 - 7
+
+
+def test_an_elided_label_shows_the_border_of_its_style_sheet(qtbot: QtBot) -> None:
+    label = ElidedLabel("sd-clip")
+    qtbot.addWidget(label)
+    label.resize(100, 20)
+    label.setStyleSheet("border: none; border-left: 4px solid #ff0000;")
+    assert label.grab().toImage().pixelColor(1, 10).name() == "#ff0000", "a run's colour beside its name"

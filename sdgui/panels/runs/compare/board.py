@@ -65,7 +65,7 @@ class _Column(QWidget):
         self.name.setText(run.label.name)
         self.name.setToolTip(plain_tip(run.label.name))
         self.name.setStyleSheet(
-            f"border-left: 4px solid {theme().run_color(run.label.color).name()}; padding-left: 6px;"
+            f"border: none; border-left: 4px solid {theme().run_color(run.label.color).name()}; padding-left: 6px;"
         )
         self.step.setText("No samples up to this step" if sample is None else f"Step {count(sample.step)}")
         entries = entries_of(sample.content, network) if sample is not None else []

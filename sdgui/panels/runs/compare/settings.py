@@ -181,6 +181,7 @@ class ComparePart(QWidget):
         self._comparison = Comparison()
         self._overlaid: tuple[int, ...] = ()
         self._requested_ids: tuple[int, ...] = ()  # runs of the latest request
+        self._fitted_ids: tuple[int, ...] = ()  # runs whose columns have been fitted
         self.model = CompareModel(self)
         self.view = CopyingTable("Settings and metrics of the selected runs", self)
         self.view.setModel(self.model)
@@ -232,7 +233,7 @@ class ComparePart(QWidget):
         search = self.search.text()
         comparison = self._comparison if number else Comparison()  # a row without runs says nothing
         self.model.show_comparison(comparison, self.only.isChecked() and number > 1, search)
-        self.view.setColumnWidth(0, 34 * SPACE)
+        self._fit_columns(number)
         if number < 2:
             text = "Tick or select two or more runs to see how they differ."
         else:
@@ -244,6 +245,17 @@ class ComparePart(QWidget):
             text += f"; no name contains “{search.strip()}”" if search.strip() else ", which do not differ"
         self.note.setText(text)
         self.view.setVisible(number > 0 and not nothing_found)
+
+    def _fit_columns(self, number: int) -> None:
+        """Let ``number`` runs share the width; for the same runs, keep the widths that the user has set."""
+        if self._fitted_ids == self._requested_ids:
+            return
+        self._fitted_ids = self._requested_ids
+        self.view.setColumnWidth(0, 34 * SPACE)
+        share = (self.width() - 37 * SPACE) // max(1, number)  # without the scroll bar
+        for column in range(1, number + 1):
+            needed = min(share, self.view.sizeHintForColumn(column))
+            self.view.setColumnWidth(column, max(20 * SPACE, needed))
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)

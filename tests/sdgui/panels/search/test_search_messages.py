@@ -95,6 +95,21 @@ def test_two_incomparable_sides_give_the_reason(
     assert workers["indexing"].last("search_index") == {"folder": "/made/here", "drop_missing": False}
 
 
+def test_the_warning_about_equal_models_goes_when_one_of_them_changes(search: SearchPanel, workers: Workers) -> None:
+    choose(search, ONE, ONE)
+    opened(search, workers, 1)
+    opened(search, workers, 0)
+    assert search.view.bar.text.startswith("Both sides use the same model")
+    assert search.view.source.pickers[1].set_choice(TWO)
+    assert search.view.bar.message is None
+
+
+def test_progress_keeps_the_spelling_of_the_models_name(search: SearchPanel) -> None:
+    choose(search, ModelChoice("open_clip:ViT-B-32,openai", "", "emoji-clip"), TWO)
+    search._show_progress(0, "open", "encoding images", 1, 2)
+    assert search.view.strip._title.text() == f"Encoding images: {search.view.source.short_name(0)}"
+
+
 def test_refused_drops_give_the_reason(search: SearchPanel) -> None:
     search.view.drop.refused.emit([("a.doc", "it is no image"), ("b.doc", "it is empty")])
     assert search.view.bar.text == "Not added: a.doc: it is no image. And 1 more."

@@ -99,6 +99,21 @@ def test_a_run_is_compared_with_its_teacher_and_the_two_can_be_swapped(
     assert not bar.versus.isEnabled()
 
 
+def test_a_model_with_one_network_is_not_compared_with_itself(bar: SourceBar) -> None:
+    assert bar.pickers[0].set_choice(OTHER)
+    bar.compare.click()
+    assert bar.comparing
+    assert bar.pickers[1].choice() is None
+    assert bar.pickers[1].popover.isVisible(), "the second model is chosen there"
+
+
+def test_the_heading_of_a_side_has_room_for_its_run(bar: SourceBar, run: Run) -> None:
+    assert bar.show_run(run.id, run.folder, "shapes", alive=False)
+    assert bar.pickers[1].set_choice(OTHER)
+    assert bar.short_name(0) == "shapes · run 1 · student"
+    assert "step 9" in bar.name(0)
+
+
 def test_a_model_of_another_panel_is_searched_with_alone(bar: SourceBar, run: Run) -> None:
     opened: list[int] = []
     bar.changed.connect(opened.append)

@@ -317,6 +317,8 @@ def test_ticked_or_selected_runs_are_compared(table: RunTable, filled: tuple[Sto
     assert lines()[RATE.key] == ["0.0001", "0.002"]
     assert lines()["Teacher image → text R@1, %"] == ["30.5", "42.0"]
     assert "optim.weight_decay" not in lines()
+    assert part.view.sizeHintForColumn(1) <= part.view.columnWidth(1), "no value is elided beside free space"
+    assert part.view.horizontalHeader().length() <= part.view.viewport().width()
     row = list(lines()).index("Teacher image → text R@1, %")
     assert part.model.index(row, 2).data(Qt.ItemDataRole.FontRole) == theme().font("title"), "the best"
     part.only.setChecked(False)
