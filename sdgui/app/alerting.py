@@ -90,11 +90,12 @@ class Alerting(QObject):
 
     def __init__(
         self, services: Services, show: ShowMessage, name: Callable[[int], str], open_run: Callable[[int], object],
-        window: QWidget,
+        is_on_screen: Callable[[int], bool], window: QWidget,
     ) -> None:  # fmt: skip
-        """``name``: returns the name of a run as shown in the tree."""
+        """``name``: returns the name of a run as shown in the tree. ``is_on_screen``: Runs shows this run."""
         super().__init__(window)
         self._show, self._name, self._open_run, self._window = show, name, open_run, window
+        self._is_on_screen = is_on_screen
         self.alerts = Alerts(services.store, services.follower, self)
         self._tray: QSystemTrayIcon | None = None
         self.alerts.alerted.connect(self._on_alerted, Qt.ConnectionType.QueuedConnection)
@@ -111,7 +112,8 @@ class Alerting(QObject):
 
     def _on_alerted(self, run_id: int, alert: RunAlert) -> None:
         text = f"{self._name(run_id)} {alert.alert.text}."
-        if alert.alert.cause != "ended":  # finished runs are always reported by the window
+        is_reported = alert.alert.cause == "failed" and self._is_on_screen(run_id)  # Runs shows the reason
+        if alert.alert.cause != "ended" and not is_reported:  # finished runs are always reported by the window
             self._show(Message("warning", text, remedy=Remedy("Show run", lambda: self._open_run(run_id))))
         if alert.rules.desktop and QApplication.applicationState() != Qt.ApplicationState.ApplicationActive:
             self._notify(text)

@@ -82,7 +82,8 @@ class MainWindow(QMainWindow):
         self.status = Status(services, self.experiments.model, self)
         self.colleagues = Colleagues(services.store, self)
         self._problem_reports = ProblemReports(services, self.colleagues, self.bar, self)
-        self._alerting = Alerting(services, self.show_message, self.experiments.model.name, self._on_started, self)
+        name, is_shown = self.experiments.model.name, self._shows_run
+        self._alerting = Alerting(services, self.show_message, name, self._on_started, is_shown, self)
         self._arrange()
         self._connect_parts()
         self._connect_services()
@@ -283,6 +284,9 @@ class MainWindow(QMainWindow):
             self.refresh()
         self.experiments.select_run(run_id)
         self.show_panel("runs")
+
+    def _shows_run(self, run_id: int) -> bool:
+        return self.panel_name == "runs" and self.selection.run_id == run_id
 
     def _on_progressed(self, run_id: int, progress: RunProgress) -> None:
         run = self.target.run

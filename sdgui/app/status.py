@@ -68,7 +68,7 @@ class Status(QStatusBar):
             self._update_timer.start()
 
     def show_runs(self) -> None:
-        """Show active runs, such as ``1 running · sd-clip demo 62 % · 1 min 10 s left``."""
+        """Show active runs, such as ``1 running · sd-clip demo · run 1: 62 %, 1 min 10 s left``."""
         parts, queued, running = [], 0, 0
         for run in self._model.runs():
             progress = self._services.follower.progress(run.id)
@@ -81,7 +81,7 @@ class Status(QStatusBar):
             position = percent if progress.total_steps else str(state)
             running += 1
             if running <= _MAX_LISTED:
-                parts.append(f"{self._model.name(run.id)} {position}{remaining}")
+                parts.append(f"{self._model.name(run.id)}: {position}{remaining}")
         texts = [f"{running} running", *parts] if running else []
         texts += self._studies()
         self.runs.setText(" · ".join([*(texts or ["No active runs"]), *([f"{queued} queued"] if queued else [])]))

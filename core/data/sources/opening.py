@@ -77,7 +77,7 @@ def data_path(name: str | Path) -> Path:
 
 
 def _nothing_at(path: Path) -> DataError:
-    return DataError(f"There is no data at {path}; check the path, or use {FORMATS}.")
+    return DataError(f"There is no data at {path}; check the path.")
 
 
 def _check_source(source: Source) -> Source:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QPushButton, QWidget
 
 from core.spec.config import ConfigError, read_config
@@ -51,7 +51,9 @@ class CleanSource(QWidget):
         set_role(self.rank, "primary")
         self.networks.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         label = PlainLabel("Ran&ked by", self, role="muted", buddy=self.networks)
-        vbox(hbox((self.model, 1), (self.data, 1)), hbox(label, self.networks, None, self.rank), into=self)
+        model = hbox(self.model)
+        model.setAlignment(Qt.AlignmentFlag.AlignTop)  # level with the data above an error
+        vbox(hbox((model, 1), (self.data, 1)), hbox(label, self.networks, None, self.rank), into=self)
         self.model.changed.connect(self._on_model_changed)
         self.model.refused.connect(self.refused)
         self.data.changed.connect(lambda _source: self._on_choice_changed())

@@ -39,6 +39,7 @@ _SUBSETS: tuple[tuple[str, Subset], ...] = (
 )
 _TITLE, _OPEN = "Look at your data", "&Open data…"
 _OPENING = ("Opening the data", "Images are shown as they are read.")
+_FAILED = ("The data could not be opened", "Try again, or choose other data above.")
 _EMPTY = (
     "Choose or drop a table, a folder of images or shards to see images with captions and labels, duplicates, "
     "leaks between splits, broken rows, and the views of student and teacher."
@@ -106,6 +107,10 @@ class DataView(QWidget):
         remember_sizes(page.split, self._services.settings, "data/split")
         self.views_made.emit(page)
         return page
+
+    def show_failed(self) -> None:
+        """Instead of rows, show that the data could not be opened; the message bar has the reason."""
+        self.empty.set_content(*_FAILED)
 
     def _arrange(self) -> None:
         for box, name, tip in (

@@ -227,6 +227,8 @@ class DataPanel(Panel):
 
     def _on_open_failed(self, failure: Failure) -> None:
         text = f"Reading was cancelled. The first {count(len(self.rows))} images are shown."
+        if not len(self.rows):
+            self.view.show_failed()
         self._on_failed(failure, text if len(self.rows) else "Cancelled.")
 
     def _on_failed(self, failure: Failure, cancelled: str = "Cancelled.") -> None:

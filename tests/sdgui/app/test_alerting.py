@@ -10,7 +10,9 @@ from types import SimpleNamespace
 import pytest
 from pytestqt.qtbot import QtBot
 
+from core.spec.alerts.evaluating import Alert
 from core.spec.alerts.rules import AlertRules, Rules
+from core.spec.alerts.watching import RunAlert
 from core.spec.run.events import EventWriter, Metrics, RunStarted
 from core.spec.run.processes import start_time
 from core.spec.run.status import RunState, RunStatus
@@ -55,6 +57,14 @@ def test_an_alert_is_shown_with_its_run_and_as_a_desktop_notification(
         f"{name} train/loss is nan at step 1 (train/loss not finite).",
         f"{name} exited unexpectedly after step 1.",
     ]
+    window.show_panel("runs")
+    window.experiments.select_run(run.id)
+    alert = RunAlert(run.dir, Alert("failed", "exited unexpectedly after step 1", 1, 0.0), AlertRules())
+    window._alerting._on_alerted(run.id, alert)
+    assert len(shown) == 2, "Runs shows the failure of its run itself"
+    window.show_panel("home")
+    window._alerting._on_alerted(run.id, alert)
+    assert len(shown) == 3
     monkeypatch.undo()
     monkeypatch.setattr(alerting.shutil, "which", lambda program: f"/bin/{program}")
     process = SimpleNamespace(startDetached=lambda program, words: sent.append([program, *words]))

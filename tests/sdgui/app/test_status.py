@@ -117,7 +117,7 @@ def test_active_runs_are_listed_and_queued_ones_counted(qtbot: QtBot, bar: Statu
     news.progress_changed.emit(0, None)
     assert bar.runs.text() == "No active runs · 4 queued", "gathered for a moment"
     qtbot.waitUntil(lambda: bar.runs.text().startswith("2 running"))
-    assert bar.runs.text() == ("2 running · mine · run 0 62 %, 1 min 10 s left · mine · run 1 starting · 1 queued")
+    assert bar.runs.text() == ("2 running · mine · run 0: 62 %, 1 min 10 s left · mine · run 1: starting · 1 queued")
     launcher = cast(News, bar._services.launcher)
     tell: list[Callable[[], object]] = [
         lambda: news.state_changed.emit(0, None),
@@ -127,7 +127,7 @@ def test_active_runs_are_listed_and_queued_ones_counted(qtbot: QtBot, bar: Statu
         news.known[0] = going(0, RunState.DONE)
         bar.runs.setText("")
         one()
-        qtbot.waitUntil(lambda: bar.runs.text() == "1 running · mine · run 1 starting · 1 queued")
+        qtbot.waitUntil(lambda: bar.runs.text() == "1 running · mine · run 1: starting · 1 queued")
 
 
 def test_progress_has_reserved_room_and_never_widens_the_window(bar: Status) -> None:

@@ -69,16 +69,16 @@ def test_run_folders_are_read_again_one_scan_at_a_time_and_failures_are_reported
     assert len(rebuilt) == 4
 
 
-def test_an_imported_run_is_followed_and_its_experiment_selected(
-    qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_imported_run_is_followed_and_selected(qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     run = parts.ended(parts.new())
+    imported = list[int]()
+    parts.experiments.imported.connect(imported.append)
     monkeypatch.setattr(parts.store, "import_run", lambda _folder: run)
     parts.experiments.import_run(Path("/far/run"))
     assert said(parts) == [("info", "Reading the run in /far/run…")]
     qtbot.waitUntil(lambda: bool(parts.messages))
     assert said(parts) == [("info", f"Imported run {run.key}.")]
-    assert (parts.follower.polled, parts.added) == ([run.id], [run.experiment_id])
+    assert (parts.follower.polled, imported, parts.added) == ([run.id], [run.id], [])
     assert parts.changes == [Changes.of(experiment=run.experiment_id, run=run.id)]
     monkeypatch.undo()
     parts.experiments.import_run(Path("/far/none"))

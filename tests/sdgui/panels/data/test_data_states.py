@@ -45,6 +45,7 @@ def test_a_cancelled_read_keeps_its_rows_and_a_failure_can_be_retried(
     panel.open("/two.csv")
     panel.work.open_failed.emit(Failure("/two.csv is gone"))
     assert panel.view.bar.text == "/two.csv is gone"
+    assert panel.view.empty.accessibleName() == "The data could not be opened", "it is not being opened any more"
     panel.view.bar.press_remedy()
     assert requests[-1] == ("open", "/two.csv")
     panel.work.part.emit(part("c"))
