@@ -250,6 +250,18 @@ def adapt_top1(condition: str) -> str:
     return "\n\n" + "\n".join(lines) + adapt_exploratory(condition, "adapt", "top-1")
 
 
+def adapt_probes(condition: str) -> str:
+    """The balanced accuracy of linear probes where each recipe retains 85 % of the initial R@10."""
+    lines = ["| recipe, at 85 % retained | probe of new images | probe of old images |", "|" + " --- |" * 3]
+    arms = _arms(condition)
+    for arm, row in arms.items():
+        numbers = [f"{row[f'probe of {kind} images at 85 %']['mean']:.1f}" for kind in ("new", "old")]
+        lines.append("| " + " | ".join([FAMILIES[_family(condition, arm)], *numbers]) + " |")
+    initial = [f"{next(iter(arms.values()))['path'][name][0]:.1f}" for name in ("gain/probe", "retain/probe")]
+    lines.append("| " + " | ".join(["initial model", *initial]) + " |")
+    return "\n\n" + "\n".join(lines) + "\n\n"
+
+
 def adapt_difference(condition: str, control: str, *measure: str, family: str = "") -> str:
     """``+6.2 points (95 % CI 4.1 to 8.3)``: ``family`` minus ``control``, in a planned ``measure``."""
     for row in _planned(condition, family):
@@ -280,6 +292,7 @@ KINDS: dict[str, Callable[..., str]] = {
     "adapt-halves": adapt_halves,
     "adapt-exploratory": adapt_exploratory,
     "adapt-top1": adapt_top1,
+    "adapt-probes": adapt_probes,
     "adapt-difference": adapt_difference,
     "anchors-difference": partial(adapt_difference, family="anchors"),
 }
