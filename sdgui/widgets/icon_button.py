@@ -37,8 +37,14 @@ class IconButton(QToolButton):
         theme().changed.connect(self._restyle)
         self._restyle()
 
+    def setText(self, text: str) -> None:
+        """Set the text; Qt would remove the shortcut."""
+        shortcut = self.shortcut()
+        super().setText(text)
+        self.setShortcut(shortcut)
+
     def set_icon(self, icon: str, tip: str = "") -> None:
-        """Change the icon and the tooltip."""
+        """Change the icon and, if given, the tooltip."""
         self._icon_name = icon
         if tip:
             self.set_tip(tip)

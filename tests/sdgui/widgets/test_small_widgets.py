@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 from PySide6.QtCore import QPoint, QRect, Qt
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QGuiApplication, QKeySequence
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import (
     QApplication,
@@ -20,6 +20,7 @@ from pytestqt.qtbot import QtBot
 from sdgui.widgets import formats
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.flow_layout import EvenFlowLayout, FlowLayout
 from sdgui.widgets.layouts.over import FOOT, lay_over
 from sdgui.widgets.message import Message, Remedy
@@ -262,3 +263,11 @@ def test_an_elided_label_shows_the_border_of_its_style_sheet(qtbot: QtBot) -> No
     label.resize(100, 20)
     label.setStyleSheet("border: none; border-left: 4px solid #ff0000;")
     assert label.grab().toImage().pixelColor(1, 10).name() == "#ff0000", "a run's colour beside its name"
+
+
+def test_the_text_of_a_button_may_change_without_losing_the_shortcut(qtbot: QtBot) -> None:
+    button = IconButton("ph.funnel", "Filter", "Ctrl+Shift+F", "Filters")
+    qtbot.addWidget(button)
+    assert button.shortcut() == QKeySequence("Ctrl+Shift+F")
+    button.setText("Filters (2)")
+    assert button.shortcut() == QKeySequence("Ctrl+Shift+F")

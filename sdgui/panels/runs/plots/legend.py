@@ -33,7 +33,7 @@ class PlotLegend(QListWidget):
         self.setItemDelegate(_Row(self))
         self.itemEntered.connect(lambda item: self.hovered.emit(item.data(_KEY)))
         self.itemClicked.connect(self._toggle)
-        self.itemDoubleClicked.connect(lambda item: self.soloed.emit(item.data(_KEY)))
+        self.itemDoubleClicked.connect(self._solo)
         self.currentItemChanged.connect(lambda item, _: self.hovered.emit(item.data(_KEY) if item else ""))
         theme().changed.connect(self.viewport().update)
 
@@ -42,6 +42,7 @@ class PlotLegend(QListWidget):
         item = self._rows.get(key)
         if item is None:
             item = QListWidgetItem()
+            item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsUserCheckable)  # the whole row is clicked, not a box
             item.setData(_KEY, key)
             item.setData(Qt.ItemDataRole.CheckStateRole, Qt.CheckState.Checked)
             self._rows[key] = item
@@ -85,6 +86,10 @@ class PlotLegend(QListWidget):
         visible = item.checkState() != Qt.CheckState.Checked
         self.set_shown(item.data(_KEY), visible)
         self.toggled.emit(item.data(_KEY), visible)
+
+    def _solo(self, item: QListWidgetItem) -> None:
+        self._toggle(item)  # undoes the first click of the double-click
+        self.soloed.emit(item.data(_KEY))
 
 
 class _Row(QStyledItemDelegate):

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFileDialog
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
+from PySide6.QtGui import QMouseEvent
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QFileDialog
 
 from sdgui.panels.runs.plots.grid import PlotGrid
 from sdgui.panels.runs.plots.groups import chart_of, sort_metrics
@@ -79,8 +81,24 @@ def test_new_points_are_drawn_and_a_new_metric_gets_its_plot(grid: PlotGrid) -> 
         grid.append("nobody", "train/loss", 1, 1.0)
 
 
+def click(grid: PlotGrid, row: int, x: int = 100, double: bool = False) -> None:
+    """Click a row of the legend at ``x``; a double click is preceded by a click, as on a real screen."""
+    viewport, rect = grid.legend.viewport(), grid.legend.visualItemRect(grid.legend.item(row))
+    point = QPoint(rect.left() + x, rect.center().y())
+    QTest.mouseClick(viewport, Qt.MouseButton.LeftButton, pos=point)
+    if double:
+        position = QPointF(point)
+        press = QMouseEvent(
+            QEvent.Type.MouseButtonDblClick, position, viewport.mapToGlobal(position), Qt.MouseButton.LeftButton,
+            Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier,
+        )  # fmt: skip
+        QApplication.sendEvent(viewport, press)
+
+
 def test_hiding_and_removing_a_run(grid: PlotGrid) -> None:
-    grid.legend._toggle(grid.legend.item(0))
+    click(grid, 0)
+    click(grid, 1, x=8)  # on the line
+    click(grid, 1)
     for card in grid._cards.values():
         assert {series.group for series in card.series.values() if series.visible} == {"r2"}
     grid.append("r1", "train/contrastive", 1, 1.0)  # a hidden run stays hidden in new plots
@@ -94,13 +112,13 @@ def test_solo_shows_one_run_and_then_all_again(grid: PlotGrid) -> None:
     def shown() -> set[str]:
         return {series.group for card in grid._cards.values() for series in card.series.values() if series.visible}
 
-    grid.legend.soloed.emit("r2")
+    click(grid, 1, double=True)
     assert shown() == {"r2"}
     grid.set_points("r1", "train/loss", [1, 2], [3.0, 4.0])  # replaced points stay hidden
     assert shown() == {"r2"}
-    grid.legend.soloed.emit("r1")
+    click(grid, 0, double=True)
     assert shown() == {"r1"}, "another run alone, not all"
-    grid.legend.soloed.emit("r1")
+    click(grid, 0, double=True)
     assert shown() == {"r1", "r2"}
     grid.legend.hovered.emit("r1")
     loss = grid._cards["train/loss"].canvas
