@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QSizePolicy, QStatusBar, QWidget
 
+from core.spec.run.model_names import run_and_checkpoint
 from core.spec.run.status import RunState
 from sdgui.experiments.tree_model import ExperimentModel
 from sdgui.shared.run_texts import percent_done
@@ -17,9 +19,11 @@ from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import SPACE
+from sdgui.worker.pool import WorkerState
 
 _BASKET = "Data fixes"
 _MAX_LISTED = 4  # active runs that are listed by name
+_MAX_WORKERS = 2  # listed workers, most recently used first; the tooltip lists all
 
 
 class Status(QStatusBar):
@@ -101,15 +105,19 @@ class Status(QStatusBar):
         fixes = "1 fix" if number == 1 else f"{count(number)} fixes"
         self.basket.set_tip(f"{_BASKET}: {fixes} (Ctrl+Shift+B)")
 
+    def _worker_title(self, worker: WorkerState) -> str:
+        """A run's name instead of the name of its folder, which contains its id."""
+        folder = run_and_checkpoint(worker.key)[0]
+        ids = [run.id for run in self._model.runs() if str(run.folder) == folder] if folder else []
+        return self._model.name(ids[0]) if ids else worker.title
+
     def _show_workers(self) -> None:
-        """Show workers, such as ``worker: teacher @2400 ready``; the tooltip has a crashed worker's stderr."""
-        states = self._services.pool.states()
-        texts = [state.text for state in states]
+        """Show workers, such as ``worker: sd-clip demo · run 1 ready``; the tooltip lists all and why some crashed."""
+        states = [replace(state, title=self._worker_title(state)) for state in self._services.pool.states()]
+        listed = [state for number, state in enumerate(states) if number < _MAX_WORKERS or state.trouble]
+        texts = [state.text for state in listed]
         self.worker.setText(f"worker: {' · '.join(texts)}" if texts else "worker: not started")
-        self.worker.setToolTip(
-            plain_tip(
-                "\n\n".join(
-                    f"{worker.title}: {worker.trouble}\n{worker.details}" for worker in states if worker.trouble
-                )
-            )
-        )
+        details = [
+            f"{state.text}\n{state.trouble}\n{state.details}" if state.trouble else state.text for state in states
+        ]
+        self.worker.setToolTip(plain_tip("\n".join(details)))

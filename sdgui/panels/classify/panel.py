@@ -139,7 +139,7 @@ class ClassifyPanel(Panel):
         if searches > 1:
             self._find_next_step()
         self._demo = step
-        self.view.empty.set_content("Nothing classified yet", step.text, step.button)
+        self.view.show_next_step(step.text, step.button)
 
     def _do_next_step(self) -> None:
         source = self.view.source

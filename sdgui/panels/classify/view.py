@@ -65,6 +65,7 @@ class ClassifyView(QWidget):
         self.bar = MessageBar(self)
         self.notes = Notes(self)
         self.results = ResultList(self)
+        self._is_busy, self._next_step = False, ("", "")
         self.empty = EmptyState("ph.chart-bar", "Nothing classified yet", "", primary=False)
         self.tabs = QTabWidget(self)
         self.first = QStackedWidget(self)  # page of the first tab: the empty state, or the accuracy
@@ -180,12 +181,25 @@ class ClassifyView(QWidget):
         self._settings.setValue("classify/tab", self.tabs.currentIndex())
 
     # Display
+    def show_next_step(self, text: str, button: str) -> None:
+        """Offer the next step where there is no result yet."""
+        self._next_step = (text, button)
+        self._show_empty()
+
+    def _show_empty(self) -> None:
+        if self._is_busy:
+            self.empty.set_content("Classifying", "Accuracy, confusion matrix and mistakes follow.")
+        else:
+            self.empty.set_content("Nothing classified yet", *self._next_step)
+
     def set_busy(self, activity: str) -> None:
         """Show the progress of a long request; "" hides the progress."""
         if activity:
             self.strip.start(activity)
         else:
             self.strip.finish()
+        self._is_busy = bool(activity)
+        self._show_empty()
         self.source.button.setEnabled(not activity)
         self.curves.set_busy(bool(activity))
 

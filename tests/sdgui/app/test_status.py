@@ -156,9 +156,15 @@ def test_workers_are_named_and_a_crash_has_details(bar: Status) -> None:
     pool.list = [WorkerState("a", "teacher @9", "ready"), WorkerState("b", "data", "gone", "It ended.", "Traceback")]
     pool.state_changed.emit()
     assert bar.worker.text() == "worker: teacher @9 ready · data crashed"
-    assert "data: It ended." in bar.worker.toolTip()
-    assert "Traceback" in bar.worker.toolTip()
-    assert "teacher" not in bar.worker.toolTip()
+    assert "data crashed\nIt ended.\nTraceback" in bar.worker.toolTip()
+    pool.list = [WorkerState(key, key, "ready") for key in ("a", "b", "c")] + pool.list[1:]
+    pool.state_changed.emit()
+    assert bar.worker.text() == "worker: a ready · b ready · data crashed", "room is left for progress"
+    assert "c ready" in bar.worker.toolTip()
+    run = bar._model.runs()[2]
+    pool.list = [WorkerState(f"{run.folder}@best", "mine-20261202-ee185b44 @best", "ready")]
+    pool.state_changed.emit()
+    assert bar.worker.text() == "worker: mine · run 2 ready", "the folder's name contains an id"
 
 
 @pytest.mark.parametrize(

@@ -49,12 +49,15 @@ def test_unsupported_data_invalid_answers_and_cancelling_are_reported(
     panel.view.source.button.click()
     qtbot.waitUntil(lambda: "Encoding images" in panel.view.strip.text, timeout=20000)
     assert not panel.view.source.button.isEnabled()
+    assert panel.view.empty.accessibleName() == "Classifying"
+    assert panel.view.empty._button.isHidden(), "nothing else can be started"
     panel.export.run(export_table, [], folder / "images.csv")
     qtbot.waitUntil(lambda: not panel.export.task.running)
     assert panel.view.export_strip.isHidden()
     assert not panel.view.strip.isHidden()
     panel.view.strip.cancelled.emit()
     qtbot.waitUntil(lambda: "Features encoded so far are kept" in panel.view.bar.text, timeout=20000)
+    assert panel.view.empty.accessibleName() == "Nothing classified yet"
     assert panel.view.strip.isHidden()
     assert panel.view.source.button.isEnabled()
 
