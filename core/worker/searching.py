@@ -365,7 +365,7 @@ def _held_out(model: str) -> str:
     except (OSError, UserError, KeyError, TypeError):
         source = ""
     if not source:
-        raise UserError(f"{model} has no validation data (data.val is empty); choose data to search.")
+        raise UserError("The model has no validation data (data.val is empty); choose images to search.")
     return str(source)
 
 

@@ -311,8 +311,9 @@ class SearchPanel(Panel):
         self.view.jobs.end(f"open{side}")
         self.queries.forget(side)
         if side == 0:
-            self.view.show_empty("No model is open", "Choose another model or other images above, or try again.")
-        self._empty_action = None
+            text = "Choose another model or other images above, or try again."
+            self.view.show_empty("Nothing is open", text, "Search a folder…", "Ctrl+Alt+O")
+        self._empty_action = self.view.source.collection.ask_folder
         self.view.sides[side].clear()
         cancelled, retry = "The model was not opened: you cancelled it.", partial(self.open, side, reopen=True)
         self.opening.set(side, failure_message(failure, cancelled, retry, "Open"))

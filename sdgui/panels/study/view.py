@@ -265,7 +265,11 @@ def state_text(snapshot: StudySnapshot) -> str:
 
 def status_text(snapshot: StudySnapshot) -> str:
     """The status as text, such as ``Running.``, or the problem with the folder."""
-    return snapshot.problem.splitlines()[0] if snapshot.problem else _STATES[snapshot.state]
+    if snapshot.problem:
+        return snapshot.problem.splitlines()[0]
+    if snapshot.state == "not started" and (snapshot.done or snapshot.sweep is not None):  # opened from elsewhere
+        return "Not running. Press Start to continue."
+    return _STATES[snapshot.state]
 
 
 def _summary(study: Study) -> str:

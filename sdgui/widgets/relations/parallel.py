@@ -41,6 +41,7 @@ class ParallelCoordinates(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.axes: list[ValueAxis] = []
+        self.empty_text = "Choose columns that have numbers or a few distinct values, under Columns."
         self._names: Sequence[str] = ()
         self._places: NDArray[np.float64] = np.empty((0, 0))  # (axes, runs), from 0 to 1
         self.brushes: dict[int, Range] = {}
@@ -124,8 +125,7 @@ class ParallelCoordinates(QWidget):
         if not self.axes:
             painter = QPainter(self)
             painter.setPen(theme().color("muted"))
-            text = "Choose columns that have numbers or a few distinct values, under Columns."
-            painter.drawText(self.rect(), int(Qt.AlignmentFlag.AlignCenter), text)
+            painter.drawText(self.rect(), int(Qt.AlignmentFlag.AlignCenter), self.empty_text)
             return
         if self._all_lines is None:
             self._all_lines = self._paint_all()

@@ -112,6 +112,7 @@ def history(plot: pg.PlotWidget, report: SweepReport, selected: Sequence[str]) -
             stepMode="right",
         )
     plot.getAxis("bottom").setLabel("Trial")
+    _mark_trials(plot.getAxis("bottom"), report)
     return f"{objective_heading(objective.metric)} of each trial; line: best so far"
 
 
@@ -150,7 +151,7 @@ def importance(plot: pg.PlotWidget, report: SweepReport, selected: Sequence[str]
     """Draw the PED-ANOVA importance of each setting."""
     shares = report.importance.get(selected[0], {})
     if not shares:
-        return "Importance needs at least 4 finished trials."
+        return "Importance needs at least 4 finished trials with different settings and results."
     names = sorted(shares, key=lambda name: shares[name])
     heights = [100 * shares[name] for name in names]
     bars = pg.BarGraphItem(
@@ -180,6 +181,7 @@ def timeline(plot: pg.PlotWidget, report: SweepReport, _selected: Sequence[str])
         plot.addItem(bar)
     plot.getAxis("bottom").setLabel("Minutes since the first trial")
     plot.getAxis("left").setLabel("Trial")
+    _mark_trials(plot.getAxis("left"), report)
     return "Time of each trial, from its proposal to its result"
 
 
@@ -202,7 +204,7 @@ def intermediate(plot: pg.PlotWidget, report: SweepReport, _selected: Sequence[s
             symbolPen=None,
         )
         line.setToolTip(plain_tip(f"trial-{trial.number}, {trial.state}"))
-    plot.getAxis("bottom").setLabel("Step (wilcoxon: number of seeds)")
+    plot.getAxis("bottom").setLabel("Step, or number of seeds (Wilcoxon)")
     return (
         "Validations of each trial, in per cent"
         if trials
@@ -230,6 +232,12 @@ def _points(plot: pg.PlotWidget, x: Floats, y: Floats, tips: Sequence[str], shad
         data=[tips[index] for index in finite_points], hoverable=True, tip=lambda x, y, data: data,
     )  # fmt: skip
     plot.addItem(points)
+
+
+def _mark_trials(axis: pg.AxisItem, report: SweepReport) -> None:
+    """Set the ticks to about ten numbers of trials, without fractions."""
+    count = report.trials[-1].number + 1
+    axis.setTicks([[(float(number), str(number)) for number in range(0, count, -(-count // 10))]])
 
 
 def _label(plot: pg.PlotWidget, side: str, axis: ValueAxis) -> None:

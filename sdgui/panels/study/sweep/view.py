@@ -49,6 +49,9 @@ class SweepView(QWidget):
         self._model = make_sortable(self.trials)
         self.trials.activated.connect(self._open_run)
         self.parallel = ParallelCoordinates(self.tabs)
+        self.parallel.empty_text = (
+            "There is nothing to compare: the finished trials have the same settings and results."
+        )
         setting, second_setting = ("Setting", setting_names), ("Second setting", setting_names)
         objective, second_objective = ("Objective", objectives_of), ("Second objective", objectives_of)
         self.plots = {

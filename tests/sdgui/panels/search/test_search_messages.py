@@ -104,6 +104,19 @@ def test_the_warning_about_equal_models_goes_when_one_of_them_changes(search: Se
     assert search.view.bar.message is None
 
 
+def test_images_can_be_chosen_when_the_model_has_no_validation_data(
+    search: SearchPanel, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[bool]()
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_a, **_k: asked.append(True) or "")
+    choose(search, ONE)
+    workers[ONE.model].fail("search_open", Failure("The model has no validation data."))
+    heading, button = empty(search)
+    assert (heading, button.partition("…")[0]) == ("Nothing is open", "Search a folder")
+    search.view.empty.activated.emit()
+    assert asked == [True]
+
+
 def test_progress_keeps_the_spelling_of_the_models_name(search: SearchPanel) -> None:
     choose(search, ModelChoice("open_clip:ViT-B-32,openai", "", "emoji-clip"), TWO)
     search._show_progress(0, "open", "encoding images", 1, 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from sdgui.panels.study.sweep import plots
 from sdgui.panels.study.sweep.confirm import ConfirmDialog
 from sdgui.panels.study.sweep.model import axes_of, best_so_far, setting_text, surface, trials_table
 from sdgui.panels.study.sweep.view import SweepView
+from sdgui.panels.study.view import status_text
 from sdgui.runs.study_status import StudySnapshot, first_status, read_study_folder
 from sdgui.shared.services import Services
 from tests.core.studies.sweep.test_sweep_files import RATE, sweep_dict
@@ -140,6 +142,21 @@ def test_every_tab_draws_the_trials(qtbot: QtBot) -> None:
     view.show_snapshot(a_snapshot(a_report(objectives=1)))
     assert not view.tabs.isTabVisible(view.tabs.count() - 1), "one objective has no front"
     assert view.state.text() == "Running. 5 of 8 trials finished, best R@1 30.0 (trial-3)."
+
+
+def test_a_sweep_with_results_that_is_opened_is_not_called_unstarted() -> None:
+    assert status_text(replace(a_snapshot(None), state="not started")) == "Not started yet."
+    snapshot = replace(a_snapshot(a_report()), state="not started")
+    assert status_text(snapshot) == "Not running. Press Start to continue."
+
+
+@pytest.mark.parametrize(("last", "step"), [(3, 1), (9, 1), (11, 2), (1000, 101)])
+def test_trials_are_marked_with_whole_numbers(qapp: object, last: int, step: int) -> None:
+    report = a_report()
+    trials = [*report.trials[:-1], report.trials[-1].model_copy(update={"number": last})]
+    axis = pg.AxisItem("bottom")
+    plots._mark_trials(axis, report.model_copy(update={"trials": trials}))
+    assert [text for _, text in axis._tickLevels[0]] == [str(number) for number in range(0, last + 1, step)]
 
 
 def test_a_sweep_file_is_opened_shown_and_extended(
