@@ -73,7 +73,7 @@ class MainWindow(QMainWindow):
         self.dialogs = Dialogs(self.window_actions, self.experiments, self.experiment_commands, services, self)
         self.window_actions.register(WINDOW_ACTIONS, self)
         self.page = QWidget(self)
-        self.bar = MessageBar(self.page)
+        self.bar = MessageBar(self.page, info_seconds=10)
         self.strip = ProgressStrip(self)
         self.demo_report = DemoReport(services.demo, self.strip, self)
         self.rail = Rail(self)

@@ -31,9 +31,13 @@ _COLORS = {"info": "accent_text", "warning": "warning", "error": "error"}
 class MessageBar(QFrame):
     """Shows a message; hidden if there is none."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None, info_seconds: float = 0.0) -> None:
+        """``info_seconds``: how long a message that needs no reaction is shown; 0: until the user moves on."""
         super().__init__(parent)
         self._message: Message | None = None
+        self._info_ms = round(1000 * info_seconds)
+        self._info_timer = QTimer(self, singleShot=True)
+        self._info_timer.timeout.connect(self._leave_unless_read)
         self._icon = PlainLabel(self)
         self._text = PlainLabel(self, wordWrap=True)
         self._text.setTextFormat(Qt.TextFormat.PlainText)
@@ -92,6 +96,8 @@ class MessageBar(QFrame):
         self.setAccessibleName(f"{message.level}: {self._text.text()}")
         self._restyle()
         self.show()
+        if self._info_ms:
+            self._info_timer.start(self._info_ms)
 
     def clear(self) -> None:
         """Remove the message and hide."""
@@ -104,6 +110,12 @@ class MessageBar(QFrame):
         """Clear a message that needs no reaction, when the user moves on."""
         if self._message is not None and self._message.level == "info" and self._message.remedy is None:
             self.clear()
+
+    def _leave_unless_read(self) -> None:
+        if self.underMouse():
+            self._info_timer.start(self._info_ms)
+        else:
+            self.leave()
 
     @property
     def text(self) -> str:

@@ -12,7 +12,7 @@ from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QPushButton, QWidget
 
 from core.spec.run.model_names import parse_interpolated
-from sdgui.panels.classify.model import Evaluation, EvaluationResult, interval_text, method_title
+from sdgui.panels.classify.model import Evaluation, EvaluationResult, Target, interval_text, method_title
 from sdgui.widgets.formats import percent
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
@@ -114,11 +114,7 @@ class ResultList(QWidget):
         self.list.clear()
         for result in self._results:
             target = result.evaluation.target
-            name = parse_interpolated(target.model)
-            alpha = f"alpha {name.alpha:g}" if name is not None else ""
-            # what differs between models comes first
-            model = " · ".join(filter(None, (alpha, target.weights, target.title)))
-            text = f"{percent(result.accuracy)}  {method_title(result.evaluation)}\n{model}"
+            text = f"{percent(result.accuracy)}  {method_title(result.evaluation)}\n{_model_lines(target)}"
             item = QListWidgetItem(text)
             lines = [
                 text,
@@ -134,3 +130,12 @@ class ResultList(QWidget):
 
     def _emit_selected(self) -> None:
         self.result_selected.emit(self.current())
+
+
+def _model_lines(target: Target) -> str:
+    """The model, and below it the weights of a run: ``sd-clip demo · run 1``, ``student · best, step 234``."""
+    parts = target.title.split(" · ")
+    interpolated = parse_interpolated(target.model)
+    alpha = f"alpha {interpolated.alpha:g}" if interpolated is not None else ""
+    weights = [alpha, target.weights, *(part for part in parts[2:] if part != target.weights)]
+    return "\n".join(filter(None, (" · ".join(parts[:2]), " · ".join(filter(None, weights)))))

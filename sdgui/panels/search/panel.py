@@ -314,7 +314,7 @@ class SearchPanel(Panel):
             text = "Choose another model or other images above, or try again."
             self.view.show_empty("Nothing is open", text, "Search a folder…", "Ctrl+Alt+O")
         self._empty_action = self.view.source.collection.ask_folder
-        self.view.sides[side].clear()
+        self.view.sides[side].clear("Nothing is open.")
         cancelled, retry = "The model was not opened: you cancelled it.", partial(self.open, side, reopen=True)
         self.opening.set(side, failure_message(failure, cancelled, retry, "Open"))
 

@@ -271,3 +271,20 @@ def test_the_text_of_a_button_may_change_without_losing_the_shortcut(qtbot: QtBo
     assert button.shortcut() == QKeySequence("Ctrl+Shift+F")
     button.setText("Filters (2)")
     assert button.shortcut() == QKeySequence("Ctrl+Shift+F")
+
+
+def test_only_a_message_that_needs_no_reaction_goes_by_itself(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    bar = MessageBar(info_seconds=0.01)
+    qtbot.addWidget(bar)
+    bar.show_message(Message("warning", "The disk is nearly full."))
+    bar._info_timer.timeout.emit()
+    assert bar.message is not None
+    bar.show_message(Message("info", "Finished.", remedy=Remedy("Search", lambda: None)))
+    bar._info_timer.timeout.emit()
+    assert bar.message is not None
+    bar.show_message(Message("info", "Imported."))
+    monkeypatch.setattr(bar, "underMouse", lambda: True)
+    bar._info_timer.timeout.emit()
+    assert bar.message is not None, "it is being read"
+    monkeypatch.setattr(bar, "underMouse", lambda: False)
+    qtbot.waitUntil(lambda: bar.message is None)

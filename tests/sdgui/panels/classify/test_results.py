@@ -9,7 +9,9 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.app.main_window import MainWindow
 from sdgui.panels.classify.kept import kept_results
+from sdgui.panels.classify.model import Target
 from sdgui.panels.classify.panel import ClassifyPanel
+from sdgui.panels.classify.results import _model_lines
 from sdgui.widgets.gallery.items import describe_item
 from tests.sdgui.conftest import leave
 from tests.sdgui.panels.classify.classifying import OpenClassify, asked, classify
@@ -132,3 +134,16 @@ def leave_panel(panel: ClassifyPanel, qtbot: QtBot) -> None:
     window = panel.window()
     assert isinstance(window, MainWindow)
     leave(window, qtbot)
+
+
+def test_a_result_names_its_run_before_the_weights() -> None:
+    run = Target(
+        model="/runs/a@best",
+        weights="student",
+        title="sd-clip demo · run 1 · best, step 234 · student",
+        data="/d.csv",
+    )
+    assert _model_lines(run) == "sd-clip demo · run 1\nstudent · best, step 234"
+    assert (
+        _model_lines(Target(model="/models/emoji-coca", weights="", title="emoji-coca", data="/d.csv")) == "emoji-coca"
+    )
