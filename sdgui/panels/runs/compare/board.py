@@ -71,6 +71,7 @@ class _Column(QWidget):
         entries = entries_of(sample.content, network) if sample is not None else []
         match = next((entry for entry in entries if str(entry.get("caption", "")) == caption), None)
         hits = entries_of(match, "hits") if match is not None else []
+        self.gallery.set_empty_text("No samples of this caption")
         self.gallery.set_items([hit_item(hit, rank) for rank, hit in enumerate(hits, start=1)])
         self.gallery.setAccessibleName(f"Images retrieved by {run.label.name}")
 

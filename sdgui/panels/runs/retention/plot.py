@@ -79,15 +79,17 @@ class RetentionPlot(QWidget):
         x_range, y_range = _range([*self._x[finite], 100.0, 100 * self._keep]), _range(list(self._y[finite]) or [0.0])
         plot.setXRange(*x_range, padding=0)
         plot.setYRange(*y_range, padding=0)
-        plot.addItem(self._keep_line(style.color("muted")))
+        plot.addItem(self._keep_line(style.color("muted"), sum(x_range) / 2))
         self._show_legend()
         for trace in self._traces:
             self._draw_trace(trace)
         if self._traces:
             self._label_path(self._traces[0], x_range[1] - x_range[0], y_range[1] - y_range[0])
 
-    def _keep_line(self, color: QColor) -> pg.InfiniteLine:
-        options = {"position": 0.04, "color": color, "anchors": [(1.05, 0.5), (1.05, 0.5)]}
+    def _keep_line(self, color: QColor, middle: float) -> pg.InfiniteLine:
+        """The line, with its label on the side of the ``middle``, where there is room."""
+        anchor = (-0.05, 0.5) if 100 * self._keep < middle else (1.05, 0.5)
+        options = {"position": 0.04, "color": color, "anchors": [anchor, anchor]}
         pen = pg.mkPen(color, width=1, style=Qt.PenStyle.DashLine)
         return pg.InfiniteLine(
             100 * self._keep, angle=90, pen=pen, label=f"keep {100 * self._keep:g} %", labelOpts=options

@@ -9,6 +9,7 @@ from typing import Any
 import pyqtgraph as pg
 import pytest
 from PySide6.QtCore import QPointF, Qt
+from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
@@ -176,6 +177,8 @@ def test_paths_of_the_shown_runs_are_drawn_and_the_chosen_weights_are_named(
     part = shown(panel, other, run)
     (keep,) = (item for item in part.plot.plot.plotItem.items if isinstance(item, pg.InfiniteLine))
     assert keep.value() == 80
+    anchors = [part.plot._keep_line(QColor("grey"), middle).label.anchors[0][0] for middle in (75.0, 90.0)]
+    assert (anchors[0] > 1, anchors[1] < 0) == (True, True), "the label is on the side with room"
     assert (part.line.text(), part.search.isVisible(), part.evaluate.isEnabled()) == ("", False, True)
 
 
