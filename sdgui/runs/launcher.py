@@ -396,5 +396,6 @@ def _alive(run: Run) -> bool:
 
 def _unwritable(folder: RunDir, error: OSError) -> LaunchError:
     return LaunchError(
-        f"Cannot write to the run folder {folder.path}: {error.strerror or error}. Free space or fix its permissions."
+        f"Cannot write to the run folder {folder.path}: {error.strerror or error}. "
+        "Free some space or fix its permissions."
     )
