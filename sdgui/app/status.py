@@ -34,6 +34,7 @@ class Status(QStatusBar):
     def __init__(self, services: Services, model: ExperimentModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services, self._model = services, model
+        self._worker_runs: dict[str, int | None] = {}  # key of a worker -> id of the run that it opened
         self.runs = ElidedLabel("", self)
         self.worker = PlainLabel(self, role="small")
         self.setSizeGripEnabled(False)
@@ -107,9 +108,12 @@ class Status(QStatusBar):
 
     def _worker_title(self, worker: WorkerState) -> str:
         """A run's name instead of the name of its folder, which contains its id."""
-        folder = run_and_checkpoint(worker.key)[0]
-        ids = [run.id for run in self._model.runs() if str(run.folder) == folder] if folder else []
-        return self._model.name(ids[0]) if ids else worker.title
+        if worker.key not in self._worker_runs:  # thousands of runs are searched once
+            folder = run_and_checkpoint(worker.key)[0]
+            ids = (run.id for run in self._model.runs() if folder and str(run.folder) == folder)
+            self._worker_runs[worker.key] = next(ids, None)
+        run_id = self._worker_runs[worker.key]
+        return worker.title if run_id is None or self._model.run(run_id) is None else self._model.name(run_id)
 
     def _show_workers(self) -> None:
         """Show workers, such as ``worker: sd-clip demo · run 1 ready``; the tooltip lists all and why some crashed."""

@@ -13,12 +13,11 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Protocol
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 
-from core.spec.chain import Chain, chain_file, read_chain, write_chain
+from core.spec.chain import Chain, chain_file, write_chain
 from core.spec.children import device_variables
 from core.spec.config import read_config, with_absolute_references
 from core.spec.config.run import MAX_CONFIG_BYTES
@@ -26,13 +25,13 @@ from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.installed import NotInstalled, need
 from core.spec.reading import read_text
-from core.spec.run.code import check_code_unchanged, code_option, keep_code, references
+from core.spec.run.code import check_code_unchanged, keep_code
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.status import process_alive
 from sdgui.runs.background_tasks import StoreWriter
 from sdgui.runs.chains import ChainWatch
 from sdgui.runs.machines.slots import GPUS_NOT_ANSWERED, MachineSlots
-from sdgui.runs.program import core_command, reap, start_trainer, torchrun_command
+from sdgui.runs.program import core_command, reap, start_trainer, torchrun_command, train_options
 from sdgui.runs.stopping import Stopping, StopPlan, StopStage, finish_stops
 from sdgui.store.queue import Slots
 from sdgui.store.records import HERE, Place, Run, StoreError
@@ -290,7 +289,7 @@ class Launcher(QObject):
         paths = (chain, chain.parent) if chain else (folder.config, folder.path)
         processes = 1 if chain else run.devices.count(",") + 1
         program = torchrun_command(processes) if processes > 1 and self._uses_own_trainer else self._command
-        command = [*program, "train", *map(str, paths), *_options(folder, chain)]
+        command = [*program, "train", *map(str, paths), *train_options(folder, chain)]
         try:
             process = start_trainer(command, folder, device_variables(run.devices))
         except FileNotFoundError as error:
@@ -378,15 +377,6 @@ class Launcher(QObject):
 def _trained(folder: RunDir) -> bool:
     """Whether a trainer has written to the folder."""
     return folder.events.exists() or folder.status.exists() or any(folder.checkpoints.glob("*"))
-
-
-def _options(folder: RunDir, chain: Path | None) -> list[str]:
-    """Options of ``train``. Raises LaunchError for a chain with custom code: its stages would not store a copy."""
-    if chain is None:
-        return code_option(read_config(folder.config))
-    if any(references(stage.config) for stage in read_chain(chain).stages):
-        raise LaunchError(f"{chain.parent.name} has custom code; train it with sdgui-core train {chain}.")
-    return ["--stage-logs"]
 
 
 def _alive(run: Run) -> bool:

@@ -9,16 +9,22 @@ from __future__ import annotations
 import queue
 import subprocess
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment
 
+from core.spec.chain import read_chain
 from core.spec.children import environment, python_command
+from core.spec.config import read_config
+from core.spec.errors import UserError
+from core.spec.run.code import code_option, references
+from core.spec.run.folder import RunDir
 from core.spec.run.starting import start_trainer  # re-exported
 from core.spec.run.status import RunStatus
 from core.spec.study import StudyStatus
 
-__all__ = ["core_command", "end_process", "qt_process", "reap", "start_trainer", "torchrun_command"]
+__all__ = ["core_command", "end_process", "qt_process", "reap", "start_trainer", "torchrun_command", "train_options"]
 
 
 def core_command() -> list[str]:
@@ -30,6 +36,15 @@ def torchrun_command(processes: int) -> list[str]:
     """The command line of ``core`` under torchrun, without a subcommand; one process per GPU."""
     torchrun = [*python_command("torch.distributed.run"), "--standalone", f"--nproc-per-node={processes}"]
     return [*torchrun, "-m", "core"]
+
+
+def train_options(folder: RunDir, chain: Path | None) -> list[str]:
+    """Options of ``train``. Raises UserError for a chain with custom code: its stages would not store a copy."""
+    if chain is None:
+        return code_option(read_config(folder.config))
+    if any(references(stage.config) for stage in read_chain(chain).stages):
+        raise UserError(f"{chain.parent.name} has custom code; train it with sdgui-core train {chain}.")
+    return ["--stage-logs"]
 
 
 def qt_process(parent: QObject) -> QProcess:

@@ -82,6 +82,9 @@ class Model:
     def runs(self) -> list[Run]:
         return self.all
 
+    def run(self, run_id: int) -> Run | None:
+        return next((run for run in self.all if run.id == run_id), None)
+
     def name(self, run_id: int) -> str:
         return f"mine · run {run_id}"
 
