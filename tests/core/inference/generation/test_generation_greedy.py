@@ -84,6 +84,7 @@ def test_every_step_reports_and_images_become_final_once() -> None:
     steps = list(caption_steps(model, images, settings(), ids=IDS))
     assert [step.total for step in steps] == [12] * len(steps)
     assert [step.length for step in steps] == sorted(step.length for step in steps)
+    assert (steps[0].length, steps[-1].length <= 12) == (1, True)
     assert list(caption_steps(model, images[:0], settings(), ids=IDS)) == []
     final = [image for step in steps for image in step.captions]
     assert sorted(final) == list(range(7))

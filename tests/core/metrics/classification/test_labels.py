@@ -67,6 +67,9 @@ def test_rows_without_a_label_are_skipped_and_reported() -> None:
         "2 of 6 rows have no label and were skipped.",
         "1 rows were skipped: their 1 labels are not classes ('bird').",
     )
+    assert index_labels(["cat", "a", "b", "c", "d"], ["cat", "dog"]).notes == (
+        "4 rows were skipped: their 4 labels are not classes ('a', 'b', 'c', ...).",
+    )
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from core.inference.encoder import encode_images, encode_texts
 from core.search import evaluation
 from core.search.collection import open_index
 from core.search.errors import IndexFolderError
+from core.search.index import acceleration, encoding, storage
 from core.search.index import build as build_module
-from core.search.index import encoding, storage
 from core.search.index.build import build_index, relocate
 from core.search.index.source_changes import Scan, scan
 from core.search.index.storage import IndexReader, IndexWriter
@@ -348,6 +348,19 @@ def test_a_manifest_is_a_source_and_its_folders_may_be_missing(tmp_path: Path) -
     with pytest.raises(DataError, match="None of the 48 rows"):
         build(tmp_path / "pairs.csv", tmp_path / "index")
     assert IndexReader(tmp_path / "index").alive().sum() == 47
+
+
+def test_files_of_a_former_search_method_are_removed(own: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    update = acceleration.update_acceleration
+
+    def files_with(scan_rows: int) -> set[str]:
+        sizes = acceleration.Sizes(small=0, scan=scan_rows)
+        monkeypatch.setattr(build_module, "update_acceleration", lambda *args: update(*args, sizes=sizes))
+        build(*own)
+        return {path.name for path in own[1].glob("scan-0001-images-*")}
+
+    assert files_with(16) == {f"scan-0001-images-{row:010d}.faiss" for row in (0, 16, 32)}
+    assert files_with(24) == {f"scan-0001-images-{row:010d}.faiss" for row in (0, 24)}
 
 
 def test_no_images(tmp_path: Path) -> None:

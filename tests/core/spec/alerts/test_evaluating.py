@@ -155,6 +155,8 @@ def test_thresholds_apply_to_any_metric_and_to_patterns() -> None:
         ("val/*recall < 0.1", 501.0),
         ("train/loss > 10", 502.0),
     ]
+    at_the_limits = [Evaluated(step=50, time=501.0, values={RECALL: 0.1}), metrics(51, 502.0, train__loss=10.0)]
+    assert apply([*regular(), *at_the_limits], rules) == []
     for wrong in ("", "train/loss", "train/loss = 3", "train/loss < many", "train/loss finite", "a b < 3"):
         with pytest.raises(AlertError, match="is not a condition; write METRIC < NUMBER"):
             Condition.parse(wrong)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from core.__main__ import main
 from core.spec.alerts.evaluating import Alert
 from core.spec.alerts.rules import AlertRules, Rules
 from core.spec.alerts.sending import send
@@ -191,3 +192,22 @@ def test_a_dry_run_uses_the_rules_of_each_experiment(tmp_path: Path, process: su
     assert [(alert.alert.cause, alert.alert.time) for alert in replay([run], rules)] == [("ended", now + 3)]
     rules.save(preset_config("clip", "tiny").name, AlertRules(ended=False))
     assert replay([run], rules) == []
+
+
+def test_the_command_prints_alerts_of_a_run_until_it_ends(
+    tmp_path: Path,
+    process: subprocess.Popen[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run_of(tmp_path, process)
+    add = Watcher.add
+
+    def add_and_finish(watcher: Watcher, run: RunDir) -> None:
+        add(watcher, run)
+        write(run, RunFinished(step=9))
+
+    monkeypatch.setattr(Watcher, "add", add_and_finish)
+    assert main(["runs", "watch", "one", "--home", str(tmp_path), "--json"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["run"] == "one"

@@ -132,6 +132,15 @@ def test_unanswered_requests_are_repeated(lines: type[Spoken], connection: Conne
         connection.call("probe").result(60)
 
 
+def test_a_missing_ssh_is_reported_with_its_remedy(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(command: Any) -> Spoken:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(connection_module, "RemoteProcess", missing)
+    with pytest.raises(MachineRefused, match=r"ssh cannot be started: No such file or directory\. "):
+        connection.call("probe").result(60)
+
+
 @pytest.mark.parametrize(
     ("first", "ends", "sentence"),
     [

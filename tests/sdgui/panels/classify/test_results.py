@@ -108,6 +108,13 @@ def test_all_four_methods_and_a_class_of_the_table_opens_the_matrix(qtbot: QtBot
     assert panel.view.matrix.matrix.current_classes() == (2, 2)
     assert "Only linear and fused probes" in panel.view.curves.c_curve.readout.text()
 
+    # Comparing with the other network evaluates it.
+    panel.view.tabs.setCurrentWidget(panel.view.compare)
+    panel.view.compare.network.click()
+    qtbot.waitUntil(lambda: len(panel.view.results.results()) == 5, timeout=20000)
+    other = panel.view.results.results()[0].evaluation
+    assert (other.method, other.target.weights) == ("zero-shot", "student")
+
 
 def test_results_survive_a_restart_until_removed(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:
     panel = open_classify()

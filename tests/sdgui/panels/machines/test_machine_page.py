@@ -49,6 +49,12 @@ def test_the_wheel_over_a_number_scrolls_the_page_and_changes_nothing(page: Mach
     assert (received, wheel.isAccepted()) == ([], False)
 
 
+def test_a_script_is_shown_for_slurm_only(page: MachinePage) -> None:
+    for machine in (FAR, SLURM, this_computer()):
+        page.show_machine(machine, None, READY)
+        assert page.script.isVisible() == (machine is SLURM)
+
+
 def test_a_failed_check_shows_its_remedy(qtbot: QtBot) -> None:
     findings = FindingList()
     qtbot.addWidget(findings)

@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState
-from sdgui.panels.search.collection import DATA
+from sdgui.panels.search.collection import DATA, INDEX
 from sdgui.panels.search.model import Query
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.shared.pickers.entries import ModelChoice
@@ -115,6 +115,15 @@ def test_images_can_be_chosen_when_the_model_has_no_validation_data(
     assert (heading, button.partition("…")[0]) == ("Nothing is open", "Search a folder")
     search.view.empty.activated.emit()
     assert asked == [True]
+
+
+def test_without_an_index_one_can_be_chosen(search: SearchPanel) -> None:
+    kinds = search.view.source.collection.kind_box
+    kinds.setCurrentIndex(kinds.findData(INDEX))
+    kinds.activated.emit(kinds.currentIndex())
+    assert empty(search) == ("No index is chosen", "Search in…")
+    search.view.empty.activated.emit()
+    assert search.view.source.popover.isVisible()
 
 
 def test_progress_keeps_the_spelling_of_the_models_name(search: SearchPanel) -> None:

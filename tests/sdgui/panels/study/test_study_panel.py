@@ -65,6 +65,8 @@ def test_an_empty_panel_offers_to_create_a_study(panel: StudyPanel) -> None:
     assert panel.stack.currentWidget() is panel.empty
     panel.toolbar.new.click()
     assert panel.stack.currentWidget() is panel.editor
+    panel.refresh()
+    assert panel.stack.currentWidget() is panel.editor, "an open form stays"
 
 
 def test_a_study_is_selected_in_the_box_and_restored_the_next_time(

@@ -72,6 +72,7 @@ def test_every_field_has_an_editor_except_version_and_preset(form: ConfigForm) -
         row = form.row(path)
         assert row.editor.control.accessibleName()
         assert row.editor.control.toolTip() or not row.spec.description
+    assert line(form, "optim.learning_rate").toolTip().endswith("Above 0 and at most 10.")
 
 
 def test_every_preset_round_trips(form: ConfigForm) -> None:

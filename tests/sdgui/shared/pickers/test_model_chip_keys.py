@@ -9,6 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
+from sdgui.runs.models import included_models
 from sdgui.shared.pickers import entries
 from sdgui.shared.pickers.entries import (
     ModelChoice,
@@ -41,6 +42,20 @@ def test_the_newest_usable_run_is_selected_by_default(qtbot: QtBot, services: Se
     chip._tasks.wait()
     QApplication.processEvents()
     assert chip.short_title() == "old · run 1 · student · best"
+
+
+def test_without_the_store_an_included_model_is_selected(
+    qtbot: QtBot, services: Services, chip: ModelChip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked() -> None:
+        raise StoreError("The database is locked.")
+
+    monkeypatch.setattr(services.store, "runs", locked)
+    chip.choose_default()
+    qtbot.waitUntil(lambda: chip.choice() is not None)
+    choice = chip.choice()
+    assert choice is not None
+    assert choice.model == str(included_models()[0])
 
 
 def test_keys_open_the_list_and_shortcuts_do_not(qtbot: QtBot, chip: ModelChip) -> None:

@@ -207,4 +207,8 @@ def test_files_drawn_by_a_worker_are_read_and_removed_and_a_refusal_is_reported(
     work._report_refusal(Cancelled())
     work._report_refusal(Failure("No such column."))
     assert failed[1:] == ["No such column."]
+    work.draw(CONFIG, 0, [], 2)
+    assert work.busy
+    work.cancel()
+    assert not work.busy
     pool.close()

@@ -37,6 +37,8 @@ FITTING = {
     "tag:paper": [0, 4],
     "tag != paper seed = 0": [3, 6],
     "tag:pap": [],
+    "tag = paper": [0, 4],
+    "tag = pap": [],
     "pap": [0, 4],
     "seed in (1, 2) optim.learning_rate in (0.001)": [4, 5],
     "100%": [8],

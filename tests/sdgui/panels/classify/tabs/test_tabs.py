@@ -206,6 +206,7 @@ def test_curves_of_another_model_are_kept_until_it_is_shown(qtbot: QtBot) -> Non
     here, there = a_result(), a_result(an_evaluation(model="other@best"))
     tab.show_result(here)
     assert list(tab.c_curve.lines()[0].x) == [0.001, 0.1, 10.0], "in the order of C"
+    assert tab.c_curve.lines()[0].name == "probe"
     curve = [{"shots": 1, "accuracy": 0.5, "low": None, "high": None}]
     tab.show_few_shot(there.evaluation.target, "image", {"curve": curve, "notes": ["few."]})
     assert tab.shots.lines() == []
