@@ -23,7 +23,7 @@ from core.spec.resources import resource_folder
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import locate
 from core.studies.adapting.cell import CPU, Evaluation, run_cell, train_base
-from core.studies.adapting.config import AdaptStudy, Arm, Condition, Hands, read_adapt_study
+from core.studies.adapting.config import AdaptStudy, Arm, ArtistSets, Condition, read_adapt_study
 from core.studies.adapting.data import held_out_pairs, read_rows, training_pairs
 from core.studies.adapting.results import Cell, is_tuned, markdown, round_numbers, select_arms, summary
 from core.studies.study.job import run_reporting_errors
@@ -48,13 +48,13 @@ class Runner:
         study = self.study
         for arm in study.arms:
             if is_tuned(study, arm):
-                self._run_cell(TUNING, study.tuning, study.tuning_condition, arm, study.tuning_seed, 0)
+                self._run_cell(TUNING, study.tuning_sets, study.tuning_condition, arm, study.tuning_seed, 0)
         selected = set(select_arms(study, self.cells(TUNING)).values())
         arms = [arm for arm in study.arms if arm.name in selected]
         for condition in study.conditions:
             for seed, draw, arm in product(study.seeds, range(condition.draws), arms):
                 if not condition.families or arm.family in condition.families:
-                    self._run_cell(condition.name, study.report, condition, arm, seed, draw)
+                    self._run_cell(condition.name, study.report_sets, condition, arm, seed, draw)
 
     def cells(self, condition: str) -> CellsByArm:
         """The finished cells of a condition: arm -> (seed, draw) -> result."""
@@ -80,7 +80,7 @@ class Runner:
             }
             write_whole(folder / f"cells-{name}.json", (json.dumps(plain) + "\n").encode())
 
-    def _run_cell(self, name: str, hands: Hands, condition: Condition, arm: Arm, seed: int, draw: int) -> None:
+    def _run_cell(self, name: str, sets: ArtistSets, condition: Condition, arm: Arm, seed: int, draw: int) -> None:
         """Train and evaluate one cell of the condition ``name``, unless it is finished."""
         path = self.out / "cells" / name / f"{arm.name}_{seed}_{draw}.json"
         if path.exists():
@@ -91,9 +91,9 @@ class Runner:
         number = 1000 * seed + draw  # seeds the data and the training of this cell
         replay = (self.study.base_data, arm.replay)
         pairs = training_pairs(
-            self.data, hands.gain, self.study.held_out, condition.pairs, condition.mismatched, number, replay
+            self.data, sets.gain, self.study.held_out, condition.pairs, condition.mismatched, number, replay
         )
-        evaluation = self._evaluation(name if name == TUNING else "report", hands, base)
+        evaluation = self._evaluation(name if name == TUNING else "report", sets, base)
         folder = self.out / "runs" / f"{name}-{path.stem}"
         cell = run_cell(self.study, arm, base, pairs, condition.steps, number, evaluation, folder)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,22 +101,22 @@ class Runner:
         self.write()
         print(f"{name} {path.stem}", flush=True)
 
-    def _evaluation(self, name: str, hands: Hands, base: RunDir) -> Evaluation:
+    def _evaluation(self, name: str, sets: ArtistSets, base: RunDir) -> Evaluation:
         if name not in self._evaluations:
             count = self.study.held_out
-            paths = {hand: held_out_pairs(self.data, getattr(hands, hand), count) for hand in ("gain", "third")}
-            paths["retain"] = self.data / hands.retain
+            paths = {purpose: held_out_pairs(self.data, getattr(sets, purpose), count) for purpose in ("gain", "third")}
+            paths["retain"] = self.data / sets.retain
             network = open_network(locate(f"{base.path}@last"), CPU)
-            self._evaluations[name] = Evaluation(paths, network, self._runtime, self._probes(hands, paths["gain"]))
+            self._evaluations[name] = Evaluation(paths, network, self._runtime, self._probes(sets, paths["gain"]))
         return self._evaluations[name]
 
-    def _probes(self, hands: Hands, held_out: Path) -> dict[str, tuple[Path, Path]]:
+    def _probes(self, sets: ArtistSets, held_out: Path) -> dict[str, tuple[Path, Path]]:
         """Training and test images of the probes: new images (the held-out ones are for testing), and old images."""
-        if not hands.probe_train:
+        if not sets.probe_train:
             return {}
-        count = len(read_rows(self.data / hands.gain)) - self.study.held_out
-        new = training_pairs(self.data, hands.gain, self.study.held_out, count, 0.0, 0)
-        return {"gain": (new, held_out), "retain": (self.data / hands.probe_train, self.data / hands.probe_test)}
+        count = len(read_rows(self.data / sets.gain)) - self.study.held_out
+        new = training_pairs(self.data, sets.gain, self.study.held_out, count, 0.0, 0)
+        return {"gain": (new, held_out), "retain": (self.data / sets.probe_train, self.data / sets.probe_test)}
 
 
 def main() -> int:

@@ -15,7 +15,7 @@ Measure = Literal[
     "retained at equal gain",
     "gained at 85 %",
     "gained at 95 %",
-    "third hand at 85 %",
+    "third artist at 85 %",
     "probe of new images at 85 %",
     "probe of old images at 85 %",
     "top-1 retained at equal gain",
@@ -54,8 +54,8 @@ class Condition(Section):
         return f"{self.pairs}-{100 * self.mismatched:g}"
 
 
-class Hands(Section):
-    """Data sets by artist (called "hand" in code and results), as paths below the data folder."""
+class ArtistSets(Section):
+    """Manifests of pairs by purpose, each with images by other artists; paths below the data folder."""
 
     gain: Text = Field(description="Pairs by the new artist, split into training and held-out pairs.")
     retain: Text = Field(description="Held-out pairs by the artist whose images the base model was trained on.")
@@ -85,8 +85,8 @@ class AdaptStudy(Section):
     base_steps: int = Field(ge=1)
     base_seed: int | None = Field(None, description="The seed of the only base model (default: one for each seed).")
     common: list[Text] = Field([], description="Settings of every arm.")
-    tuning: Hands
-    report: Hands
+    tuning_sets: ArtistSets
+    report_sets: ArtistSets
     tuning_condition: Condition
     tuning_seed: int = 0
     seeds: list[int]

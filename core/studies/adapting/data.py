@@ -1,4 +1,4 @@
-"""Training and held-out subsets of the pairs by one artist (a "hand"), optionally with mismatched captions.
+"""Training and held-out subsets of the pairs by one artist, optionally with mismatched captions.
 
 Manifests are written next to their sources, since a manifest must be in a folder above its images.
 """
@@ -33,32 +33,32 @@ def read_rows(path: Path) -> list[Row]:
         raise UserError(f"cannot read {path}: {error.strerror}; render it with packaging/icon_sets.py.") from error
 
 
-def held_out_pairs(data: Path, hand: str, count: int) -> Path:
-    """A manifest of the ``count`` held-out pairs of ``hand``, or of all its pairs if there are fewer."""
-    rows = read_rows(data / hand)
+def held_out_pairs(data: Path, source: str, count: int) -> Path:
+    """A manifest of the ``count`` held-out pairs of the manifest ``source``, or of all its pairs if there are fewer."""
+    rows = read_rows(data / source)
     order = np.random.default_rng(SPLIT_SEED).permutation(len(rows))[:count]
-    return _write(data, f"test-{Path(hand).stem}.csv", [rows[i] for i in sorted(order.tolist())])
+    return _write(data, f"test-{Path(source).stem}.csv", [rows[i] for i in sorted(order.tolist())])
 
 
 def training_pairs(
     data: Path,
-    hand: str,
+    source: str,
     held_out: int,
     pairs: int,
     mismatched: float,
     draw: int,
     replay: tuple[str, float] = ("", 0.0),
 ) -> Path:
-    """A manifest of ``pairs`` training pairs of ``hand``, drawn by ``draw``; a share ``mismatched`` has another pair's
-    caption. ``replay``: another manifest, and the share of ``pairs`` to add from it.
+    """A manifest of ``pairs`` training pairs of the manifest ``source``, drawn by ``draw``; a share ``mismatched`` has
+    another pair's caption. ``replay``: another manifest, and the share of ``pairs`` to add from it.
 
     Raises UserError if there are too few pairs.
     """
-    rows = read_rows(data / hand)
+    rows = read_rows(data / source)
     pool = np.random.default_rng(SPLIT_SEED).permutation(len(rows))[held_out:]
     if len(pool) < pairs:
         raise UserError(
-            f"{data / hand} has only {len(pool)} training pairs, fewer than {pairs}; lower pairs or held_out."
+            f"{data / source} has only {len(pool)} training pairs, fewer than {pairs}; lower pairs or held_out."
         )
     rng = np.random.default_rng([SPLIT_SEED, draw])
     sampled_rows = [rows[i] for i in sorted(rng.permutation(pool)[:pairs].tolist())]
@@ -67,7 +67,7 @@ def training_pairs(
         sampled_rows = [
             row | {"title": sampled_rows[giver]["title"]} for row, giver in zip(sampled_rows, givers, strict=True)
         ]
-    name = f"train-{Path(hand).stem}-{pairs}-{100 * mismatched:g}-{draw}"
+    name = f"train-{Path(source).stem}-{pairs}-{100 * mismatched:g}-{draw}"
     replay_manifest, share = replay
     if share:
         replayed = read_rows(data / replay_manifest)

@@ -13,7 +13,7 @@ from statistics import fmean
 from core.studies.study.statistics import Paired, paired_mean
 
 Polyline = Sequence[tuple[float, ...]]  # one point per alpha
-AT_85 = {"third hand at 85 %": 2, "probe of new images at 85 %": 3, "probe of old images at 85 %": 4}  # coordinates
+AT_85 = {"third artist at 85 %": 2, "probe of new images at 85 %": 3, "probe of old images at 85 %": 4}  # coordinates
 
 
 def best_with_at_least(path: Polyline, minimum: float, constrained: int, maximise: int) -> float | None:

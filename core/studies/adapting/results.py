@@ -182,7 +182,7 @@ def markdown(results: Mapping[str, Any]) -> str:
         for arm, row in table.items():
             ends = ", ".join(f"{row['path'][f'{data}/R@10'][-1]:.1f}" for data in ("gain", "retain", "third"))
             cells = " | ".join(
-                f"{row[key]['mean']:.1f}" for key in ("gained at 85 %", "gained at 95 %", "third hand at 85 %")
+                f"{row[key]['mean']:.1f}" for key in ("gained at 85 %", "gained at 95 %", "third artist at 85 %")
             )
             lines.append(f"| {arm} | {cells} | {ends} | {row['cpu_seconds']['mean']:.0f} |")
     return "\n".join(lines) + "\n"

@@ -9,7 +9,7 @@ CONFIG = Path(__file__).with_name("little.json")
 
 
 def curve(points: Sequence[tuple[float, float, float]]) -> dict[str, list[float]]:
-    """What a cell writes of a path of (gained, retained, third hand) R@10; top-1 is half of it."""
+    """What a cell writes of a path of (gained, retained, third artist) R@10; top-1 is half of it."""
     names = ("gain", "retain", "third")
     return {
         f"{name}/{metric}": [scale * point[i] for point in points]

@@ -11,7 +11,7 @@ import pytest
 from core.objectives.text_anchors import read_texts
 from core.spec.errors import UserError
 from core.studies.adapting.__main__ import Runner
-from core.studies.adapting.config import Arm, Condition, Hands, read_adapt_study
+from core.studies.adapting.config import Arm, ArtistSets, Condition, read_adapt_study
 from core.studies.adapting.data import anchor_texts, held_out_pairs, read_rows, training_pairs
 from tests.core.images import write_pairs
 from tests.core.studies.adapting.little_study import CONFIG, curve
@@ -19,7 +19,7 @@ from tests.core.studies.adapting.little_study import CONFIG, curve
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two hands of 36 and 36 pairs, and the base's, with concepts."""
+    """Manifests of two artists with 36 pairs each, and the base data, with concepts."""
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
     folder = tmp_path / "data"
     train, _ = write_pairs(folder / "demo")
@@ -102,7 +102,7 @@ def test_all_arms_of_a_seed_are_trained_before_the_next(tmp_path: Path, monkeypa
     runner = Runner(study, tmp_path, tmp_path / "out")
     trained = []
 
-    def train(name: str, hands: Hands, condition: Condition, arm: Arm, seed: int, draw: int) -> None:
+    def train(name: str, sets: ArtistSets, condition: Condition, arm: Arm, seed: int, draw: int) -> None:
         path = tmp_path / "out" / "cells" / name / f"{arm.name}_{seed}_{draw}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"curve": curve([(10, 90, 5), (20, 80, 6)])}))
