@@ -41,7 +41,7 @@ class Runner:
     def __init__(self, study: AdaptStudy, data: Path, out: Path) -> None:
         self.study, self.data, self.out = study, data, out
         self._runtime = set_up(RuntimeConfig(device="cpu", threads=1))
-        self._evaluations: dict[str, Evaluation] = {}
+        self._evaluations: dict[ArtistSets, Evaluation] = {}
 
     def run(self) -> None:
         """Train and evaluate every cell of the config; all arms of a seed before the next seed."""
@@ -93,7 +93,7 @@ class Runner:
         pairs = training_pairs(
             self.data, sets.gain, self.study.held_out, condition.pairs, condition.mismatched, number, replay
         )
-        evaluation = self._evaluation(name if name == TUNING else "report", sets, base)
+        evaluation = self._evaluation(sets, base)
         folder = self.out / "runs" / f"{name}-{path.stem}"
         cell = run_cell(self.study, arm, base, pairs, condition.steps, number, evaluation, folder)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,14 +101,15 @@ class Runner:
         self.write()
         print(f"{name} {path.stem}", flush=True)
 
-    def _evaluation(self, name: str, sets: ArtistSets, base: RunDir) -> Evaluation:
-        if name not in self._evaluations:
+    def _evaluation(self, sets: ArtistSets, base: RunDir) -> Evaluation:
+        """The evaluation on ``sets``, opened at the first call; ``base``: any base model, for its architecture."""
+        if sets not in self._evaluations:
             count = self.study.held_out
             paths = {purpose: held_out_pairs(self.data, getattr(sets, purpose), count) for purpose in ("gain", "third")}
             paths["retain"] = self.data / sets.retain
             network = open_network(locate(f"{base.path}@last"), CPU)
-            self._evaluations[name] = Evaluation(paths, network, self._runtime, self._probes(sets, paths["gain"]))
-        return self._evaluations[name]
+            self._evaluations[sets] = Evaluation(paths, network, self._runtime, self._probes(sets, paths["gain"]))
+        return self._evaluations[sets]
 
     def _probes(self, sets: ArtistSets, held_out: Path) -> dict[str, tuple[Path, Path]]:
         """Training and test images of the probes: new images (the held-out ones are for testing), and old images."""
