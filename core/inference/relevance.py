@@ -58,7 +58,7 @@ def relevance(network: Network, pixels: Tensor, text: str) -> Relevance:
     """
     towers = network.towers
     visual = towers.clip.visual
-    if not towers.any_size:
+    if not towers.is_open_clip_vit:
         raise ModelError("explanations need one of open_clip's own ViTs; choose such a model.")
     device = towers.pixel_mean.device
     tokens = towers.tokenize([text])

@@ -241,12 +241,12 @@ def build_backbone(
 def _check_views(config: RunConfig, towers: Towers) -> None:
     """Raise ModelError if the image tower does not support a view's image size, or dropping patches."""
     views = config.views
-    if views.local.count and views.local.size < 1.0 and not towers.any_size:
+    if views.local.count and views.local.size < 1.0 and not towers.is_open_clip_vit:
         raise ModelError(
             f"{config.towers.architecture} accepts only one image size; set views.local.size to 1, or choose one of "
             "open_clip's own ViTs."
         )
-    if views.clean.keep < 1.0 and not towers.any_size:
+    if views.clean.keep < 1.0 and not towers.is_open_clip_vit:
         raise ModelError(
             f"{config.towers.architecture} cannot drop patches; set views.clean.keep to 1, or choose one of "
             "open_clip's own ViTs."

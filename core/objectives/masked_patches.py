@@ -56,7 +56,7 @@ class MaskedPatches(Objective):
         self.targets = Centring(self.prototypes)
 
     def build_head(self, network: Network) -> nn.Module | None:
-        if not network.towers.any_size:
+        if not network.towers.is_open_clip_vit:
             raise ModelError(
                 "objectives.masked_patches needs one of open_clip's own ViTs; choose one, or set the objective's "
                 "weight to 0."
@@ -71,8 +71,8 @@ class MaskedPatches(Objective):
 
     def check_teacher(self, student: Network, teacher: Network) -> None:
         ours, theirs = (network.towers.patches_across for network in (student, teacher))
-        if not teacher.towers.any_size or ours != theirs:
-            grid = f"{theirs} x {theirs} patches" if teacher.towers.any_size else "no separate patches"
+        if not teacher.towers.is_open_clip_vit or ours != theirs:
+            grid = f"{theirs} x {theirs} patches" if teacher.towers.is_open_clip_vit else "no separate patches"
             raise ModelError(
                 f"objectives.masked_patches compares patch by patch, but the teacher has {grid}, and the student has "
                 f"{ours} x {ours}; choose a teacher with the same patches, or set "

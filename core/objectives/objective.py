@@ -45,7 +45,7 @@ class Objective(nn.Module, ABC):
         super().__init__()
         self.weight = config.weight
         self.learns_from_teacher = self.needs_teacher = config.learns_from_teacher
-        self.needs_views = config.reads_views()
+        self.needs_views = config.reads_additional_views()
         self.step_values: ObjectiveValues = objective_schedule(config, 1).at(1)  # final values until ``begin_step``
 
     @classmethod

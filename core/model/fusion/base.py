@@ -54,8 +54,8 @@ class Fusion(nn.Module, ABC):
         projected: Tensor = self.norm_image(self.project_image(patches))
         return projected
 
-    def _pool(self, words: Tensor, text: TextFeatures, every_word: bool) -> Fused:
-        """Uses the pooled word for the pair: ``words`` (B, L, F), or (B, 1, F) if only this word was computed."""
+    def _to_fused(self, words: Tensor, text: TextFeatures, every_word: bool) -> Fused:
+        """The output from the last layer's ``words``: (B, L, F), or (B, 1, F) if it computed only the pooled word."""
         words = self.norm(words)
         if not every_word:
             return Fused(words[:, 0])

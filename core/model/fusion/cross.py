@@ -47,4 +47,4 @@ class CrossAttentionFusion(Fusion):
             patches, words = self._project_patches(patches), self.project_text(text.before_projection)[:, None]
         for block in self.blocks:
             words = block(words, patches)
-        return self._pool(words, text, every_word)
+        return self._to_fused(words, text, every_word)

@@ -86,4 +86,4 @@ class MergedFusion(Fusion):
         for block in self.blocks[:-1]:
             patches, words = block(patches, words, mask, text.pooled_position)
         _, words = self.blocks[-1](patches, words, mask, text.pooled_position, "words" if every_word else "pooled")
-        return self._pool(words, text, every_word)
+        return self._to_fused(words, text, every_word)

@@ -1,6 +1,6 @@
 """Layers in which words attend to patches, with merged layers in between (mPLUG) or without (ALBEF).
 
-Legend: B batch, L sequence of the text tower, F fused width.
+Legend: B batch, P patches, L sequence of the text tower, Q words that a block computes (L or 1), F fused width.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ class AsymmetricBlock(nn.Module):
         self.feed_forward = FeedForward(width)
 
     def forward(self, words: Tensor, rows: Tensor, patches: Tensor, allowed: Tensor) -> Tensor:
-        """``rows`` (B, Q, F), a subset of ``words`` (B, L, F), after the block; ``allowed`` (B, Q, L)."""
+        """``rows`` (B, Q, F), a subset of ``words`` (B, L, F), after the block.
+
+        ``patches`` (B, P, F). ``allowed`` (B, Q, L) bool: the words that each row may attend to.
+        """
         out: Tensor = self.feed_forward(self.cross(self.attention(words, rows, allowed), patches))
         return out
 
@@ -54,12 +57,12 @@ class SkipFusion(Fusion):
         text_mask = word_mask(text.padding, causal)
         final = len(self.blocks) - 1
         for layer, block in enumerate(self.blocks):
-            is_pooled = layer == final and not every_word
+            only_pooled = layer == final and not every_word
             if isinstance(block, MergedBlock):
-                outputs = "pooled" if is_pooled else "words" if layer == final else "all"
+                outputs = "pooled" if only_pooled else "words" if layer == final else "all"
                 patches, words = block(patches, words, mask, text.pooled_position, outputs)
                 continue
-            rows = row_of(words, text.pooled_position) if is_pooled else words
-            allowed = row_of(text_mask, text.pooled_position) if is_pooled else text_mask
+            rows = row_of(words, text.pooled_position) if only_pooled else words
+            allowed = row_of(text_mask, text.pooled_position) if only_pooled else text_mask
             words = block(words, rows, patches, allowed)
-        return self._pool(words, text, every_word)
+        return self._to_fused(words, text, every_word)

@@ -71,7 +71,8 @@ class Towers(nn.Module):
         self.quick_gelu = bool(model_cfg.get("quick_gelu", False))
         self.image_size = _square(self.clip.visual.image_size)
         self.patch_side = patch_side(self.clip.visual)
-        self.any_size = isinstance(clip.visual, VisionTransformer)  # other sizes of images: positions are interpolated
+        # Only these read images of other sizes (positions are interpolated), and can hide or drop patches.
+        self.is_open_clip_vit = isinstance(clip.visual, VisionTransformer)
         # Widths of before_projection and of patches (None: no patches for a fusion).
         self.image_width, self.image_token_width = image_widths(clip.visual, self.image_size)
         self._text = TextTower(self.clip, model_cfg["text_cfg"])
@@ -153,7 +154,7 @@ class Towers(nn.Module):
 
     def add_mask_token(self) -> None:
         """Add a learnt token for hidden patches to a ViT (BEiT, Bao et al. 2022)."""
-        if self.any_size:
+        if self.is_open_clip_vit:
             self.mask_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(self.patch_width), std=0.02))
 
     def blocks(self) -> list[nn.Module]:

@@ -105,7 +105,7 @@ def _stored_targets(config: RunConfig) -> Problems:
 def _teacher_at_intervals(config: RunConfig) -> Problems:
     """Settings that contradict a teacher at intervals."""
     objectives = weighted_objectives(config).values()
-    for part in filter(None, (objective.needs_teacher_in_every_step() for objective in objectives)):
+    for part in filter(None, (objective.part_taught_in_every_step() for objective in objectives)):
         yield "teacher.every", f"The teacher is needed in every step for {part}: set this to 1."
     if all(objective.learns_from_teacher for objective in objectives):
         yield "teacher.every", "The other steps have no objective: set this to 1, or set another objective's weight."

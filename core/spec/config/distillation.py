@@ -289,7 +289,7 @@ class ImageContrastiveConfig(ObjectiveConfig):
         advanced=True,
     )
 
-    def reads_views(self) -> bool:
+    def reads_additional_views(self) -> bool:
         return True
 
     def uses_captions(self) -> bool:

@@ -21,7 +21,7 @@ class ClassificationConfig(ObjectiveConfig):
         "labels (mixup).",
     )
 
-    def reads_views(self) -> bool:
+    def reads_additional_views(self) -> bool:
         return self.view == "further"
 
     def uses_captions(self) -> bool:
@@ -70,10 +70,10 @@ class ConsistencyConfig(ObjectiveConfig):
             return [Need("guess", "There is no teacher for the pseudo-labels: set teacher.kind, or choose student.")]
         return []
 
-    def reads_views(self) -> bool:
+    def reads_additional_views(self) -> bool:
         return True
 
-    def needs_teacher_in_every_step(self) -> str:
+    def part_taught_in_every_step(self) -> str:
         return "consistency"
 
     def uses_captions(self) -> bool:

@@ -87,11 +87,11 @@ class ObjectiveConfig(Section):
         """Whether stored features of images and captions can replace the teacher's forward pass."""
         return not self.needs_teacher()
 
-    def reads_views(self) -> bool:
-        """Whether the objective reads the student's additional views; with a teacher it always does."""
+    def reads_additional_views(self) -> bool:
+        """Whether the objective reads the student's additional views, as all objectives with a teacher do."""
         return self.learns_from_teacher
 
-    def needs_teacher_in_every_step(self) -> str:
+    def part_taught_in_every_step(self) -> str:
         """The part of the objective that needs the teacher in every step, for messages; "" if no part does."""
         return ""
 

@@ -104,7 +104,7 @@ class MaskedWordsConfig(ObjectiveConfig):
         remedy = "A value above 0 needs a teacher: set teacher.kind to ema, or set this to 0."
         return [Need("alpha", remedy)] if self.alpha > 0 else []
 
-    def needs_teacher_in_every_step(self) -> str:
+    def part_taught_in_every_step(self) -> str:
         return "masked words' alpha" if self.alpha > 0 else ""
 
     def needs_fusion(self) -> list[Need]:

@@ -46,7 +46,7 @@ def teaching(config: RunConfig) -> Teaching:
     if not teacher.traits.exists:
         return EVERY_STEP
     views_without_teacher = any(
-        objective.weight > 0 and objective.reads_views() and not objective.learns_from_teacher
+        objective.weight > 0 and objective.reads_additional_views() and not objective.learns_from_teacher
         for _, objective in config.objectives
     )
     return Teaching(teacher.every, views_without_teacher)

@@ -34,13 +34,13 @@ def measure_arms(
     arms: Sequence[str],
     stop: threading.Event,
     log: Callable[[str], None],
-    wait: Callable[[], None],
+    while_waiting: Callable[[], None],
     measure: Measuring,
 ) -> Mapping[str, str]:
     """Measure the step time of each arm that has none yet. Returns an error message per failed arm.
 
-    ``wait`` is called about twice a second. ``measure``, such as `measure_locally`, measures one arm in one round.
-    Returns early when ``stop`` is set.
+    ``while_waiting`` is called about twice a second. ``measure``, such as `measure_locally`, measures one arm in one
+    round. Returns early when ``stop`` is set.
     """
     problems: dict[str, str] = {}
     out.times.mkdir(exist_ok=True)
@@ -51,7 +51,7 @@ def measure_arms(
             continue
         if round_number == 0 or position == 0:
             log(f"measuring the step time of {arm}")
-        if problem := measure(out, arm, round_number, stop, wait):
+        if problem := measure(out, arm, round_number, stop, while_waiting):
             problems[arm] = problem
             log(f"failed: {arm}: {problem}")
     return problems
@@ -89,12 +89,17 @@ def _is_measured(out: StudyDir, arm: str, round_number: int) -> bool:
         return True  # `step_time` reports the error
 
 
-def measure_locally(out: StudyDir, arm: str, round_number: int, stop: threading.Event, wait: Callable[[], None]) -> str:
-    """Measure ``arm`` once in a process. Returns an error message, "" on success or if ``stop`` is set."""
+def measure_locally(
+    out: StudyDir, arm: str, round_number: int, stop: threading.Event, while_waiting: Callable[[], None]
+) -> str:
+    """Measure ``arm`` once in a process, calling ``while_waiting`` until it exits.
+
+    Returns an error message, "" on success or if ``stop`` is set.
+    """
     with tempfile.TemporaryFile() as output:
         process = start_program([*JOB, str(out.path), arm, str(round_number)], output, output)
         while process.poll() is None:
-            wait()
+            while_waiting()
             if stop.wait(_POLL_SECONDS):
                 _stop(process)
                 return ""

@@ -29,8 +29,8 @@ class PresetBar(QFrame):
         self.chooser: PresetChooser | None = None  # created on first use
         self.preset = QPushButton(self)
         self.preset.setToolTip("Start from another preset")
-        self.apply = QPushButton("Reset to preset", self)
-        self.apply.setToolTip("Reset all settings to the preset; name, data and seed are kept")
+        self.reset = QPushButton("Reset to preset", self)
+        self.reset.setToolTip("Reset all settings to the preset; name, data and seed are kept")
         self.in_stages = QCheckBox(self)
         self.about = IconButton("ph.info", "About this preset", checkable=True, parent=self)
         self._description = PlainLabel(self, wordWrap=True)
@@ -39,7 +39,7 @@ class PresetBar(QFrame):
             text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         label = PlainLabel("&Preset", self, role="muted")
         label.setBuddy(self.preset)
-        row = hbox(label, self.preset, self.apply, self.in_stages, None, self.about)
+        row = hbox(label, self.preset, self.reset, self.in_stages, None, self.about)
         margins = (SPACE * 3 // 2, SPACE, SPACE * 3 // 2, SPACE)
         vbox(row, self._description, self._paper, into=self, spacing=SPACE // 2, margins=margins)
         self._origin = ("", "")
@@ -47,7 +47,7 @@ class PresetBar(QFrame):
         self._read_only = self._was_shown = False
         self.preset.clicked.connect(self.open_chooser)
         self.about.toggled.connect(self._describe)
-        self.apply.clicked.connect(lambda: self.preset_chosen.emit(*self._origin))
+        self.reset.clicked.connect(lambda: self.preset_chosen.emit(*self._origin))
         self.in_stages.clicked.connect(self.staged)
         self._describe()
 
@@ -84,7 +84,7 @@ class PresetBar(QFrame):
         self.preset.setText(f"{title}  ▾")
         self.preset.setAccessibleName(f"Preset: {title}")
         self.preset.setEnabled(not self._read_only)
-        self.apply.setVisible(preset is not None and not self._read_only and self._differences > 0)
+        self.reset.setVisible(preset is not None and not self._read_only and self._differences > 0)
         count = stage_count(name)
         self.in_stages.setVisible(count > 0 and not self._read_only)
         self.in_stages.setText(f"Train in {count} stages")

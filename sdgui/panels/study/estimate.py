@@ -17,7 +17,7 @@ from sdgui.widgets.formats import count, duration
 MAX_RUNS = 40  # newest finished runs that are read
 _MAX_BYTES = 1 << 18  # end of a run's events that is searched for its memory
 _MEMORY = "runtime/memory_gib"
-_COSTS = {"views", "towers", "fusion", "teacher", "objectives"}  # sections that determine the cost of a step
+_COST_SECTIONS = {"views", "towers", "fusion", "teacher", "objectives"}  # sections that determine the cost of a step
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Estimate:
 def estimate(study: Study, finished: Sequence[Run]) -> Estimate:
     """Estimate ``study`` from ``finished`` runs on this computer, newest first."""
     runs = len(study.arms_to_train) * len(study.seeds)
-    known = _costs(finished)
+    known = _known_costs(finished)
     seconds, memory, unknown = 0.0, 0.0, []
     for arm in study.arms_to_train:
         try:
@@ -61,10 +61,10 @@ def estimate(study: Study, finished: Sequence[Run]) -> Estimate:
 
 def _recipe(config: RunConfig) -> str:
     """What determines the cost of a step, as text to compare."""
-    return f"{config.optim.batch_size} {config.model_dump_json(include=_COSTS)}"
+    return f"{config.optim.batch_size} {config.model_dump_json(include=_COST_SECTIONS)}"
 
 
-def _costs(finished: Sequence[Run]) -> dict[str, tuple[float, float]]:
+def _known_costs(finished: Sequence[Run]) -> dict[str, tuple[float, float]]:
     """Recipe -> seconds per step and GiB of its newest run."""
     costs: dict[str, tuple[float, float]] = {}
     for run in finished[:MAX_RUNS]:

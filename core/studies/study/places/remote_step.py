@@ -20,17 +20,22 @@ _POLL_SECONDS = 0.5
 
 
 def measure_remotely(
-    place: RemotePlace, out: StudyDir, arm: str, round_number: int, stop: threading.Event, wait: Callable[[], None]
+    place: RemotePlace,
+    out: StudyDir,
+    arm: str,
+    round_number: int,
+    stop: threading.Event,
+    while_waiting: Callable[[], None],
 ) -> str:
-    """Measure ``arm`` once, calling ``wait`` meanwhile; returns the error, "" on success or if ``stop`` is set."""
+    """Measure ``arm`` once, like `measure_locally`. Returns the error, "" on success or if ``stop`` is set."""
     while (device := place.offer()) is None:
-        wait()
+        while_waiting()
         if place.problem or stop.wait(_POLL_SECONDS):
             return place.problem
     job = RemoteJob(place.host, place.request(["step", arm, str(round_number)], device))
     try:
         while (progress := job.poll()) is None or progress.state.alive:
-            wait()
+            while_waiting()
             if stop.wait(_POLL_SECONDS):
                 if job.folder:
                     place.host.end(job.folder, "kill")
