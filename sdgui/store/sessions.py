@@ -155,18 +155,17 @@ def tags_by_run(session: Session, *selected: ColumnElement[bool]) -> dict[int, l
 
 
 def tag_rows(session: Session, names: Iterable[str]) -> list[TagRow]:
-    """The rows of these tags; missing ones are created. "Draft" and "draft" are the same tag."""
+    """The rows of these tags; missing ones are created.
+
+    "Ähnlich" and "ähnlich" are the same tag. Python compares them, since SQLite only knows the case of ASCII letters.
+    """
     by_key: dict[str, str] = {}
     for name in names:
         if clean := clean_line(name):
             by_key.setdefault(clean.casefold(), clean)
-    rows = []
-    for name in by_key.values():
-        row = session.scalar(select(TagRow).where(TagRow.name == name))
-        if row is None:
-            row = TagRow(name=name)
-            session.add(row)
-        rows.append(row)
+    existing = {row.name.casefold(): row for row in session.scalars(select(TagRow))} if by_key else {}
+    rows = [existing.get(key) or TagRow(name=name) for key, name in by_key.items()]
+    session.add_all(rows)
     return rows
 
 

@@ -73,7 +73,7 @@ run_tags = _link("run_tags", "runs")
 
 
 class TagRow(Base):
-    """A tag of experiments and runs."""
+    """A tag of experiments and runs. Names differ in more than case (see ``sessions.tag_rows``)."""
 
     __tablename__ = "tags"
 

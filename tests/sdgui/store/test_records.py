@@ -20,6 +20,7 @@ from core.spec.config import RunConfig, parse_config
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState, own_status
 from sdgui.store.records import BestPoint, MetricSummary, Progress, RunLabel, StoreError
+from sdgui.store.run_table.tagging import TagChange
 from sdgui.store.store import Store
 from tests.sdgui.store.conftest import OpenStore
 from tests.sdgui.store.folders import make_folder
@@ -35,6 +36,21 @@ def test_an_experiment_survives_reopening(open_store: OpenStore, tmp_path: Path)
     assert found.config == config
     assert (found.name, found.problem, found.note) == ("sd-clip", "", "first try\nwith two lines")
     assert found.tags == ("baseline", "Emoji")
+
+
+def test_tags_that_differ_only_in_case_are_one_tag_in_any_script(store: Store) -> None:
+    experiment = store.add_experiment(preset_config("clip", "tiny")).id
+    first, second = store.add_run(experiment).id, store.add_run(experiment).id
+    tags = ["Draft", "Ähnlich", "Straße", "\u3042", "A"]
+    store.tag_run(first, tags)
+    again = store.tag_run(second, ["dRAFT", "äHNLICH", "STRASSE", "\u3042", "a"])
+    assert set(again.tags) == set(store.tags()) == set(tags)
+    assert store.change_tags({first: TagChange(add=("ähnlich",), remove=("DRAFT",))}) == {
+        first: TagChange(add=("Draft",))
+    }
+    others = {"\u30a2", "\uff21"}  # katakana for hiragana, and a full-width letter: differences other than case
+    store.change_tags({first: TagChange(add=tuple(others))})
+    assert set(store.run(first).tags) == {*tags, *others} - {"Draft"}
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -17,7 +17,6 @@ depends_on = None
 
 def upgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
-        # SQLite's NOCASE under the same name: words that differ only in case are equal.
-        same = "(provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
-        op.execute(f'CREATE COLLATION IF NOT EXISTS "NOCASE" {same}')
+        # The name of SQLite's collation. It orders tags; `tag_rows` determines which names are the same tag.
+        op.execute("""CREATE COLLATION IF NOT EXISTS "NOCASE" (provider = icu, locale = 'und-u-ks-level2')""")
     Base.metadata.create_all(op.get_bind())
