@@ -144,7 +144,8 @@ class ChainWatch(QObject):
             if not stage.config.is_file():
                 continue
             try:
-                run = self._store.import_run(stage.path, first.experiment_id, [stage.path.name], predecessor=first.id)
+                tags = [stage.path.name]
+                run = self._store.import_run(stage.path, first.experiment_id, tags, predecessor=first.id)
             except StoreError:  # retried at the next poll
                 continue
             if self.poller.ending.is_set():

@@ -32,7 +32,7 @@ from sdgui.runs.background_tasks import StoreWriter
 from sdgui.runs.chains import ChainWatch
 from sdgui.runs.machines.slots import GPUS_NOT_ANSWERED, MachineSlots
 from sdgui.runs.program import core_command, reap, start_trainer, torchrun_command, train_options
-from sdgui.runs.stopping import Stopping, StopPlan, StopStage, finish_stops
+from sdgui.runs.stopping import Stopping, StopPlan, StopStage, finish_stops, trainer_ended
 from sdgui.store.queue import Slots
 from sdgui.store.records import HERE, Place, Run, StoreError
 from sdgui.store.sessions import slug
@@ -89,7 +89,7 @@ class Launcher(QObject):
         self._slots = slots or MachineSlots(at_once=limit)
         self._patience = (asked_seconds, terminated_seconds)
         self._stops: dict[int, StopPlan] = {}
-        self._pausing: set[int] = set()  # runs asked to pause since their last start
+        self._pausing: dict[int, tuple[RunDir, float]] = {}  # runs asked to pause: folder, and time of the request
         self._ended: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
         self._ticks, self._closed = 0, False
         self._timer = QTimer(self)
@@ -141,7 +141,7 @@ class Launcher(QObject):
             folder.ask("pause")
         except OSError as error:
             raise _unwritable(folder, error) from error
-        self._pausing.add(run_id)
+        self._pausing[run_id] = folder, time.time()
         self.stopping.emit(run_id, Stopping(run_id, StopStage.PAUSING, None))
 
     def stop(self, run_id: int) -> Stopping:
@@ -162,8 +162,8 @@ class Launcher(QObject):
         return plan.current
 
     def stops(self) -> dict[int, Stopping]:
-        """Runs that are being stopped or paused."""
-        pausing = {run_id: Stopping(run_id, StopStage.PAUSING, None) for run_id in self._pausing}
+        """Runs that were asked to stop or pause, until their trainers end."""
+        pausing = {run_id: Stopping(run_id, StopStage.PAUSING, None) for run_id in list(self._pausing)}
         return pausing | {run_id: plan.current for run_id, plan in self._stops.items()}
 
     def enqueue(self, experiment_id: int, chain: Chain | None = None, place: Place = HERE) -> Run:
@@ -252,8 +252,8 @@ class Launcher(QObject):
         name = f"{slug(chain.stages[0].config.name)}-{time.strftime('%Y%m%d')}-{secrets.token_hex(4)}"
         folder = self._store.runs_folder / name
         try:
-            stage = write_chain(folder, chain)
-            run = self._store.import_run(stage, experiment_id, [stage.name])
+            first_stage = write_chain(folder, chain)
+            run = self._store.import_run(first_stage, experiment_id, tags=[first_stage.name])
             return self._store.place(run.id, place)
         except (OSError, UserError) as error:
             shutil.rmtree(folder, ignore_errors=True)
@@ -278,7 +278,7 @@ class Launcher(QObject):
 
     def _start(self, run: Run) -> None:
         folder = run.dir
-        self._pausing.discard(run.id)
+        self._pausing.pop(run.id, None)
         if not folder.config.exists():
             self._prepare(run)
         if run.machine:
@@ -287,6 +287,7 @@ class Launcher(QObject):
         self._check_trainer_installed(run.machine)
         chain = chain_file(folder.path)  # a stage is trained by its chain, which continues with the next stage
         paths = (chain, chain.parent) if chain else (folder.config, folder.path)
+        # One process per device; the stages of a chain are trained in one process.
         processes = 1 if chain else run.devices.count(",") + 1
         program = torchrun_command(processes) if processes > 1 and self._uses_own_trainer else self._command
         command = [*program, "train", *map(str, paths), *train_options(folder, chain)]
@@ -348,6 +349,10 @@ class Launcher(QObject):
                 if plan.current.stage is StopStage.ENDED:
                     del self._stops[run_id]
                 self.stopping.emit(run_id, plan.current)
+        for run_id, (folder, asked) in list(self._pausing.items()):
+            if trainer_ended(folder.read_status(), asked):
+                self._pausing.pop(run_id, None)
+                self.stopping.emit(run_id, Stopping(run_id, StopStage.ENDED, None))
         if self._ticks % _QUEUE_TICKS == 0:
             if self._starter.pending:
                 return  # retried at the next tick

@@ -14,7 +14,7 @@ from enum import StrEnum
 import psutil
 
 from core.spec.run.folder import RunDir
-from core.spec.run.status import process_alive
+from core.spec.run.status import RunStatus, process_alive
 from sdgui.runs.program import end_process
 from sdgui.store.summary import START_SECONDS
 
@@ -62,10 +62,10 @@ class StopPlan:
         """
         now = time.time()
         status = self._folder.read_status()
-        if status is None:  # without a status, the trainer may be starting or have exited
-            return now - self._begun > START_SECONDS and self._enter(StopStage.ENDED, None)
-        if not process_alive(status):
+        if trainer_ended(status, self._begun):
             return self._enter(StopStage.ENDED, None)
+        if status is None:
+            return False
         if not status.is_local:
             return self._only_ask(status.host, hurry)
         waits = self.current.deadline is None or now < self.current.deadline
@@ -97,6 +97,14 @@ class StopPlan:
     def _enter(self, stage: StopStage, deadline: float | None) -> bool:
         self.current = Stopping(self.current.run_id, stage, deadline)
         return True
+
+
+def trainer_ended(status: RunStatus | None, asked: float) -> bool:
+    """Whether the trainer that was asked at the time ``asked`` to stop or pause has exited, by its current status.
+
+    Without a status, it may still be starting.
+    """
+    return time.time() - asked > START_SECONDS if status is None else not process_alive(status)
 
 
 def finish_stops(plans: Sequence[StopPlan], interval: float = 0.2) -> None:

@@ -220,7 +220,7 @@ class RunRecords(Sessions):
 
         Ignores deleted runs, and offsets older than the recorded one unless the events file was ``rewritten``.
         """
-        with self._record_progress() as session:
+        with self._write_one_run() as session:
             row = session.get(RunRow, run_id, with_for_update=self.shared)
             if row is None or (progress.offset < row.offset and not rewritten):
                 return

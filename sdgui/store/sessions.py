@@ -41,7 +41,7 @@ class Sessions:
         self.user = f"{_user()}@{platform.node()}"
         self._database, self._own = database, own or database
         self._sessions_changed, self._open_sessions, self._closed = threading.Condition(), 0, False
-        self._known_folders: set[str] = set()  # names of run folders that ``import_logged`` can skip
+        self._examined_names: set[str] = set()  # folders in the runs folder that ``import_logged`` need not read again
         self._logged_stamp = 0  # modification time of the runs folder when ``import_logged`` last read all of it
 
     @property
@@ -105,8 +105,8 @@ class Sessions:
             yield session
 
     @contextmanager
-    def _record_progress(self) -> Iterator[Session]:
-        """Open a writing session that affects only the rows of one run."""
+    def _write_one_run(self) -> Iterator[Session]:
+        """Open a session that writes only rows of one run: in a registry, it does not wait for other writers."""
         with self._session(self._database, self._database.recorder) as session, session.begin():
             yield session
 

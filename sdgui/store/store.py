@@ -234,7 +234,7 @@ class Store(
             stamp = self.runs_folder.stat().st_mtime_ns
             if stamp == self._logged_stamp:
                 return []
-            names = {entry.name for entry in os.scandir(self.runs_folder)} - self._known_folders
+            names = {entry.name for entry in os.scandir(self.runs_folder)} - self._examined_names
         except OSError:  # temporarily unreachable
             return []
         with self._read() as session:
@@ -248,7 +248,7 @@ class Store(
                 if not (folder / "config.json").exists():  # still being created, or not a run folder
                     unfinished = unfinished or time.time() - folder.stat().st_mtime < _CREATION_SECONDS
                     continue
-                self._known_folders.add(name)
+                self._examined_names.add(name)
                 if not name.endswith(DELETED) and read_logged(folder / "config.json") is not None:
                     self._import(folder, None, experiments_by_key, {})
             except (UserError, OSError) as error:
@@ -256,7 +256,7 @@ class Store(
             if time.monotonic() > deadline:
                 unfinished = True
                 break
-        self._known_folders |= listed_names
+        self._examined_names |= listed_names
         if not unfinished:
             self._logged_stamp = stamp
         return problems

@@ -48,7 +48,7 @@ def held(database: Path) -> Iterator[None]:
 def writes(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
     """In which threads the store was written to since the list was cleared."""
     threads: list[threading.Thread] = []
-    for name in ("_write", "_record_progress"):
+    for name in ("_write", "_write_one_run"):
         begin = getattr(Sessions, name)
 
         @contextmanager

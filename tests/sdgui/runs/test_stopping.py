@@ -196,6 +196,21 @@ def test_stopping_a_run_again_starts_with_a_request(
             launcher.resume(run.id)
 
 
+def test_a_pausing_run_is_listed_until_its_trainer_ends(
+    make_launcher: MakeLauncher, experiment: Experiment, qtbot: QtBot
+) -> None:
+    launcher = make_launcher("--steps", "5000")
+    stages: list[StopStage] = []
+    launcher.stopping.connect(lambda run_id, stopping: stages.append(stopping.stage))
+    run = launcher.launch(experiment.id)
+    qtbot.waitUntil(lambda: starts(run) == 1, timeout=WAIT_MS)
+    launcher.pause(run.id)
+    assert launcher.stops()[run.id].stage is StopStage.PAUSING
+    qtbot.waitUntil(lambda: not launcher.stops(), timeout=WAIT_MS)
+    assert outcomes(run) == ["paused"]
+    assert stages == [StopStage.PAUSING, StopStage.ENDED]
+
+
 @pytest.fixture
 def stranger() -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
