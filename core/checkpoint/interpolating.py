@@ -49,8 +49,8 @@ ENDPOINTS = Endpoints()
 def interpolate(tuned: N, initial: nn.Module, alpha: float) -> N:
     """A network with the weights ``(1 - alpha) * initial + alpha * tuned``, tensor by tensor.
 
-    Tensors that the initial model does not have (heads, a fusion), and integer tensors, are shared with ``tuned``.
-    Raises UserError if the towers differ in a name or shape.
+    The network shares with ``tuned`` what is not interpolated: integer tensors, and tensors that the initial model
+    lacks or has in another shape (heads, a fusion). Raises UserError if the towers differ in a name or shape.
     """
     mixed = interpolate_states(tuned.state_dict(), initial.state_dict(), alpha)
     shared = {id(tensor): tensor for tensor in (*tuned.parameters(), *tuned.buffers())}

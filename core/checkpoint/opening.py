@@ -34,15 +34,14 @@ from core.model.towers.towers import build_towers
 from core.objectives.build import build_network
 from core.spec.config import DataConfig, RunConfig, RuntimeConfig, ValidationConfig, expand_user
 from core.spec.errors import UserError
+from core.spec.paths import is_file, is_folder
 from core.spec.reading import excerpt
 from core.spec.reporter import Progress
 from core.spec.run.model_names import (
-    INTERPOLATED,
     OPEN_CLIP,
     InterpolatedModel,
     OpenClipModel,
     RunNetwork,
-    exact_name,
     locate,
     locate_run,
 )
@@ -58,7 +57,7 @@ class Model:
     network: Network
     runtime: Runtime
     subject: Subject  # its ``dataset`` is set by the evaluation
-    data: DataConfig = field(default_factory=DataConfig)  # ``train`` is the default training data
+    data: DataConfig = field(default_factory=DataConfig)  # how to read images; for a run, also its data sets
     batch: int = ValidationConfig().batch_size
     notes: tuple[str, ...] = ()
 
@@ -152,19 +151,12 @@ def open_network(
             tuned, initial = (open_network(end, device, progress) for end in ends)
             return tuned, initial
 
-        tuned, initial = ENDPOINTS.get((device, *map(_endpoint_key, ends)), load)
+        tuned, initial = ENDPOINTS.get((device, *map(_source_key, ends)), load)
         return interpolate(tuned, initial, source.alpha)
     with torch.random.fork_rng(devices=[]):
         if isinstance(source, RunNetwork):
             return _from_run(source, device)
         return _from_open_clip(source, progress).to(device)
-
-
-def _endpoint_key(source: RunNetwork | OpenClipModel) -> tuple[str, ...]:
-    """The key of a located model in the cache `ENDPOINTS`; it changes with the model's files."""
-    if isinstance(source, RunNetwork):
-        return str(source.path), str(source.path.stat().st_mtime_ns if source.path.exists() else "")
-    return source.architecture, *_files_key(source.pretrained)
 
 
 def _from_open_clip(source: OpenClipModel, progress: Progress | None) -> Network:
@@ -265,19 +257,24 @@ def _notes(source: OpenClipModel) -> tuple[str, ...]:
 
 
 def model_key(name: str, weights: str = "") -> tuple[str, ...]:
-    """The key of ``name`` in a session's cache of models; it changes with a new best checkpoint or rewritten files."""
-    if name.startswith(INTERPOLATED):
-        return exact_name(name, weights)
-    run_network = locate_run(name, weights)
-    if run_network is not None:
-        return str(run_network.run.path.resolve()), run_network.checkpoint, run_network.network
-    return (*_files_key(name), weights)
+    """The key in a cache of models for the model that ``name`` denotes (see ``locate``).
+
+    It changes with a new best checkpoint and with rewritten files. Raises the errors of ``locate``.
+    """
+    return _source_key(locate(name, weights))
+
+
+def _source_key(source: RunNetwork | OpenClipModel | InterpolatedModel) -> tuple[str, ...]:
+    if isinstance(source, InterpolatedModel):
+        return (*_source_key(source.tuned), *_source_key(source.initial), str(source.alpha))
+    if isinstance(source, RunNetwork):
+        return str(source.path.resolve()), str(source.path.stat().st_mtime_ns if source.path.exists() else "")
+    return source.architecture, *_files_key(source.pretrained)
 
 
 def _files_key(name: str) -> tuple[str, ...]:
-    """``name`` and, if it is a folder, the modification times of its files."""
-    folder = expand_user(name)
-    if not folder.is_dir():
-        return (name,)
-    files = sorted(file for file in folder.iterdir() if file.is_file())
-    return (str(folder.resolve()), *(f"{file.name} {file.stat().st_mtime_ns}" for file in files))
+    """``name`` and, if it is a file or a folder, the modification times of the files."""
+    path = expand_user(name)
+    files = sorted(path.iterdir()) if is_folder(path) else [path]
+    stamps = [f"{file.name} {file.stat().st_mtime_ns}" for file in files if is_file(file)]
+    return (str(path.resolve()), *stamps) if stamps else (name,)

@@ -16,15 +16,15 @@ from core.spec.run.model_names import RunNetwork, locate_run
 
 
 def load_towers(
-    towers: Towers, architecture: str, pretrained: str, weights: str = "auto", progress: Progress | None = None
+    towers: Towers, architecture: str, pretrained: str, network: str = "auto", progress: Progress | None = None
 ) -> RunNetwork | None:
     """Load the weights ``pretrained`` into ``towers``; returns the run's network if they come from a run.
 
-    ``pretrained``: a run (see ``core.spec.run.model_names.locate``; ``weights``: "student" or "teacher"), a file or
-    folder of weights, or a tag of ``architecture``. ``progress`` counts the megabytes of a download. Raises UserError
-    if the weights do not exist or do not fit.
+    ``pretrained``: a run (see ``core.spec.run.model_names.locate``), a file or folder of weights, or a tag of
+    ``architecture``. ``network``: of a run, "student", "teacher" or "auto". ``progress`` counts the megabytes of a
+    download. Raises UserError if the weights do not exist or do not fit.
     """
-    run_network = locate_run(pretrained, weights)
+    run_network = locate_run(pretrained, network)
     load_pretrained(towers, architecture, str(run_network.path) if run_network else pretrained, progress)
     return run_network
 

@@ -115,7 +115,7 @@ class Checkpointing:
             network=progress.network,
             best_score=progress.best,
             classes=parts.network.classes,
-            data=self.contents(),
+            data=self.data_contents(),
         )
         settings = self._config.checkpoint
         write = partial(checkpoint.save, self._run, info, tensors, settings.keep, settings.keep_every)
@@ -189,7 +189,7 @@ class Checkpointing:
             self._log(f"the {subject} of the parent run fits this config only in part; the rest is newly initialised.")
 
     def _check_data(self, info: checkpoint.CheckpointInfo) -> None:
-        for split, current in self.contents().items():
+        for split, current in self.data_contents().items():
             before = info.data.get(split, current)
             changed = [name for name in current if before.get(name) != current[name]]
             if changed:
@@ -208,8 +208,8 @@ class Checkpointing:
                 "data, or start a new run."
             )
 
-    def contents(self) -> dict[str, Mapping[str, str]]:
-        """A summary of the content of each split; computed in the first call."""
+    def data_contents(self) -> dict[str, Mapping[str, str]]:
+        """Counts and digests of each split (see ``Pairs.contents``), computed in the first call."""
         if not self._data:
             splits = {"train": self._parts.train, "val": self._parts.val, "test": self._parts.test}
             self._data = {name: pairs.contents() for name, pairs in splits.items() if pairs is not None}

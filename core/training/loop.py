@@ -194,8 +194,8 @@ class Loop:
         weighted = mean_over_ranks(local_losses.detach())
         names = [f"train/{name}" for name in losses]
         skipped = self._guard.is_not_finite(self.step, names, weighted, norm)
-        if self.optimizer.defaults["fused"]:  # it skips the update if found_inf is 1; fused on CPU, CUDA and MPS
-            self.optimizer.found_inf = skipped  # type: ignore[attr-defined]
+        if self.optimizer.defaults["fused"]:  # as on CPU, CUDA and MPS
+            self.optimizer.found_inf = skipped  # type: ignore[attr-defined]  # if 1, the fused kernel updates nothing
         self._statistics.restore(skipped)
         return weighted.sum(), metrics, norm, skipped
 
@@ -268,8 +268,13 @@ class Loop:
     def _write_start_event(self) -> None:
         runtime, provenance = self.parts.runtime, dict[str, Any]()
         if self.team.is_leader:
-            code, data = self.config.runtime.record_code, self.checkpointing.contents()
-            provenance = collect(self.run_dir, trainer_folder(), data=data, seed=self.config.seed, code=code)
+            provenance = collect(
+                self.run_dir,
+                trainer_folder(),
+                data=self.checkpointing.data_contents(),
+                seed=self.config.seed,
+                code=self.config.runtime.record_code,
+            )
             write_provenance(self.run_dir, provenance)
         self.events.write(
             RunStarted(

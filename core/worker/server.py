@@ -191,7 +191,8 @@ def serve() -> NoReturn:
 
     Exits immediately after flushing, since threads of libraries may abort a normal exit.
     """
-    # File names that are not valid text contain lone surrogates, which JSON escapes.
+    # File names that are not valid text contain lone surrogates. json.dumps leaves them, and backslashreplace writes
+    # them as \udcXX, which JSON reads as an escape.
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", errors="backslashreplace", newline="\n")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # prints of libraries must not mix with replies
     requests = os.fdopen(os.dup(sys.stdin.fileno()), "r", encoding="utf-8", errors="replace")

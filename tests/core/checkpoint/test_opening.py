@@ -67,14 +67,18 @@ def test_several_teachers_are_named_in_one_line(run: RunDir) -> None:
 
 
 def test_a_key_changes_with_what_a_name_stands_for(run: RunDir, tmp_path: Path) -> None:
-    assert model_key(str(run.path)) == (str(run.path), "step-00000001", "student")
+    first = model_key(str(run.path))
+    assert model_key(f"{run.path}@last", "student") == first == model_key(str(run.path))
+    os.utime(run.checkpoints / "step-00000001" / "student.safetensors", (1, 1))
+    assert model_key(str(run.path)) != first
     folder = tmp_path / "saved"
     folder.mkdir()
     (folder / "open_clip_config.json").write_text("{}")
     (folder / "weights").write_text("a")
     first = model_key(str(folder))
     assert model_key(str(folder)) == first
-    assert model_key(str(folder), "student") != first
+    with pytest.raises(UserError, match="has only one network"):
+        model_key(str(folder), "student")
     os.utime(folder / "weights", (1, 1))
     assert model_key(str(folder)) != first
 

@@ -68,7 +68,7 @@ def test_another_model_can_be_named_and_the_name_stays_valid(runs: tuple[Path, P
     exact, network = exact_name(name)
     assert network == "student"
     assert exact_name(exact, network) == (exact, network)
-    assert model_key(name) == (exact, network)
+    assert model_key(name) == model_key(exact, network) != model_key(f"interpolated:{runs[0]};{runs[1]}@0.5")
     base, tuned = (weights(str(path))["towers.clip.visual.proj"] for path in runs)
     assert torch.allclose(weights(exact)["towers.clip.visual.proj"], 0.25 * base + 0.75 * tuned, atol=1e-6)
 

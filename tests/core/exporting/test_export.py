@@ -143,8 +143,8 @@ def test_other_transformers_models_are_refused(tmp_path: Path) -> None:
         open_model(str(out))
     config = json.loads((out / "config.json").read_text())
     for change, said in (
-        ({"vision_config": config["vision_config"] | {"hidden_act": "relu"}}, "activation"),
-        ({"text_config": config["text_config"] | {"hidden_act": "quick_gelu"}}, "activation"),
+        ({"vision_config": config["vision_config"] | {"hidden_act": "relu"}}, "activation relu, which"),
+        ({"text_config": config["text_config"] | {"hidden_act": "quick_gelu"}}, "gelu in one tower and quick_gelu in"),
         ({"vision_config": config["vision_config"] | {"num_attention_heads": 0}}, "configuration of a CLIPModel"),
         ({"text_config": 5}, "configuration of a CLIPModel"),
     ):

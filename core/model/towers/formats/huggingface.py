@@ -228,8 +228,16 @@ def read_clip_config(folder: Path) -> dict[str, Any]:
     try:
         vision, text = config["vision_config"], config["text_config"]
         activations = {part.get("hidden_act", "quick_gelu") for part in (vision, text)}
-        if len(activations) > 1 or not activations <= {"gelu", "quick_gelu"}:
-            raise ModelError(f"{path} has the activation {excerpt(sorted(activations)[0])}; use gelu.")
+        if unknown := sorted(activations - {"gelu", "quick_gelu"}):
+            raise ModelError(
+                f"{path} has the activation {excerpt(unknown[0])}, which open_clip does not support; choose a model "
+                "with gelu or quick_gelu."
+            )
+        if len(activations) > 1:
+            raise ModelError(
+                f"{path} has gelu in one tower and quick_gelu in the other, but open_clip uses one activation for "
+                "both; choose another model."
+            )
         model_cfg: dict[str, Any] = {
             "embed_dim": int(config.get("projection_dim", 512)),
             "vision_cfg": {
