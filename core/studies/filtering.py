@@ -1,30 +1,37 @@
 """Precision and recall of the caption filter (``noise.caption_filter``) for several draws, rates and kinds of noise.
 
-Flow: ``python -m core.studies.filtering OUT.json NAME=DATA.csv ...`` writes rows to ``OUT.json``; `table` renders them
-for ``docs/results/caption-filter.md``. A row is ``{"data", "kind", "rate", "draw", "pairs", "mismatched", "dropped",
-"precision", "found"}``: precision and recall ("found") in per cent, null if nothing is dropped or mismatched. The noise
-is seeded in the same way as in a study with ``noise.seed: null``. Existing rows are not computed again.
+Flow: ``python -m core.studies.filtering OUT.json NAME=DATA.csv ... [--pretrained MODEL]`` writes rows to ``OUT.json``;
+`table` renders them for ``docs/results/caption-filter.md``. A row is ``{"data", "kind", "rate", "draw", "pairs",
+"mismatched", "dropped", "precision", "found"}``: precision and recall ("found") in per cent, null if nothing is dropped
+or mismatched. The noise is seeded in the same way as in a study with ``noise.seed: null``. Existing rows are not
+computed again. With a pretrained model, the filter is the one of fine-tuning.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from core.checkpoint.opening import open_model
 from core.data.dataset import PairDataset, open_dataset
 from core.data.derived.noisy import mismatched_captions
+from core.inference.encoder import encode_dataset
 from core.objectives.weighting.caption_filter import describe_images
+from core.objectives.weighting.model_fit import ModelFit
 from core.objectives.weighting.words import clean_probability
 from core.spec.config import override
 from core.spec.files import write_whole
 from core.spec.presets import preset_config
 from core.spec.resources import resource_folder
 from core.spec.study.config import NoiseKind
+from core.studies.study.job import ignore_progress
 from core.studies.study.statistics import mean_of
 from core.studies.study.table import markdown_table
 
@@ -37,18 +44,35 @@ CASES: tuple[tuple[NoiseKind, float], ...] = (
     ("shuffled", 0.3),
     ("shuffled", 0.4),
     ("shuffled", 0.6),
+    ("in-group", 0.2),
     ("in-group", 0.3),
+    ("in-group", 0.4),
+    ("in-group", 0.6),
 )
 
 
 def evaluate_draw(
-    descriptors: Tensor, captions: list[str], groups: list[str], kind: NoiseKind, rate: float, draw: int
+    descriptors: Tensor,
+    captions: list[str],
+    groups: list[str],
+    kind: NoiseKind,
+    rate: float,
+    draw: int,
+    fit: ModelFit | None = None,
 ) -> dict[str, Any]:
-    """The row of one noise draw, for images with ``descriptors`` (P, F) and one caption each."""
+    """The row of one noise draw, for images with ``descriptors`` (P, F) and one caption each.
+
+    ``fit``: how well the original captions fit according to a pretrained model.
+    """
     originals = [(caption,) for caption in captions]
     changed = mismatched_captions(originals, rate, draw, kind, groups) if rate else originals
     mismatched = torch.tensor([new != old for new, old in zip(changed, originals, strict=True)])
-    dropped = clean_probability(descriptors, [caption for (caption,) in changed], torch.arange(len(captions))) < 0.5
+    if fit is not None:
+        first_row = {caption: row for row, caption in reversed(list(enumerate(captions)))}
+        given = torch.tensor([first_row[caption] for (caption,) in changed])
+        fit = replace(fit, texts=fit.texts[given])
+    rows, texts = torch.arange(len(captions)), [caption for (caption,) in changed]
+    dropped = clean_probability(descriptors, texts, rows, model_fit=fit) < 0.5
     dropped_mismatched, mismatched_count, dropped_count = (
         int(rows.sum()) for rows in (mismatched & dropped, mismatched, dropped)
     )
@@ -96,10 +120,16 @@ def _cell(values: list[float | None]) -> str:
 
 def main(arguments: list[str]) -> int:
     """Compute the missing rows, and write the file after each row."""
-    out = Path(arguments[0])
+    parser = argparse.ArgumentParser(prog="python -m core.studies.filtering")
+    parser.add_argument("out", type=Path, metavar="OUT.json")
+    parser.add_argument("data", nargs="+", metavar="NAME=DATA.csv")
+    parser.add_argument("--pretrained", default="", metavar="MODEL", help="a run: filter as in fine-tuning from it")
+    options = parser.parse_args(arguments)
+    out: Path = options.out
     rows: list[dict[str, Any]] = json.loads(out.read_text()) if out.exists() else []
-    for name, _, source in (argument.partition("=") for argument in arguments[1:]):
+    for name, _, source in (argument.partition("=") for argument in options.data):
         dataset = _open(source)
+        fit = _encode(source, options.pretrained) if options.pretrained else None
         groups = [dataset.labels(row).get(GROUP, "") for row in range(len(dataset))]
         readable, descriptors = describe_images(dataset, None)
         assert torch.equal(readable, torch.arange(len(dataset)))
@@ -110,10 +140,23 @@ def main(arguments: list[str]) -> int:
             key = {"data": name, "kind": kind, "rate": rate, "draw": draw}
             if any(key.items() <= row.items() for row in rows):
                 continue
-            rows.append({"data": name} | evaluate_draw(descriptors, list(dataset.captions), groups, kind, rate, draw))
+            rows.append(
+                {"data": name} | evaluate_draw(descriptors, list(dataset.captions), groups, kind, rate, draw, fit)
+            )
             print(rows[-1], flush=True)
             write_whole(out, ("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n").encode())
     return 0
+
+
+def _encode(source: str, pretrained: str) -> ModelFit:
+    """How well the captions of ``source`` fit according to the model ``pretrained``."""
+    model = open_model(pretrained)
+    network, towers = model.network, model.network.towers
+    dataset = open_dataset(
+        source, model.data, network.image_size, towers.tokenize, pad_id=towers.pad_id, progress=None, log=None
+    )
+    features = encode_dataset(network, dataset, model.runtime, model.batch, ignore_progress)
+    return ModelFit(features.images, features.texts, float(network.logit_scale.detach()))
 
 
 def _open(source: str) -> PairDataset:

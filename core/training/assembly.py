@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn.functional import pad
 
 from core.checkpoint.opening import open_teachers
@@ -27,6 +28,7 @@ from core.model.towers.downloading import fetch_architecture
 from core.model.towers.towers import Towers
 from core.objectives.build import Objectives, add_heads, build_objectives
 from core.objectives.weighting.caption_filter import mismatched_rows
+from core.objectives.weighting.model_fit import ModelFit
 from core.ranks.batch_norm import synchronise_batch_norms
 from core.spec.config import RunConfig, read_config, retained_sets, validate
 from core.spec.errors import UserError
@@ -58,6 +60,7 @@ class Assembly:
     test: PairDataset | None
     retain: Mapping[str, PairDataset]  # retained data sets by name
     loader: Loader
+    mismatched: Tensor | None = None  # rows that the caption filter dropped, (N,) bool
     text_length_multiple: int = 1  # captions are padded to a multiple of this length
 
     def to_device(self, batch: Batch) -> Batch:
@@ -111,6 +114,7 @@ def assemble(
     network.to(runtime.device)
     objectives = build_objectives(config, network, code).to(runtime.device)
     teacher = _build_teacher(config, network, objectives, train, runtime, progress, code)
+    mismatched = _filter_captions(config, network, train, runtime, progress, log)
     for objective in objectives:
         objective.prepare(network, config.seed, progress)
     checkpoint_activations(network.blocks(), config.runtime.recompute)
@@ -118,7 +122,6 @@ def assemble(
         for student_or_teacher in (network, *(teacher.networks if teacher else ())):
             compile_blocks(student_or_teacher.blocks())
     position = _rank_position(team, runtime)
-    mismatched = mismatched_rows(config, train, progress, log)
     patch = network.towers.patch_side
     return Assembly(
         runtime=runtime,
@@ -134,6 +137,7 @@ def assemble(
         loader=Loader(
             train, config, network.image_size, log, labels, patch, position, team.synchronise_batch, mismatched
         ),
+        mismatched=mismatched,
         text_length_multiple=COMPILED_LENGTH_MULTIPLE if config.runtime.compile else 1,
     )
 
@@ -210,6 +214,25 @@ def _build_teacher(
     if teacher is not None and settings.targets == "stored":
         return _store_targets(config, teacher.networks, train, runtime, progress)
     return teacher
+
+
+def _filter_captions(
+    config: RunConfig, network: Network, train: Pairs, runtime: Runtime, progress: Progress, log: Log
+) -> Tensor | None:
+    """`mismatched_rows` of the training data; ``network`` has its initial weights."""
+
+    def encode() -> ModelFit:
+        assert isinstance(train, PairDataset)  # the caption filter excludes shards
+        features = encode_dataset(
+            network,
+            train,
+            runtime,
+            config.validation.batch_size,
+            lambda _, encoded, total: progress("filtering captions", encoded, total),
+        )
+        return ModelFit(features.images[features.text_to_image], features.texts, float(network.logit_scale.detach()))
+
+    return mismatched_rows(config, train, progress, log, encode if config.towers.pretrained else None)
 
 
 def _store_targets(

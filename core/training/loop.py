@@ -27,6 +27,7 @@ from core.model.towers.freezing import depths
 from core.ranks.collectives import mean_over_ranks
 from core.ranks.tensors import full_tensor
 from core.spec.config import RunConfig
+from core.spec.run.code import digest_of
 from core.spec.run.events import CheckpointSaved, EventWriter, Log, Metrics, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.lineage import parent_of
@@ -76,6 +77,8 @@ class Loop:
         self._in_lockstep = True
         if team.size > 1:
             team.require_same("copy of the training data", self.parts.train.digest())
+            if (mismatched := self.parts.mismatched) is not None:
+                team.require_same("result of the caption filter", digest_of(mismatched.numpy().tobytes()))
         shard_parts(self.parts.student, self.parts.teacher, team, config.runtime.shard)
         self.network, self.teacher = self.parts.network, self.parts.teacher
         self.total_steps = self.parts.loader.total_steps

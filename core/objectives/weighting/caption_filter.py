@@ -1,11 +1,12 @@
 """The caption filter: drops likely mismatched pairs before training, from caption words and image descriptors.
 
 Flow: training images, read once, and their captions -> **caption filter** -> the rows that ``core.training.assembly``
-excludes from the loader. No network is used.
+excludes from the loader. Only in fine-tuning is a network used: the pretrained one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 
 import torch
@@ -15,6 +16,7 @@ from core.data.dataset import Log, PairDataset, Progress
 from core.data.loader import evaluation_batches
 from core.data.pairs import Pairs
 from core.objectives.weighting.descriptors import WIDTHS, describe, unit_parts
+from core.objectives.weighting.model_fit import ModelFit
 from core.objectives.weighting.words import clean_probability
 from core.spec.config import RunConfig
 from core.spec.errors import UserError
@@ -23,11 +25,18 @@ _BATCH_SIZE = 64
 _IMAGE_SIDE = 96  # side in pixels of the images that are described
 
 
-def mismatched_rows(config: RunConfig, dataset: Pairs, progress: Progress | None, log: Log | None) -> Tensor | None:
+def mismatched_rows(
+    config: RunConfig,
+    dataset: Pairs,
+    progress: Progress | None,
+    log: Log | None,
+    encode: Callable[[], ModelFit] | None = None,
+) -> Tensor | None:
     """Which rows of the training data are likely mismatched, (N,) bool; None if ``noise.caption_filter`` is false.
 
-    The result is the same at every start of a run, and on all ranks. Raises UserError for shards, for unlabelled rows,
-    and if fewer pairs than a batch remain.
+    ``encode``: returns how well all captions of readable images fit according to the pretrained model, if there is one.
+    The result is the same at every start of a run on the same hardware. Raises UserError for shards, for unlabelled
+    rows, and if fewer pairs than a batch remain.
     """
     if not config.noise.caption_filter:
         return None
@@ -40,7 +49,7 @@ def mismatched_rows(config: RunConfig, dataset: Pairs, progress: Progress | None
             "noise.caption_filter does not support unlabelled rows; set noise.caption_filter to false, or "
             "data.unlabelled_ratio to 0."
         )
-    mismatched = clean_row_probabilities(dataset, progress) < 0.5
+    mismatched = clean_row_probabilities(dataset, progress, encode() if encode else None) < 0.5
     kept_count = len(dataset) - int(mismatched.sum())
     if kept_count < config.optim.batch_size:
         raise UserError(
@@ -52,8 +61,13 @@ def mismatched_rows(config: RunConfig, dataset: Pairs, progress: Progress | None
     return mismatched
 
 
-def clean_row_probabilities(dataset: PairDataset, progress: Progress | None) -> Tensor:
-    """The mean probability (N,) that the captions of a row match its image; 1 for unreadable images."""
+def clean_row_probabilities(
+    dataset: PairDataset, progress: Progress | None, model_fit: ModelFit | None = None
+) -> Tensor:
+    """The mean probability (N,) that the captions of a row match its image; 1 for unreadable images.
+
+    ``model_fit``: how well all captions of readable images fit according to a model, in the order of the data set.
+    """
     probability = torch.ones(len(dataset))
     rows, descriptors = describe_images(dataset, progress)
     if not len(rows):
@@ -64,7 +78,7 @@ def clean_row_probabilities(dataset: PairDataset, progress: Progress | None) -> 
     caption_indices = (image_position >= 0).nonzero().squeeze(1).tolist()
     image_position = image_position[caption_indices]
     captions = [dataset.captions[index] for index in caption_indices]
-    clean = clean_probability(descriptors[image_position], captions, rows[image_position], progress)
+    clean = clean_probability(descriptors[image_position], captions, rows[image_position], progress, model_fit)
     total = torch.zeros(len(rows), dtype=torch.float64).index_add_(0, image_position, clean)
     probability[rows] = (total / torch.bincount(image_position, minlength=len(rows)).clamp(min=1)).float()
     return probability

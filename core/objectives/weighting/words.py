@@ -19,6 +19,8 @@ Five measures describe a pair:
 - *specificity*: the log of the squared length of the prediction, a measure of the information in the image;
 - *word count*: the number of words of the caption that occur in several captions, a measure of its information.
 
+A pretrained model, if there is one, adds the two measures of `core.objectives.weighting.model_fit`.
+
 A logistic regression on these measures and their products distinguishes, out of fold, the pairs of the data from images
 with randomly drawn captions. Its odds are a ratio of two densities (Sugiyama et al. 2012, Density ratio estimation in
 machine learning), calibrated per pair: a measure has more weight if image and caption are more informative.
@@ -40,6 +42,7 @@ from torch.nn import functional as F
 
 from core.data.dataset import Progress
 from core.objectives.weighting.evidence import count_below, ranks, to_double
+from core.objectives.weighting.model_fit import ModelFit
 
 FOLDS = 5  # folds of the logistic regression
 MAX_LANDMARKS = 1000
@@ -75,13 +78,18 @@ def word_evidence(features: Tensor, captions: Sequence[str], rows: Tensor, progr
 
 @torch.no_grad()
 def clean_probability(
-    features: Tensor, captions: Sequence[str], rows: Tensor, progress: Progress | None = None
+    features: Tensor,
+    captions: Sequence[str],
+    rows: Tensor,
+    progress: Progress | None = None,
+    model_fit: ModelFit | None = None,
 ) -> Tensor:
     """The probability (P,) float64 that each of ``captions`` matches its image (`PairOdds.clean`).
 
-    The arguments are the same as in `word_evidence`.
+    ``model_fit``: how well they match according to a model that was not trained on these pairs. The other arguments
+    are the same as in `word_evidence`.
     """
-    return _fit_twice(features, captions, rows, progress).clean()
+    return _fit_twice(features, captions, rows, progress, model_fit).clean()
 
 
 @dataclass(frozen=True)
@@ -141,16 +149,23 @@ class PairOdds:
         return (1.0 - share) / share
 
 
-def _fit_twice(features: Tensor, captions: Sequence[str], rows: Tensor, progress: Progress | None) -> PairOdds:
+def _fit_twice(
+    features: Tensor,
+    captions: Sequence[str],
+    rows: Tensor,
+    progress: Progress | None,
+    model_fit: ModelFit | None = None,
+) -> PairOdds:
     """Odds from regressions weighted by the clean probabilities of a first fit with equal weights."""
     pair_weights, sample = torch.ones(len(captions), dtype=torch.float64), _sample(len(captions))
     sample_captions = [captions[i] for i in sample.tolist()]
     features, rows = features.cpu(), rows.cpu()
     kernel = kernel_map(to_double(features[sample]))
+    sample_fit = model_fit.subset(sample) if model_fit else None
     pair_weights[sample] = _fit(
-        features[sample], sample_captions, rows[sample], kernel, pair_weights[sample], progress
+        features[sample], sample_captions, rows[sample], kernel, pair_weights[sample], progress, sample_fit
     ).clean()
-    return _fit(features, captions, rows, kernel, pair_weights, progress)
+    return _fit(features, captions, rows, kernel, pair_weights, progress, model_fit)
 
 
 def _fit(
@@ -160,15 +175,18 @@ def _fit(
     kernel: Callable[[Tensor], Tensor],
     pair_weights: Tensor,
     progress: Progress | None,
+    model_fit: ModelFit | None,
 ) -> PairOdds:
     """Log odds from regressions with the weights ``pair_weights`` (P,) of the pairs."""
     P = len(captions)
     generator, repeats = torch.Generator().manual_seed(0), max(1, -(-_MIN_DRAWS // P))
     permutations = torch.stack([torch.randperm(P, generator=generator) for _ in range(repeats)])
     candidates = [torch.arange(P), *_redraw_equal(permutations, captions, generator)]
-    odds = _log_odds(
-        _all_measures(features, captions, rows, candidates, kernel, pair_weights, progress), rows, _sample(P)
-    )
+    measures = _all_measures(features, captions, rows, candidates, kernel, pair_weights, progress)
+    if model_fit is not None:
+        of_model = torch.stack([model_fit.measures(candidate) for candidate in candidates])
+        measures = torch.cat([measures, of_model], dim=1)
+    odds = _log_odds(measures, rows, _sample(P))
     return PairOdds(odds[0], odds[1:])
 
 
@@ -183,7 +201,7 @@ def _redraw_equal(permutations: Tensor, captions: Sequence[str], generator: torc
 
 
 def _log_odds(measures: Tensor, rows: Tensor, sample: Tensor) -> Tensor:
-    """The log odds (A, P) that the ``measures`` (A, 5, P) belong to a pair (index 0) rather than a drawn caption.
+    """The log odds (A, P) that the ``measures`` (A, M, P) belong to a pair (index 0) rather than a drawn caption.
 
     Predictions are out of fold, with folds of images; regressions are fitted to the pairs ``sample``.
     """

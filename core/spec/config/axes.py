@@ -206,8 +206,9 @@ class NoiseConfig(Section):
     caption_filter: bool = setting(
         False,
         "Caption filter",
-        "Before training, drop pairs whose caption fits other images better, judged by colours and edges without a "
-        "network. Hardly any pair with a clean caption is dropped.",
+        "Before training, drop pairs whose caption fits other images better, judged by colours and edges and, in "
+        "fine-tuning, by the pretrained model, which should not have been trained on these pairs. Hardly any pair "
+        "with a clean caption is dropped.",
     )
     self_confidence: Share = setting(
         0.0,

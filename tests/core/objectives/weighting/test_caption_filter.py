@@ -13,14 +13,20 @@ import pytest
 import torch
 from PIL import Image
 
+from core.data.dataset import PairDataset
 from core.data.orders import EpochOrder, SubsetOrder
+from core.inference.encoder import encode_dataset
 from core.objectives.weighting.caption_filter import clean_row_probabilities, mismatched_rows
+from core.objectives.weighting.model_fit import ModelFit
 from core.spec.config import override
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
 from core.training.loop import Loop
 from core.training.team.team import ALONE, Team
+from core.training.train import train
 from tests.core.ranks import forked
+from tests.core.ranks.forked import steps_of
 from tests.core.training.test_train_step import opened
 
 COLOURS = {"red": (220, 30, 30), "green": (20, 160, 60), "blue": (30, 60, 220), "grey": (120, 120, 120)}
@@ -85,6 +91,32 @@ def test_clean_captions_are_not_filtered(coloured: Path, tmp_path: Path) -> None
         rows = torch.cat([batch.rows for batch in loop.parts.loader.batches(0, 4)])
     with begun(coloured / "right.csv", tmp_path / "none", "noise.caption_filter=false") as loop:
         assert torch.equal(torch.cat([batch.rows for batch in loop.parts.loader.batches(0, 4)]), rows)
+
+
+def test_in_fine_tuning_the_pretrained_model_is_asked(coloured: Path, tmp_path: Path) -> None:
+    """The same at each start, also when its weights have changed since."""
+    base = override(
+        preset_config("clip", "tiny"),
+        [f"data.train={coloured / 'right.csv'}", "optim.batch_size=24", "optim.epochs=3", "runtime.threads=1"],
+    )
+    train(base, RunDir(tmp_path / "base"), quiet=True)
+    pretrained = f"towers.pretrained={tmp_path / 'base'}@last"
+    with begun(coloured / "wrong.csv", tmp_path / "run", pretrained) as loop:
+        network, dataset, first = loop.network, loop.parts.train, loop.parts.mismatched
+        assert isinstance(dataset, PairDataset)
+        features = encode_dataset(network, dataset, loop.parts.runtime, 16, lambda *_: None)
+        fit = ModelFit(features.images[features.text_to_image], features.texts, float(network.logit_scale.detach()))
+        expected = clean_row_probabilities(dataset, None, fit)
+        alone = clean_row_probabilities(dataset, None)
+        assert not torch.equal(expected, alone)
+        assert first is not None
+        assert torch.equal(first, expected < 0.5)
+        steps_of(loop, 8)
+        loop.checkpointing.save(loop.progress).result()
+    with begun(coloured / "wrong.csv", tmp_path / "run", pretrained) as loop:
+        assert loop.step == 8
+        assert loop.parts.mismatched is not None
+        assert torch.equal(loop.parts.mismatched, first)
 
 
 def test_kept_rows_take_turns() -> None:
