@@ -13,6 +13,7 @@ from core.spec.reading import MEGABYTE, read_text
 
 Measure = Literal[
     "retained at equal gain",
+    "retained at equal gain (70 %)",
     "gained at 85 %",
     "gained at 95 %",
     "third artist at 85 %",

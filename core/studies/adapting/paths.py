@@ -77,8 +77,8 @@ def _subdivide(path: Polyline, steps: int = 20) -> list[tuple[float, ...]]:
 def difference(ours: Curves, control: Curves, measure: str) -> float:
     """Our value minus the control's value of a measure, in points. Top-1 measures need `Curves` of top-1.
 
-    "Retained at equal gain" compares at the control's gain at 85 % retention. If our path never gains as much, its
-    largest-gain point is used, and the missing gain is subtracted.
+    "Retained at equal gain" compares at the control's gain at 85 % retention; "(70 %)" at 70 %. If our path never gains
+    as much, its largest-gain point is used, and the missing gain is subtracted.
     """
     measure = measure.removeprefix("top-1 ")
     if measure == "gained at 85 %":
@@ -87,7 +87,7 @@ def difference(ours: Curves, control: Curves, measure: str) -> float:
         return ours.gained_at(0.95) - control.gained_at(0.95)
     if measure in AT_85:
         return ours.value_at(0.85, AT_85[measure]) - control.value_at(0.85, AT_85[measure])
-    target = control.gained_at(0.85)
+    target = control.gained_at(0.7 if measure.endswith("(70 %)") else 0.85)
     theirs = control.retained_at(target)
     retained = ours.retained_at(target)
     assert theirs is not None

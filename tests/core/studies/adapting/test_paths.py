@@ -45,6 +45,9 @@ def test_gain_and_retention_are_read_off_the_path() -> None:
     assert difference(Curves(KEEPS), path, "retained at equal gain") == pytest.approx(
         95 - 85 + (40 - gain) / 6, abs=0.1
     )
+    assert difference(Curves(KEEPS), path, "retained at equal gain (70 %)") == pytest.approx(
+        95 - 15 * (43 + 1 / 3 - 40) / 18 - 70
+    )
     assert difference(Curves(KEEPS), path, "gained at 95 %") == pytest.approx(40 - 20)
     new, old = [50.0, 60.0, 70.0, 80.0], [90.0, 80.0, 70.0, 60.0]
     probed = {**curve(WISE), "gain/probe": new, "retain/probe": old}
