@@ -14,7 +14,15 @@ FOLDER = resource_folder("studies") / "adapting"
 
 
 @pytest.fixture(
-    params=["adapt-anchors", "adapt-concepts", "adapt-noise", "adapt-one-base", "adapt-probes", "adapt-time"]
+    params=[
+        "adapt-anchors",
+        "adapt-concepts",
+        "adapt-five-bases",
+        "adapt-noise",
+        "adapt-one-base",
+        "adapt-probes",
+        "adapt-time",
+    ]
 )
 def study(request: pytest.FixtureRequest) -> AdaptStudy:
     return read_adapt_study(FOLDER / f"{request.param}.json")
