@@ -21,7 +21,10 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument("model", nargs="?", default="", help="run folder, RUN@STEP, or open_clip:NAME[,PRETRAINED]")
     parser.add_argument("--data", default="", metavar="SOURCE", help="data set to evaluate on")
     parser.add_argument(
-        "--task", default="", metavar="TASK", help="zero-shot, linear-probe, fused-probe, knn, retrieval or captioning"
+        "--task",
+        default="",
+        metavar="TASK",
+        help="zero-shot, linear-probe, fused-probe, knn, retrieval, captioning or localisation",
     )
     add_weights(parser)
     parser.add_argument("--label", default="", metavar="NAME", help="label column (default: the only one)")
@@ -29,10 +32,7 @@ def add(subparsers: Subparsers) -> None:
         "--train", default="", metavar="SOURCE", help="training data of probes and knn (default: the run's)"
     )
     parser.add_argument(
-        "--val",
-        default="",
-        metavar="SOURCE",
-        help="data for choosing a probe's C (default: a fifth of the training data)",
+        "--val", default="", metavar="SOURCE", help="data for choosing a probe's C (default: a fifth of --train)"
     )
     parser.add_argument(
         "--templates", default="photo", metavar="NAME_OR_FILE", help="prompt templates for zero-shot (default: photo)"

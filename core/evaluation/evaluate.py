@@ -15,6 +15,7 @@ from dataclasses import replace
 from core.checkpoint.opening import Model
 from core.data.dataset import Log
 from core.evaluation.classes import fused_probe, nearest_neighbours, plain_probe, zero_shot_task
+from core.evaluation.localising import localisation
 from core.evaluation.pairs import captioning, retrieval
 from core.evaluation.report import Report
 from core.evaluation.work import DATA_DIGEST, Request, Work
@@ -33,6 +34,7 @@ TASKS: dict[str, Callable[[Work], Outcome]] = {
     "knn": nearest_neighbours,
     "retrieval": retrieval,
     "captioning": captioning,
+    "localisation": localisation,
 }
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-Task = Literal["zero-shot", "linear-probe", "fused-probe", "knn", "retrieval", "captioning"]
+Task = Literal["zero-shot", "linear-probe", "fused-probe", "knn", "retrieval", "captioning", "localisation"]
 TASKS: tuple[Task, ...] = get_args(Task)
 
 

@@ -109,8 +109,8 @@ def caption(model: Model, images: Images, **settings: Any) -> list[str]:
 
 
 def evaluate(model: Model, data: str | Path, task: str, **options: Any) -> Report:
-    """Evaluate ``model`` on ``data`` (any data source): "retrieval", "zero-shot", "linear-probe", "fused-probe", "knn"
-    or "captioning".
+    """Evaluate ``model`` on ``data`` (any data source): "retrieval", "zero-shot", "linear-probe", "fused-probe",
+    "knn", "captioning" or "localisation".
 
     ``options``: ``label``, ``train``, ``shots``, ``k`` and others of `core.evaluation.work.Request`. Raises UserError
     for an unknown task or column, or unsuitable data.

@@ -111,6 +111,25 @@ def image_features(
     return ImageFeatures(pooled, pooled, None)
 
 
+def patch_embeddings(visual: Any, images: Tensor) -> Tensor:
+    """Embeddings (B, P, D) of the patches of normalised ``images`` (B, 3, H, W), comparable with those of texts.
+
+    They have no unit length. The embedding of a patch is the image's embedding if the last attention of an open_clip
+    ViT sees only this patch: that of the last block, or of the attention pool (Zhou et al. 2022, Extract free dense
+    labels from CLIP). Raises ModelError for other towers.
+    """
+    if not isinstance(visual, VisionTransformer):
+        raise ModelError("only open_clip's own ViTs provide embeddings of patches; choose one of them.")
+    blocks = visual.transformer.resblocks
+    last = len(blocks) - (visual.attn_pool is None)
+    states = run_blocks(blocks[:last], _embed_patches(visual, images, None, None, None), AttentionMask())[:, 1:]
+    batch, count, width = states.shape
+    alone = states.reshape(-1, 1, width).expand(-1, 2, -1)  # a class token and a patch, both with the patch's state
+    pooled = visual._pool(run_blocks(blocks[last:], alone, AttentionMask()))[0].flatten(1)
+    embeddings: Tensor = pooled if visual.proj is None else pooled @ visual.proj
+    return embeddings.view(batch, count, -1)
+
+
 def _blank_patches(images: Tensor, mask: Tensor) -> Tensor:
     """Normalised ``images`` with hidden patches set to 0, the mean colour."""
     side = math.isqrt(mask.shape[1])

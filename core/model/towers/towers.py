@@ -29,7 +29,7 @@ from core.model.towers.decoder import adopt_decoder, decode, decoder_blocks, dec
 from core.model.towers.downloading import downloaded_text_model
 from core.model.towers.formats.description import check_description
 from core.model.towers.freezing import frozen_modules
-from core.model.towers.image import ImageFeatures, image_features, image_widths, patch_side
+from core.model.towers.image import ImageFeatures, image_features, image_widths, patch_embeddings, patch_side
 from core.model.towers.pretrained import find_weights, fit_weights, read_weights
 from core.model.towers.text import TextFeatures, TextTower
 from core.model.towers.tokenizer import Tokenizer
@@ -151,6 +151,10 @@ class Towers(nn.Module):
         states after the last block.
         """
         return image_features(self.clip.visual, images, mask, self.mask_token, patches, patch_index)
+
+    def embed_patches(self, images: Tensor) -> Tensor:
+        """Embeddings (B, P, D) of the patches of normalised ``images`` (B, 3, H, W); see `patch_embeddings`."""
+        return patch_embeddings(self.clip.visual, images)
 
     def add_mask_token(self) -> None:
         """Add a learnt token for hidden patches to a ViT (BEiT, Bao et al. 2022)."""

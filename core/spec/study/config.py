@@ -29,7 +29,7 @@ from core.spec.presets import PRESETS, SIZES, Size, preset_config
 from core.spec.reading import MEGABYTE, excerpt, read_json
 
 STUDY_VERSION: Literal[2] = 2
-Task = Literal["retrieval", "zero-shot", "linear-probe", "fused-probe", "knn", "captioning", "noise"]
+Task = Literal["retrieval", "zero-shot", "linear-probe", "fused-probe", "knn", "captioning", "localisation", "noise"]
 NoiseKind = Literal["shuffled", "in-group", "word", "generic"]
 Number = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]

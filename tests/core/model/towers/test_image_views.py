@@ -207,3 +207,35 @@ def test_every_architecture_of_open_clip_builds() -> None:
         except (ModelError, RuntimeError, NotImplementedError) as error:
             refused[name] = str(error)[:150]
     assert refused == {}
+
+
+@pytest.mark.parametrize("vision", [{}, {"pool_type": "avg"}, {"attentional_pool": True, "attn_pooler_heads": 2}])
+def test_the_embedding_of_a_patch_is_the_image_embedding_of_a_model_that_attends_only_to_it(
+    vision: dict[str, Any],
+) -> None:
+    """Against open_clip's own forward pass with the last attention restricted to one patch."""
+    ours, images = towers(**vision), random_images()
+    visual = ours.clip.visual
+    embedded = ours.embed_patches(images)
+    assert embedded.shape == (2, 16, ours.embed_dim)
+    x = visual.conv1(images).flatten(2).permute(0, 2, 1)
+    x = torch.cat([visual.class_embedding.expand(2, 1, -1), x], dim=1) + visual.positional_embedding
+    blocks = list(visual.transformer.resblocks)
+    last = blocks[len(blocks) if visual.attn_pool is not None else len(blocks) - 1 :]
+    states = visual.ln_pre(x)
+    for block in blocks[: len(blocks) - len(last)]:
+        states = block(states)
+    for patch in (0, 5, 15):
+        alone = states[:, 1 + patch : 2 + patch]  # (2, 1, width)
+        for block in last:
+            alone = block(alone)
+        if visual.attn_pool is not None:
+            pooled = visual.ln_post(visual.attn_pool(alone))[:, 0]
+        else:
+            pooled = visual.ln_post(alone)[:, 0]
+        assert torch.allclose(embedded[:, patch], pooled @ visual.proj, atol=1e-5)
+
+
+def test_other_towers_have_no_patch_embeddings() -> None:
+    with pytest.raises(ModelError, match="only open_clip's own ViTs provide embeddings of patches"):
+        towers(**RESNET).embed_patches(random_images())
