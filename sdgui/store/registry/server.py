@@ -164,6 +164,11 @@ def registry_error(error: Exception, address: RegistryAddress) -> StoreError:
         )
     if state == "55P03" or "lock timeout" in lower:
         return StoreUnavailableError(f"The registry {address} is busy: another window is writing. Try again.")
+    if state == "57014":  # by `_STATEMENT_MS`
+        return StoreUnavailableError(
+            f"The registry {address} cancelled a request that took longer than {_STATEMENT_MS // 1000} s; try again "
+            "when it is less busy."
+        )
     if state.startswith("53"):
         return StoreUnavailableError(
             f"The registry {address} is out of room or connections ({reason}). Try again later."

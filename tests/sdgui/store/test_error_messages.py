@@ -78,6 +78,12 @@ def refused(said: str, state: str = "", invalid: bool = False) -> StoreError:
         ("denied for  table\nruns", "42501", StoreError, "(denied for table runs). Its administrator can grant access"),
         ("x", "55P03", StoreUnavailableError, "is busy: another window is writing. Try again."),
         ("canceling due to lock timeout", "", StoreUnavailableError, "is busy"),
+        (
+            "canceling statement due to statement timeout",
+            "57014",
+            StoreUnavailableError,
+            "cancelled a request that took longer than 60 s; try again when it is less busy.",
+        ),
         ("too many clients", "53300", StoreUnavailableError, "is out of room or connections (too many clients)."),
         ("x", "08006", ServerGoneError, "cannot be reached"),
         ("x", "57P01", ServerGoneError, "cannot be reached"),
