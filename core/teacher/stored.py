@@ -32,27 +32,28 @@ class StoredFeatures:
     images: Tensor  # (N, D) unit length; 0 for unreadable images
     texts: Tensor  # (C, D) unit length, grouped by row
     tokens: Tensor  # (C, T), padded
-    first: Tensor  # (N,) int64, position of each row's first caption
+    first_caption: Tensor  # (N,) int64, position of each row's first caption
     max_captions: int  # maximum number of captions per row
     pad_id: int
 
     def to(self, device: torch.device) -> StoredFeatures:
         """A copy on ``device``."""
-        images, texts, tokens, first = (part.to(device) for part in (self.images, self.texts, self.tokens, self.first))
-        return replace(self, images=images, texts=texts, tokens=tokens, first=first)
+        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **tensors)
 
-    def captions(self, rows: Tensor, tokens: Tensor) -> Tensor:
+    def caption_positions(self, rows: Tensor, tokens: Tensor) -> Tensor:
         """The position (B,) of each caption in the stored texts, without synchronising.
 
-        ``tokens`` (B, T): the captions; ``rows`` (B,): their rows.
+        ``tokens`` (B, T): the captions; ``rows`` (B,): their rows. A caption that differs from all captions of its row
+        gets the position of the first.
         """
         C, length = self.tokens.shape
         padding = (0, max(0, length - tokens.shape[1]))
         padded = F.pad(tokens, padding, value=self.pad_id)[:, :length]  # tokens after ``length`` are padding
-        end = torch.cat([self.first[1:], self.first.new_tensor([C])])[rows]
-        position = self.first[rows]
+        end = torch.cat([self.first_caption[1:], self.first_caption.new_tensor([C])])[rows]
+        position = self.first_caption[rows]
         for offset in range(1, self.max_captions):
-            candidate = (self.first[rows] + offset).minimum(end - 1)
+            candidate = (self.first_caption[rows] + offset).minimum(end - 1)
             position = torch.where((self.tokens[candidate] == padded).all(dim=1), candidate, position)
         return position
 
@@ -73,7 +74,7 @@ class StoredTeacher(Teacher):
     def targets(self, batch: Batch, head_outputs: HeadOutputs | None = None) -> Output:
         features = self._features
         view = ViewOutput(features.images[batch.rows].float(), number=batch.clean.number)  # (B, D)
-        texts = features.texts[features.captions(batch.rows, batch.texts)].float()  # (B, D)
+        texts = features.texts[features.caption_positions(batch.rows, batch.texts)].float()  # (B, D)
         return Output(texts, self._scale, view, (view,), logit_bias=self._bias)
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -33,7 +33,7 @@ def _go_to_tree(window: Window) -> None:
 
 def _open_palette(window: Window) -> None:
     launches = any(spec.launches for spec in PANELS if spec.name == window.panel_name)
-    window.dialogs.open_palette("Run" if launches else "View")
+    window.dialogs.open_palette(first_group="Run" if launches else "View")
 
 
 def _switch_appearance(window: Window) -> None:

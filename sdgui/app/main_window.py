@@ -82,8 +82,8 @@ class MainWindow(QMainWindow):
         self.status = Status(services, self.experiments.model, self)
         self.colleagues = Colleagues(services.store, self)
         self._problem_reports = ProblemReports(services, self.colleagues, self.bar, self)
-        name, is_shown = self.experiments.model.name, self._shows_run
-        self._alerting = Alerting(services, self.show_message, name, self._on_started, is_shown, self)
+        run_name = self.experiments.model.name
+        self._alerting = Alerting(services, self.show_message, run_name, self._on_started, self._shows_run, self)
         self._arrange()
         self._connect_parts()
         self._connect_services()
@@ -216,7 +216,7 @@ class MainWindow(QMainWindow):
         self._refresh_panels()
 
     def _on_changed(self, changes: Changes) -> None:
-        """Schedule a refresh of the changed records; changes that arrive before it are refreshed together."""
+        """Schedule a refresh of the changed records, together with others; without any, only update the actions."""
         if changes:
             self._changes |= changes
             self._refresh_timer.start()

@@ -25,7 +25,7 @@ def word_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -
 
     ``logits`` (N, V), ``labels`` (N,) int64. With smoothing e, the target is 1 - e for the label plus e / V everywhere.
     """
-    return _hard(logits, labels, smoothing)
+    return _cross_entropy(logits, labels, smoothing)
 
 
 def word_kl(logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -34,10 +34,10 @@ def word_kl(logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) ->
     p and q are the softmax of ``logits`` / temperature and ``teacher_logits`` / temperature, (N, V) each; the teacher's
     logits get no gradient.
     """
-    return _soft(logits, teacher_logits, temperature)
+    return _kl(logits, teacher_logits, temperature)
 
 
-class _Hard(torch.autograd.Function):
+class _WordCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
         losses = logits.new_empty(len(logits), dtype=torch.float32)
@@ -64,7 +64,7 @@ class _Hard(torch.autograd.Function):
         return _scale(ctx.gradient, gradients[0]), None, None
 
 
-class _Soft(torch.autograd.Function):
+class _WordKL(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, teacher_logits: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
         kl, entropy = (logits.new_empty(len(logits), dtype=torch.float32) for _ in range(2))
@@ -85,8 +85,8 @@ class _Soft(torch.autograd.Function):
 
 
 _TwoOutputs = Callable[..., tuple[Tensor, Tensor]]
-_hard: _TwoOutputs = _Hard.apply
-_soft: _TwoOutputs = _Soft.apply
+_cross_entropy: _TwoOutputs = _WordCrossEntropy.apply
+_kl: _TwoOutputs = _WordKL.apply
 
 
 def _log_softmax(logits: Tensor, temperature: float) -> Tensor:

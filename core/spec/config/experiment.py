@@ -1,6 +1,7 @@
-"""RunConfig: the complete config of an experiment. Every field has a title, a description, a unit and a range.
+"""The config of an experiment, with which its runs are trained: `RunConfig`, with one section per subject.
 
-Derived values (total steps, image size of an architecture) are never stored.
+Settings have a title and a description, and where it applies a unit and a range: the form and validation follow from
+them. What follows from other settings or the data (total steps, an architecture's image size) is not in the config.
 """
 
 from __future__ import annotations

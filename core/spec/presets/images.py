@@ -21,14 +21,14 @@ def _local(size: Size) -> dict[str, Any]:
     return {**LOCAL, "count": {"tiny": 2, "demo": 4, "base": 8}[size]}
 
 
-def _follower(size: Size) -> dict[str, Any]:
+def _ema_teacher(size: Size) -> dict[str, Any]:
     """DINO's moving-average teacher; a short run averages over fewer steps."""
     momentum = {"tiny": 0.9, "demo": 0.98, "base": 0.996}[size]
     return {"kind": "ema", "momentum": momentum, "momentum_schedule": "cosine", "momentum_warmup": size != "base"}
 
 
-def _patches(size: Size) -> dict[str, str]:
-    """Towers with patches that are small enough for local crops and masks."""
+def _towers(size: Size) -> dict[str, str]:
+    """Architectures with patches that are small enough for local crops and masks."""
     return {"architecture": {"tiny": "sd-tiny", "demo": "sd-demo", "base": "ViT-B-16"}[size]}
 
 
@@ -39,14 +39,14 @@ def _dino(size: Size) -> dict[str, Any]:
         "base": {"epochs": 100, "batch_size": 1024, "learning_rate": 2e-3, "warmup": 0.1},
     }[size]
     return {
-        "towers": _patches(size),
+        "towers": _towers(size),
         "views": {
             "student": {**GLOBAL, "count": 2},
             "local": _local(size),
             "teacher": {"count": 0},
             "shared": True,
         },
-        "teacher": _follower(size),
+        "teacher": _ema_teacher(size),
         "objectives": {
             "contrastive": {"weight": 0.0},
             "distill_prototypes": {
@@ -65,7 +65,7 @@ def _dino(size: Size) -> dict[str, Any]:
 def _maskclip(size: Size) -> dict[str, Any]:
     momentum = {"tiny": 0.9, "demo": 0.98, "base": 0.999}[size]
     return {
-        "towers": _patches(size),
+        "towers": _towers(size),
         "views": {
             "clean": {"crop_min": 0.6},
             "student": {"count": 1, "crop_min": 0.6, "mask": 1.0,
@@ -86,14 +86,14 @@ def _maskclip(size: Size) -> dict[str, Any]:
 
 def _silc(size: Size) -> dict[str, Any]:
     return {
-        "towers": _patches(size),
+        "towers": _towers(size),
         "views": {
             "clean": {"crop_min": 0.4},
             "student": {"count": 0},
             "local": _local(size),
             "teacher": {"count": 0},
         },
-        "teacher": _follower(size),
+        "teacher": _ema_teacher(size),
         "objectives": {
             "contrastive": {"weight": 1.0},
             "distill_prototypes": {"weight": 1.0, "on": "image", "prototypes": _prototypes(size)},

@@ -278,7 +278,7 @@ class EventReader:
         events, offset = [], self.offset
         self.offset += len(lines)
         for line in lines.split(b"\n"):
-            is_wanted = any(kind in line for kind in self._containing) if self._containing else line.strip()
+            is_wanted = any(text in line for text in self._containing) if self._containing else line.strip()
             if is_wanted and (event := self._event(line, offset)) is not None:
                 events.append(event)
             offset += len(line) + 1
@@ -301,9 +301,9 @@ class EventReader:
     def _next_lines(self, file: BinaryIO, limit: int) -> bytes:
         """The complete lines from ``offset`` on, after the remainder of a line that was too long."""
         file.seek(max(0, self.offset - 1))
-        inside = self.offset > 0 and file.read(1) != b"\n"
+        is_inside_line = self.offset > 0 and file.read(1) != b"\n"
         chunk = file.read(limit)
-        if inside:
+        if is_inside_line:
             end = chunk.find(b"\n") + 1
             if not end:
                 self._skip(file, len(chunk))
@@ -368,6 +368,7 @@ class Lifecycle:
         return self.last
 
     def _search(self, file: BinaryIO) -> None:
+        """Search the new lines in blocks from the end. ``rest``: the end of a line that begins in an earlier block."""
         start, rest, end_of_lines = file.seek(0, os.SEEK_END), b"", 0
         while start > self._offset:
             end, start = start, max(self._offset, start - _BLOCK_BYTES)

@@ -30,7 +30,7 @@ from core.studies.study.job import run_config, run_reporting_errors
 from core.training.loop import Loop
 from core.training.memory import keep_freed_memory
 from core.training.progress import Heartbeat
-from core.training.step.reports import numbers
+from core.training.step.reports import to_floats
 from core.training.step.utilisation import count_operations
 
 # In TIMED_STEPS and in COUNTED_STEPS, steps with a teacher have the same share as in a full run.
@@ -112,7 +112,7 @@ def step_seconds(runs: Sequence[_ShortRun], clock: Callable[[], float]) -> list[
         for _ in range(runs[0].steps):
             for run, run_batches, times in zip(runs, batches, times_by_run, strict=True):
                 start_time = clock()
-                numbers(run.loop.train_step(next(run_batches)))
+                to_floats(run.loop.train_step(next(run_batches)))
                 if run.loop.step > WARM_UP:
                     times.append(clock() - start_time)
     means = [statistics.fmean(times) for times in times_by_run]

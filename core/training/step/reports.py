@@ -32,8 +32,8 @@ class _Pending:
     host_values: Mapping[str, float]
     names: tuple[str, ...]  # names of the copied numbers
     numbers: Tensor  # (names,) in host memory, possibly still being copied
-    guard: LossesAndNorms
-    copied: torch.cuda.Event | None  # None: immediately available
+    guard: LossesAndNorms  # its values, possibly still being copied
+    copied: torch.cuda.Event | None  # when all copies are complete; None: immediately available
 
     def report(self) -> Report:
         values = dict(zip(self.names, self.numbers.tolist(), strict=True))
@@ -47,21 +47,22 @@ class Reports:
         self._pending: deque[_Pending] = deque()
 
     def add(
-        self, step: int, report: Mapping[str, Tensor], host_values: Mapping[str, float], guard: LossesAndNorms
+        self, step: int, metrics: Mapping[str, Tensor], host_values: Mapping[str, float], guard: LossesAndNorms
     ) -> None:
-        """Queue the scalars of ``step``, values that are already on the host, and numbers of the guard."""
-        device_values = {name: value for name, value in report.items() if value.device.type != "cpu"}
-        cpu_values = {name: float(value) for name, value in report.items() if name not in device_values}
+        """Queue the report of ``step``: its ``metrics`` (scalars, on any device), ``host_values``, and ``guard``, the
+        losses and norms since the last report.
+        """
+        device_values = {name: value for name, value in metrics.items() if value.device.type != "cpu"}
+        cpu_values = {name: float(value) for name, value in metrics.items() if name not in device_values}
         scalars = [value.detach().float() for value in device_values.values()]
         stacked = torch.stack(scalars) if scalars else torch.empty(0)
-        numbers, guard_numbers = _to_host(stacked), _to_host(guard.values)
+        numbers, guard_on_host = _to_host(stacked), LossesAndNorms(guard.steps, _to_host(guard.values))
         event = None
         if stacked.is_cuda or guard.values.is_cuda:
             event = torch.cuda.Event()
             event.record()
         on_host = {**cpu_values, **host_values}
-        on_its_way = LossesAndNorms(guard.steps, guard_numbers)
-        self._pending.append(_Pending(step, on_host, tuple(device_values), numbers, on_its_way, event))
+        self._pending.append(_Pending(step, on_host, tuple(device_values), numbers, guard_on_host, event))
 
     def take_arrived(self, wait: bool = False) -> Iterator[Report]:
         """Yield the reports that have arrived, in order; ``wait``: wait for all of them."""
@@ -75,16 +76,16 @@ class Reports:
             yield self._pending.popleft().report()
 
 
-def numbers(report: Mapping[str, Tensor]) -> dict[str, float]:
+def to_floats(metrics: Mapping[str, Tensor]) -> dict[str, float]:
     """Scalars as floats, read in one synchronisation."""
-    device_names = [name for name, value in report.items() if value.device.type != "cpu"]
-    values = torch.stack([report[name].float() for name in device_names]).tolist() if device_names else []
+    device_names = [name for name, value in metrics.items() if value.device.type != "cpu"]
+    values = torch.stack([metrics[name].float() for name in device_names]).tolist() if device_names else []
     by_name = dict(zip(device_names, values, strict=True))
-    return {name: by_name[name] if name in by_name else float(value) for name, value in report.items()}
+    return {name: by_name[name] if name in by_name else float(value) for name, value in metrics.items()}
 
 
 def _to_host(numbers: Tensor) -> Tensor:
-    """``numbers`` in host memory; copies from a GPU are asynchronous, into pinned memory."""
+    """``numbers`` in host memory; copies from a CUDA device are asynchronous, into pinned memory."""
     if not numbers.is_cuda:
         return numbers.cpu()
     pinned = torch.empty(numbers.shape, dtype=numbers.dtype, pin_memory=True)

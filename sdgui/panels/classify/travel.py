@@ -106,13 +106,6 @@ class ClassifyTravel(QObject):
 def _steps_of(run: Path, checkpoint: str) -> tuple[tuple[int, ...], int]:
     """The saved steps in ascending order, and the step of ``checkpoint`` ("last", "best", number); 0 if unknown."""
     facts = run_facts(RunDir(run))
-    step = (
-        facts.last
-        if checkpoint == "last"
-        else facts.best
-        if checkpoint == "best"
-        else int(checkpoint)
-        if checkpoint.isdecimal()
-        else None
-    )
+    number = int(checkpoint) if checkpoint.isdecimal() else 0
+    step = {"last": facts.last, "best": facts.best}.get(checkpoint, number)
     return tuple(sorted(facts.steps)), step or 0

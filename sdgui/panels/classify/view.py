@@ -88,6 +88,7 @@ class ClassifyView(QWidget):
             self.tabs.setTabToolTip(self.tabs.addTab(page, text), plain_tip(tip))
         self.tabs.tabBar().setAccessibleName("Results in detail")
         self.tabs.setCornerWidget(self.notes.button)
+        # Reading the property creates the tab; the first one, with the empty state, is created with the first result.
         self.tabs.currentChanged.connect(lambda number: getattr(self, PARTS[number]) if number else None)
 
     # The tabs

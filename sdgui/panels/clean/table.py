@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QWidget
 from sdgui.panels.clean.model import Pair, RankedPairs, Sorting
 from sdgui.shared.tables import CopyingTable, HeadedModel
 from sdgui.widgets.formats import count
-from sdgui.widgets.gallery.items import runs_of
+from sdgui.widgets.gallery.items import row_ranges
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
 
@@ -55,7 +55,7 @@ class PairsModel(HeadedModel):
 
     def refresh_rows(self, rows: Sequence[int]) -> None:
         """Update rows after their marks have changed."""
-        for first, last in runs_of(rows):
+        for first, last in row_ranges(rows):
             self.dataChanged.emit(self.index(first, 0), self.index(last, self.columnCount() - 1))
 
     @property
@@ -171,7 +171,7 @@ class PairsTable(CopyingTable):
         """Select these rows without emitting a signal."""
         self._quiet = True
         selection = QItemSelection()
-        for first, last in runs_of(rows):
+        for first, last in row_ranges(rows):
             selection.select(self.pairs.index(first, 0), self.pairs.index(last, self.pairs.columnCount() - 1))
         flags = QItemSelectionModel.SelectionFlag
         self.selectionModel().select(selection, flags.ClearAndSelect)

@@ -29,7 +29,7 @@ from sdgui.widgets.formats import free_name
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import theme
 
-_START = ("clip", "sd-clip")  # arms of a new study by default: a baseline and our method
+_DEFAULT_ARMS = ("clip", "sd-clip")  # presets in a new study: a baseline and our method
 _SOURCE = Qt.ItemDataRole.UserRole  # preset name, experiment id, or None for an existing arm
 
 
@@ -46,7 +46,7 @@ class ArmsList(QListWidget):
     def begin(self, experiments: Sequence[Experiment], ticked: set[int]) -> None:
         """Start a new study with the experiments ``ticked`` as arms, or if there are none, with method and baseline."""
         self._present_arms = []
-        self._fill(experiments, ticked, () if ticked else _START)
+        self._fill(experiments, ticked, () if ticked else _DEFAULT_ARMS)
 
     def extend(self, arms: Sequence[Arm], experiments: Sequence[Experiment]) -> None:
         """Start extending a study with the existing ``arms``."""
@@ -75,19 +75,19 @@ class ArmsList(QListWidget):
     def _fill(self, experiments: Sequence[Experiment], ticked: set[int], presets: Sequence[str]) -> None:
         usable = [experiment for experiment in experiments if experiment.config is not None]
         self._experiments = {experiment.id: experiment for experiment in usable}
-        used_presets = {
+        unchanged_presets = {  # presets that are arms of the study without further settings
             arm.preset for arm in self._present_arms if arm.preset and arm == Arm(name=arm.preset, preset=arm.preset)
         }
         self.blockSignals(True)
         self.clear()
         for arm in self._present_arms:
-            title = PRESETS[arm.preset].title if arm.name in used_presets else arm.name
+            title = PRESETS[arm.preset].title if arm.name in unchanged_presets else arm.name
             item = self._add(f"{title} (in the study)", None, True)
             item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEnabled)
         for experiment in usable:
             self._add(f"{experiment.name} (experiment)", experiment.id, experiment.id in ticked)
         for preset in PRESETS.values():
-            if preset.name not in used_presets:
+            if preset.name not in unchanged_presets:
                 item = self._add(preset.title, preset.name, preset.name in presets)
                 item.setToolTip(plain_tip(preset.description))
         self.blockSignals(False)

@@ -56,7 +56,7 @@ class DataPicker(QWidget):
     """A box of sources, buttons to browse and to open the data card, and a line of statistics below."""
 
     changed = Signal(str)  # the source
-    described = Signal(object)  # dict: source, format, pairs, images, labels, bad, reasons
+    described = Signal(object)  # SourceFacts
     refused = Signal(str)  # why the source cannot be used
     held_out = Signal(str, str)  # paths of the training and held-out manifests
 
@@ -187,22 +187,22 @@ class DataPicker(QWidget):
             self._show_text(f"{activity[:1].upper()}{activity[1:]} … {count(done)}")
 
     def _on_described(self, result: SourceFacts) -> None:
-        self._show_text(figures_text(result), reasons_text(result), "small")
+        self._show_text(figures_text(result), reasons_text(result))
         self.described.emit(result)
 
     def _on_failed(self, failure: Failure) -> None:
         if isinstance(failure, Cancelled):
             self._show_text("Counting was cancelled.")
             return
-        self._show_text(*failure_lines(failure), "error")
+        self._show_text(*failure_lines(failure), is_error=True)
         self.refused.emit(failure.text)
 
-    def _show_text(self, text: str, tip: str = "", role: str = "small") -> None:
+    def _show_text(self, text: str, tip: str = "", is_error: bool = False) -> None:
         self.figures.setText(text)
         self.figures.setToolTip(plain_tip(tip or text))
-        set_role(self.figures, "error" if role == "error" else "small")
+        set_role(self.figures, "error" if is_error else "small")
         if self._is_compact:
-            self.figures.setVisible(role == "error")
+            self.figures.setVisible(is_error)
             self.box.setToolTip(plain_tip("\n".join(line for line in (self._data_facts.source, text, tip) if line)))
         self.figures.setAccessibleName(f"Data contents: {text}")
         self.box.setAccessibleDescription(text)

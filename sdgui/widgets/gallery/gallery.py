@@ -28,7 +28,7 @@ from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QListView, QSlider
 
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.delegate import GalleryDelegate
-from sdgui.widgets.gallery.items import GalleryItem, GalleryModel, runs_of
+from sdgui.widgets.gallery.items import GalleryItem, GalleryModel, row_ranges
 from sdgui.widgets.gallery.menu import copy_captions, copy_paths, gallery_menu
 from sdgui.widgets.gallery.preview import ImagePreview
 from sdgui.widgets.gallery.thumbnails import Thumbnails
@@ -198,7 +198,7 @@ class Gallery(QWidget):
     def set_selected(self, indices: list[int]) -> None:
         """Select these items, without signals; indices out of range are ignored."""
         selection = QItemSelection()
-        for first, last in runs_of(i for i in indices if 0 <= i < self.model.rowCount()):
+        for first, last in row_ranges(i for i in indices if 0 <= i < self.model.rowCount()):
             selection.select(self.model.index(first), self.model.index(last))
         self._quiet = True
         self.view.selectionModel().select(selection, QItemSelectionModel.SelectionFlag.ClearAndSelect)

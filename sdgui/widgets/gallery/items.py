@@ -83,7 +83,7 @@ class GalleryModel(QAbstractListModel):
     def remove(self, rows: Iterable[int]) -> None:
         """Remove these rows; rows out of range are ignored."""
         self._waiting, self._arrived_rows = {}, set()  # rows have moved; visible cells ask again
-        for first, last in reversed(runs_of(row for row in rows if 0 <= row < len(self._items))):
+        for first, last in reversed(row_ranges(row for row in rows if 0 <= row < len(self._items))):
             self.beginRemoveRows(QModelIndex(), first, last)
             del self._items[first : last + 1]
             self.endRemoveRows()
@@ -150,11 +150,11 @@ class GalleryModel(QAbstractListModel):
 
     def _emit_arrived(self) -> None:
         arrived, self._arrived_rows = self._arrived_rows, set()
-        for first, last in runs_of(row for row in arrived if row < len(self._items)):
+        for first, last in row_ranges(row for row in arrived if row < len(self._items)):
             self.dataChanged.emit(self.index(first), self.index(last), [Qt.ItemDataRole.DecorationRole])
 
 
-def runs_of(rows: Iterable[int]) -> list[tuple[int, int]]:
+def row_ranges(rows: Iterable[int]) -> list[tuple[int, int]]:
     """Convert row numbers to ranges: ``[1, 2, 3, 7]`` to ``[(1, 3), (7, 7)]``."""
     runs: list[tuple[int, int]] = []
     for row in sorted(set(rows)):

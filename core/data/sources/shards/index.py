@@ -55,7 +55,7 @@ class ShardMetadata(BaseModel):
     size: int = Field(ge=0, lt=1 << 62)  # size of the shard in bytes
     time: int = Field(ge=-(1 << 62), lt=1 << 62)  # modification time in nanoseconds
     rows: int = Field(ge=0, le=MAX_ROWS)
-    bad: int = Field(ge=0, le=MAX_ROWS)
+    bad: int = Field(ge=0, le=MAX_ROWS)  # members that do not form a row
     listed: tuple[tuple[str, str], ...] = Field(max_length=MAX_LISTED)  # the first bad members: name, reason
     digest: str = Field(pattern="^[0-9a-f]{32}$")  # digest of the members' names, offsets and sizes
 
@@ -127,7 +127,7 @@ def make_index(shard: Path) -> ShardIndex:
     name = str(shard)
     rows: list[tuple[int, ...]] = []
     bad_members: list[tuple[str, str]] = []
-    count = 0
+    bad_count = 0
     digest = hashlib.sha256()
     with open_regular(shard, error=DataError) as file:
         status = os.fstat(file.fileno())
@@ -142,17 +142,17 @@ def make_index(shard: Path) -> ShardIndex:
             if not reason:
                 rows.append(_row(sample))
             else:
-                count += 1
+                bad_count += 1
                 if len(bad_members) < MAX_LISTED:
                     bad_members.append((excerpt(sample.key, 100), excerpt(reason)))
-            if len(rows) > MAX_ROWS or count > MAX_ROWS:
+            if len(rows) > MAX_ROWS or bad_count > MAX_ROWS:
                 kind = "rows" if len(rows) > MAX_ROWS else "members that are not pairs"
                 raise DataError(f"{name} has more than {MAX_ROWS:,} {kind}; write smaller shards.")
     metadata = ShardMetadata(
         size=status.st_size,
         time=status.st_mtime_ns,
         rows=len(rows),
-        bad=count,
+        bad=bad_count,
         listed=tuple(bad_members),
         digest=digest.hexdigest()[:32],
     )

@@ -199,8 +199,9 @@ def _add_legend(
         return
     handles = [Line2D([], [], color=color, linestyle=line, linewidth=1.2) for _, color, line in lines]
     letters = style.width / _CM * 72 / (0.6 * style.font_size)  # letters that fit into the width of the figure
-    room = letters if style.legend == "below" else letters / len(panels) - 6  # 6 letters less for the axis
-    names = [_elided(name, math.floor(room) - 8) for name, _, _ in lines]  # line and gaps are as wide as 8 letters
+    # A legend below is as wide as the figure. One inside is as wide as its panel, without 6 letters for the axis labels.
+    room = letters if style.legend == "below" else letters / len(panels) - 6
+    names = [_elided(name, math.floor(room) - 8) for name, _, _ in lines]  # sample line and gaps: 8 letters
     if style.legend == "below":
         columns = max(1, math.floor(letters / (max(map(len, names)) + 8)))
         legend = figure.legend(

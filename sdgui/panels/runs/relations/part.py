@@ -93,7 +93,7 @@ class _Relation(QWidget):
         fields = [field for field in self.table.model.fields if field.key not in _NO_AXIS or field.aggregate]
         fields = list(dict.fromkeys([*fields, fact("metric"), fact("duration")]))
         query, store, limit = listing.query, self._store, self._max_runs
-        listed_ids = rows.run_ids() if rows.groups is None else None
+        listed_ids = rows.run_ids() if rows.groups is None else None  # a grouped table lists no runs: ask the store
 
         def read() -> Columns:
             ids = listed_ids if listed_ids is not None else store.run_ids(query)
@@ -144,6 +144,7 @@ class ScatterPart(_Relation):
     def show_columns(self) -> None:
         current = self.x_box.currentData() or self._default_x(), self.y_box.currentData() or "metric"
         names = [axis.field.name for axis in self.columns.axes]
+        # If the current column is missing, x is the first axis, and y the last.
         for box, name, fallback in ((self.x_box, current[0], 0), (self.y_box, current[1], -1)):
             box.blockSignals(True)
             box.clear()
@@ -184,7 +185,7 @@ class ParallelPart(_Relation):
     def __init__(self, store: Store, table: RunTable, parent: QWidget) -> None:
         super().__init__(store, table, MAX_RUNS, parent)
         self.lines = ParallelCoordinates(self)
-        self.number = ElidedLabel("", self, role="muted")
+        self.readout = ElidedLabel("", self, role="muted")
         self.filter = IconButton(
             "ph.funnel", "Filter the table to the runs within the ranges", text="To filter", parent=self
         )
@@ -192,7 +193,7 @@ class ParallelPart(_Relation):
             "ph.chart-line", "Overlay the curves of the runs within the ranges", text="Overlay", parent=self
         )
         self.clear = IconButton("ph.x", "Clear all ranges", text="Clear", parent=self)
-        row = hbox((self.number, 1), self.filter, self.overlay, self.clear)
+        row = hbox((self.readout, 1), self.filter, self.overlay, self.clear)
         vbox(row, (self.lines, 1), into=self, margins=(0, SPACE, 0, 0))
         self.lines.brushed.connect(lambda _runs: self._on_brushed())
         self.lines.run_clicked.connect(self.choose)
@@ -216,11 +217,11 @@ class ParallelPart(_Relation):
     def _show_pointed_run(self, index: int = -1) -> None:
         """Show the name of the run under the mouse, otherwise the number of brushed runs."""
         if index >= 0:
-            self.number.setText(self.columns.names[index])
+            self.readout.setText(self.columns.names[index])
         elif self.lines.brushes:
-            self.number.setText(f"{count(len(self.lines.brushed_runs()))} of {count(len(self.columns.run_ids))} runs")
+            self.readout.setText(f"{count(len(self.lines.brushed_runs()))} of {count(len(self.columns.run_ids))} runs")
         else:
-            self.number.setText("Drag along an axis to choose a range")
+            self.readout.setText("Drag along an axis to choose a range")
 
     def _overlay(self) -> None:
         self.ticks_requested.emit([self.columns.run_ids[index] for index in self.lines.brushed_runs()])

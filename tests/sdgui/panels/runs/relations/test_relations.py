@@ -95,7 +95,7 @@ def test_a_brush_finds_the_runs_of_its_filter(qtbot: QtBot, table: RunTable, fil
     part.ticks_requested.connect(ticked.append)
     part.overlay.click()
     assert [set(runs) for runs in ticked] == [brushed]
-    assert part.number.text() == f"{len(brushed)} of {len(part.columns.run_ids)} runs"
+    assert part.readout.text() == f"{len(brushed)} of {len(part.columns.run_ids)} runs"
     part.filter_requested.connect(table.add_to_filter)
     part.filter.click()
     settle(table)
@@ -123,7 +123,7 @@ def test_clicking_a_line_selects_its_run(qtbot: QtBot, table: RunTable, filled: 
     )
     move(lines, on_line)
     assert lines.cursor().shape() is Qt.CursorShape.PointingHandCursor
-    assert lines._tip(on_line) == part.number.text() == part.columns.names[0]
+    assert lines._tip(on_line) == part.readout.text() == part.columns.names[0]
     pointed = lines.grab().toImage()
     with qtbot.waitSignal(part.run_chosen) as signal:
         qtbot.mouseClick(lines, Qt.MouseButton.LeftButton, pos=on_line)
@@ -131,7 +131,7 @@ def test_clicking_a_line_selects_its_run(qtbot: QtBot, table: RunTable, filled: 
     beside = QPoint(on_line.x(), 2)
     move(lines, beside)
     assert lines.cursor().shape() is Qt.CursorShape.ArrowCursor
-    assert part.number.text() == "Drag along an axis to choose a range"
+    assert part.readout.text() == "Drag along an axis to choose a range"
     assert lines.grab().toImage() != pointed, "the line is thick only under the pointer"
     with qtbot.assertNotEmitted(part.run_chosen):
         qtbot.mouseClick(lines, Qt.MouseButton.LeftButton, pos=beside)
