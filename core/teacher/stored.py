@@ -38,7 +38,9 @@ class StoredFeatures:
 
     def to(self, device: torch.device) -> StoredFeatures:
         """A copy on ``device``."""
-        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        tensors: dict[str, Any] = {
+            name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
         return replace(self, **tensors)
 
     def caption_positions(self, rows: Tensor, tokens: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from core.spec.config import ConfigError, RunConfig, read_config
 from core.spec.run.events import EventError, EventReader, Metrics
@@ -17,7 +18,12 @@ from sdgui.widgets.formats import count, duration
 MAX_RUNS = 40  # newest finished runs that are read
 _MAX_BYTES = 1 << 18  # end of a run's events that is searched for its memory
 _MEMORY = "runtime/memory_gib"
-_COST_SECTIONS = {"views", "towers", "fusion", "teacher", "objectives"}  # sections that determine the cost of a step
+# Settings that determine time and memory of a step.
+_COST_SETTINGS: dict[str, Any] = {
+    **dict.fromkeys(("views", "towers", "fusion", "teacher", "objectives"), True),
+    "optim": {"batch_size", "micro_batch"},
+    "runtime": {"device", "precision", "tf32", "threads", "shard", "compile", "recompute"},
+}
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ def estimate(study: Study, finished: Sequence[Run]) -> Estimate:
 
 def _recipe(config: RunConfig) -> str:
     """What determines the cost of a step, as text to compare."""
-    return f"{config.optim.batch_size} {config.model_dump_json(include=_COST_SECTIONS)}"
+    return config.model_dump_json(include=_COST_SETTINGS)
 
 
 def _known_costs(finished: Sequence[Run]) -> dict[str, tuple[float, float]]:

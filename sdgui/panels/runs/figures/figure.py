@@ -199,7 +199,7 @@ def _add_legend(
         return
     handles = [Line2D([], [], color=color, linestyle=line, linewidth=1.2) for _, color, line in lines]
     letters = style.width / _CM * 72 / (0.6 * style.font_size)  # letters that fit into the width of the figure
-    # A legend below is as wide as the figure. One inside is as wide as its panel, without 6 letters for the axis labels.
+    # A legend below may be as wide as the figure; one inside, as its panel without 6 letters for the axis labels.
     room = letters if style.legend == "below" else letters / len(panels) - 6
     names = [_elided(name, math.floor(room) - 8) for name, _, _ in lines]  # sample line and gaps: 8 letters
     if style.legend == "below":

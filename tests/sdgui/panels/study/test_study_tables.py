@@ -243,8 +243,9 @@ def test_time_is_that_of_the_newest_run_of_each_arm_and_memory_of_the_largest(tm
     ]
     assert estimate(STUDY, runs) == Estimate(4, pytest.approx(2 * 300 * (0.1 + 0.2)), 1.5)
     assert estimate(STUDY, runs).text() == ("Estimate: 4 runs, 3 min of training in total, up to 1.5 GiB each.")
-    other = a_study(steps=300, set=["optim.batch_size=12"])
-    assert estimate(other, runs).seconds is None, "a step of another batch size costs something else"
+    for setting in ("optim.batch_size=12", "optim.micro_batch=4", "runtime.precision=bf16", "runtime.recompute=blocks"):
+        other = a_study(steps=300, set=[setting])
+        assert estimate(other, runs).seconds is None, f"a step with {setting} costs something else"
     assert estimate(STUDY, runs[:2]).unknown == ("sd-clip",)
 
 
