@@ -172,6 +172,7 @@ def qtbot(qapp: QApplication, request: pytest.FixtureRequest) -> Iterator[QtBot]
     """pytest-qt's, with patience; no window outlives the test: a change of theme would style them all anew."""
     create_qt_types()
     yield PatientBot(request)
+    qapp.clipboard().clear()  # at exit, Qt would delete a copied QMimeData after Python has ended, and crash
     for window in qapp.topLevelWidgets():
         if isinstance(window, MainWindow):
             window.services.follower.close()
