@@ -348,7 +348,7 @@ def _panel(x: float, width: float, top: float, step: float, metric: str, gains: 
 
 def adapt_plot() -> str:
     """SVG: gained against retained R@10 of each recipe along its path from the initial weights, means over seeds."""
-    arms = _arms("artists/1000-0")
+    arms = _arms("five-bases/1000-0")
     paths = {
         arm: list(zip(*(row["path"][f"{name}/R@10"] for name in ("retain", "gain")), strict=True))
         for arm, row in arms.items()
@@ -372,7 +372,7 @@ def adapt_plot() -> str:
         parts += [dot(*at(point), colour, radius=3.5) for point in points]
         parts += [dot(left + width + 30, top + 20 * row, colour, radius=4.5)]
         parts += [
-            text(left + width + 42, top + 20 * row + 4, FAMILIES[_family("artists/1000-0", arm)].replace("`", ""))
+            text(left + width + 42, top + 20 * row + 4, FAMILIES[_family("five-bases/1000-0", arm)].replace("`", ""))
         ]
     title = "Fine-tuning on 1,000 images by another artist: from the initial weights (right) to the tuned ones"
     return image(left + width + 230, top + height + 60, title, parts)

@@ -60,24 +60,29 @@ def choose(pairs: int, epochs: float, mismatched: bool = False, pretrained: bool
 def _fine_tuning_choice(pairs: int, mismatched: bool) -> Choice:
     """The preset for fine-tuning a pretrained model."""
     noise = (
-        " With 40 % mismatched captions and the caption filter in both recipes, the difference was 7 points; set "
+        " With 40 % mismatched captions and the caption filter in both recipes, the difference was 8 points; set "
         "noise.caption_filter=true."
         if mismatched
         else ""
+    )
+    measured_pairs = (200, 1000)
+    unmeasured = (
+        "Captioning was not measured."
+        if pairs in measured_pairs
+        else f"Neither captioning nor {pairs:,} pairs were measured."
     )
     return Choice(
         "sd-clip-adapt",
         "Distilling features of the initial weights prevents forgetting, and interpolating with them afterwards "
         "(`sdgui-core interpolate RUN --keep 0.95`) sets the balance. On 1,000 images by another artist, at 85 % "
-        "retention, sd-clip-adapt gained 14 points R@10 more than the best recipe without a teacher, which was "
-        "interpolated too (one base model, five seeds); in zero-shot classification, sd-clip-adapt was not better."
+        "retention, sd-clip-adapt gained 13 points R@10 more than the best recipe without a teacher, which was "
+        "interpolated too (five base models); with 200 images, and in zero-shot classification, it was not better."
         f"{noise} If the images show new concepts, it is no better than plain fine-tuning: set "
         "objectives.distill_features.on=image, objectives.distill_features.weight=1, teacher.targets=pass and "
         "objectives.text_anchors.weight=3, with captions or names of what the model should keep in "
         "objectives.text_anchors.source (general: an included list of words). Set data.retain to data that the "
         "model should still retrieve. Use the label smoothing that the pretrained model was trained with "
-        "(open_clip: 0). For captioning, use sd-coca-adapt. Neither captioning nor "
-        f"{pairs:,} pairs were measured.",
+        f"(open_clip: 0). For captioning, use sd-coca-adapt. {unmeasured}",
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from core.__main__ import main
 from core.spec.config import override
 from core.spec.presets import preset_config
 from core.spec.presets.choosing import LONGEST, SMOOTHING, choose, reason_for_clip
+from core.spec.resources import resource_folder
 
 
 @pytest.mark.parametrize(
@@ -36,6 +39,18 @@ def test_a_pretrained_model_is_adapted_and_a_budget_is_needed(capsys: pytest.Cap
     assert capsys.readouterr().out.startswith("clip-filtered: ")
     assert preset_config("sd-clip-adapt", "base").objectives.contrastive.label_smoothing == 0
     assert preset_config("sd-clip-adapt", "demo").objectives.contrastive.label_smoothing == 0.1
+
+
+def test_the_advice_on_fine_tuning_quotes_the_results() -> None:
+    results = json.loads((resource_folder("studies") / "adapting" / "results-five-bases.json").read_text())
+    planned = [row for row in results["primary"] if row["control"].startswith("trajectory")]
+    against = {row["condition"]: row["mean"] for row in planned if row["measure"] == "gained at 85 %"}
+    assert all(row["seeds"] == 5 for row in planned)
+    reason = choose(1000, 33, mismatched=True, pretrained=True).reason
+    assert f"gained {against['1000-0']:.0f} points R@10 more" in reason
+    assert f"the difference was {against['1000-40']:.0f} points" in reason
+    assert "Captioning was not measured." in reason
+    assert "Neither captioning nor 2,000 pairs were measured." in choose(2000, 33, pretrained=True).reason
 
 
 def test_recommendations_can_be_trained() -> None:
