@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core.spec.run.events import EventError, EventReader
-from core.spec.run.folder import RunDir
+from core.spec.run.folder import RunDir, error_line
 from core.spec.run.starting import STARTING
 from core.spec.run.status import RunState, RunStatus
 from sdgui.store.records import BestPoint, MetricSummary, Progress, Run
@@ -153,10 +153,9 @@ class LiveRun:
             return unreadable
         if self._status is not None and self._status.note:
             return self._status.note
-        lines = [line for line in self.dir.stderr_end().splitlines() if line.strip()]
-        if not lines:
-            return "The trainer exited unexpectedly; it may have been killed or run out of memory."
-        return f"The trainer exited unexpectedly. Last line of output: {lines[-1].strip()}"
+        if line := error_line(self.dir.stderr_end()):
+            return f"The trainer exited unexpectedly: {line}"
+        return "The trainer exited unexpectedly; it may have been killed or run out of memory."
 
     def _progress(self) -> RunProgress:
         status = self._status if self.state.alive else None

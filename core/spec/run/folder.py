@@ -30,6 +30,11 @@ from core.spec.run.status import RunStatus
 if TYPE_CHECKING:
     import filelock
 
+_ERROR = re.compile(
+    r"\b(\w*error|\w*exception|killed|abort\w*|fatal|fault|failed|out of memory|no space left|exceeded)\b",
+    re.IGNORECASE,
+)
+
 Control = Literal["stop", "pause"]
 
 
@@ -155,6 +160,11 @@ class RunDir:
         # A progress bar rewrites its line with carriage returns; keep its last state.
         visible_lines = [line.rsplit("\r", 1)[-1] for line in text.replace("\r\n", "\n").split("\n")]
         return "\n".join(visible_lines[-lines:]).strip()
+
+
+def error_line(output: str) -> str:
+    """The last line of a process's ``output`` that reports an error; "" if none does, such as if it was killed."""
+    return next((line.strip() for line in reversed(output.splitlines()) if _ERROR.search(line)), "")
 
 
 @cache

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from core.spec.run.folder import error_line
 from core.spec.run.status import RunState
 from core.spec.study import MAX_ITEMS, Study, StudyDir
 from sdgui.panels.study.editor import StudyEditor
@@ -219,7 +220,10 @@ class StudyPanel(Panel):
         elif snapshot.problem:
             self.show_message(Message("error", snapshot.problem.splitlines()[0], snapshot.problem))
         elif snapshot.state == "interrupted" and snapshot.stderr:
-            text = f"The study ended unexpectedly: {snapshot.stderr.splitlines()[-1]}"
+            cause = error_line(snapshot.stderr)
+            text = (
+                f"The study ended unexpectedly: {cause}" if cause else "The study ended unexpectedly; see the details."
+            )
             self.show_message(Message("error", text, snapshot.stderr))
 
     def _enable(self, snapshot: StudySnapshot | None) -> None:

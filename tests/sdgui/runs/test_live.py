@@ -152,12 +152,20 @@ def test_a_folder_that_disappears_while_its_run_starts(tmp_path: Path, clock: li
     ("events", "note", "stderr", "said"),
     [
         (b"", "", "", "The trainer exited unexpectedly; it may have been killed or run out of memory."),
-        (b"", "", "loading\n  Killed \n\n", "The trainer exited unexpectedly. Last line of output: Killed"),
+        (b"", "", "loading\n  Killed \n\n", "The trainer exited unexpectedly: Killed"),
+        (b"", "", "step 40 of 310, 2 min left\n", "exited unexpectedly; it may have been killed or run out of memory."),
         (b"", "Slurm ended job 12.", "Killed\n", "Slurm ended job 12."),
         (b"garbage\n", "Slurm ended job 12.", "Killed\n", "None of its events can be read: "),
-        (b"garbage\n" + encode(metrics(1)), "", "Killed\n", "Last line of output: Killed"),
+        (b"garbage\n" + encode(metrics(1)), "", "Killed\n", "unexpectedly: Killed"),
     ],
-    ids=["nothing", "output", "Slurm's word", "no event", "an event"],  # what is written has the time in it
+    ids=[
+        "nothing",
+        "an error",
+        "progress",
+        "Slurm's word",
+        "no event",
+        "an event",
+    ],  # what is written has the time in it
 )
 def test_reasons_of_an_interruption(
     tmp_path: Path, clock: list[float], events: bytes, note: str, stderr: str, said: str
