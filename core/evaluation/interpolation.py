@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from core.checkpoint.files import read_info
 from core.checkpoint.interpolating import interpolate_states
 from core.checkpoint.opening import check_downloaded, open_model, open_network
 from core.data.dataset import Log
@@ -63,7 +64,8 @@ def evaluate_run(
         raise UserError(f"the run's config does not contain this data; specify {missing}.")
     alphas = [step / steps for step in range(steps + 1)]
     points = interpolation_path(name, gain, retained, alphas, progress, log, weights)
-    path = WeightPath(keep, choose_point(points, keep).alpha, points)
+    step = read_info(source.run, source.checkpoint).step
+    path = WeightPath(step, keep, choose_point(points, keep).alpha, points)
     write_path(source.run.path, path)
     return path
 

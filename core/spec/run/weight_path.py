@@ -59,8 +59,12 @@ class PathPoint:
 
 @dataclass(frozen=True)
 class WeightPath:
-    """The evaluated points in order of alpha, starting at 0. ``alpha``: the chosen point, which retains ``keep``."""
+    """The evaluated points in order of alpha, starting at 0. ``alpha``: the chosen point, which retains ``keep``.
 
+    ``step``: the step of the checkpoint at alpha 1.
+    """
+
+    step: Annotated[int, Field(ge=0, lt=2**63)]
     keep: Share
     alpha: Share
     points: Annotated[Sequence[PathPoint], Field(min_length=1, max_length=MAX_STEPS + 1)]

@@ -177,7 +177,7 @@ class RetentionPart(QWidget):
     def _show_row(self) -> None:
         files = self._current()
         refusal = _BUSY if self._calls is not None else files.refusal
-        text = files.problem or (chosen_text(files.path) if files.path is not None else refusal)
+        text = files.problem or (chosen_text(files.path, files.best) if files.path is not None else refusal)
         self.line.setText(text)
         self.line.setToolTip(plain_tip(text))
         self.evaluate.setEnabled(not refusal)

@@ -47,12 +47,13 @@ class PlanePoint:
 class RunFiles:
     """The files of a run that the plane needs.
 
-    ``keep``: the share to retain; ``problem``: why the path cannot be read; ``refusal``: why the path cannot be
-    evaluated in this window.
+    ``keep``: the share to retain; ``best``: the step of the best checkpoint; ``problem``: why the path cannot be read;
+    ``refusal``: why the path cannot be evaluated in this window.
     """
 
     keep: float = DEFAULT_KEEP
     path: WeightPath | None = None
+    best: int | None = None
     problem: str = ""
     refusal: str = ""
 
@@ -88,12 +89,13 @@ def path_point(path: WeightPath, point: PathPoint) -> PlanePoint:
     return PlanePoint(f"alpha {point.alpha:g}", point.gained, point.shares(path.initial))
 
 
-def chosen_text(path: WeightPath) -> str:
-    """A sentence about the point that the path's evaluation has chosen."""
+def chosen_text(path: WeightPath, best: int | None) -> str:
+    """A sentence about the point that the path's evaluation has chosen. ``best``: the step of the best checkpoint."""
     point = path_point(path, path.chosen)
+    outdated = "" if best in (None, path.step) else f"path of step {count(path.step)}, not of the best, {count(best)}: "
     return (
-        f"{point.title} gains most while it retains {100 * path.keep:g} %: gained {percent(point.gained)}, "
-        f"retained {percent(point.retained)}"
+        f"{outdated}{point.title} gains most while it retains {100 * path.keep:g} %: "
+        f"gained {percent(point.gained)}, retained {percent(point.retained)}"
     )
 
 
@@ -109,9 +111,10 @@ def read_run(run: Run) -> RunFiles:
     except UserError as error:
         return RunFiles(path=path, problem=problem, refusal=_place_refusal(run) or str(error))
     refusal = _place_refusal(run) or _config_refusal(config)
-    if not refusal and not run_facts(run.dir).steps:
+    best = run_facts(run.dir).best
+    if not refusal and best is None:
         refusal = "This run has not saved a checkpoint yet."
-    return RunFiles(config.checkpoint.keep_retained or DEFAULT_KEEP, path, problem, refusal)
+    return RunFiles(config.checkpoint.keep_retained or DEFAULT_KEEP, path, best, problem, refusal)
 
 
 def _place_refusal(run: Run) -> str:

@@ -20,6 +20,7 @@ def point(alpha: float, gain: float, old: float, other: float = 0.0) -> dict[str
 
 
 CONTENT: dict[str, Any] = {
+    "step": 40,
     "keep": 0.9,
     "alpha": 0.5,
     "points": [point(0, 0.1, 0.8), point(0.5, 0.3, 0.76), point(1, 0.6, 0.4)],
@@ -33,10 +34,10 @@ def write(folder: Path, content: Any) -> None:
 def test_a_written_path_is_read_again(tmp_path: Path) -> None:
     assert read_path(tmp_path) is None
     points = [PathPoint(raw["alpha"], raw["metrics"]) for raw in CONTENT["points"]]
-    write_path(tmp_path, WeightPath(0.9, 0.5, points))
+    write_path(tmp_path, WeightPath(40, 0.9, 0.5, points))
     assert json.loads((tmp_path / PATH_FILE).read_text()) == CONTENT
     path = read_path(tmp_path)
-    assert path == WeightPath(0.9, 0.5, points)
+    assert path == WeightPath(40, 0.9, 0.5, points)
     assert path.chosen.gained == 0.3
     assert path.chosen.shares(path.initial) == {"old": pytest.approx(0.95)}, "a set with an initial 0 has no share"
     assert path.points[2].retained(path.initial) == pytest.approx(0.5)

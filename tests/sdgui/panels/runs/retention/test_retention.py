@@ -45,7 +45,7 @@ def validation(step: int, gain: float, **retained: float) -> Evaluated:
 INITIAL, LATER = validation(0, 0.1, old=0.8, other=0.4), validation(20, 0.3, old=0.76, other=0.36)
 
 
-def path(keep: float = 0.9) -> dict[str, Any]:
+def path(keep: float = 0.9, step: int = 20) -> dict[str, Any]:
     """Three points; the one at 0.5 retains 90 % of "other", which is the least."""
 
     def point(alpha: float, gain: float, old: float, other: float) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def path(keep: float = 0.9) -> dict[str, Any]:
         return {"alpha": alpha, "metrics": {name: {"mean_recall": value} for name, value in scores.items()}}
 
     points = [point(0, 0.1, 0.8, 0.4), point(0.5, 0.451, 0.76, 0.36), point(1, 0.6, 0.4, 0.4)]
-    return {"keep": keep, "alpha": 0.5, "points": points}
+    return {"step": step, "keep": keep, "alpha": 0.5, "points": points}
 
 
 def add_run(services: Services, name: str = "adapted", settings: Sequence[str] = SETTINGS) -> Run:
@@ -169,6 +169,10 @@ def test_paths_of_the_shown_runs_are_drawn_and_the_chosen_weights_are_named(
     (keep,) = (item for item in items if isinstance(item, pg.InfiniteLine))
     assert keep.value() == 95, "the default, since the run keeps no share"
     assert part.line.text() == "alpha 0.5 gains most while it retains 90 %: gained 45.1 %, retained 90.0 %"
+    write_whole(run.folder / PATH_FILE, json.dumps(path(step=10)).encode())
+    part._read()
+    settle(part)
+    assert part.line.text().startswith("path of step 10, not of the best, 20: alpha 0.5 gains most")
     chosen: list[ModelChoice] = []
     part.search_requested.connect(chosen.append)
     part.search.click()
