@@ -182,7 +182,7 @@ def test_an_unexpected_end_or_unreadable_study_gives_the_reason(panel: StudyPane
     becomes(services, study, a_snapshot("interrupted", stderr="Traceback\nout of memory"))
     assert panel.bar.text == "The study ended unexpectedly: out of memory"
     becomes(services, study, a_snapshot("interrupted", stderr="default settings\nrun 3 of 8"))
-    assert panel.bar.text == "The study ended unexpectedly; see the details."
+    assert panel.bar.text == "The study ended unexpectedly: see the details"
     panel.bar.clear()
     becomes(services, study, a_snapshot("paused", stderr="Traceback\nold"))
     assert panel.bar.text == ""
