@@ -220,10 +220,7 @@ class StudyPanel(Panel):
         elif snapshot.problem:
             self.show_message(Message("error", snapshot.problem.splitlines()[0], snapshot.problem))
         elif snapshot.state == "interrupted" and snapshot.stderr:
-            cause = error_line(snapshot.stderr)
-            text = (
-                f"The study ended unexpectedly: {cause}" if cause else "The study ended unexpectedly; see the details."
-            )
+            text = f"The study ended unexpectedly: {error_line(snapshot.stderr) or 'see the details'}"
             self.show_message(Message("error", text, snapshot.stderr))
 
     def _enable(self, snapshot: StudySnapshot | None) -> None:
