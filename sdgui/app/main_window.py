@@ -118,6 +118,7 @@ class MainWindow(QMainWindow):
         for source in (self.run_commands, self.experiment_commands, self.demo_report):
             source.message_requested.connect(self.show_message)
         self.run_commands.started.connect(self._on_started)
+        self.run_commands.started.connect(lambda run_id: self.panels["runs"].use_run(run_id))
         self.run_commands.data_refused.connect(self._on_data_refused)
         self.experiment_commands.rebuilt.connect(self.reload)
         self.experiment_commands.added.connect(self._on_added)

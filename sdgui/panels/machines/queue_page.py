@@ -53,7 +53,7 @@ class QueuePage(QWidget):
         self.down = IconButton("ph.arrow-down", "Move down the queue (Alt+Down)", parent=self)
         self.top = IconButton("ph.arrow-line-up", "Move to the front of the queue (Alt+Home)", parent=self)
         self.leave = IconButton("ph.x", _LEAVE, parent=self)
-        self.empty = EmptyState("ph.queue", "No queued runs", _ABOUT, "Choose an experiment", parent=self)
+        self.empty = EmptyState("ph.queue", "No queued runs", _ABOUT, "Open Define", parent=self)
         self.stack = QStackedWidget(self)
         self._build()
         self.limit.valueChanged.connect(self.limit_changed)

@@ -104,6 +104,10 @@ class RunsPanel(Panel):
         self.view.table.bar.filter.setFocus(Qt.FocusReason.ShortcutFocusReason)
         self.view.table.bar.filter.selectAll()
 
+    def use_run(self, run_id: int) -> None:
+        """Show the curves of a run that has just been started."""
+        self.tabs.view.tabs.setCurrentWidget(self.tabs.view.grid)
+
     def select(self, selection: Selection) -> None:
         """Show the selection in the header, the table and the tabs."""
         self._selection = selection

@@ -75,10 +75,13 @@ def test_pause_and_resume_continue_the_same_curve(qtbot: QtBot, open_window: Ope
     qtbot.waitUntil(lambda: states(window) == [RunState.PAUSED], timeout=15000)
     hurry(window)
     qtbot.waitUntil(lambda: window.window_actions["resume"].isEnabled())
-    press(qtbot, window, Qt.Key.Key_R)
-    qtbot.waitUntil(lambda: states(window) == [RunState.DONE], timeout=15000)
     runs_panel, run = window.panels["runs"], window.services.store.runs()[0]
     assert isinstance(runs_panel, RunsPanel)
+    tabs = runs_panel.tabs.view
+    tabs.tabs.setCurrentIndex(tabs.tabs.count() - 1)
+    press(qtbot, window, Qt.Key.Key_R)
+    qtbot.waitUntil(lambda: tabs.tabs.currentWidget() is tabs.grid)
+    qtbot.waitUntil(lambda: states(window) == [RunState.DONE], timeout=15000)
     qtbot.waitUntil(lambda: list(runs_panel.tabs.view.grid.points(str(run.id), "train/loss")[0]) == list(range(1, 61)))
 
 
