@@ -68,6 +68,7 @@ def test_while_the_demo_is_drawn_no_choice_is_missing(
     making[0] = False
     services.demo.cancelled.emit()
     assert title() == "No images are chosen"
+    assert "such as “red car in the rain”" in panel.view.empty.accessibleDescription()
     panel.show_source("/images/mine")
     services.demo.progress.emit(1, 2, "Drawing the demo images")
     assert title() == "Opening mine", "what was chosen is not replaced"
