@@ -27,8 +27,8 @@ def pointing(scores: Tensor, owner: Tensor) -> Tensor:
     K = scores.shape[1]
     masked = scores.double().masked_fill((owner < 0)[:, None], -torch.inf)
     highest = (masked == masked.amax(dim=2, keepdim=True)) & (owner >= 0)[:, None]
-    own = owner[:, None] == torch.arange(K)[:, None]
-    return (highest & own).sum(dim=2) / highest.sum(dim=2).clamp(min=1)
+    of_caption = owner[:, None] == torch.arange(K)[:, None]
+    return (highest & of_caption).sum(dim=2) / highest.sum(dim=2).clamp(min=1)
 
 
 def intersection_over_union(scores: Tensor, owner: Tensor) -> Tensor:

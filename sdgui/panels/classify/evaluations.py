@@ -114,7 +114,8 @@ class Evaluations(QObject):
 
     def _show_progress(self, purpose: str, activity: str, completed: int, total: int) -> None:
         if purpose in _LONG and not self._view.strip.isHidden():
-            self._view.strip.advance(completed, total, activity[:1].upper() + activity[1:])
+            # the window's status bar shows it beside the progress of other panels
+            self._view.strip.advance(completed, total, f"Classify: {activity[:1].upper()}{activity[1:]}")
 
     def _cancel(self) -> None:
         for purpose in _LONG:
