@@ -20,7 +20,7 @@ from core.data.labelling import label_rows
 from core.data.loader import Loader, RankPosition
 from core.data.pairs import Pairs
 from core.data.shard_pairs import ShardPairs, open_shards
-from core.inference.encoder import encode_dataset
+from core.inference.encoder import Features, encode_dataset
 from core.model.block_passes import checkpoint_activations, compile_blocks
 from core.model.network import Network, build_backbone
 from core.model.runtime import Runtime, set_up
@@ -222,17 +222,21 @@ def _filter_captions(
     """`mismatched_rows` of the training data; ``network`` has its initial weights."""
 
     def encode() -> ModelFit:
-        assert isinstance(train, PairDataset)  # the caption filter excludes shards
-        features = encode_dataset(
-            network,
-            train,
-            runtime,
-            config.validation.batch_size,
-            lambda _, encoded, total: progress("filtering captions", encoded, total),
-        )
+        features = _encode(config, network, train, runtime, progress, "filtering captions")
         return ModelFit(features.images[features.text_to_image], features.texts, float(network.logit_scale.detach()))
 
     return mismatched_rows(config, train, progress, log, encode if config.towers.pretrained else None)
+
+
+def _encode(
+    config: RunConfig, network: Network, train: Pairs, runtime: Runtime, progress: Progress, activity: str
+) -> Features:
+    """Features of the training data, which must not be shards."""
+    assert isinstance(train, PairDataset)
+    batch_size = config.validation.batch_size
+    return encode_dataset(
+        network, train, runtime, batch_size, lambda _, encoded, total: progress(activity, encoded, total)
+    )
 
 
 def _store_targets(
@@ -246,13 +250,7 @@ def _store_targets(
         )
     assert isinstance(train, PairDataset)  # config validation excludes shards
     (network,) = networks
-    encoded = encode_dataset(
-        network,
-        train,
-        runtime,
-        config.validation.batch_size,
-        lambda _, encoded, total: progress("storing targets", encoded, total),
-    )
+    encoded = _encode(config, network, train, runtime, progress, "storing targets")
     width, dtype = encoded.images.shape[1], torch.float32 if len(train) <= MAX_FLOAT32_PAIRS else torch.float16
     images = torch.zeros(len(train), width, dtype=dtype)
     images[encoded.rows] = encoded.images.to(dtype)

@@ -48,11 +48,11 @@ class Estimate:
 def estimate(study: Study, finished: Sequence[Run]) -> Estimate:
     """Estimate ``study`` from ``finished`` runs on this computer, newest first."""
     runs = len(study.arms_to_train) * len(study.seeds)
-    known = _known_costs(finished)
+    costs = _known_costs(finished)
     seconds, memory, unknown = 0.0, 0.0, []
     for arm in study.arms_to_train:
         try:
-            step_seconds, gib = known.get(_recipe(study.recipe(arm)), (None, 0.0))
+            step_seconds, gib = costs.get(_recipe(study.recipe(arm)), (None, 0.0))
         except ConfigError:
             step_seconds, gib = None, 0.0
         memory = max(memory, gib)
