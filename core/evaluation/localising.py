@@ -8,7 +8,7 @@ Legend: N images, C canvases, P patches, S side of a canvas, D embed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -36,19 +36,20 @@ def localisation(work: Work) -> Outcome:
     model = work.model
     network, side = model.network, model.network.image_size
     dataset = open_images(model, work.request.data, work.progress, work.log)
-    rows = _rows_of_canvases(dataset)
-    canvases = torch.stack([_canvas(dataset, four, side) for four in rows])  # (C, 3, S, S)
-    owner = torch.stack([patch_owners(canvas, network.towers.patch_side) for canvas in canvases])  # (C, P)
-    captions = [[dataset.captions_of(row)[0] for row in four] for four in rows]
-    scores, relevances = [], []
-    for number, (canvas, texts) in enumerate(zip(canvases, captions, strict=True)):
-        work.progress("locating captions", number, len(rows))
+    canvases = make_canvases(dataset, side)
+    owner = torch.stack([patch_owners(canvas.pixels, network.towers.patch_side) for canvas in canvases])  # (C, P)
+    cosines, relevances = [], []
+    for number, canvas in enumerate(canvases):
+        work.progress("locating captions", number, len(canvases))
+        texts = [dataset.captions_of(row)[0] for row in canvas.rows]
         embedded = encode_texts(network, texts, model.runtime)  # (4, D)
-        scores.append(embedded @ _patch_vectors(work, canvas).T)
-        relevances.append(torch.stack([relevance(network, canvas, text).patches.flatten() for text in texts]))
-    outcome = localisation_outcome(torch.stack(scores), torch.stack(relevances), owner)
-    names = [[dataset.path(row).name for row in four] for four in rows]
-    notes = [*unreadable(dataset), f"{len(rows)} canvases of {IMAGES} images; chance is 25 % (pointing), 14.3 % (IoU)."]
+        cosines.append(embedded @ _patch_vectors(work, canvas.pixels).T)
+        relevances.append(torch.stack([relevance(network, canvas.pixels, text).patches.flatten() for text in texts]))
+    outcome = localisation_outcome(torch.stack(cosines), torch.stack(relevances), owner)
+    names = [[dataset.path(row).name for row in canvas.rows] for canvas in canvases]
+    # IoU by chance: 1/16 of the patches are in both sets, 7/16 in at least one
+    chance = f"{len(canvases)} canvases of {IMAGES} images; chance is 25 % (pointing), 14.3 % (IoU)."
+    notes = [*unreadable(dataset), chance]
     return replace(outcome, notes=tuple(notes), details={DATA_DIGEST: queries_digest(names)})
 
 
@@ -60,46 +61,53 @@ def _patch_vectors(work: Work, canvas: Tensor) -> Tensor:
     return F.normalize(embedded.float(), dim=1).cpu()
 
 
-def _rows_of_canvases(dataset: PairDataset) -> list[list[int]]:
-    """Up to `MAX_CANVASES` groups of rows in random order, the same at each call; the captions of a group differ.
+@dataclass(frozen=True)
+class Canvas:
+    """Four images in two rows."""
 
-    Raises EvaluationError if there is no group.
+    rows: tuple[int, ...]  # of the data set
+    pixels: Tensor  # (3, S, S) uint8
+
+
+def make_canvases(dataset: PairDataset, side: int) -> list[Canvas]:
+    """Up to `MAX_CANVASES` canvases of ``side``, of images in random order, the same at each call.
+
+    The first captions of a canvas's images differ. Raises EvaluationError if there are too few.
     """
     remaining = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0)).tolist()
-    groups: list[list[int]] = []
-    while len(groups) < MAX_CANVASES:
-        group: dict[str, int] = {}
+    canvases: list[Canvas] = []
+    while len(canvases) < MAX_CANVASES:
+        views: dict[str, tuple[int, Tensor]] = {}  # caption -> row, view
         skipped = []
-        while remaining and len(group) < IMAGES:
+        while remaining and len(views) < IMAGES:
             row = remaining.pop()
             captions = dataset.captions_of(row)
-            if captions and captions[0] in group:
+            if captions and captions[0] in views:
                 skipped.append(row)
-            elif captions and _is_readable(dataset, row):
-                group[captions[0]] = row
-        if len(group) < IMAGES:
+            elif captions and (view := _view(dataset, row, side // 2)) is not None:
+                views[captions[0]] = row, view
+        if len(views) < IMAGES:
             break
-        groups.append(list(group.values()))
+        rows, images = zip(*views.values(), strict=True)
+        canvases.append(Canvas(rows, _join(images, side)))
         remaining += reversed(skipped)
-    if not groups:
+    if not canvases:
         raise EvaluationError(f"{dataset.origin} has fewer than {IMAGES} readable images with different captions.")
-    return groups
+    return canvases
 
 
-def _is_readable(dataset: PairDataset, row: int) -> bool:
+def _view(dataset: PairDataset, row: int, side: int) -> Tensor | None:
+    """The central square of an image, (3, side, side) uint8; None if it is unreadable."""
     try:
-        dataset.image(row)
+        return centre_view(dataset.image(row), side)
     except ImageError as error:
         dataset.mark_broken(row, error)
-        return False
-    return True
+        return None
 
 
-def _canvas(dataset: PairDataset, rows: Sequence[int], side: int) -> Tensor:
-    """The images of ``rows`` in two rows of two, (3, S, S) uint8; with an odd side, one line is repeated."""
-    views = [centre_view(dataset.image(row), side // 2) for row in rows]
-    top, bottom = torch.cat(views[:2], dim=2), torch.cat(views[2:], dim=2)
-    canvas = torch.cat([top, bottom], dim=1)
+def _join(views: Sequence[Tensor], side: int) -> Tensor:
+    """Four views in two rows, (3, S, S) uint8; with an odd side, the last line is repeated."""
+    canvas = torch.cat([torch.cat([*views[:2]], dim=2), torch.cat([*views[2:]], dim=2)], dim=1)
     odd = side - canvas.shape[1]
     return F.pad(canvas.float(), (0, odd, 0, odd), mode="replicate").to(torch.uint8) if odd else canvas
 

@@ -13,7 +13,7 @@ from core.checkpoint.opening import Model, open_model
 from core.data.dataset import PairDataset
 from core.evaluation import localising
 from core.evaluation.evaluate import Request, evaluate
-from core.evaluation.localising import _canvas, _rows_of_canvases, patch_owners
+from core.evaluation.localising import make_canvases, patch_owners
 from core.evaluation.report import Report
 from core.inference.labelled import open_images
 from core.metrics.inputs import EvaluationError
@@ -55,17 +55,17 @@ def measure(model: Model, source: str) -> Report:
 
 def test_each_image_is_in_one_canvas_with_three_other_captions(model: Model, source: str) -> None:
     dataset = open_images(model, source, quiet, quiet)
-    rows = _rows_of_canvases(dataset)
-    assert rows == _rows_of_canvases(dataset)
-    used = [row for four in rows for row in four]
+    canvases = make_canvases(dataset, 32)
+    assert [canvas.rows for canvas in canvases] == [canvas.rows for canvas in make_canvases(dataset, 32)]
+    used = [row for canvas in canvases for row in canvas.rows]
     assert len(used) == len(set(used)) >= 36
     assert 40 not in used
-    assert all(len({dataset.captions_of(row)[0] for row in four}) == 4 for four in rows)
-    canvas = _canvas(dataset, rows[0], 32)
-    assert canvas.shape == (3, 32, 32)
-    for number, row in enumerate(rows[0]):
+    assert all(len({dataset.captions_of(row)[0] for row in canvas.rows}) == 4 for canvas in canvases)
+    pixels = canvases[0].pixels
+    assert pixels.shape == (3, 32, 32)
+    for number, row in enumerate(canvases[0].rows):
         top, left = 16 * (number // 2), 16 * (number % 2)
-        part = canvas[:, top : top + 16, left : left + 16].float().mean(dim=(1, 2))
+        part = pixels[:, top : top + 16, left : left + 16].float().mean(dim=(1, 2))
         assert part.numpy() == pytest.approx(dataset.image(row).float().mean(dim=(1, 2)).numpy(), abs=4)
 
 
