@@ -163,7 +163,10 @@ def tag_rows(session: Session, names: Iterable[str]) -> list[TagRow]:
     for name in names:
         if clean := clean_line(name):
             by_key.setdefault(clean.casefold(), clean)
-    existing = {row.name.casefold(): row for row in session.scalars(select(TagRow))} if by_key else {}
+    exact = session.scalars(select(TagRow).where(TagRow.name.in_(by_key.values()))) if by_key else ()
+    existing = {row.name.casefold(): row for row in exact}
+    if len(existing) < len(by_key):
+        existing = {row.name.casefold(): row for row in session.scalars(select(TagRow))}
     rows = [existing.get(key) or TagRow(name=name) for key, name in by_key.items()]
     session.add_all(rows)
     return rows
