@@ -55,7 +55,7 @@ def read_report(folder: Path) -> Report:
 def message_of(report: Report) -> Message:
     """A message about the prepared run and the changes since the original run."""
     lines = [f"{name}: {_text(then)} then, {_text(now)} now" for name, (then, now) in report.differing.items()]
-    count = "1 thing differs" if len(lines) == 1 else f"{len(lines)} things differ"
+    count = "1 thing differs now:" if len(lines) == 1 else f"{len(lines)} things differ now, such as"
     if report.steps:
         commands = "To repeat the script, run:\n" + "\n".join(report.steps)
         text = "Logged by a script: the details show how to repeat the run."
@@ -64,7 +64,7 @@ def message_of(report: Report) -> Message:
         text, details = "Prepared an experiment with the same config: launch it to repeat the run.", "\n".join(lines)
     if not lines:
         return Message("info", f"{text} Code, packages, machine and data have not changed.", details)
-    return Message("warning", f"{text} {count} now, such as {lines[0]}.", details)
+    return Message("warning", f"{text} {count} {lines[0]}.", details)
 
 
 def _text(value: object) -> str:

@@ -189,6 +189,8 @@ def test_reproducing_a_run_names_what_has_changed() -> None:
     assert message.level == "warning"
     assert "2 things differ now, such as data.train.number of images: 7 then, 9 now." in message.text
     assert "packages.numpy: 0.1 then, none now" in message.details
+    one = message_of(Report(preset_config("clip", "tiny"), {"packages.numpy": ("0.1", None)}, ()))
+    assert one.text.endswith("1 thing differs now: packages.numpy: 0.1 then, none now.")
     assert message_of(Report(preset_config("clip", "tiny"), {}, ())).level == "info"
 
 

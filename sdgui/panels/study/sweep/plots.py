@@ -104,10 +104,11 @@ def history(plot: pg.PlotWidget, report: SweepReport, selected: Sequence[str]) -
     values = np.array([trial.values[index] for trial in trials]) * factor(objective.metric)
     numbers = np.array([trial.number for trial in trials], float)
     _points(plot, numbers, values, [_tip(report, trial) for trial in trials])
-    if len(values):
+    is_feasible = np.array([trial.feasible for trial in trials], bool)
+    if is_feasible.any():
         plot.plot(
-            numbers,
-            best_so_far(values, objective.direction),
+            numbers[is_feasible],
+            best_so_far(values[is_feasible], objective.direction),
             pen=pg.mkPen(theme().color("accent"), width=2),
             stepMode="right",
         )

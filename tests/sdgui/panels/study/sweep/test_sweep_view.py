@@ -86,6 +86,18 @@ def test_a_long_setting_is_cut_to_one_line() -> None:
     assert setting_text("\n" + "x" * 9000) == "\ufffd" + "x" * (MAX_EXCERPT_LENGTH - 2) + "…"
 
 
+def test_the_best_so_far_is_within_the_constraints(qtbot: QtBot) -> None:
+    report = a_report(1)
+    report.trials[2].feasible = False
+    plot = pg.PlotWidget()
+    qtbot.addWidget(plot)
+    plots.history(plot, report, ["val/R@1"])
+    (line,) = (item for item in plot.listDataItems() if item.opts.get("stepMode") == "right")
+    numbers, values = line.getOriginalDataset()
+    assert numbers.tolist() == [0, 1, 3]
+    np.testing.assert_allclose(values, [0, 10, 30])
+
+
 def test_long_series_of_intermediate_values_are_thinned_from_first_to_last(qtbot: QtBot) -> None:
     report = a_report()
     report.trials[0].intermediate = [(step, step / 1e6) for step in reversed(range(100_000))]
