@@ -51,7 +51,7 @@ ARMS = {
     "clip-words": "`clip`, caption filter, tuned",
     "clip-words-trusts": "`clip` with the caption filter and self-confidence weighting, tuned",
     "sd-clip": "`sd-clip` (teacher)",
-    "sd-clip-words": "`sd-clip` (teacher) with the caption filter, learning rate and smoothing as above",
+    "sd-clip-words": "`sd-clip` (teacher) with the caption filter, learning rate and smoothing of the previous row",
     "sd-clip-tuned": "`sd-clip` (teacher), tuned",
     "sd-clip-lean": "`clip`, stored-feature teacher",
     "sd-clip-lean-soft": "`clip`, stored-feature teacher (temperature 4)",
