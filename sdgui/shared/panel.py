@@ -53,7 +53,7 @@ class Panel(QWidget):
         """Apply a changed selection in the tree; called only if ``PanelSpec.shows_tree`` is set."""
 
     def use_run(self, run_id: int) -> None:
-        """Use this run as the panel's model; called only at the user's request."""
+        """Use this run as the panel's model, or show its curves in Runs; called only at the user's request."""
 
     def use_model(self, choice: ModelChoice) -> None:
         """Use this model; called only at the user's request."""

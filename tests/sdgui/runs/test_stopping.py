@@ -20,7 +20,7 @@ from core.spec.run.events import EventReader, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunStatus, own_status
 from sdgui.runs import stopping
-from sdgui.runs.launcher import LaunchError
+from sdgui.runs.launcher import Launcher, LaunchError
 from sdgui.runs.program import end_process
 from sdgui.runs.stopping import StopPlan, StopStage
 from sdgui.shared.run_texts import stop_text
@@ -179,13 +179,18 @@ def outcomes(run: Run) -> list[str]:
     return [event.outcome for event in EventReader(run.dir.events).read_all() if isinstance(event, RunFinished)]
 
 
+def launch_and_watch(launcher: Launcher, experiment: Experiment) -> tuple[Run, list[StopStage]]:
+    """A launched run, and a list of the stages of its stop as they are reported."""
+    stages: list[StopStage] = []
+    launcher.stopping.connect(lambda run_id, stopping: stages.append(stopping.stage))
+    return launcher.launch(experiment.id), stages
+
+
 def test_stopping_a_run_again_starts_with_a_request(
     make_launcher: MakeLauncher, experiment: Experiment, qtbot: QtBot
 ) -> None:
     launcher = make_launcher("--steps", "5000")
-    stages: list[StopStage] = []
-    launcher.stopping.connect(lambda run_id, stopping: stages.append(stopping.stage))
-    run = launcher.launch(experiment.id)
+    run, stages = launch_and_watch(launcher, experiment)
     for attempt in (1, 2):
         qtbot.waitUntil(lambda wanted=attempt: starts(run) == wanted, timeout=WAIT_MS)
         assert launcher.stop(run.id).stage is StopStage.ASKED
@@ -200,9 +205,7 @@ def test_a_pausing_run_is_listed_until_its_trainer_ends(
     make_launcher: MakeLauncher, experiment: Experiment, qtbot: QtBot
 ) -> None:
     launcher = make_launcher("--steps", "5000")
-    stages: list[StopStage] = []
-    launcher.stopping.connect(lambda run_id, stopping: stages.append(stopping.stage))
-    run = launcher.launch(experiment.id)
+    run, stages = launch_and_watch(launcher, experiment)
     qtbot.waitUntil(lambda: starts(run) == 1, timeout=WAIT_MS)
     launcher.pause(run.id)
     assert launcher.stops()[run.id].stage is StopStage.PAUSING
