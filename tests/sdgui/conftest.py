@@ -167,12 +167,20 @@ class PatientBot(QtBot):
         return super().waitSignal(signal, timeout=timeout, raising=raising, **more)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _empty_clipboard() -> Iterator[None]:
+    """Qt would delete a copied QMimeData after Python has ended, and crash."""
+    yield
+    if (application := QApplication.instance()) is not None:
+        QApplication.clipboard().clear()
+        application.processEvents()
+
+
 @pytest.fixture
 def qtbot(qapp: QApplication, request: pytest.FixtureRequest) -> Iterator[QtBot]:
     """pytest-qt's, with patience; no window outlives the test: a change of theme would style them all anew."""
     create_qt_types()
     yield PatientBot(request)
-    qapp.clipboard().clear()  # at exit, Qt would delete a copied QMimeData after Python has ended, and crash
     for window in qapp.topLevelWidgets():
         if isinstance(window, MainWindow):
             window.services.follower.close()
