@@ -197,21 +197,21 @@ def _from_run(source: RunNetwork, device: torch.device) -> Network:
     code = CustomCode(source.run)
     if config.towers.build:
         code.load(config.towers.build)  # loaded first, so that its errors are not reported as a damaged checkpoint
-    custom_heads = tuple(f"heads.{key.rpartition(':')[2]}." for key in config.objectives.custom)
+    only_trained = ("lora.", *(f"heads.{key.rpartition(':')[2]}." for key in config.objectives.custom))
     config = _remove_custom_objectives(config)
 
-    def without_custom_heads(values: Mapping[str, T]) -> dict[str, T]:
-        """``values`` without the heads of custom objectives, which only training needs."""
-        return {name: value for name, value in values.items() if not name.startswith(custom_heads)}
+    def used(values: Mapping[str, T]) -> dict[str, T]:
+        """``values`` without what only training needs: LoRA's factors, and the heads of custom objectives."""
+        return {name: value for name, value in values.items() if not name.startswith(only_trained)}
 
     def build() -> Network:
         return build_network(config, dict(info.model), info.classes, code)
 
-    shapes = without_custom_heads(checkpoint.shapes(source.run, source.checkpoint, source.network))
+    shapes = used(checkpoint.shapes(source.run, source.checkpoint, source.network))
     check_matches_weights(build, info.model, shapes, _origin(source))
     network = build().to(device)
     tensors = checkpoint.load_weights(source.run, source.checkpoint, source.network, device)
-    checkpoint.load_state(network.load_state_dict, without_custom_heads(tensors), _origin(source))
+    checkpoint.load_state(network.load_state_dict, used(tensors), _origin(source))
     return network
 
 

@@ -21,6 +21,7 @@ from core.model.custom import customise_towers
 from core.model.errors import ModelError
 from core.model.fusion import Fused, Fusion, build_fusion
 from core.model.heads import PROTOTYPES, PrototypeHead
+from core.model.low_rank import LowRank
 from core.model.outputs import Output, ViewOutput
 from core.model.towers.towers import ImageFeatures, TextFeatures, Towers, build_towers
 from core.spec.config import RunConfig
@@ -40,6 +41,7 @@ class Network(nn.Module):
         self.towers = towers
         self.fusion = fusion
         self.heads = nn.ModuleDict()
+        self.lora: LowRank | None = None  # while it is trained with LoRA
         self.prototypes_on: PrototypesOn = "fused"  # input of the shared prototypes
         self.classes: tuple[str, ...] = ()  # class names of the classification head
         self.patch_tokens = False  # whether to return the last state of each patch
@@ -77,6 +79,18 @@ class Network(nn.Module):
         """All transformer blocks: the units of compilation, activation checkpointing and sharding."""
         fused = getattr(self.fusion, "blocks", ())
         return [*self.towers.blocks(), *(block for block in fused if isinstance(block, nn.Module))]
+
+    def add_lora(self, rank: int, alpha: float) -> None:
+        """From now on, train the matrices of the towers by low-rank updates, see `LowRank`."""
+        self.lora = LowRank(self.towers, rank, alpha)
+
+    def trained_parameters(self) -> list[tuple[str, nn.Parameter]]:
+        """The parameters that an optimiser trains, with their names: LoRA's factors instead of their matrices."""
+        trained = [(name, value) for name, value in self.named_parameters() if value.requires_grad]
+        if self.lora is None:
+            return trained
+        replaced = {id(matrix) for matrix in self.lora.matrices}
+        return [(name, value) for name, value in trained if id(value) not in replaced]
 
     def clamp_logit_scale(self) -> None:
         """Clamp the logit scale to 1..100; called after each optimiser step."""

@@ -117,10 +117,9 @@ def assemble(
     mismatched = _filter_captions(config, network, train, runtime, progress, log)
     for objective in objectives:
         objective.prepare(network, config.seed, progress)
-    checkpoint_activations(network.blocks(), config.runtime.recompute)
-    if config.runtime.compile:
-        for student_or_teacher in (network, *(teacher.networks if teacher else ())):
-            compile_blocks(student_or_teacher.blocks())
+    if config.towers.lora_rank:
+        _add_lora(network, config, team)
+    _set_up_blocks(network, teacher, config)
     position = _rank_position(team, runtime)
     patch = network.towers.patch_side
     return Assembly(
@@ -140,6 +139,19 @@ def assemble(
         mismatched=mismatched,
         text_length_multiple=COMPILED_LENGTH_MULTIPLE if config.runtime.compile else 1,
     )
+
+
+def _add_lora(network: Network, config: RunConfig, team: Team) -> None:
+    if team.size > 1:
+        raise UserError(f"LoRA trains in one process, not in {team.size}; start one, or set towers.lora_rank to 0.")
+    network.add_lora(config.towers.lora_rank, config.towers.lora_alpha)
+
+
+def _set_up_blocks(network: Network, teacher: Teacher | None, config: RunConfig) -> None:
+    checkpoint_activations(network.blocks(), config.runtime.recompute)
+    if config.runtime.compile:
+        for student_or_teacher in (network, *(teacher.networks if teacher else ())):
+            compile_blocks(student_or_teacher.blocks())
 
 
 def _dataset_opener(

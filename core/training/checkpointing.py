@@ -171,6 +171,8 @@ class Checkpointing:
         if missing := sorted(current.keys() - student.keys()):
             self._log(f"{len(missing)} tensors ({missing[0]}, ...) are not in the parent run and start untrained.")
         load_full_state(parts.network, student, strict=False)
+        if parts.network.lora is not None and not any(key.startswith("lora.") for key in student):
+            parts.network.lora.start_from_matrices()
         if parts.teacher is not None:
             self._load("teacher", partial(checkpoint.load_state, parts.teacher.load_state_dict, tensors.teacher, name))
         self._load("optimiser", partial(restore_optimizer, self._optimizer, parts.network, tensors.state))

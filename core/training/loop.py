@@ -175,6 +175,8 @@ class Loop:
                 raise self._out_of_memory(batch) from error
             raise
         self.anchor.pull(self.optimizer, skipped)
+        if self.network.lora is not None:
+            self.network.lora.update_matrices()
         self.network.clamp_logit_scale()
         if self.teacher is not None:
             if schedules.updates_teacher(self.step):
@@ -193,6 +195,8 @@ class Loop:
         losses, metrics = self.step_losses(batch, self.step)
         local_losses = torch.stack(list(losses.values()))
         local_losses.sum().backward()
+        if self.network.lora is not None:
+            self.network.lora.project_gradients()
         norm = full_tensor(nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optim.clip_norm or math.inf))
         weighted = mean_over_ranks(local_losses.detach())
         names = [f"train/{name}" for name in losses]

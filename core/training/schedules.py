@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from core.model.network import Network
 from core.objectives.parts.schedule import (
     ObjectiveSchedule,
     ObjectiveValues,
@@ -125,7 +126,7 @@ def products_since_update(momentum: Values, interval: int) -> Values:
 
 
 def build_optimizer(
-    config: OptimConfig, network: nn.Module, depths: Mapping[str, tuple[int, int]] | None = None
+    config: OptimConfig, network: Network, depths: Mapping[str, tuple[int, int]] | None = None
 ) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter 2019) with weight decay for matrices only.
 
@@ -134,11 +135,10 @@ def build_optimizer(
     ``layer_decay ** (greatest - depth)`` (Clark et al. 2020, ELECTRA; Bao et al. 2022, BEiT).
     """
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
-            depth, greatest = depths[name] if depths is not None and config.layer_decay < 1.0 else (0, 0)
-            key = (config.layer_decay ** (greatest - depth), parameter.ndim < 2)
-            groups.setdefault(key, []).append(parameter)
+    for name, parameter in network.trained_parameters():
+        depth, greatest = depths[name] if depths is not None and config.layer_decay < 1.0 else (0, 0)
+        key = (config.layer_decay ** (greatest - depth), parameter.ndim < 2)
+        groups.setdefault(key, []).append(parameter)
     return torch.optim.AdamW(
         [
             {

@@ -58,6 +58,23 @@ class TowersConfig(Section):
         le=256,
         advanced=True,
     )
+    lora_rank: int = setting(
+        0,
+        "LoRA rank",
+        "Train only low-rank updates of the matrices in the towers' blocks, which needs less memory for the optimiser. "
+        "Fusion and heads are trained as usual. 0 turns LoRA off.",
+        ge=0,
+        le=1024,
+        advanced=True,
+    )
+    lora_alpha: float = setting(
+        16.0,
+        "LoRA alpha",
+        "The updates are multiplied by alpha / rank. Used only with LoRA.",
+        gt=0.0,
+        le=10000.0,
+        advanced=True,
+    )
 
 
 class FusionConfig(Section):

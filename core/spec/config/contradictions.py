@@ -14,7 +14,7 @@ from core.spec.shards import SEPARATOR, brace_problem, may_exist, names_shards
 def problems(config: RunConfig) -> dict[str, str]:
     """Dotted field -> message with the remedy; empty for a consistent config."""
     messages: dict[str, str] = {}
-    for rule in (_data, _teacher, _needs, _fusion, _weights, _views, _labels, _start, _objectives):
+    for rule in (_data, _teacher, _needs, _fusion, _weights, _views, _labels, _start, _lora, _objectives):
         for field, message in rule(config):
             messages.setdefault(field, message)
     return messages
@@ -58,6 +58,11 @@ def _start(config: RunConfig) -> Problems:
                 "towers.pretrained",
                 f"{name} needs initial weights: choose an earlier run or a model, or set its weight to 0.",
             )
+
+
+def _lora(config: RunConfig) -> Problems:
+    if config.towers.lora_rank and config.optim.layer_decay < 1.0:
+        yield "optim.layer_decay", "With LoRA, all blocks have the same rate: set this to 1, or LoRA rank to 0."
 
 
 def _objectives(config: RunConfig) -> Problems:
