@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +27,10 @@ from core.search.errors import IndexFolderError
 from core.search.index.acceleration import Part, describe, layout
 from core.search.index.build import check_identity
 from core.search.index.encoding import Encoder, open_encoder
+from core.search.index.files import spans
 from core.search.index.nearest import Exact, Nearest, Rows, Scanned
 from core.search.index.source_changes import size_and_time
-from core.search.index.storage import GOOD, IndexReader, Mask, Record, release_pages
+from core.search.index.storage import GOOD, IndexReader, Mask, Record, Vectors, release_pages
 from core.spec.config import expand_user
 from core.spec.reporter import Progress
 from core.spec.run.model_names import exact_name
@@ -167,9 +169,23 @@ def open_index(folder: Path | str, progress: Progress, model: str = "", weights:
     return collection
 
 
-def _bank(reader: IndexReader, bank: str) -> Nearest:
+def _undamaged_vectors(reader: IndexReader, bank: Literal["images", "texts"]) -> Vectors:
+    """The vectors of ``bank``, with zeros in damaged segments, which may contain any bytes, such as NaN."""
+    vectors: Vectors = getattr(reader, bank)
+    if not reader.damaged:
+        return vectors
+    vectors = np.array(vectors)
+    width = vectors.itemsize * vectors.shape[1]  # bytes per vector
+    all_spans = list(spans(reader.manifest))
+    for number in reader.damaged:
+        first, end = all_spans[number].extents(vectors.shape[1])[bank]
+        vectors[first // width : end // width] = 0
+    return vectors
+
+
+def _bank(reader: IndexReader, bank: Literal["images", "texts"]) -> Nearest:
     """Vectors of images or texts with the search method of the manifest; in memory without acceleration files."""
-    vectors = getattr(reader, bank)
+    vectors = _undamaged_vectors(reader, bank)
     manifest = reader.manifest
     files = manifest.nearest.get("files", {})
     parts = layout(len(vectors), manifest.identity.dim)

@@ -153,6 +153,24 @@ def test_damage_is_detected_and_repaired(
     assert open_index(tmp_path / "index", quiet).notes == ()
 
 
+@pytest.mark.parametrize("kind", ["images", "texts"])
+def test_a_damaged_segment_with_nan_leaves_the_others_searchable(
+    made: tuple[Path, Path], tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_module, "BLOCK", 16)
+    monkeypatch.setattr(encoding, "BATCH", 16)
+    build(made[0], tmp_path / "index")
+    file = tmp_path / "index" / f"{kind}-0001.bin"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 2] = b"\xff\xff"
+    file.write_bytes(content)
+    collection = open_index(tmp_path / "index", quiet)
+    assert collection.alive.sum() == 32
+    assert "damaged" in collection.notes[0]
+    found = Searcher(collection).search(Query((Term(text="red"),)), Options(k=48, group=False))
+    assert sorted(row["row"] for row in found["rows"]) == [*range(16), *range(32, 48)]
+
+
 def test_a_damaged_manifest_has_a_copy(own: tuple[Path, Path]) -> None:
     (own[1] / "manifest.json").write_text("{", encoding="utf-8")
     assert len(alive(own[1])) == 48
