@@ -46,6 +46,8 @@ def unpack_bytes(value: Any) -> bytes:
             raise ValueError(str(error)) from error
         if not unpacker.eof:
             raise ValueError("a chunk of a file is larger than allowed, or truncated")
+    if len(raw) > MAX_CHUNK_BYTES:
+        raise ValueError("a chunk of a file is larger than allowed")
     return raw
 
 

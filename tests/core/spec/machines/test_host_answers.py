@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import Future
 from typing import Any
 
@@ -76,6 +77,10 @@ def test_chunks_are_compressed_when_smaller_and_stay_within_the_limit() -> None:
     assert unpack_bytes(pack_bytes(most)) == most
     with pytest.raises(ValueError, match="larger than allowed, or truncated"):
         unpack_bytes(pack_bytes(most + b"a"))
+    random = os.urandom(MAX_CHUNK_BYTES)
+    assert unpack_bytes(pack_bytes(random)) == random
+    with pytest.raises(ValueError, match="larger than allowed"):
+        unpack_bytes(pack_bytes(random + b"a"))
     with pytest.raises(ValueError, match="larger than allowed, or truncated"):
         unpack_bytes("z" + pack_bytes(same)[1:-8])
     for wrong in ("", "x" + pack_bytes(same)[1:], "zAAAA", 5, "=" * (2 * MAX_CHUNK_BYTES + 1)):
