@@ -20,7 +20,7 @@ from core.data.errors import BadRow
 from core.search.errors import IndexFolderError
 from core.search.index.acceleration import describe, layout, update_acceleration
 from core.search.index.files import sizes_of, truncate_to_files
-from core.search.index.manifest import BLOCK, MAX_REMOVED_RUNS, Identity, Manifest, read_manifest
+from core.search.index.manifest import BLOCK, MAX_REMOVED_RANGES, Identity, Manifest, read_manifest
 from core.search.index.source_changes import Changes, Scan, SourceImage, compare, scan
 from core.search.index.storage import GOOD, UNREADABLE, Entry, IndexReader, IndexWriter
 from core.spec.config import expand_user
@@ -161,7 +161,7 @@ class _Build:
 
     def _commit_removals(self, manifest: Manifest) -> Manifest:
         """Commit removed rows. Rewrite the files if the removed rows are too scattered to list."""
-        if len(manifest.removed) <= MAX_REMOVED_RUNS:
+        if len(manifest.removed) <= MAX_REMOVED_RANGES:
             return self.writer.commit(manifest)
         reader = IndexReader(self.writer.folder)
         reader.manifest = manifest

@@ -26,10 +26,10 @@ from core.spec.reading import MEGABYTE, parse_json, read_bytes
 
 VERSION = 1
 MAX_BYTES = 32 * MEGABYTE  # a manifest for a hundred million images has 13 MB
-# Limits per character in a manifest, checked before parsing. A hundred million images with `MAX_REMOVED_RUNS` runs stay
-# below them; content within the limits is parsed and validated in about a second.
+# Limits per character in a manifest, checked before parsing. A manifest of a hundred million images with
+# `MAX_REMOVED_RANGES` ranges stays below them. Content within the limits is parsed and validated in about a second.
 _MAX_CHARACTERS = {b"[": 1 << 19, b"{": 1 << 18, b",": 3 << 19, b":": 1 << 19, b"\\": 1 << 16}
-MAX_REMOVED_RUNS = 1 << 17  # an index with more runs of removed rows is rewritten
+MAX_REMOVED_RANGES = 1 << 17  # an index with more ranges of removed rows is rewritten
 _MAX_FILES = 1 << 12  # acceleration files
 NAME, COPY = "manifest.json", "manifest.copy.json"
 _KEY, _HEAD = b'"checksum"', 64  # a manifest of this program contains the key in its first 64 bytes
@@ -92,7 +92,7 @@ class Manifest:
     generation: Positive = 1  # generation of the data files; a rewrite starts a new one
     complete: bool = False  # whether the last update finished
     segments: Annotated[tuple[Segment, ...], FailFast()] = ()
-    removed: Annotated[tuple[tuple[Count, Positive], ...], FailFast()] = ()  # runs of removed rows: first row, count
+    removed: Annotated[tuple[tuple[Count, Positive], ...], FailFast()] = ()  # ranges of removed rows: first row, count
     # written by `core.search.index.acceleration`
     nearest: Annotated[Mapping[str, Any], AfterValidator(_check_nearest)] = field(default_factory=dict)
     version: Count = VERSION
@@ -121,8 +121,8 @@ class Manifest:
     def with_removed(self, removed: npt.NDArray[np.bool_]) -> Manifest:
         """A copy with removed rows where ``removed`` (rows,) is true."""
         edges = np.flatnonzero(np.diff(np.concatenate([[0], removed.astype(np.int8), [0]])))
-        runs = edges.reshape(-1, 2)
-        return replace(self, removed=tuple((int(first), int(end - first)) for first, end in runs))
+        ranges = edges.reshape(-1, 2)
+        return replace(self, removed=tuple((int(first), int(end - first)) for first, end in ranges))
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -13,7 +13,7 @@ from core.search.index import storage
 from core.search.index.encoding import TOO_LARGE
 from core.search.index.manifest import (
     BLOCK,
-    MAX_REMOVED_RUNS,
+    MAX_REMOVED_RANGES,
     Identity,
     Manifest,
     Segment,
@@ -28,13 +28,13 @@ HUNDRED_MILLION = Manifest(
     Identity(MODEL, "student", "0" * 16, {"image_size": 224}, 512),
     "/images",
     segments=(Segment(BLOCK, BLOCK, 1 << 30, (2**32 - 1,) * 4),) * -(-(10**8) // BLOCK),
-    removed=tuple((760 * run, 1) for run in range(MAX_REMOVED_RUNS)),
+    removed=tuple((760 * number, 1) for number in range(MAX_REMOVED_RANGES)),
 )
 
 
 @pytest.mark.ci
 def test_a_hundred_million_images_are_accepted_or_refused_quickly(tmp_path: Path) -> None:
-    """As many as are promised, with as many runs of removed rows as a build leaves: what takes longest to check."""
+    """As many as are promised, with as many ranges of removed rows as a build leaves: what takes longest to check."""
     write_manifest(tmp_path, HUNDRED_MILLION)
     found = read_manifest(tmp_path)
     assert found == HUNDRED_MILLION
@@ -70,7 +70,7 @@ def test_a_manifest_that_could_not_be_read_is_not_written(own: tuple[Path, Path]
 
 def test_fragmented_removals_are_rewritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Far below the share that else asks for it; no row of the new files is marked as removed."""
-    monkeypatch.setattr(build_module, "MAX_REMOVED_RUNS", 2)
+    monkeypatch.setattr(build_module, "MAX_REMOVED_RANGES", 2)
     images, folder = tmp_path / "images", tmp_path / "index"
     write_images(images)
     build(images, folder)
