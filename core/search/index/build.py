@@ -119,7 +119,7 @@ class _Build:
         """Truncate uncommitted data, and remove rows with wrong checksums so that they are encoded again."""
         claimed, manifest = manifest, truncate_to_files(manifest, sizes_of(self.writer.folder, manifest))
         self.writer.prepare(manifest)
-        if manifest is not claimed:  # the files lack rows at the end
+        if manifest is not claimed:  # the data files are shorter than the manifest says
             self.writer.commit(manifest)
         self.reader = IndexReader(self.writer.folder)
         wrong = self.reader.check()
@@ -143,7 +143,7 @@ class _Build:
 
     def update(self, manifest: Manifest, changes: Changes, encoder: Encoder | None, scanned: Scan) -> Manifest:
         """Remove outdated rows, append pending images, and update acceleration files."""
-        if changes.outdated.any() and (changes.outdated != manifest.removed_rows()).any():
+        if (changes.outdated != manifest.removed_rows()).any():  # more rows are outdated than are already removed
             manifest = self._commit_removals(replace(manifest.with_removed(changes.outdated), complete=False))
         if not manifest.rows:
             self.writer.prepare(manifest)
@@ -180,7 +180,7 @@ class _Build:
             self.progress("encoding images", 0, len(pending))
         with closing(encoder.entries(pending)) as batches:
             for batch in batches:
-                _check_reachable(batch, scanned, self.writer.folder)
+                _check_images_exist(batch, scanned, self.writer.folder)
                 segment.extend(batch)
                 encoded += len(batch)
                 if len(segment) >= BLOCK or encoded == len(pending):
@@ -276,8 +276,8 @@ def _check_same_source(manifest: Manifest, name: str, weights: str, source: str,
         )
 
 
-def _check_reachable(batch: Sequence[Entry], scanned: Scan, folder: Path) -> None:
-    """Raise IndexFolderError if a whole batch cannot be opened because its folder does not exist."""
+def _check_images_exist(batch: Sequence[Entry], scanned: Scan, folder: Path) -> None:
+    """Raise IndexFolderError if no image of a batch can be opened, and the first does not exist."""
     if any(entry.state != UNREADABLE for entry in batch):
         return
     first = Path(file_of(batch[0].record.path))
@@ -288,6 +288,6 @@ def _check_reachable(batch: Sequence[Entry], scanned: Scan, folder: Path) -> Non
         is_reachable = False
     if not is_reachable:
         raise IndexFolderError(
-            f"{root} became unreachable while its images were read; the images encoded so far are saved in {folder}. "
-            f"Reconnect {root} and run the same command again."
+            f"{first} no longer exists: it was moved or deleted, or {root} was disconnected, while images were "
+            f"encoded. The images encoded so far are saved in {folder}. Check {root} and run the same command again."
         )
