@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
-from core.search.errors import IndexFolderError
+from core.search.errors import AllMissingError, IndexFolderError
 from core.search.index.build import build_index
 from core.spec.config import expand_user
 from core.spec.reporter import Progress
@@ -31,7 +32,11 @@ def update_folder_index(home: Path, model: str, weights: str, folder: str, progr
     path = home / f"{source.name[:_MAX_NAME_LENGTH]}-{hashlib.sha256(key).hexdigest()[:20]}"
     home.mkdir(parents=True, exist_ok=True)
     try:
-        build_index(model, str(source), path, progress, lambda _text: None, weights=weights)
+        build = partial(build_index, model, str(source), path, progress, lambda _text: None, weights=weights)
+        try:
+            build()
+        except AllMissingError:
+            build(drop_missing=True)
     except IndexFolderError:
         return None
     path.touch()  # marks it as recently used

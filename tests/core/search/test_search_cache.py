@@ -16,7 +16,7 @@ from core.search.cached_indexes import MAX_INDEXES, update_folder_index
 from core.search.errors import IndexFolderError
 from core.search.layouts import layout_digest, load_layout, save_layout
 from core.spec.errors import UserError
-from tests.core.search.samples import quiet
+from tests.core.search.samples import MODEL, alive, quiet, write_images
 
 
 @pytest.fixture
@@ -70,6 +70,20 @@ def test_the_least_recently_searched_index_is_evicted(built: list[tuple[Any, ...
     assert there == {home / "mine", new, *paths} - {paths[1]}
     assert (home / f"file-{'0' * 20}").exists()
     assert (tmp_path / "elsewhere").is_dir()
+
+
+def test_a_cached_index_follows_a_folder_whose_images_are_all_replaced(tmp_path: Path) -> None:
+    paths = write_images(tmp_path / "images", captions=False)
+    cached = update_folder_index(tmp_path / "home", MODEL, "", str(tmp_path / "images"), quiet)
+    for path in paths:
+        path.rename(path.with_stem("new"))
+    assert update_folder_index(tmp_path / "home", MODEL, "", str(tmp_path / "images"), quiet) == cached
+    assert cached is not None
+    assert {Path(path).stem for path in alive(cached)} == {"new"}
+    for path in (tmp_path / "images").rglob("*.png"):
+        path.unlink()
+    assert update_folder_index(tmp_path / "home", MODEL, "", str(tmp_path / "images"), quiet) is None
+    assert alive(cached), "the folder may be unavailable for now"
 
 
 @pytest.fixture
