@@ -169,7 +169,7 @@ def _summary(comparison: BeforeAfter) -> str:
     lines = [
         f"<p>Trained twice with the same settings and seed: on <code>{escape(comparison.sources[0])}</code> (before) "
         f"and on <code>{escape(comparison.sources[1])}</code> (after). Both were evaluated on "
-        f"<code>{escape(comparison.after.subject.dataset)}</code>, {comparison.after.outcome.samples} images.</p>"
+        f"<code>{escape(comparison.after.subject.dataset)}</code>, {comparison.after.outcome.samples} captions.</p>"
     ]
     if record is not None:
         kinds = Counter(fix.kind for fix in record.fixes)

@@ -81,6 +81,7 @@ def test_the_page_holds_numbers_and_images_and_runs_nothing(tmp_path: Path) -> N
         EVIL,
     ):
         assert wanted in read.text
+    assert "val.csv, 40 captions." in read.text, "the samples of retrieval are captions"
     assert "also differ in these settings" in read.text
     assert "seed: 0 before, 1 after" in read.text
 
