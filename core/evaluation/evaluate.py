@@ -14,11 +14,13 @@ from dataclasses import replace
 
 from core.checkpoint.opening import Model
 from core.data.dataset import Log
+from core.data.sources.opening import open_source
 from core.evaluation.classes import fused_probe, nearest_neighbours, plain_probe, zero_shot_task
 from core.evaluation.localising import localisation
 from core.evaluation.pairs import captioning, retrieval
 from core.evaluation.report import Report
 from core.evaluation.work import DATA_DIGEST, Request, Work
+from core.inference.labelled import label_name
 from core.metrics.inputs import EvaluationError
 from core.metrics.outcome import Outcome
 from core.metrics.statistics import Difference, compare
@@ -41,14 +43,24 @@ TASKS: dict[str, Callable[[Work], Outcome]] = {
 def evaluate(model: Model, request: Request, progress: Progress, log: Log) -> Report:
     """Evaluate ``model`` as requested; skipped rows are reported to ``log``.
 
-    Raises UserError for an unknown task or label column, for unreadable data, and errors of the evaluators.
+    Raises UserError for an unknown task, label or cluster column, for unreadable data, and errors of the evaluators.
     """
     if request.task not in TASKS:
         raise UserError(f"unknown task {request.task!r}; choose one of {', '.join(TASKS)}.")
+    if request.cluster:
+        _check_cluster(request)
     outcome = TASKS[request.task](Work(model, request, progress, log))
     outcome = replace(outcome, notes=model.notes + outcome.notes)
     subject = replace(model.subject, dataset=request.data, precision=model.runtime.precision)
     return Report(subject, outcome)
+
+
+def _check_cluster(request: Request) -> None:
+    """Raise UserError, before anything is encoded, if intervals cannot resample the clusters of the request."""
+    if request.task == "localisation" or request.shots:
+        task = request.task if not request.shots else "few-shot probes"
+        raise UserError(f"the intervals of {task} cannot resample clusters of images; leave out --cluster.")
+    label_name(open_source(request.data), request.cluster)
 
 
 def compare_reports(a: Report, b: Report) -> dict[str, Difference]:

@@ -14,7 +14,7 @@ import numpy as np
 from core.checkpoint.opening import Model
 from core.data.dataset import Log, PairDataset
 from core.inference.encoder import UNPROJECTED, check_layer
-from core.inference.labelled import LabelledFeatures, label_name, open_labelled, size_notes, unreadable
+from core.inference.labelled import LabelledFeatures, open_labelled, size_notes, unreadable
 from core.metrics.classification.few_shot import DRAWS
 from core.metrics.classification.knn import NEIGHBOURS
 from core.metrics.classification.logistic import ProbeData, ProbeSettings
@@ -132,7 +132,6 @@ class Work:
         """The cluster of each of ``rows``, if clusters are requested; an image without a label is its own cluster."""
         if not (column := self.request.cluster):
             return None
-        label_name(dataset, column)
         numbers: dict[str | int, int] = {}
         keys = (dataset.labels(row).get(column) or row for row in rows)
         return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)

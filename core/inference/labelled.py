@@ -20,6 +20,7 @@ from core.checkpoint.opening import Model
 from core.data.dataset import Log, PairDataset, open_dataset
 from core.data.errors import ImageError
 from core.data.images import image_header
+from core.data.sources.rows import Source
 from core.inference.extraction import extract_layers
 from core.metrics.classification.labels import Labels, index_labels
 from core.metrics.classification.logistic import ProbeData
@@ -110,7 +111,7 @@ def open_labelled(
     return LabelledFeatures(dataset, name, rows, extracted.values, match_labels(rows))
 
 
-def label_name(dataset: PairDataset, requested: str) -> str:
+def label_name(dataset: PairDataset | Source, requested: str) -> str:
     """The label column ``requested``, or the only one. Raises UserError with the available columns."""
     names = dataset.label_names
     available = ", ".join(names)

@@ -275,5 +275,21 @@ def test_intervals_resample_whole_clusters(task: str, data: tuple[str, str]) -> 
     means = [np.concatenate([parts[i] for i in random.integers(6, size=6)]).mean() for _ in range(4000)]
     interval = intervals(clustered.outcome.per_query)[name]
     assert (interval.low, interval.high) == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.05)
-    with pytest.raises(UserError, match="has no label column 'person'; available: "):
-        measure(model, **request, cluster="person")
+
+
+@pytest.mark.parametrize(
+    ("request_fields", "message"),
+    [
+        ({"task": "retrieval", "cluster": "person"}, "has no label column 'person'; available: colour, shape"),
+        ({"task": "captioning", "cluster": "person"}, "has no label column 'person'"),
+        ({"task": "localisation", "cluster": "colour"}, "of localisation cannot resample clusters"),
+        ({"task": "linear-probe", "cluster": "colour", "shots": (1,)}, "of few-shot probes cannot resample clusters"),
+    ],
+)
+def test_impossible_clusters_are_refused_before_encoding(
+    request_fields: dict[str, Any], message: str, data: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = open_model("open_clip:sd-tiny")
+    monkeypatch.setattr(Network, "encode_images", lambda *_: pytest.fail("an image was encoded"))
+    with pytest.raises(UserError, match=message):
+        measure(model, **{"data": data[1], "train": data[0], "label": "colour", **request_fields})
