@@ -57,7 +57,7 @@ class Signatures:
 def read_signatures(files: Sequence[str], progress: Progress, max_megapixels: int = MAX_MEGAPIXELS) -> Signatures:
     """The signatures of ``files``, cached until a file changes. ``progress`` may raise to cancel."""
     path = cache_folder() / (files_digest(files, f"signatures {VERSION} {max_megapixels}") + SIGNATURES_SUFFIX)
-    with contextlib.suppress(OSError, ValueError):  # missing or damaged signatures are computed below
+    with contextlib.suppress(OSError, ValueError, EOFError):  # missing, damaged or empty signatures are computed below
         cached: Entries = np.load(path, allow_pickle=False)
         if cached.dtype == ENTRY and cached.shape == (len(files),):
             os.utime(path)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageOps
 
+from core.data.cache import SIGNATURES_SUFFIX, cache_folder
 from core.data.inspection.duplicates import MAX_HASH_DISTANCE, MAX_PIXEL_DISTANCE, duplicates, near_pairs
 from core.data.inspection.figures import MAX_WORDS, figures
 from core.data.inspection.leaks import leaks
@@ -60,6 +61,9 @@ def test_exact_and_near_duplicates_are_found(files: list[str]) -> None:
     again = read_signatures(files, heard)  # from the cache folder
     assert (again.entries == signatures.entries).all()
     assert again.broken == signatures.broken
+    (cached,) = cache_folder().glob(f"*{SIGNATURES_SUFFIX}")
+    cached.write_bytes(b"")  # as after a power failure
+    assert (read_signatures(files, heard).entries == signatures.entries).all()
 
 
 def test_leaks_name_the_split_and_the_kind(files: list[str]) -> None:
