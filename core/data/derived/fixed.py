@@ -17,13 +17,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.data.derived.manifest import check_target, manifest
+from core.data.derived.manifest import check_target, manifest, write_with_record
 from core.data.derived.names import names_below
 from core.data.sources.opening import open_source
 from core.data.sources.rows import Row, Source, clean_caption
 from core.spec.data.fixes import Fix, FixesRecord, record_path
 from core.spec.errors import UserError, writing
-from core.spec.files import write_whole
 
 ADDED_SUFFIX = "added"  # suffix of the folder of added images
 
@@ -77,8 +76,12 @@ def save_fixed(data: str, fixes: Sequence[Fix], target: Path, replace: bool = Fa
             captions=len(table),
             fixes=tuple(fixes),
         )
-        write_whole(record_path(target), json.dumps(record.model_dump(), indent=1).encode())
-        write_whole(target, manifest(table, source.label_names))
+        write_with_record(
+            target,
+            manifest(table, source.label_names),
+            record_path(target),
+            json.dumps(record.model_dump(), indent=1).encode(),
+        )
     return record
 
 

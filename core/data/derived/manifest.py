@@ -14,6 +14,7 @@ from core.data.sources.rows import Row
 from core.spec.cells import escape_row
 from core.spec.config import expand_user
 from core.spec.errors import UserError
+from core.spec.files import write_whole
 from core.spec.shards import is_shards
 
 SUFFIX = ".csv"
@@ -28,6 +29,20 @@ def manifest(pairs: Iterable[Pair], columns: Sequence[str]) -> bytes:
     writer.writerow(["filepath", "title", *escape_row(columns)])
     writer.writerows(escape_row([name, caption, *cells]) for name, caption, cells in pairs)
     return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def write_with_record(target: Path, content: bytes, record: Path, record_content: bytes) -> None:
+    """Write the manifest ``target`` and its ``record``. If an OSError is raised, both are as they were before."""
+    before = record.read_bytes() if record.is_file() else None
+    try:
+        write_whole(record, record_content)
+        write_whole(target, content)
+    except OSError:
+        if before is None:
+            record.unlink(missing_ok=True)
+        elif record.read_bytes() != before:
+            write_whole(record, before)
+        raise
 
 
 def labels_of(row: Row, names: Sequence[str]) -> list[str]:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from core.data.derived.manifest import SUFFIX, check_target, labels_of, manifest
+from core.data.derived.manifest import SUFFIX, check_target, labels_of, manifest, write_with_record
 from core.data.derived.names import folder_of, names_below
 from core.data.errors import ImageError
 from core.data.images import image_bytes
@@ -30,7 +30,6 @@ from core.data.sources.opening import open_source
 from core.data.sources.rows import Row, Source
 from core.spec.config import expand_user
 from core.spec.errors import UserError, writing
-from core.spec.files import write_whole
 from core.spec.reporter import Progress
 from core.spec.shards import is_shards, split_member
 
@@ -127,19 +126,11 @@ def write_rows(source: Source, rows: Sequence[Row], target: Path, details: Mappi
         "captions": captions,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    provenance_file = target.with_name(target.stem + PROVENANCE)
+    text = json.dumps(provenance, indent=2, ensure_ascii=False)
     with writing(target):
-        before = provenance_file.read_bytes() if provenance_file.is_file() else None
-        try:
-            text = json.dumps(provenance, indent=2, ensure_ascii=False)
-            write_whole(provenance_file, text.encode("utf-8", "backslashreplace"))
-            write_whole(target, content)
-        except OSError:  # the old manifest is unchanged, so its provenance must stay
-            if before is None:
-                provenance_file.unlink(missing_ok=True)
-            elif provenance_file.read_bytes() != before:
-                write_whole(provenance_file, before)
-            raise
+        write_with_record(
+            target, content, target.with_name(target.stem + PROVENANCE), text.encode("utf-8", "backslashreplace")
+        )
     return SavedManifest(target, len(rows), captions)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from core.data.derived import manifest as derived_manifest
 from core.data.derived.fixed import save_fixed
 from core.data.sources.opening import open_source
 from core.spec.data.fixes import Fix, FixesError, read_record, record_path
@@ -114,6 +115,24 @@ def test_source_data_and_other_files_are_not_overwritten(data: Path) -> None:
     with pytest.raises(UserError, match=r"no pair of .* would be left"):
         save_fixed(str(data), [Fix(kind="excluded", path=of(data, name)) for name in "abcd"], data.parent / "no.csv")
     assert data.read_bytes() == before
+
+
+def test_a_failed_replacement_keeps_the_table_and_its_record(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = data.with_name("fixed.csv")
+    save_fixed(str(data), [Fix(kind="excluded", path=of(data, "b"))], target)
+    written = [target, record_path(target)]
+    before = [path.read_bytes() for path in written]
+    write = derived_manifest.write_whole
+
+    def full(path: Path, content: bytes) -> None:
+        if path.suffix == ".csv":
+            raise OSError(28, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(derived_manifest, "write_whole", full)
+    with pytest.raises(UserError, match="No space left"):
+        save_fixed(str(data), [Fix(kind="excluded", path=of(data, "c"))], target, replace=True)
+    assert [path.read_bytes() for path in written] == before
 
 
 def test_a_foreign_record_raises_a_user_error(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.data.derived import subset
+from core.data.derived import manifest as derived_manifest
 from core.data.derived.subset import hold_out, save_subset
 from core.data.sources.opening import open_source
 from core.spec.errors import UserError
@@ -78,14 +78,14 @@ def test_a_failed_replacement_keeps_the_manifest_and_its_provenance(
     save_subset(str(train), tmp_path / "less.csv", lambda *_: None, files[:1])
     written = [tmp_path / "less.csv", tmp_path / "less.provenance.json"]
     before = [path.read_bytes() for path in written]
-    write = subset.write_whole
+    write = derived_manifest.write_whole
 
     def full(path: Path, content: bytes) -> None:
         if path.suffix == ".csv":
             raise OSError(28, "No space left on device")
         write(path, content)
 
-    monkeypatch.setattr(subset, "write_whole", full)
+    monkeypatch.setattr(derived_manifest, "write_whole", full)
     with pytest.raises(UserError, match="No space left"):
         save_subset(str(train), tmp_path / "less.csv", lambda *_: None, files[:2], replace=True)
     assert [path.read_bytes() for path in written] == before
