@@ -14,7 +14,7 @@ Legend: N rows, D features.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -193,22 +193,23 @@ def check_splits(train: ProbeData, test: ProbeData, val: ProbeData | None) -> li
                 f"training features have width {tuple(train.features.shape[1:])}, but {split_name} features have "
                 f"{tuple(split.features.shape[1:])}; encode both with the same model and layer."
             )
-    return [*_thin_classes(train.labels), *_untrained_notes(train.labels, test.labels)]
+    counts = train.labels.counts() + (val.labels.counts() if val else 0)  # the final fit uses both
+    return [*_thin_classes(train.labels.classes, counts), *_untrained_notes(counts, test.labels)]
 
 
-def _thin_classes(labels: Labels) -> list[str]:
-    single = [name for name, count in zip(labels.classes, labels.counts().tolist(), strict=True) if count == 1]
+def _thin_classes(classes: Sequence[str], counts: Tensor) -> list[str]:
+    single = [name for name, count in zip(classes, counts.tolist(), strict=True) if count == 1]
     if not single:
         return []
     return [f"{len(single)} classes have only one training image, such as {single[0]!r}; they are hard to learn."]
 
 
-def _untrained_notes(train: Labels, test: Labels) -> list[str]:
-    untrained = ((train.counts() == 0) & (test.counts() > 0)).nonzero().flatten().tolist()
+def _untrained_notes(counts: Tensor, test: Labels) -> list[str]:
+    untrained = ((counts == 0) & (test.counts() > 0)).nonzero().flatten().tolist()
     if not untrained:
         return []
     rows = int(test.counts()[untrained].sum())
     return [
-        f"{len(untrained)} classes of the test data have no training image, such as {train.classes[untrained[0]]!r}; "
+        f"{len(untrained)} classes of the test data have no training image, such as {test.classes[untrained[0]]!r}; "
         f"their {rows} test rows count as wrong."
     ]

@@ -261,3 +261,13 @@ def test_bad_input_raises_a_user_error() -> None:
         few_shot(train, test, val, shots=[4, 0])
     with pytest.raises(EvaluationError, match="the probe has the class '0', but the data does not"):
         classify_with(linear_probe(train, test, val).probe, data(x[:3], np.array([0, 1, 1]), ("a", "b")))
+
+
+def test_notes_count_the_validation_images_that_the_final_fit_uses() -> None:
+    x, y = digits()
+    is_nine = y[:900] == 9
+    train = data(x[:900][~is_nine], y[:900][~is_nine])
+    val, test = data(x[900:1200], y[900:1200]), data(x[1200:], y[1200:])
+    assert not any("no training image" in note for note in linear_probe(train, test, val).notes)
+    (note,) = [note for note in linear_probe(train, test).notes if "no training image" in note]
+    assert "such as '9'" in note
