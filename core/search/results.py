@@ -92,7 +92,7 @@ class Searcher:
             raise QueryError(f"find must be images or captions, not {options.find!r}.")
         grouped = options.group and options.find == "images"
         searched = int(mask.sum())
-        requested = 2 * options.k if grouped else options.k
+        requested = min(2 * options.k, MAX_RESULTS) if grouped else options.k
         while True:
             scores, rows = bank.search(query, requested, mask)
             groups = self._groups(rows, calibration) if grouped else [[i] for i in range(len(rows))]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from core.search import results
 from core.search.collection import open_index
 from core.search.errors import IndexFolderError
 from core.search.index.source_changes import scan
@@ -53,3 +54,16 @@ def test_images_that_are_gone_or_do_not_answer_end_no_search(tmp_path: Path, mon
     assert not any(row["there"] for row in rows)
     with pytest.raises(IndexFolderError, match="does not exist; if it is on a network drive, connect"):
         scan(str(images))
+
+
+def test_near_duplicates_are_compared_among_the_maximum_number_of_results(
+    searching: Searcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "MAX_RESULTS", 10)
+    compared: list[int] = []
+    groups = Searcher._groups
+    monkeypatch.setattr(
+        Searcher, "_groups", lambda self, rows, *rest: compared.append(len(rows)) or groups(self, rows, *rest)
+    )  # type: ignore[func-returns-value]
+    searching.search(Query((Term(text="red"),)), Options(k=8))
+    assert compared == [10]
