@@ -60,7 +60,13 @@ def _check_cluster(request: Request) -> None:
     if request.task == "localisation" or request.shots:
         task = request.task if not request.shots else "few-shot probes"
         raise UserError(f"the intervals of {task} cannot resample clusters of images; leave out --cluster.")
-    label_name(open_source(request.data), request.cluster)
+    source = open_source(request.data)
+    column = label_name(source, request.cluster)
+    if len({row.labels.get(column) or row.file for row in source.rows}) < 2:
+        raise UserError(
+            f"all images of {request.data} are in one cluster, since they have the same {column!r}; intervals "
+            "need at least two clusters."
+        )
 
 
 def compare_reports(a: Report, b: Report) -> dict[str, Difference]:

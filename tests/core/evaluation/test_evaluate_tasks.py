@@ -293,3 +293,10 @@ def test_impossible_clusters_are_refused_before_encoding(
     monkeypatch.setattr(Network, "encode_images", lambda *_: pytest.fail("an image was encoded"))
     with pytest.raises(UserError, match=message):
         measure(model, **{"data": data[1], "train": data[0], "label": "colour", **request_fields})
+
+
+def test_a_single_cluster_is_refused(data: tuple[str, str]) -> None:
+    table = [[*row, "x"] for row in read(data[1])]
+    source = write(Path(data[1]).with_name("one.csv"), [["filepath", "title", "colour", "shape", "shot"], *table])
+    with pytest.raises(UserError, match="are in one cluster, since they have the same 'shot'"):
+        measure(open_model("open_clip:sd-tiny"), data=str(source), task="retrieval", cluster="shot")
