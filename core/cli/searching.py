@@ -192,7 +192,7 @@ def _print(answer: dict[str, Any]) -> None:
         if not has_mark and not row["above_cutoff"]:
             has_mark = True
             print(f"{'':5} {answer['cutoff']['cosine']:7.3f} {'':8}  -- cut-off: {answer['cutoff']['meaning']}")
-        missing_note = "" if row.get("there", True) else "  (moved or deleted)"
+        missing_note = "" if row.get("exists", True) else "  (moved or deleted)"
         duplicates_note = f"  (+{len(row['duplicates'])} near-identical)" if row["duplicates"] else ""
         caption = f"  {row['caption']}" if row["caption"] else ""
         scores = f"{row['cosine']:7.3f} {row['softmax']:8.1%}"

@@ -30,7 +30,7 @@ SAMPLE = 4096
 REFERENCES = 256
 SEED = 0
 UPPER_QUANTILE = 0.9
-NORMAL = -float(ndtri(1 - UPPER_QUANTILE))  # `UPPER_QUANTILE` of a normal distribution, in standard deviations
+NORMAL_SPREAD = -float(ndtri(1 - UPPER_QUANTILE))  # `UPPER_QUANTILE` of a normal distribution, in standard deviations
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Calibration:
         """The z that a share ``rate`` of unrelated pairs exceeds, and the number of pairs measured."""
         if (kind, rate) not in self._thresholds:
             null = self._z[kind]
-            z = -float(ndtri(rate)) / NORMAL
+            z = -float(ndtri(rate)) / NORMAL_SPREAD
             if len(null) * rate >= 1:
                 z = float(np.quantile(null, 1 - rate))
             elif len(null):  # there are too few pairs for this rate, so use the maximum if it is higher

@@ -158,7 +158,7 @@ class Searcher:
                 {
                     "row": row,
                     "path": first.path,
-                    "there": os.path.exists(first.path),  # noqa: PTH110  (Path's raises where a folder does not answer)
+                    "exists": os.path.exists(first.path),  # noqa: PTH110  (Path's raises where a folder does not answer)
                     "caption": first.captions[0] if first.captions else "",
                     "captions": list(first.captions),
                     "labels": dict(first.labels),

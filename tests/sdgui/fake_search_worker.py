@@ -89,7 +89,7 @@ def found(request: Request) -> dict[str, Any]:
         row: dict[str, Any] = {
             "row": i,
             "path": image(i, key),
-            "there": Path(image(i, key)).exists(),
+            "exists": Path(image(i, key)).exists(),
             "caption": CAPTIONS[i],
             "captions": [CAPTIONS[i]],
             "labels": {"tone": LABELS[i]},

@@ -53,7 +53,7 @@ class Classification:
     predictions: Tensor  # (N,) int64, class with the highest score; the first class in case of a tie
     probabilities: Tensor  # (N,) float32, probability of the predicted class
     correct: Tensor  # (N,) float64, probability that the true class is first; 0 or 1 without ties
-    in_first: Tensor  # (N,) float64, probability that the true class is among the first five
+    in_top5: Tensor  # (N,) float64, probability that the true class is among the first five
     tied: Tensor  # (N,) bool, whether several classes have the highest score
 
     @property
@@ -66,7 +66,7 @@ class Classification:
         has_rows = self.labels.counts() > 0
         values = {"acc1": self.correct.mean().item()}
         if len(self.labels.classes) >= TOP_K:
-            values["acc5"] = self.in_first.mean().item()
+            values["acc5"] = self.in_top5.mean().item()
         values["mean_per_class_recall"] = self.recall_per_class()[has_rows].mean().item()
         return values
 
@@ -122,7 +122,7 @@ class Classification:
         metrics = self.metrics()
         per_query = {"acc1": Queries(self.correct.numpy())}
         if "acc5" in metrics:
-            per_query["acc5"] = Queries(self.in_first.numpy())
+            per_query["acc5"] = Queries(self.in_top5.numpy())
         counts = self.labels.counts()
         # Each hit is weighted by its class, so that the mean over queries is the mean over classes.
         weight = len(self.correct) / (int((counts > 0).sum()) * counts[self.labels.targets].double())
@@ -178,7 +178,7 @@ def classify(labels: Labels, blocks: Iterable[Tensor]) -> Classification:
     never predicted. Raises EvaluationError if the blocks do not match the labels.
     """
     count = len(labels.classes)
-    predictions, probabilities, correct, in_first, tied, start = [], [], [], [], [], 0
+    predictions, probabilities, correct, in_top5, tied, start = [], [], [], [], [], 0
     for logits in blocks:
         if logits.ndim != 2 or logits.shape[1] != count or start + len(logits) > len(labels.targets):
             raise EvaluationError(
@@ -193,12 +193,12 @@ def classify(labels: Labels, blocks: Iterable[Tensor]) -> Classification:
         predictions.append(first)
         probabilities.append(logits.softmax(dim=1).gather(1, first[:, None]).squeeze(1))
         correct.append(hit_probability(logits, targets))
-        in_first.append(hit_probability(logits, targets, TOP_K))
+        in_top5.append(hit_probability(logits, targets, TOP_K))
         tied.append(highest.sum(dim=1) > 1)
         start += len(logits)
     if start != len(labels.targets):
         raise EvaluationError(f"there are scores for {start} rows, but labels for {len(labels.targets)}.")
-    columns = (predictions, probabilities, correct, in_first, tied)
+    columns = (predictions, probabilities, correct, in_top5, tied)
     return Classification(labels, *map(torch.cat, columns))
 
 

@@ -69,7 +69,7 @@ def items(
                 True if _is_true(row, answer, query) else None,
                 details(row, answer),
                 badge,
-                not row.get("there", True),
+                not row.get("exists", True),
                 spoken if above else f"{spoken}, below the cut-off".lstrip(", "),
                 not above,
                 previous_above and not above and index > 0,

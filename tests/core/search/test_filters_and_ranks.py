@@ -12,7 +12,7 @@ import torch
 
 from core.search import calibration as calibration_module
 from core.search import evaluation, projection, queries
-from core.search.calibration import NORMAL, Calibration
+from core.search.calibration import NORMAL_SPREAD, Calibration
 from core.search.collection import Collection
 from core.search.filters import Filter
 from core.search.index.acceleration import Part, Sizes, layout
@@ -186,7 +186,7 @@ def test_a_threshold_matches_a_hand_computed_one() -> None:
                 min(highest, median + np.quantile(z, 1 - rate) * (tenth - median)), abs=1e-5
             )
         z_few, pairs = found._threshold("text", 1e-5)  # 1,560 pairs show no such share
-        assert (z_few, pairs) == (pytest.approx(max(max(z), 4.2649 / NORMAL), rel=1e-3), 40 * 39)
+        assert (z_few, pairs) == (pytest.approx(max(max(z), 4.2649 / NORMAL_SPREAD), rel=1e-3), 40 * 39)
     without = Calibration(little(bank)).cutoff(query, "text", 1e-3)
     assert without.pairs == 0
     assert "assuming normally distributed scores" in without.meaning

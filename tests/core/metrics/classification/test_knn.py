@@ -43,7 +43,7 @@ def test_matches_a_plain_loop(k: int, pairs: int, monkeypatch: pytest.MonkeyPatc
         assert float(result.probabilities[row]) == pytest.approx(max(votes) / sum(votes), abs=1e-5)
         order = sorted(range(6), key=lambda c: -votes[c])[:5]
         own = int(test_labels.targets[row])
-        assert bool(result.in_first[row]) == (own in order and votes[own] > 0)
+        assert bool(result.in_top5[row]) == (own in order and votes[own] > 0)
 
 
 def test_a_low_temperature_does_not_overflow() -> None:

@@ -25,7 +25,7 @@ def facts(key: str, **more: Any) -> dict[str, Any]:
 def results(count: int = 3, **more: Any) -> Any:
     rows = [
         {
-            "row": 10 + at, "path": f"/p/{at}.png", "there": at != 1, "caption": f"c{at}", "captions": [f"c{at}", "m"],
+            "row": 10 + at, "path": f"/p/{at}.png", "exists": at != 1, "caption": f"c{at}", "captions": [f"c{at}", "m"],
             "cosine": 0.9 - at / 10, "softmax": 0.5, "rank": at + 1, "above_cutoff": at == 0, "duplicates": [],
             "labels": {"tone": "dark", "x": ""}, "size": 2048, "time": 0.0,
         }
