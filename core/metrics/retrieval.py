@@ -26,9 +26,9 @@ from torch import Tensor
 from core.metrics.inputs import EvaluationError, Progress, check_features, full_precision, no_progress, unit_rows
 from core.metrics.outcome import Integers, Outcome, Queries
 
-# Cosines: float32 products of unit vectors differ by less than this with the order of their sums.
+# Cosines of unit vectors in float32 vary by less than this with the order of summation.
 FLOAT32_TOLERANCE = 2e-6
-FLOAT64_TOLERANCE = 2e-8  # the same for float64 products of features that were stored in float32
+FLOAT64_TOLERANCE = 2e-8  # the same for cosines in float64 of features that were stored in float32
 MAX_RECOMPARED = 8192  # pairs of a block that are compared again
 BLOCK_PAIRS = 1 << 24  # scores per block; 64 MiB
 RECALL_AT = (1, 5, 10)

@@ -57,9 +57,7 @@ def draw_columns(weights: Tensor) -> Tensor:
     weights' device, from a seed that all ranks share: B x B draws on the host take a second for B = 4,096.
     """
     seed = int(torch.randint(1 << 62, (), generator=shared_generator))
-    device = (
-        weights.device if weights.device.type != "meta" else torch.device("cpu")
-    )  # the meta device has no generator
+    device = torch.device("cpu") if weights.is_meta else weights.device  # the meta device has no generator
     noise = torch.empty_like(weights, device=device).exponential_(generator=torch.Generator(device).manual_seed(seed))
     return (weights.detach() / to_device(noise, weights.device)).argmax(dim=1)
 

@@ -30,7 +30,7 @@ SAMPLE = 4096
 REFERENCES = 256
 SEED = 0
 UPPER_QUANTILE = 0.9
-NORMAL_SPREAD = -float(ndtri(1 - UPPER_QUANTILE))  # `UPPER_QUANTILE` of a normal distribution, in standard deviations
+NORMAL_SPREAD = float(ndtri(UPPER_QUANTILE))  # spread of a normal distribution, in standard deviations
 
 
 @dataclass(frozen=True)

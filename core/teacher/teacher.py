@@ -27,24 +27,24 @@ class ComparesWithTeacher(Protocol):
 
     @property
     def vector_comparison_setting(self) -> str:
-        """The setting because of which the objective compares vectors with the teacher's; "" if it does not."""
+        """The setting that makes the objective compare the student's vectors with the teacher's; "" if it does not."""
 
     def check_teacher(self, student: Network, teacher: Network) -> None:
         """Raise ModelError if ``teacher`` cannot provide the outputs that the objective compares."""
 
 
 class Teacher:
-    """The interface of a teacher; ``moves``: whether its weights follow the student's."""
+    """The interface of a teacher."""
 
-    moves: bool
-    networks: tuple[Network, ...]
+    moves: bool  # whether its weights change during training, such as an average of the student's
+    networks: tuple[Network, ...]  # several form an ensemble; none if targets are stored
 
     def __init__(self, config: TeacherConfig) -> None:
         self.config = config
 
     @property
     def network(self) -> Network:
-        """The network that is validated and saved as the teacher."""
+        """The first network. If the teacher moves, it is the only one, and is validated and saved as the teacher."""
         return self.networks[0]
 
     def targets(self, batch: Batch, head_outputs: HeadOutputs | None = None) -> Output:

@@ -33,8 +33,8 @@ _TOKEN = re.compile(
     | [#@][^\W\d]\w* | </?\w+>                                # tags
     | c\+\+ | at&t
     | '(?:n|em|til|cause)\b'? | '\d0s | ol'(?!\w)             # rock 'n' roll
-    | '(?:s|m|re|ve|ll|d)\b | 't(?=is\b|was\b)                # a contraction's end by itself
-    | \w+(?:[-/'.]\w+)*                                       # words, with what holds them together
+    | '(?:s|m|re|ve|ll|d)\b | 't(?=is\b|was\b)                # the end of a contraction, separate
+    | \w+(?:[-/'.]\w+)*                                       # words, including -, /, ' and . within them
     | [?!]+ | \.+ | -+ | '' | ``                              # punctuation
     | \S                                                      # any other sign by itself
     """,

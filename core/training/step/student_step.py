@@ -30,4 +30,4 @@ class StudentStep(nn.Module):
         with self.runtime.autocast():
             output = self.network.forward_student(batch, objectives.need_views, objectives.need_prototypes)
             output = objectives.head_outputs(self.network, batch, output)
-            return output if size() == 1 else as_trees(output)
+            return output if size() == 1 else as_trees(output)  # so that FSDP finds the tensors in the output
