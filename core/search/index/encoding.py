@@ -9,7 +9,6 @@ Legend: S side of the images.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +23,7 @@ from torch import Tensor
 from core.checkpoint.opening import Model, open_model
 from core.data.dataset import longest
 from core.data.errors import ImageError
-from core.data.loader import use_one_core
+from core.data.loader import usable_cores, use_one_core
 from core.data.preprocessing import decoding_for, model_input
 from core.inference.encoder import check_finite, encode_images, encode_tokens
 from core.search.index.manifest import Identity
@@ -71,7 +70,7 @@ class Encoder:
 
     def entries(self, images: Sequence[SourceImage]) -> Generator[list[Entry], None, None]:
         """Yield the entries of ``images`` in order, one batch at a time. Close the generator to end its threads."""
-        threads = os.cpu_count() or 1
+        threads = usable_cores()
         with _single_core_threads(self._on_cpu) as initializer:
             pool = ThreadPoolExecutor(threads, "encode", initializer)
             try:

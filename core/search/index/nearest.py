@@ -9,7 +9,6 @@ Legend: N rows, D embed, k results.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from core.data.loader import usable_cores
 from core.search.errors import IndexFolderError
 from core.search.index.acceleration import CHUNK, Part, as_float32
 from core.search.index.part_files import open_part
@@ -111,7 +111,7 @@ class Scanned:
         self.dim = vectors.shape[1]
         self._parts = list(parts)
         self._indexes = [_open(vectors, part, file) for part, file in zip(parts, files, strict=True)]
-        self._pool = ThreadPoolExecutor(os.cpu_count() or 1, "search", _use_one_thread)
+        self._pool = ThreadPoolExecutor(usable_cores(), "search", _use_one_thread)
 
     def __len__(self) -> int:
         return len(self._all)

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -237,7 +239,7 @@ def test_killed_at_random(made: tuple[Path, Path], tmp_path: Path) -> None:
 def test_the_number_of_threads_changes_no_bit(
     made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding.os, "cpu_count", lambda: 7)
+    monkeypatch.setattr(encoding, "usable_cores", lambda: 7)
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
@@ -246,6 +248,24 @@ def test_the_number_of_threads_changes_no_bit(
     finally:
         torch.set_num_threads(before)
     assert files_of(tmp_path / "index") == files_of(made[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system has no CPU affinity")
+def test_only_cores_that_the_process_may_use_get_a_thread(
+    made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 128)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 5, 7})
+    numbers: list[int] = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, threads: int, *rest: Any) -> None:
+            numbers.append(threads)
+            super().__init__(threads, *rest)
+
+    monkeypatch.setattr(encoding, "ThreadPoolExecutor", Pool)
+    build(made[0], tmp_path / "index")
+    assert numbers == [3]
 
 
 def test_one_process_writes_while_others_read(own: tuple[Path, Path]) -> None:
@@ -323,7 +343,7 @@ def test_an_empty_mount_point_does_not_clear_the_index(tmp_path: Path) -> None:
 def test_a_folder_that_disappears_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_module, "BLOCK", 16)
     monkeypatch.setattr(encoding, "BATCH", 16)
-    monkeypatch.setattr(encoding.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(encoding, "usable_cores", lambda: 1)
     write_images(tmp_path / "images", captions=False)
 
     def progress(doing: str, done: int, total: int) -> None:
