@@ -40,7 +40,7 @@ def test_images_that_are_gone_or_do_not_answer_end_no_search(tmp_path: Path, mon
     paths[0].unlink()
     searching = Searcher(open_index(tmp_path / "index", quiet))
     rows = searching.search(Query((Term(row=1),)), Options(k=48, group=False))["rows"]
-    assert {row["path"] for row in rows if not row["there"]} == {str(paths[0])}
+    assert {row["path"] for row in rows if not row["exists"]} == {str(paths[0])}
     look = os.stat
 
     def stat(path: Any, *rest: Any, **more: Any) -> os.stat_result:
@@ -51,7 +51,7 @@ def test_images_that_are_gone_or_do_not_answer_end_no_search(tmp_path: Path, mon
     monkeypatch.setattr(os, "stat", stat)
     rows = searching.search(Query((Term(row=1),)), Options(k=5))["rows"]
     assert rows
-    assert not any(row["there"] for row in rows)
+    assert not any(row["exists"] for row in rows)
     with pytest.raises(IndexFolderError, match="does not exist; if it is on a network drive, connect"):
         scan(str(images))
 
