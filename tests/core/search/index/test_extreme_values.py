@@ -12,12 +12,13 @@ import pytest
 from core.__main__ import main
 from core.checkpoint.opening import open_model
 from core.search.collection import open_index
+from core.search.index import build as build_module
 from core.search.index import encoding
 from core.search.index.manifest import read_manifest
 from core.search.queries import Query, Term
 from core.search.results import Options, Searcher
 from core.spec.errors import UserError
-from tests.core.search.samples import MODEL, quiet, write_images
+from tests.core.search.samples import MODEL, build, quiet, write_images
 
 
 @pytest.mark.parametrize("weight", [-2e6, float("nan"), float("inf")])
@@ -62,3 +63,21 @@ def test_the_verb_refuses_an_invalid_weight_and_a_pipe(made: tuple[Path, Path], 
         assert main(["search", str(made[1]), "--text", "red", "--minus", words, "--weight", "0.5"]) == 0
     assert main(["search", str(made[1]), "--text", "red", "--minus", "blue", "--weight", "nan"]) == 1
     assert "--weight nan is not a finite number; use a number such as 0.5" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["images", "texts"])
+def test_a_damaged_segment_with_nan_leaves_the_others_searchable(
+    made: tuple[Path, Path], tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_module, "BLOCK", 16)
+    monkeypatch.setattr(encoding, "BATCH", 16)
+    build(made[0], tmp_path / "index")
+    file = tmp_path / "index" / f"{kind}-0001.bin"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 2] = b"\xff\xff"
+    file.write_bytes(content)
+    collection = open_index(tmp_path / "index", quiet)
+    assert collection.alive.sum() == 32
+    assert "damaged" in collection.notes[0]
+    found = Searcher(collection).search(Query((Term(text="red"),)), Options(k=48, group=False))
+    assert sorted(row["row"] for row in found["rows"]) == [*range(16), *range(32, 48)]
