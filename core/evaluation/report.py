@@ -19,13 +19,13 @@ from core.metrics.inputs import EvaluationError
 from core.metrics.outcome import TASKS, Outcome, Queries, Task
 from core.metrics.statistics import Difference, Interval, intervals
 from core.spec.reading import MEGABYTE, read_json, validate
+from core.spec.run.metric_names import is_evaluation_share
 
 REPORT_VERSION = 1
 MAX_REPORT_BYTES = 64 * MEGABYTE  # a report contains one value per query and metric
 _REMEDY = "Save one with evaluate --json."
 Number = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
 Index = Annotated[int, Field(ge=0, lt=2**63)]
-_NOT_SHARES = ("_rank", "CIDEr")
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,9 @@ def format_metric(name: str, value: float) -> str:
     """``value`` formatted for a table: shares in per cent; ranks and CIDEr unchanged."""
     if not math.isfinite(value):
         return "-"
-    if any(name.endswith(ending) for ending in _NOT_SHARES):
-        return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
-    return f"{100 * value:.1f} %"
+    if is_evaluation_share(name):
+        return f"{100 * value:.1f} %"
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
 
 def to_json(report: Report, queries: bool = False) -> dict[str, Any]:

@@ -38,6 +38,16 @@ def is_share(metric: str) -> bool:
     return "recall" in name or "r@" in name or bool(_SHARES & set(parts))
 
 
+def is_evaluation_share(metric: str) -> bool:
+    """Whether a metric of an evaluation is a share from 0 to 1: all but ranks and CIDEr."""
+    return not is_rank(metric) and not metric.endswith("CIDEr")
+
+
+def is_rank(metric: str) -> bool:
+    """Whether a metric of an evaluation is a mean or median rank, the only metrics of which lower values are better."""
+    return metric.endswith("_rank")
+
+
 def ranks_runs(metric: str) -> bool:
     """Whether ``metric`` selects the best point of a run: the mean recall of a network on validation data."""
     return metric.startswith("val/") and metric.endswith("/mean_recall")

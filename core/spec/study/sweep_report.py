@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
 from core.spec.reading import MEGABYTE, read_json, validate
 from core.spec.study.config import Count, Number
 from core.spec.study.folder import StudyDir
-from core.spec.study.sweep import Objective, SearchRange, Value
+from core.spec.study.sweep import EarlyStopping, Objective, SearchRange, Value
 
 MAX_REPORT_BYTES = 64 * MEGABYTE
 TrialState = Literal["running", "complete", "stopped early", "failed"]
@@ -54,6 +54,7 @@ class SweepReport(_Record):
     wanted: Count = 0  # number of trials that the sweep should run
     objectives: list[Objective] = Field(min_length=1, max_length=4)
     space: dict[ShortText, SearchRange]
+    early_stopping: EarlyStopping | None = None  # the rule whose values are in ``TrialRecord.intermediate``
     trials: list[TrialRecord] = Field(max_length=10_000)
     best: list[Count] = []  # numbers of the best trial or of the Pareto front
     importance: dict[ShortText, dict[ShortText, Number]] = {}  # objective -> setting -> share

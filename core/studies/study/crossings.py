@@ -42,7 +42,7 @@ class Crossing:
     seconds: float | None = None
 
 
-def crossing(points: Sequence[Difference]) -> Crossing | None:
+def crossing(points: Sequence[Difference], lower_is_better: bool = False) -> Crossing | None:
     """Compare an arm with its baseline over ``points``, one per budget; None if there are no points.
 
     A budget favours an arm only when the interval of the difference excludes 0. *Ahead*, *behind* and *not significant*
@@ -56,10 +56,11 @@ def crossing(points: Sequence[Difference]) -> Crossing | None:
     since = next(index for index in range(len(ordered)) if all(point.sign == last.sign for point in ordered[index:]))
     if last.sign == 0:
         return Crossing("not significant", last, ordered[since].seconds if since else None)
+    is_better = (last.sign > 0) is not lower_is_better
     before = next((point for point in reversed(ordered[:since]) if point.sign == -last.sign), None)
     if before is None:
-        return Crossing("ahead" if last.sign > 0 else "behind", last, ordered[since].seconds if since else None)
+        return Crossing("ahead" if is_better else "behind", last, ordered[since].seconds if since else None)
     after = next(point for point in ordered if point.sign == last.sign and point.seconds > before.seconds)
     share = before.mean / (before.mean - after.mean)
     seconds = math.exp(math.log(before.seconds) + share * (math.log(after.seconds) - math.log(before.seconds)))
-    return Crossing("overtakes" if last.sign > 0 else "falls behind", last, seconds)
+    return Crossing("overtakes" if is_better else "falls behind", last, seconds)

@@ -38,6 +38,7 @@ from typing import Any
 
 from core.spec.errors import UserError
 from core.spec.files import write_whole
+from core.spec.run.metric_names import is_rank
 from core.spec.study import Arm, Study, StudyDir, budget_name
 from core.studies.study.budgets import step_time, steps_within
 from core.studies.study.claiming import StudyError
@@ -155,7 +156,7 @@ def _crossings(study: Study, compare: Sequence[dict[str, Any]]) -> list[dict[str
                 points.setdefault((arm, baseline, metric), []).append(point)
     crossings = []
     for (arm, baseline, metric), differences in points.items():
-        result = crossing(differences)
+        result = crossing(differences, is_rank(metric))
         if result is not None:
             crossings.append({"arm": arm, "baseline": baseline, "metric": metric, **asdict(result)})
     return crossings

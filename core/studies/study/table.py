@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from core.spec.run.metric_names import is_evaluation_share
 from core.studies.study.statistics import holm
-
-PLAIN = ("CIDEr", "rank", "MRR")  # metrics that are not shares
 
 
 def markdown(results: Mapping[str, Any]) -> str:
@@ -28,7 +27,7 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 def format_value(metric: str, value: float) -> str:
     """``value`` as text: in per cent with one decimal, or plain with three."""
-    return f"{value:.3f}" if any(word in metric for word in PLAIN) else f"{100 * value:.1f}"
+    return f"{100 * value:.1f}" if is_evaluation_share(metric) else f"{value:.3f}"
 
 
 def _with_interval(metric: str, mean: Mapping[str, Any], signed: bool = False) -> str:

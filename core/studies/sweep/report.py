@@ -31,6 +31,7 @@ def write_report(out: SweepDir, searcher: Searcher) -> SweepReport:
         wanted=sweep.trials,
         objectives=sweep.objectives,
         space=sweep.space,
+        early_stopping=sweep.early_stopping,
         trials=[_record(trial) for trial in searcher.trials()],
         best=[trial.number for trial in searcher.best()],
         importance=searcher.importance(),

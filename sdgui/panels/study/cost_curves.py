@@ -11,7 +11,8 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtWidgets import QWidget
 
-from sdgui.panels.study.model import interval_text, is_share
+from core.spec.run.metric_names import is_evaluation_share
+from sdgui.panels.study.model import interval_text
 from sdgui.panels.study.plot import StudyPlot
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
@@ -39,7 +40,7 @@ class CostCurve:
 
 def cost_curves(results: Mapping[str, Any], metric: str, network: str) -> list[CostCurve]:
     """One curve of ``metric`` per arm; arms without this metric are omitted."""
-    scale = 100.0 if is_share(metric) else 1.0
+    scale = 100.0 if is_evaluation_share(metric) else 1.0
     points: dict[str, list[CostPoint]] = {}
     for arm_at_budget in results["arms"].values():
         mean = arm_at_budget["networks"].get(network, {}).get(metric)

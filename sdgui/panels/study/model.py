@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.spec.cells import escape_cell, escape_row
+from core.spec.run.metric_names import is_evaluation_share, is_rank
 from core.spec.study.holm import holm
 from sdgui.widgets.formats import count, duration, metric_title
-
-_NO_SHARE = ("CIDEr", "length", "vocabulary", "distinct")  # metrics that are not shares
 
 
 @dataclass(frozen=True)
@@ -46,14 +45,9 @@ _EQUAL = {  # budget that both arms share -> title, tooltip
 _DIFFERENT = ("Difference", "In some comparisons, the arms differ in training steps and time.")
 
 
-def is_share(metric: str) -> bool:
-    """Whether a metric is shown in per cent."""
-    return not any(name in metric for name in _NO_SHARE)
-
-
 def number_text(metric: str, value: float, signed: bool = False) -> str:
     """A value as text, such as ``40.6`` (per cent) or ``0.812``; ``signed`` for differences."""
-    text = f"{100 * value:+.1f}" if is_share(metric) else f"{value:+.3f}"
+    text = f"{100 * value:+.1f}" if is_evaluation_share(metric) else f"{value:+.3f}"
     return text if signed else text.lstrip("+")
 
 
@@ -80,7 +74,7 @@ def mean_text(metric: str, mean: Mapping[str, Any]) -> str:
 
 def metric_heading(metric: str) -> str:
     """A metric's title with its unit."""
-    return f"{metric_title(metric)}, %" if is_share(metric) else metric_title(metric)
+    return f"{metric_title(metric)}, %" if is_evaluation_share(metric) else metric_title(metric)
 
 
 def means_table(results: Mapping[str, Any], network: str) -> Table:
@@ -192,7 +186,8 @@ def _paired_cells(metric: str, paired: Mapping[str, Any]) -> list[Cell]:
     difference = paired["difference"]
     by_seed = ", ".join(number_text(metric, value, signed=True) for value in difference["values"])
     is_significant = bool(paired["significant"])
-    role = "" if not is_significant else "good" if difference["mean"] > 0 else "error"
+    is_better = (difference["mean"] > 0) is not is_rank(metric)
+    role = "" if not is_significant else "good" if is_better else "error"
     reason = "one seed" if len(difference["values"]) == 1 else "no spread"  # why there is no interval
     word = reason if difference["low"] is None else "yes" if is_significant else "no"
     first = Cell(interval_text(metric, difference, signed=True), difference["mean"], f"by seed: {by_seed}", role)

@@ -13,8 +13,9 @@ from typing import Any
 from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QSortFilterProxyModel, Qt
 from PySide6.QtWidgets import QTableView
 
+from core.spec.run.metric_names import is_evaluation_share
 from sdgui.panels.study.error_bars import Bar
-from sdgui.panels.study.model import Cell, Table, interval_text, is_share
+from sdgui.panels.study.model import Cell, Table, interval_text
 from sdgui.shared.tables import HeadedModel
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import theme
@@ -26,7 +27,7 @@ METRIC = int(Qt.ItemDataRole.UserRole) + 1  # role of the metric that a cell is 
 
 def bars_of(results: Mapping[str, Any], metric: str, network: str, colors: Mapping[str, int]) -> list[Bar]:
     """The bars of ``metric``, without arms that lack it. ``colors``: arm -> palette index of its runs."""
-    scale = 100.0 if is_share(metric) else 1.0
+    scale = 100.0 if is_evaluation_share(metric) else 1.0
     bars = []
     for index, (name, arm) in enumerate(results["arms"].items()):
         mean = arm["networks"].get(network, {}).get(metric)

@@ -44,6 +44,11 @@ class ValueAxis:
             return 0.0, 0.0
         return float(np.nanmin(scaled)), float(np.nanmax(scaled))
 
+    def varies(self) -> bool:
+        """Whether there are at least two different values."""
+        low, high = self.ends()
+        return low < high
+
     def value_at(self, place: float) -> float:
         """The value at a position from 0 to 1."""
         low, high = self.ends()

@@ -158,7 +158,7 @@ class ScatterPart(_Relation):
     def _default_x(self) -> str:
         """The learning rate, or if all runs have the same, the first column in which they differ."""
         axes = sorted(self.columns.axes, key=lambda axis: axis.field.name != _RATE)
-        names = (axis.field.name for axis in axes if axis.ends()[0] < axis.ends()[1])
+        names = (axis.field.name for axis in axes if axis.varies())
         return next((name for name in names if name != "metric"), _RATE)
 
     def _draw(self) -> None:
@@ -205,7 +205,7 @@ class ParallelPart(_Relation):
 
     def show_columns(self) -> None:
         """Draw the loaded columns: settings first, the metric last, since the last axis colours the lines."""
-        axes = [axis for axis in self.columns.axes if axis.field.kind is not Kind.TIME and len(set(axis.numbers)) > 1]
+        axes = [axis for axis in self.columns.axes if axis.field.kind is not Kind.TIME and axis.varies()]
         axes.sort(key=lambda axis: (axis.field.kind is not None, axis.field.name == "metric"))  # settings have no kind
         self.lines.show_axes(axes[-MAX_AXES:], self.columns.names)
 

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from core.spec.reading import excerpt
+from core.spec.run.metric_names import is_evaluation_share, is_share
 from core.spec.study.sweep import Value
 from core.spec.study.sweep_report import SweepReport, TrialRecord
-from sdgui.panels.study.model import Cell, Table, is_share, metric_heading, number_text
-from sdgui.widgets.formats import duration
+from sdgui.panels.study.model import Cell, Table, metric_heading, number_text
+from sdgui.widgets.formats import duration, metric_title
 from sdgui.widgets.relations.axis import Floats, ValueAxis
 
 COSTS = {  # metric -> title, unit
@@ -37,7 +38,19 @@ def objective_heading(metric: str) -> str:
 
 def factor(metric: str) -> float:
     """The factor from a metric's value to the plotted value: 100 for shares."""
-    return 100.0 if is_share(metric) and metric not in COSTS else 1.0
+    return 100.0 if is_evaluation_share(metric) and metric not in COSTS else 1.0
+
+
+def stopping_scale(report: SweepReport) -> tuple[str, float]:
+    """The heading and the display factor of the metric that early stopping compares."""
+    rule = report.early_stopping
+    if rule is None:  # the rule was removed from the sweep
+        return "Intermediate values", 1.0
+    if rule.kind == "wilcoxon":
+        metric = report.objectives[0].metric
+        return objective_heading(metric), factor(metric)
+    title = metric_title(rule.metric)
+    return (f"{title}, %", 100.0) if is_share(rule.metric) else (title, 1.0)
 
 
 def setting_text(value: Value) -> str:

@@ -23,6 +23,7 @@ from sdgui.panels.study.sweep.model import (
     objective_heading,
     setting_axis,
     setting_text,
+    stopping_scale,
     surface,
     value_text,
 )
@@ -60,7 +61,7 @@ class SweepPlot(StudyPlot):
             box.setAccessibleName(name)
             box.setToolTip(plain_tip(name))
             box.setMinimumWidth(24 * SPACE)
-            box.activated.connect(lambda _index: self._redraw())
+            box.activated.connect(lambda _index: self._draw())
         self._column.insertLayout(1, hbox(*self.boxes, None))  # between the title and the plot
 
     def show_report(self, report: SweepReport) -> None:
@@ -73,10 +74,7 @@ class SweepPlot(StudyPlot):
                 box.clear()
                 box.addItems(names)
                 box.setCurrentIndex(names.index(selected) if selected in names else min(position, len(names) - 1))
-        self._redraw()
-
-    def _redraw(self) -> None:
-        self.show_plot(self.title.text(), self.title.text())
+        self._draw()
 
     def fill(self, plot: pg.PlotWidget, bottom: pg.AxisItem) -> None:
         bottom.enableAutoSIPrefix(False)
@@ -84,12 +82,12 @@ class SweepPlot(StudyPlot):
         bottom.setLabel("")
         plot.getAxis("left").setTicks(None)
         plot.getAxis("left").setLabel("")
-        if self.report is None or not self.report.trials:
-            self.title.setText("No trial has finished yet.")
-            return
-        plot.enableAutoRange()
-        self.title.setText(self._draw_report(plot, self.report, [box.currentText() for box in self.boxes]))
-        self.setAccessibleName(self.title.text())
+        title = "No trial has finished yet."
+        if self.report is not None and self.report.trials:
+            plot.enableAutoRange()
+            title = self._draw_report(plot, self.report, [box.currentText() for box in self.boxes])
+        self.title.setText(title)
+        self.setAccessibleName(title)
 
 
 def objectives_of(report: SweepReport) -> list[str]:
@@ -134,7 +132,7 @@ def contour(plot: pg.PlotWidget, report: SweepReport, selected: Sequence[str]) -
     values = objective_axis(report, index, trials)
     shade = np.nan_to_num(values.places(), nan=0.5)
     is_finite = np.isfinite(x.scaled()) & np.isfinite(y.scaled())
-    if is_finite.sum() >= 3 and x.ends()[0] < x.ends()[1] and y.ends()[0] < y.ends()[1]:
+    if is_finite.sum() >= 3 and x.varies() and y.varies():
         cells = surface(x.places()[is_finite], y.places()[is_finite], shade[is_finite])
         scale = [scale_color(share) for share in np.linspace(0, 1, 64)]
         colors = np.array([(color.red(), color.green(), color.blue()) for color in scale], np.uint8)
@@ -187,8 +185,11 @@ def timeline(plot: pg.PlotWidget, report: SweepReport, _selected: Sequence[str])
 
 
 def intermediate(plot: pg.PlotWidget, report: SweepReport, _selected: Sequence[str]) -> str:
-    """Draw the intermediate values that early stopping uses."""
+    """Draw the intermediate values that early stopping compares."""
     trials = [trial for trial in report.trials if trial.intermediate]
+    if not trials:
+        return "Only sweeps with early stopping record intermediate values."
+    heading, scale = stopping_scale(report)
     for trial in trials:
         share = trial.number / max(1, report.trials[-1].number)
         points = sorted(trial.intermediate)
@@ -197,7 +198,7 @@ def intermediate(plot: pg.PlotWidget, report: SweepReport, _selected: Sequence[s
         steps, values = (np.array(column, float) for column in zip(*shown, strict=True))
         line = plot.plot(
             steps,
-            100 * values,
+            scale * values,
             pen=pg.mkPen(scale_color(share), width=1),
             symbol="o",
             symbolSize=4,
@@ -205,12 +206,9 @@ def intermediate(plot: pg.PlotWidget, report: SweepReport, _selected: Sequence[s
             symbolPen=None,
         )
         line.setToolTip(plain_tip(f"trial-{trial.number}, {trial.state}"))
-    plot.getAxis("bottom").setLabel("Step, or number of seeds (Wilcoxon)")
-    return (
-        "Validations of each trial, in per cent"
-        if trials
-        else "Only sweeps with early stopping record intermediate values."
-    )
+    rule = report.early_stopping
+    plot.getAxis("bottom").setLabel("Seed index" if rule is not None and rule.kind == "wilcoxon" else "Step")
+    return f"{heading} of each trial, for early stopping"
 
 
 def pareto(plot: pg.PlotWidget, report: SweepReport, selected: Sequence[str]) -> str:
@@ -264,7 +262,7 @@ def _tip(report: SweepReport, trial: TrialRecord) -> str:
 
 def parallel_axes(report: SweepReport) -> tuple[list[ValueAxis], list[str]]:
     """The axes with more than one value, and the names of the complete trials (the lines)."""
-    axes = [axis for axis in axes_of(report) if len(set(axis.numbers)) > 1]
+    axes = [axis for axis in axes_of(report) if axis.varies()]
     main_metric = report.objectives[0].metric
     axes.sort(key=lambda axis: axis.name == main_metric)  # the last axis colours the lines
     return axes, [f"trial-{trial.number}" for trial in complete_trials(report)]

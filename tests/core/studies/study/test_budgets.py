@@ -196,6 +196,10 @@ def test_the_budget_where_one_arm_overtakes_another(
     kind, seconds = found
     assert (got.kind, got.last.seconds) == (kind, max(points)[0])
     assert got.seconds == (seconds if seconds is None else pytest.approx(seconds))
+    ranks = [Difference(seconds, -mean, -mean - 0.5, -mean + 0.5) for seconds, mean in points]
+    lower = crossing(ranks, lower_is_better=True)
+    assert lower is not None
+    assert (lower.kind, lower.seconds) == (got.kind, got.seconds)
 
 
 def test_a_single_seed_has_no_significance() -> None:

@@ -14,7 +14,7 @@ import pytest
 from core.__main__ import main
 from core.spec.errors import UserError
 from core.spec.study import StudyDir
-from core.spec.study.sweep import Sweep, read_sweep
+from core.spec.study.sweep import EarlyStopping, Sweep, read_sweep
 from core.spec.study.sweep_report import SweepDir, SweepReport
 from core.studies.study import queue
 from core.studies.study.claiming import StudyError
@@ -181,6 +181,7 @@ def test_a_poor_trial_is_stopped_early(
     report = run(folder, space=space, sampler="grid", seeds=seeds, early_stopping=rule)
     steps = {one.number: [step for step, _ in one.intermediate] for one in report.trials}
     assert report.trials[2].state == "stopped early"
+    assert report.early_stopping == EarlyStopping.model_validate(rule)
     assert {number: steps[number] for number in stopped} == stopped
     assert report.best == [0]
     trained = len(calls(folder))

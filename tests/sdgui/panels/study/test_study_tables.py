@@ -19,8 +19,8 @@ from sdgui.panels.study.model import (
     Table,
     differences_table,
     interval_text,
-    is_share,
     means_table,
+    metric_heading,
     number_text,
     to_csv,
 )
@@ -75,12 +75,9 @@ def texts(table: Table) -> list[list[str]]:
 
 
 def test_proportions_are_in_percent_and_other_scores_are_not() -> None:
-    assert [is_share(name) for name in ("test/R@1", "caption/CIDEr", "caption/length", "vocabulary")] == [
-        True,
-        False,
-        False,
-        False,
-    ]
+    assert metric_heading("test/image_to_text_mean_rank") == "Test image → text mean rank"
+    assert number_text("test/image_to_text_mean_rank", 5.25) == "5.250"
+    assert number_text("test/image_to_text_MRR", 0.4056) == "40.6"
     assert (number_text("R@1", 0.4056), number_text("CIDEr", 0.8123)) == ("40.6", "0.812")
     assert (number_text("R@1", 0.02, signed=True), number_text("R@1", -0.02)) == ("+2.0", "-2.0")
     assert number_text("CIDEr", 0.5, signed=True) == "+0.500"
@@ -151,6 +148,9 @@ def test_a_difference_shows_significance_and_direction() -> None:
 
     worse = only(a_difference(-0.1, 0.02, True, -0.1, -0.1))
     assert (worse[3].role, worse[5].text) == ("error", "yes")
+    lower_rank = compared(metrics={"test/text_to_image_mean_rank": {"final": a_difference(-2.0, 0.5, True, -2.0)}})
+    cell = differences_table(lower_rank, "final").rows[0][3]
+    assert (cell.text, cell.role) == ("-2.000 [-2.500, -1.500]", "good")
     unclear = only(a_difference(0.1, 0.2, False, 0.0, 0.2))
     assert (unclear[3].role, unclear[5].text) == ("", "no")
     assert only(a_difference(0.1, None, False, 0.1))[5].text == "one seed"

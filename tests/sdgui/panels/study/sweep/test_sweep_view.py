@@ -16,12 +16,13 @@ from pytestqt.qtbot import QtBot
 from core.spec.errors import UserError
 from core.spec.reading import MAX_EXCERPT_LENGTH
 from core.spec.study import StudyDir, read_study
-from core.spec.study.sweep import Sweep, read_sweep
+from core.spec.study.sweep import EarlyStopping, Sweep, read_sweep
 from core.spec.study.sweep_report import SweepDir, SweepReport
 from sdgui.panels.study.panel import StudyPanel
 from sdgui.panels.study.sweep import plots
 from sdgui.panels.study.sweep.confirm import ConfirmDialog
 from sdgui.panels.study.sweep.model import axes_of, best_so_far, setting_text, surface, trials_table
+from sdgui.panels.study.sweep.plots import SweepPlot, objectives_of
 from sdgui.panels.study.sweep.view import SweepView
 from sdgui.panels.study.view import status_text
 from sdgui.runs.study_status import StudySnapshot, first_status, read_study_folder
@@ -99,7 +100,7 @@ def test_the_best_so_far_is_within_the_constraints(qtbot: QtBot) -> None:
 
 
 def test_long_series_of_intermediate_values_are_thinned_from_first_to_last(qtbot: QtBot) -> None:
-    report = a_report()
+    report = a_report().model_copy(update={"early_stopping": EarlyStopping(kind="median")})
     report.trials[0].intermediate = [(step, step / 1e6) for step in reversed(range(100_000))]
     plot = pg.PlotWidget()
     qtbot.addWidget(plot)
@@ -110,6 +111,41 @@ def test_long_series_of_intermediate_values_are_thinned_from_first_to_last(qtbot
     assert (steps[0], steps[-1]) == (0, 99_999)
     np.testing.assert_allclose(values, steps / 1e4)
     assert short.getOriginalDataset()[0].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("rule", "title", "bottom", "scale"),
+    [
+        (EarlyStopping(kind="median"), "R@1, %", "Step", 100),
+        (EarlyStopping(kind="asha", metric="val/student/caption_loss"), "Student caption loss", "Step", 1),
+        (EarlyStopping(kind="wilcoxon"), "R@1, %", "Seed index", 100),
+        (None, "Intermediate values", "Step", 1),
+    ],
+)
+def test_intermediate_values_are_in_the_unit_of_the_metric_of_early_stopping(
+    rule: EarlyStopping | None, title: str, bottom: str, scale: float, qtbot: QtBot
+) -> None:
+    report = a_report(1).model_copy(update={"early_stopping": rule})
+    plot = pg.PlotWidget()
+    qtbot.addWidget(plot)
+    assert plots.intermediate(plot, report, []) == f"{title} of each trial, for early stopping"
+    assert plot.getAxis("bottom").labelText == bottom
+    values = plot.listDataItems()[3].getOriginalDataset()[1]
+    np.testing.assert_allclose(values, [0.15 * scale, 0.3 * scale])
+
+
+def test_an_axis_without_different_values_is_left_out(qtbot: QtBot) -> None:
+    """A trial of an earlier space has no value for a new setting."""
+    report = a_report(1)
+    del report.space["runtime.precision"]
+    for trial in report.trials:
+        trial.params.pop("runtime.precision", None)
+        trial.params |= {"optim.weight_decay": 0.1} if trial.number == 0 else {}
+    assert [axis.name for axis in plots.parallel_axes(report)[0]] == ["optim.learning_rate", "val/R@1"]
+    plot = SweepPlot(plots.history, [("Objective", objectives_of)])
+    qtbot.addWidget(plot)
+    plot.show_report(report)
+    assert plot.accessibleName() == plot.title.text() == "R@1, % of each trial; line: best so far"
 
 
 def test_the_running_optimum_and_the_surface_match_hand_computed_values() -> None:
