@@ -43,7 +43,7 @@ class ParallelCoordinates(QWidget):
         self.axes: list[ValueAxis] = []
         self.empty_text = "Choose columns that have numbers or a few distinct values, under Columns."
         self._names: Sequence[str] = ()
-        self._places: NDArray[np.float64] = np.empty((0, 0))  # (axes, runs), from 0 to 1
+        self._positions: NDArray[np.float64] = np.empty((0, 0))  # (axes, runs), from 0 to 1
         self.brushes: dict[int, Range] = {}
         self._current = 0
         self._drag: tuple[int, float] | None = None  # axis, start position
@@ -60,7 +60,7 @@ class ParallelCoordinates(QWidget):
         """Show these axes; the last one colours the lines. Axes that were shown before keep their brushes."""
         brush_of_field = {self.axes[index].name: span for index, span in self.brushes.items() if index < len(self.axes)}
         self.axes, self._names = list(axes), names
-        self._places = np.stack([axis.places() for axis in axes]) if axes else np.empty((0, 0))
+        self._positions = np.stack([axis.positions() for axis in axes]) if axes else np.empty((0, 0))
         self.brushes = {
             index: brush_of_field[axis.name] for index, axis in enumerate(axes) if axis.name in brush_of_field
         }
@@ -71,9 +71,9 @@ class ParallelCoordinates(QWidget):
 
     def brushed_runs(self) -> NDArray[np.intp]:
         """(K,) positions of the runs inside every brush; all runs if there is no brush."""
-        is_brushed = np.ones(self._places.shape[1] if len(self._places) else 0, dtype=bool)
+        is_brushed = np.ones(self._positions.shape[1] if len(self._positions) else 0, dtype=bool)
         for index, (low, high) in self.brushes.items():
-            is_brushed &= (self._places[index] >= low) & (self._places[index] <= high)
+            is_brushed &= (self._positions[index] >= low) & (self._positions[index] <= high)
         return np.flatnonzero(is_brushed)
 
     def set_brush(self, axis: int, span: Range | None) -> None:
@@ -97,7 +97,7 @@ class ParallelCoordinates(QWidget):
 
     def _report_brushed(self) -> None:
         brushed_runs = self.brushed_runs()
-        number = self._places.shape[1] if len(self._places) else 0
+        number = self._positions.shape[1] if len(self._positions) else 0
         self.setAccessibleDescription(f"{len(self.axes)} axes; {len(brushed_runs)} of {number} runs within the ranges")
         self.brushed.emit(brushed_runs)
 
@@ -107,10 +107,10 @@ class ParallelCoordinates(QWidget):
         room = self.width() - 2 * _SIDE
         return _SIDE + (room * axis / (len(self.axes) - 1) if len(self.axes) > 1 else room / 2)
 
-    def _y(self, place: float) -> float:
-        return self.height() - _BOTTOM - place * (self.height() - _TOP - _BOTTOM)
+    def _y(self, position: float) -> float:
+        return self.height() - _BOTTOM - position * (self.height() - _TOP - _BOTTOM)
 
-    def _place(self, y: float) -> float:
+    def _position_at(self, y: float) -> float:
         return min(1.0, max(0.0, (self.height() - _BOTTOM - y) / max(1, self.height() - _TOP - _BOTTOM)))
 
     def _restyle(self) -> None:
@@ -142,14 +142,14 @@ class ParallelCoordinates(QWidget):
         pixmap.setDevicePixelRatio(self.devicePixelRatioF())
         pixmap.fill(theme().color("surface"))
         painter = QPainter(pixmap)
-        self._paint_lines(painter, np.arange(self._places.shape[1]), faint=bool(self.brushes))
+        self._paint_lines(painter, np.arange(self._positions.shape[1]), faint=bool(self.brushes))
         painter.end()
         return pixmap
 
     def _paint_lines(self, painter: QPainter, runs: NDArray[np.intp], faint: bool, width: int = 1) -> None:
         """Paint one path per colour; antialiased only if there are few lines."""
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, len(runs) * len(self.axes) < 400)
-        tone = self._places[-1]
+        tone = self._positions[-1]
         steps = np.nan_to_num(tone[runs], nan=0.0) * (_COLORS - 1)
         groups = np.round(steps).astype(int)
         x = np.array([self._x(index) for index in range(len(self.axes))])
@@ -162,7 +162,7 @@ class ParallelCoordinates(QWidget):
             painter.drawPath(path)
 
     def _ys(self, runs: NDArray[np.intp]) -> NDArray[np.float64]:
-        return self.height() - _BOTTOM - self._places[:, runs].T * (self.height() - _TOP - _BOTTOM)
+        return self.height() - _BOTTOM - self._positions[:, runs].T * (self.height() - _TOP - _BOTTOM)
 
     def _paint_axes(self, painter: QPainter) -> None:
         style = theme()
@@ -224,7 +224,7 @@ class ParallelCoordinates(QWidget):
         axis_index = self._axis_at(event.position().x())
         if axis_index is not None:
             self._current = axis_index
-            self._drag = (axis_index, self._place(event.position().y()))
+            self._drag = (axis_index, self._position_at(event.position().y()))
             self.set_brush(axis_index, None)
         elif (run := self._line_at(event.position().toPoint())) is not None:
             self.run_clicked.emit(run)
@@ -241,7 +241,7 @@ class ParallelCoordinates(QWidget):
         axis_index, start = self._drag
         if not self.brushes:
             self._all_lines = None  # repaint: lines outside the brush are faded
-        self.set_brush(axis_index, (start, self._place(event.position().y())))
+        self.set_brush(axis_index, (start, self._position_at(event.position().y())))
 
     def leaveEvent(self, event: QEvent) -> None:
         super().leaveEvent(event)
@@ -268,13 +268,14 @@ class ParallelCoordinates(QWidget):
                 if run is None
                 else self._names[run]
             )
-        place = self._place(point.y())
+        positions = self._positions[axis_index]
         runs = self.brushed_runs()
+        runs = runs[np.isfinite(positions[runs])]
         if not len(runs):
             return ""
-        nearest = int(runs[int(np.nanargmin(np.abs(np.nan_to_num(self._places[axis_index, runs], nan=9.0) - place)))])
+        nearest = int(runs[np.abs(positions[runs] - self._position_at(point.y())).argmin()])
         axis = self.axes[axis_index]
-        return f"{self._names[nearest]}\n{axis.title}: {axis.text_at(float(self._places[axis_index, nearest]))}"
+        return f"{self._names[nearest]}\n{axis.title}: {axis.text_at(float(positions[nearest]))}"
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         key, moves = Qt.Key(event.key()), {Qt.Key.Key_Up: _KEY_STEP, Qt.Key.Key_Down: -_KEY_STEP}

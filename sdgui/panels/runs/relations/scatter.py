@@ -134,7 +134,7 @@ class Scatter(QWidget):
         values = []
         for axis, drawn in ((self._left.axis, self._y), (self._bottom.axis, self._x)):
             if axis is not None:
-                low, high = axis.ends()
+                low, high = axis.limits()
                 position_on_axis = (drawn[position] - low) / (high - low) if high > low else 0.5
                 values.append(f"{axis.title}: {axis.text_at(float(position_on_axis))}")
         return " · ".join([self._names[position], *values])

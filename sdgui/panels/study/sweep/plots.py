@@ -130,14 +130,14 @@ def contour(plot: pg.PlotWidget, report: SweepReport, selected: Sequence[str]) -
     trials, index = complete_trials(report), objectives_of(report).index(selected[2])
     x, y = (setting_axis(report, name, trials) for name in selected[:2])
     values = objective_axis(report, index, trials)
-    shade = np.nan_to_num(values.places(), nan=0.5)
+    shade = np.nan_to_num(values.positions(), nan=0.5)
     is_finite = np.isfinite(x.scaled()) & np.isfinite(y.scaled())
     if is_finite.sum() >= 3 and x.varies() and y.varies():
-        cells = surface(x.places()[is_finite], y.places()[is_finite], shade[is_finite])
+        cells = surface(x.positions()[is_finite], y.positions()[is_finite], shade[is_finite])
         scale = [scale_color(share) for share in np.linspace(0, 1, 64)]
         colors = np.array([(color.red(), color.green(), color.blue()) for color in scale], np.uint8)
         image = pg.ImageItem(colors[np.clip(cells * 63, 0, 63).astype(int)], opacity=0.45)
-        (x_min, x_max), (y_min, y_max) = x.ends(), y.ends()
+        (x_min, x_max), (y_min, y_max) = x.limits(), y.limits()
         image.setRect(x_min, y_min, x_max - x_min, y_max - y_min)
         plot.addItem(image)
     _points(plot, x.scaled(), y.scaled(), [_tip(report, trial) for trial in trials], list(shade))
@@ -246,7 +246,7 @@ def _label(plot: pg.PlotWidget, side: str, axis: ValueAxis) -> None:
     if axis.words:
         item.setTicks([[(float(index), word) for index, word in enumerate(axis.words)]])
     elif axis.log:
-        low, high = axis.ends()
+        low, high = axis.limits()
         marks = np.linspace(low, high, 5) if high > low else np.array([low])
         item.setTicks([[(float(mark), f"{10.0**mark:.2g}") for mark in marks]])
 

@@ -31,21 +31,43 @@ def test_an_axis_has_positions_categories_and_a_log_scale() -> None:
     rates = axis_of(RATE, [1e-4, 1e-2, None, 1.0])
     assert rates is not None
     assert rates.log
-    assert rates.places() == pytest.approx([0, 0.5, math.nan, 1], nan_ok=True)
+    assert rates.positions() == pytest.approx([0, 0.5, math.nan, 1], nan_ok=True)
     assert rates.value_at(0.5) == pytest.approx(1e-2)
     recalls = axis_of(RECALL, [0.25, 0.5, 0.3])
     assert recalls is not None
     assert (recalls.text_at(1.0), recalls.value_at(1.0)) == ("50.0", 0.5)
     words = axis_of(setting("preset"), ["clip", 'a "b"', "clip"])
     assert words is not None
-    assert words.places().tolist() == [1, 0, 1]
+    assert words.positions().tolist() == [1, 0, 1]
     assert (words.text_at(-1.0), words.text_at(9.0)) == ('a "b"', "clip"), "beyond the ends, the ends"
     assert words.condition(-0.1, 0.2) == 'preset in ("a \\"b\\"")'
     assert axis_of(RATE, [None, None]) is None
     assert axis_of(setting("name"), [str(number) for number in range(99)]) is None
     alone = axis_of(RECALL, [0.5, 0.5])
     assert alone is not None
-    assert alone.places().tolist() == [0.5, 0.5]
+    assert alone.positions().tolist() == [0.5, 0.5]
+
+
+def test_the_filter_of_a_range_matches_the_runs_at_its_ends() -> None:
+    rates, recalls = axis_of(RATE, [1.23456789e-4, 1e-2, 0.98765432]), axis_of(RECALL, [0.3, 0.4, 0.71])
+    assert rates is not None
+    assert recalls is not None
+    assert rates.condition(0.0, 1.0) == "optim.learning_rate >= 0.000123456 optim.learning_rate <= 0.987655"
+    assert recalls.condition(0.0, 1.0) == f"{TEACHER} >= 0.3 {TEACHER} <= 0.71"
+
+
+def test_the_tooltip_of_an_axis_skips_runs_without_a_value(qtbot: QtBot) -> None:
+    lines = ParallelCoordinates()
+    qtbot.addWidget(lines)
+    lines.resize(600, 300)
+    rates, presets = axis_of(RATE, [1e-4, 1e-2]), axis_of(setting("preset"), ["clip", None])
+    assert rates is not None
+    assert presets is not None
+    lines.show_axes([rates, presets], ["one", "two"])
+    at_top = QPoint(int(lines._x(1)), int(lines._y(1.0)))
+    assert lines._tip(at_top) == "one\npreset: clip"
+    lines.set_brush(0, (0.9, 1.0))
+    assert lines._tip(at_top) == ""
 
 
 def test_a_scatter_of_one_value_shows_its_surroundings(qtbot: QtBot) -> None:

@@ -77,7 +77,7 @@ def test_trials_are_rows_and_axes() -> None:
     assert [cell.text for cell in table.rows[5]][:3] == ["trial-5", "failed", "–"]
     rate, precision, recall, seconds = axes_of(report)
     assert (rate.log, precision.words) == (True, ("fp32", "bf16"))
-    np.testing.assert_allclose(rate.places(), [0, 1 / 3, 2 / 3, 1])
+    np.testing.assert_allclose(rate.positions(), [0, 1 / 3, 2 / 3, 1])
     np.testing.assert_allclose(recall.scaled(), [0, 10, 20, 30])
     np.testing.assert_allclose(seconds.scaled(), [0.5, 0.4, 0.5, 0.4])
 
