@@ -1,6 +1,6 @@
 """Recommends a preset, with the reason, from the number of pairs, the compute and the quality of captions. No torch.
 
-Flow: ``python -m core presets --pairs N --epochs E`` prints ``choose``; the *Define* panel shows ``reason_for_clip``.
+Flow: ``python -m core presets --pairs N --epochs E`` prints ``choose``; *Define* shows ``why_clip_is_better``.
 
 Compute is counted in epochs of clip, independent of the machine: a step of sd-clip costs 1.47 times as much, and
 its E epochs cost 1.47 E. The evidence is from one data set of 2,555 pairs (OpenMoji, ``sd-demo``) at equal compute on
@@ -86,7 +86,7 @@ def _fine_tuning_choice(pairs: int, mismatched: bool) -> Choice:
     )
 
 
-def reason_for_clip(config: RunConfig, pairs: int) -> str:
+def why_clip_is_better(config: RunConfig, pairs: int) -> str:
     """Why clip would be better than the preset of ``config`` with the same compute; "" if unknown.
 
     Only sd-clip was compared with clip for long enough.

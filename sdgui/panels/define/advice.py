@@ -7,12 +7,13 @@ label columns for the form, and ``recommendations`` with their reasons above the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QFrame, QPushButton, QWidget
 
 from core.spec.config import RunConfig, get_field
-from core.spec.presets.choosing import reason_for_clip
+from core.spec.presets.choosing import why_clip_is_better
 from core.spec.presets.recommended import Advice, recommendations
 from core.spec.shards import names_shards
 from sdgui.shared.form.texts import field_title, value_text
@@ -67,12 +68,24 @@ class AdviceBar(QFrame):
             return
         self._config = config
         if config.data.train != self._source:
-            self._source, self._facts, self._advice = config.data.train, None, []
-            self._calls.drop("describe")
-            self.hide()
-            self._timer.start()
-        elif self._facts is not None:
+            self.clear()
+            self._source = config.data.train
+        if self._facts is not None:
             self._show_advice()
+        else:
+            self.look_again()
+
+    def look_again(self) -> None:
+        """Read the data unless it is known: the file may have been created or corrected since."""
+        if self._facts is None and not self._calls.busy("describe"):
+            self._timer.start()
+
+    def clear(self) -> None:
+        """Hide the bar, and forget the data and pending requests."""
+        self._source, self._facts, self._advice = "", None, []
+        self._timer.stop()
+        self._calls.drop("describe")
+        self.hide()
 
     def _request_facts(self) -> None:
         key = self._source_key()
@@ -82,7 +95,8 @@ class AdviceBar(QFrame):
             self._use_facts(self._facts_of_source[key])
         else:
             arguments = {"source": self._source, "images_only": False}
-            self._calls.ask("describe", DESCRIBE_SOURCE, self._on_described, self._on_failed, None, **arguments)
+            on_described = partial(self._on_described, key)
+            self._calls.ask("describe", DESCRIBE_SOURCE, on_described, self._on_failed, None, **arguments)
 
     def _source_key(self) -> tuple[str, int] | None:
         """The source and its modification time; None if the source is missing, which the trainer reports."""
@@ -94,9 +108,8 @@ class AdviceBar(QFrame):
         except OSError:  # deleted in the meantime
             return None
 
-    def _on_described(self, result: SourceFacts) -> None:
-        if (key := self._source_key()) is not None:
-            self._facts_of_source[key] = result
+    def _on_described(self, key: tuple[str, int], result: SourceFacts) -> None:
+        self._facts_of_source[key] = result
         self._use_facts(result)
 
     def _on_failed(self, failure: Failure) -> None:
@@ -117,7 +130,7 @@ class AdviceBar(QFrame):
         self._advice = recommendations(config, int(facts["pairs"]))
         heading = f"For {count(int(facts['pairs']))} pairs:" if self._advice else figures_text(facts)
         lines = [heading, *_advice_lines(config, self._advice, list(facts["labels"]))]
-        if hint := reason_for_clip(config, int(facts["pairs"])):
+        if hint := why_clip_is_better(config, int(facts["pairs"])):
             lines.append(f"• {hint}")
         self._set_text("muted" if len(lines) == 1 else "", "\n".join(lines))
 

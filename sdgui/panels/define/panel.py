@@ -171,9 +171,10 @@ class DefinePanel(DefiningPanel):
         self._show_hint(experiment)
 
     def on_enter(self) -> None:
-        """Check whether the shown run has failed in the meantime."""
+        """Check whether the shown run has failed, or the training data was created, in the meantime."""
         if self._run_id is not None and self._experiment is not None and self._has_failed(self._run_id):
             self._show_failed(self._experiment.id, self._run_id)
+        self.advice.look_again()
 
     def focus_search(self) -> None:
         self.form.focus_search()
@@ -185,7 +186,8 @@ class DefinePanel(DefiningPanel):
         self._experiment = self._frozen = None
         self._loaded = self.form.config()  # the hidden form does not belong to any experiment
         self.bar.clear()
-        for widget in (self.head, self.preset_bar, self.hint, self.advice, self.split):
+        self.advice.clear()
+        for widget in (self.head, self.preset_bar, self.hint, self.split):
             widget.hide()
         self._empty.show()
 
@@ -224,9 +226,8 @@ class DefinePanel(DefiningPanel):
         self._show_hint(experiment)
 
     def _show_run(self, experiment_id: int, run_id: int) -> None:
-        store = self._services.store
         self._run_id = run_id
-        run, self._experiment = store.run(run_id), self.saver.stored(experiment_id)
+        run, self._experiment = self._services.store.run(run_id), self.saver.stored(experiment_id)
         try:
             logged = read_logged(run.dir.config)
             frozen = None if logged else read_config(run.dir.config)

@@ -9,7 +9,7 @@ import pytest
 from core.__main__ import main
 from core.spec.config import override
 from core.spec.presets import preset_config
-from core.spec.presets.choosing import LONGEST, SMOOTHING, choose, reason_for_clip
+from core.spec.presets.choosing import LONGEST, SMOOTHING, choose, why_clip_is_better
 from core.spec.resources import resource_folder
 
 
@@ -64,8 +64,8 @@ def test_recommendations_can_be_trained() -> None:
 
 def test_too_little_compute_is_reported_where_known() -> None:
     config = preset_config("sd-clip", "demo")
-    assert "clip trains about 9 epochs instead of 6. With label smoothing of 0.3" in reason_for_clip(config, 2555)
-    assert "33, 86 and 244 epochs of clip" in reason_for_clip(override(config, ["optim.epochs=165"]), 2555)
-    assert reason_for_clip(override(config, ["optim.epochs=166"]), 2555) == ""
-    assert reason_for_clip(preset_config("clip", "demo"), 2555) == ""
-    assert reason_for_clip(preset_config("sd-coca", "demo"), 2555) == ""  # of which nothing was measured
+    assert "clip trains about 9 epochs instead of 6. With label smoothing of 0.3" in why_clip_is_better(config, 2555)
+    assert "33, 86 and 244 epochs of clip" in why_clip_is_better(override(config, ["optim.epochs=165"]), 2555)
+    assert why_clip_is_better(override(config, ["optim.epochs=166"]), 2555) == ""
+    assert why_clip_is_better(preset_config("clip", "demo"), 2555) == ""
+    assert why_clip_is_better(preset_config("sd-coca", "demo"), 2555) == ""  # of which nothing was measured

@@ -95,6 +95,32 @@ def test_data_are_requested_once_until_they_change(harness: Harness, source: Pat
     assert harness.sources[2:] == [str(source)], "they have changed"
 
 
+def test_data_that_is_created_later_is_described(harness: Harness, tmp_path: Path) -> None:
+    later = tmp_path / "later.csv"
+    harness.show(later)
+    harness.wait()
+    assert harness.sources == [], "the file is missing"
+    later.touch()
+    harness.show(later, "optim.epochs=3")
+    harness.wait()
+    harness.answer(FACTS)
+    assert (harness.sources, harness.bar.isHidden()) == ([str(later)], False)
+
+
+def test_nothing_is_shown_after_the_experiment_was_closed(harness: Harness, source: Path) -> None:
+    harness.show(source)
+    harness.bar.clear()
+    assert not harness.bar._timer.isActive()
+    harness.show(source)
+    harness.wait()
+    harness.answer(FACTS)
+    harness.bar.clear()
+    assert harness.bar.isHidden()
+    harness.show(source)
+    harness.wait()
+    assert (len(harness.sources), harness.bar.isHidden()) == (1, False), "the facts are still known"
+
+
 def advised(source: Path) -> RunConfig:
     settings = [f"data.train={source}", "objectives.distill_prototypes.prototypes=64"]
     return override(preset_config("sd-clip", "demo"), settings)
