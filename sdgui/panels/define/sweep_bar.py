@@ -139,7 +139,8 @@ class SweepBar(QFrame):
         """The context menu of the setting ``path``."""
         menu = QMenu(self)
         search = menu.addAction("Search over…")
-        search.setEnabled(path not in SET_BY_SWEEP and not self._form.read_only and self._form.config() is not None)
+        is_searchable = path not in SET_BY_SWEEP and self._form.row(path).spec.kind != "json"
+        search.setEnabled(is_searchable and not self._form.read_only and self._form.config() is not None)
         search.triggered.connect(lambda: self.ask(path))
         if path in self.space:
             menu.addAction("Remove from the sweep").triggered.connect(lambda: self.mark(path, None))

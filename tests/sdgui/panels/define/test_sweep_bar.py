@@ -64,6 +64,7 @@ def test_marked_settings_become_a_sweep(qtbot: QtBot, define: DefinePanel, servi
     assert not bar.isVisible()
     assert [action.text() for action in bar.menu("optim.learning_rate").actions()] == ["Search over…"]
     assert not bar.menu("seed").actions()[0].isEnabled(), "each trial's seed is the sweep's"
+    assert not bar.menu("objectives.custom").actions()[0].isEnabled(), "a dictionary has no range"
     bar.mark("optim.learning_rate", RATE)
     assert bar.isVisible()
     assert [action.text() for action in bar.menu("optim.learning_rate").actions()][1] == "Remove from the sweep"
