@@ -329,7 +329,7 @@ class StudyPrograms(QObject):
         """Add a started run to the store, under the experiment of its arm; returns its id if it is new."""
         if folder in self._known_folders or not (folder / "config.json").is_file():
             return None
-        if self._store.run_in(folder, deleted=True) is not None:
+        if self._store.run_in(folder, include_deleted=True) is not None:
             self._known_folders.add(folder)
             return None
         experiment = self._store.arm_experiment(study.id, arm, read_config(folder / "config.json"))

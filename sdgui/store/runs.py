@@ -115,11 +115,11 @@ class RunRecords(Sessions):
             query = select(RunRow).where(RunRow.state.in_(ALIVE), RunRow.deleted.is_(None)).order_by(RunRow.id)
             return [self._run_record(row) for row in session.scalars(query)]
 
-    def run_in(self, folder: Path, deleted: bool = False) -> Run | None:
-        """The run in ``folder``; runs in the bin are found only with ``deleted``."""
+    def run_in(self, folder: Path, include_deleted: bool = False) -> Run | None:
+        """The run in ``folder``; one in the bin only with ``include_deleted``."""
         query = select(RunRow).where(RunRow.folder == self._folder_text(folder))
         with self._read() as session:
-            row = session.scalar(query if deleted else query.where(RunRow.deleted.is_(None)))
+            row = session.scalar(query if include_deleted else query.where(RunRow.deleted.is_(None)))
             return None if row is None else self._run_record(row)
 
     def newest_run(self) -> Run | None:

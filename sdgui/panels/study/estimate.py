@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.spec.config import ConfigError, RunConfig, read_config
-from core.spec.run.events import EventError, EventReader, Metrics
+from core.spec.run.events import EventError, EventReader, Metrics, RunStarted
 from core.spec.study import Study
 from sdgui.store.records import Run
 from sdgui.widgets.formats import count, duration
 
 MAX_RUNS = 40  # newest finished runs that are read
-_MAX_BYTES = 1 << 18  # end of a run's events that is searched for its memory
+_MAX_BYTES = 1 << 18  # end of a run's events that is searched for its time per step and memory
 _MEMORY = "runtime/memory_gib"
 # Settings that determine time and memory of a step.
 _COST_SETTINGS: dict[str, Any] = {
@@ -81,15 +81,22 @@ def _known_costs(finished: Sequence[Run]) -> dict[str, tuple[float, float]]:
         except ConfigError:
             continue
         if recipe not in costs:
-            costs[recipe] = (run.finished - run.started) / run.step, _memory(run)
+            reports = _last_reports(run)
+            memory = max((report.values.get(_MEMORY, 0.0) for report in reports), default=0.0)
+            if len(reports) > 1 and reports[-1].step > reports[0].step:  # since the last start: without pauses
+                seconds = (reports[-1].time - reports[0].time) / (reports[-1].step - reports[0].step)
+            else:
+                seconds = (run.finished - run.started) / run.step
+            costs[recipe] = seconds, memory
     return costs
 
 
-def _memory(run: Run) -> float:
-    """The maximum memory that the run reported recently, in GiB; 0 if it reported none."""
+def _last_reports(run: Run) -> list[Metrics]:
+    """The metrics at the end of the run's events, after its last start."""
     try:
         start = max(0, run.dir.events.stat().st_size - _MAX_BYTES)
         events = EventReader(run.dir.events, start).read()
     except (EventError, OSError):
-        return 0.0
-    return max((event.values.get(_MEMORY, 0.0) for event in events if isinstance(event, Metrics)), default=0.0)
+        return []
+    last_start = max((index for index, event in enumerate(events) if isinstance(event, RunStarted)), default=0)
+    return [event for event in events[last_start:] if isinstance(event, Metrics)]

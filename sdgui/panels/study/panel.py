@@ -11,12 +11,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import (
-    QInputDialog,
-    QLineEdit,
-    QStackedWidget,
-    QWidget,
-)
+from PySide6.QtWidgets import QInputDialog, QLineEdit, QStackedWidget, QWidget
 
 from core.spec.run.folder import error_line
 from core.spec.run.status import RunState
@@ -29,7 +24,7 @@ from sdgui.panels.study.open_menu import open_menu
 from sdgui.panels.study.sweep.confirm import Confirming
 from sdgui.panels.study.sweep.view import SweepView
 from sdgui.panels.study.toolbar import StudyToolbar
-from sdgui.panels.study.view import StudyView
+from sdgui.panels.study.view import StudyView, placeholder
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.runs.study_status import StudySnapshot
 from sdgui.shared.panel import Panel
@@ -45,11 +40,6 @@ from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.style.theme import SPACE
-
-_ABOUT = (
-    "A study trains several recipes with the same seeds and compares them with confidence intervals. "
-    "It keeps running when the window is closed."
-)
 
 
 class StudyPanel(Panel):
@@ -69,7 +59,7 @@ class StudyPanel(Panel):
         self.toolbar = StudyToolbar(self)
         self.bar = MessageBar(self)
         self.stack = QStackedWidget(self)
-        self.empty = EmptyState("ph.flask", "No studies yet", _ABOUT, "New study…", parent=self.stack)
+        self.empty = EmptyState("ph.flask", *placeholder(None), parent=self.stack)
         self.view, self.editor = StudyView(self.stack), StudyEditor(self.stack)
         self._build()
         self._connect()
@@ -98,13 +88,8 @@ class StudyPanel(Panel):
 
     def _fill_menus(self) -> None:
         self.toolbar.open_button.setMenu(open_menu(self, self.open_study))
-        self.exports = ExportMenu(
-            self.view,
-            lambda: self._study.folder if self._study is not None else None,
-            self.show_message,
-            self._on_failed,
-            self,
-        )
+        folder = lambda: self._study.folder if self._study is not None else None  # noqa: E731
+        self.exports = ExportMenu(self.view, folder, self.show_message, self._on_failed, self)
         self.toolbar.export.setMenu(self.exports)
 
     def _connect(self) -> None:
@@ -119,7 +104,7 @@ class StudyPanel(Panel):
         self.toolbar.stop.clicked.connect(
             lambda: self._end("kill" if self.ending.overdue(self._study_id()) else "stop")
         )
-        self.ending.refused.connect(self._on_end_refused)
+        self.ending.refused.connect(self._on_request_refused)
         self.confirming.made.connect(self._on_confirmed)
         self.confirming.failed.connect(self._on_failed)
         self.ending.became_overdue.connect(lambda: self._enable(self._snapshot()))
@@ -188,13 +173,14 @@ class StudyPanel(Panel):
 
     def _show(self) -> None:
         snapshot = self._snapshot()
-        if self._study is None:
+        if self._study is None or snapshot is None:
+            self.empty.set_content(*placeholder(self._study))
             self.stack.setCurrentWidget(self.empty)
-        elif snapshot is not None and snapshot.is_sweep:
+        elif snapshot.is_sweep:
             self.sweep_view.show_snapshot(snapshot)
             self.stack.setCurrentWidget(self.sweep_view)
             self._show_problem(snapshot)
-        elif snapshot is not None:
+        else:
             self.view.show_snapshot(snapshot, self._services.store.arm_colors(self._study.id))
             self.stack.setCurrentWidget(self.view)
             self._show_problem(snapshot)
@@ -224,7 +210,7 @@ class StudyPanel(Panel):
             self.show_message(Message("error", text, snapshot.stderr))
 
     def _enable(self, snapshot: StudySnapshot | None) -> None:
-        if snapshot is None or not snapshot.alive:
+        if snapshot is not None and not snapshot.alive:
             self.ending.forget(self._study_id())
         self.toolbar.show_state(self._study, snapshot, self._is_editing, self.ending)
 
@@ -299,7 +285,12 @@ class StudyPanel(Panel):
         def write() -> StudyRecord:
             return programs.add(study, configs) if extended_id is None else programs.grow(extended_id, study, configs)
 
-        self._tasks.run(write, self._on_added, self._on_failed)
+        self.editor.make.setEnabled(False)  # until the study is written: a second click would create another study
+        self._tasks.run(write, self._on_added, self._on_not_written)
+
+    def _on_not_written(self, sentence: str) -> None:
+        self.editor.check()
+        self._on_failed(sentence)
 
     def _on_added(self, study: StudyRecord) -> None:
         self._study = study
@@ -335,7 +326,7 @@ class StudyPanel(Panel):
         if (study_id := self._study_id()) is not None:
             self.bar.clear()
             self.toolbar.begin.setEnabled(False)
-            self._tasks.run(lambda: self._programs.start(study_id), None, self._on_failed)
+            self._tasks.run(lambda: self._programs.start(study_id), None, self._on_request_refused)
 
     def _choose_machines(self, names: list[str]) -> None:
         if (study_id := self._study_id()) is not None:
@@ -350,21 +341,23 @@ class StudyPanel(Panel):
         self.ending.ask(study_id, request)
         self._enable(self._snapshot())
 
-    def _on_end_refused(self, sentence: str) -> None:
+    def _on_request_refused(self, sentence: str) -> None:
         self._enable(self._snapshot())
         self.bar.clear()
         self._on_failed(sentence)
 
     def _show_run(self, folder: Path) -> None:
         try:
-            run = self._services.store.run_in(folder)
+            run = self._services.store.run_in(folder, include_deleted=True)
         except StoreError as error:
             self._on_failed(str(error))
             return
-        if run is not None:
-            self.run_requested.emit(run.id)
-        else:
+        if run is None:
             self.show_message(Message("info", "This run has not started yet."))
+        elif run.deleted is not None:
+            self.show_message(Message("info", "This run is in the bin; restore it there to show it."))
+        else:
+            self.run_requested.emit(run.id)
 
     def _show_folder(self) -> None:
         if self._study is not None:

@@ -55,7 +55,7 @@ class StudyToolbar(QWidget):
             (self.begin, "Start or continue the study; failed runs are retried"),
             (self.pause, "Save a checkpoint of each active run and end it; Resume continues from the checkpoint"),
             (self.stop, "Like Pause, but if the study does not end, it can be killed after a while"),
-            (self.export, "Export the results (Markdown, CSV or JSON) and the plot"),
+            (self.export, "Export the results as Markdown, CSV or JSON"),
         ):
             button.setToolTip(plain_tip(tip))
         self.new.setShortcut("Ctrl+Shift+N")

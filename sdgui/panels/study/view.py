@@ -28,6 +28,7 @@ from sdgui.panels.study.model import Table, differences_table, means_table, metr
 from sdgui.panels.study.results import METRIC, bars_of, bars_title, make_sortable
 from sdgui.runs.study_status import StudyRunSnapshot, StudySnapshot
 from sdgui.shared.tables import CopyingTable
+from sdgui.store.studies import StudyRecord
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, duration
 from sdgui.widgets.layouts.boxes import hbox, vbox
@@ -57,6 +58,11 @@ _STATES = {  # state of a study -> sentence
     "failed": "Finished with failed runs. Press Resume to retry them.",
     "gone": "The folder of the study is missing.",
 }
+
+_ABOUT = (
+    "A study trains several recipes with the same seeds and compares them with confidence intervals. "
+    "It keeps running when the window is closed."
+)
 
 
 class StudyView(QWidget):
@@ -119,6 +125,7 @@ class StudyView(QWidget):
         for tree in (self.runs, self.arms):
             tree.setUniformRowHeights(True)
         self.runs.setRootIsDecorated(False)
+        self.runs.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         for column in _NUMBER_COLUMNS:
             self.runs.headerItem().setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.runs.itemActivated.connect(
@@ -155,8 +162,10 @@ class StudyView(QWidget):
         self.progress.setVisible(snapshot.done < len(snapshot.runs))
         if previous is None or previous.runs != snapshot.runs or previous.folder != snapshot.folder:
             self._show_runs(snapshot.runs)
-        if study is not None and (previous is None or previous.study != study):
-            fill_arms(self.arms, study)
+        if previous is None or previous.study != study:
+            self.arms.clear()
+            if study is not None:
+                fill_arms(self.arms, study)
         if previous is None or previous.folder != snapshot.folder or previous.results_stamp != snapshot.results_stamp:
             self._show_results()
         self._show_note()
@@ -229,23 +238,27 @@ class StudyView(QWidget):
             self._show_plot()
 
     def _show_runs(self, runs: tuple[StudyRunSnapshot, ...]) -> None:
-        current_row = self.runs.currentIndex().row()
-        self.runs.clear()
-        for run in runs:
+        """Show ``runs`` in the existing rows, so that the list keeps its selection and scroll position."""
+        while self.runs.topLevelItemCount() > len(runs):
+            self.runs.takeTopLevelItem(len(runs))
+        for row, run in enumerate(runs):
+            item = self.runs.topLevelItem(row) or self._add_row()
             icon, text = _ICONS.get(run.state, ("queued", run.state))
             progress = f"{count(run.step)}/{count(run.total)}" if run.total and run.state == "training" else ""
             time = f"{duration(run.seconds_left)} left" if run.seconds_left is not None else ""
             time = duration(run.seconds) if run.seconds is not None else time
-            item = QTreeWidgetItem([run.arm, str(run.seed), text, where_text(run), progress, time, run.message])
+            texts = (run.arm, str(run.seed), text, where_text(run), progress, time, run.message)
+            for column, cell in enumerate(texts):
+                item.setText(column, cell)
             item.setIcon(2, theme().state_icon(icon))
             item.setToolTip(6, plain_tip(run.message))
             item.setData(0, Qt.ItemDataRole.UserRole, Path(run.folder))
-            for column in _NUMBER_COLUMNS:
-                item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-            self.runs.addTopLevelItem(item)
-        if 0 <= current_row < self.runs.topLevelItemCount():
-            self.runs.setCurrentIndex(self.runs.model().index(current_row, 0))
-        self.runs.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+
+    def _add_row(self) -> QTreeWidgetItem:
+        item = QTreeWidgetItem(self.runs)
+        for column in _NUMBER_COLUMNS:
+            item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        return item
 
 
 def where_text(run: StudyRunSnapshot) -> str:
@@ -270,6 +283,16 @@ def status_text(snapshot: StudySnapshot) -> str:
     if snapshot.state == "not started" and (snapshot.done or snapshot.sweep is not None):  # opened from elsewhere
         return "Not running. Press Start to continue."
     return _STATES[snapshot.state]
+
+
+def placeholder(study: StudyRecord | None) -> tuple[str, str, str]:
+    """Title, text and button of the page without a study, or before the folder of ``study`` has been read."""
+    if study is None:
+        return "No studies yet", _ABOUT, "New study…"
+    if study.is_local:
+        return study.name, "Reading the folder of the study…", ""
+    text = f"The folder of this study is on {study.owner_host}; its progress and results are shown there."
+    return study.name, text, ""
 
 
 def _summary(study: Study) -> str:

@@ -64,9 +64,12 @@ class SweepPlot(StudyPlot):
             box.activated.connect(lambda _index: self._draw())
         self._column.insertLayout(1, hbox(*self.boxes, None))  # between the title and the plot
 
-    def show_report(self, report: SweepReport) -> None:
-        """Show the trials; the selection in the boxes is kept."""
+    def show_report(self, report: SweepReport | None) -> None:
+        """Show the trials, if there are any; the selection in the boxes is kept."""
         self.report = report
+        if report is None:
+            self._draw()
+            return
         for index, (box, items) in enumerate(zip(self.boxes, self._item_lists, strict=True)):
             # a second box with the same items starts at the second item
             names, selected, position = items(report), box.currentText(), self._item_lists[:index].count(items)

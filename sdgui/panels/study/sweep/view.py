@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QProgressBar, QPushButton, QTabWidget, QWidget
 
 from core.spec.study.confirming import confirmable_trials
 from core.spec.study.sweep_report import SweepReport, trial_name
+from sdgui.panels.study.model import Table
 from sdgui.panels.study.results import SORT, make_sortable
 from sdgui.panels.study.sweep import plots
 from sdgui.panels.study.sweep.model import objective_heading, setting_names, trials_table, value_text
@@ -90,18 +91,16 @@ class SweepView(QWidget):
         ]
         self.note.setText("\n".join([note for note in notes if note][:4]))
         self.note.setVisible(bool(self.note.text()))
-        if report is not None and (previous is None or previous.sweep != report or previous.folder != snapshot.folder):
-            self.tabs.setTabVisible(self.tabs.count() - 1, len(report.objectives) > 1)
-            self._model.show_table(trials_table(report))
+        if previous is None or previous.sweep != report or previous.folder != snapshot.folder:
+            self.tabs.setTabVisible(self.tabs.count() - 1, report is not None and len(report.objectives) > 1)
+            self._model.show_table(Table((), (), (), ()) if report is None else trials_table(report))
             self.trials.resizeColumnsToContents()
             self._show_tab()
 
     def _show_tab(self) -> None:
         report, page = self._snapshot.sweep if self._snapshot else None, self.tabs.currentWidget()
-        if report is None:
-            return
         if page is self.parallel:
-            self.parallel.show_axes(*plots.parallel_axes(report))
+            self.parallel.show_axes(*(plots.parallel_axes(report) if report is not None else ([], [])))
         elif isinstance(page, SweepPlot):
             page.show_report(report)
 

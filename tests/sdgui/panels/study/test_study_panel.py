@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from core.spec.study import StudyDir, read_study
 from core.spec.study.machines import ANY, HERE, read_machines
 from sdgui.panels.study import ending
 from sdgui.panels.study.panel import StudyPanel
+from sdgui.panels.study.view import placeholder
 from sdgui.runs.study_programs import StudyProgramError
 from sdgui.runs.study_status import StudySnapshot
 from sdgui.shared.services import Services
@@ -142,7 +144,7 @@ def test_unreadable_studies_are_reported(
     qtbot.waitUntil(lambda: panel.bar.message is not None)
     assert panel.stack.currentWidget() is panel.empty
 
-    def locked(*_: object) -> None:
+    def locked(*_: object, **_options: object) -> None:
         raise StoreError("The database is locked.")
 
     study = listed(panel, "mine", a_snapshot("done"))
@@ -208,6 +210,7 @@ def test_start_is_pressed_once_and_a_refusal_is_reported(
     panel.toolbar.begin.click()
     qtbot.waitUntil(lambda: panel.bar.text == "No space left.")
     assert started == [study.id]
+    assert panel.toolbar.begin.isEnabled(), "after the cause is removed, it can be pressed again"
 
 
 def test_a_run_that_has_not_started_cannot_be_watched(
@@ -223,6 +226,33 @@ def test_a_run_that_has_not_started_cannot_be_watched(
     with qtbot.waitSignal(panel.run_requested) as signal:
         panel.view.run_requested.emit(run.folder)
     assert signal.args == [run.id]
+    services.store.delete_run(run.id)
+    panel.view.run_requested.emit(run.folder)
+    assert panel.bar.text == "This run is in the bin; restore it there to show it."
+
+
+def test_a_study_that_was_not_read_yet_does_not_show_another_one(panel: StudyPanel) -> None:
+    listed(panel, "read", a_snapshot("done"))
+    study = listed(panel, "unread")
+    panel.show_study(study.id)
+    assert panel.stack.currentWidget() is panel.empty
+    assert panel.empty.accessibleName() == "unread"
+    elsewhere = replace(study, owner_host="far")
+    assert placeholder(elsewhere)[1] == "The folder of this study is on far; its progress and results are shown there."
+
+
+def test_the_form_is_submitted_once(
+    qtbot: QtBot, panel: StudyPanel, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise StudyProgramError("No space left.")
+
+    panel.edit()
+    monkeypatch.setattr(services.studies, "add", fail)
+    panel.editor.submitted.emit(a_study(), {})
+    assert not panel.editor.make.isEnabled()
+    qtbot.waitUntil(lambda: panel.bar.text == "No space left.")
+    assert panel.editor.make.isEnabled()
 
 
 def test_deleting_and_restoring_a_study_updates_the_tree(qtbot: QtBot, panel: StudyPanel, services: Services) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -105,6 +106,18 @@ RESULTS = {
     },
     "compare": [],
 }
+
+
+def test_the_list_of_runs_keeps_its_rows_while_they_train(view: StudyView) -> None:
+    runs = [a_run("clip", seed=seed) for seed in range(3)]
+    view.show_snapshot(a_snapshot("running", runs=tuple(runs)), {})
+    view.runs.setCurrentItem(view.runs.topLevelItem(1))
+    row = view.runs.topLevelItem(1)
+    trained = replace(runs[1], state="training", step=5, total=10, seconds_left=60.0)
+    view.show_snapshot(a_snapshot("running", runs=(runs[0], trained)), {})
+    assert view.runs.topLevelItemCount() == 2
+    assert view.runs.topLevelItem(1) is row is view.runs.currentItem()
+    assert [row.text(column) for column in (0, 2, 4, 5)] == ["clip", "training", "5/10", "1 min left"]
 
 
 def test_the_plot_follows_the_selected_cell_and_the_network(view: StudyView) -> None:

@@ -249,6 +249,18 @@ def test_time_is_that_of_the_newest_run_of_each_arm_and_memory_of_the_largest(tm
     assert estimate(STUDY, runs[:2]).unknown == ("sd-clip",)
 
 
+def test_pauses_do_not_count_as_training_time(tmp_path: Path) -> None:
+    run = finished(tmp_path / "run", "clip", seconds=90_000, memory_gib=0.5)
+    lines = ['{"v": 1, "kind": "metrics", "time": 100, "step": 10, "values": {}}']
+    lines += ['{"v": 1, "kind": "run_started", "time": 80000, "step": 50, "total_steps": 100, "config_digest": ""}']
+    lines += [
+        f'{{"v": 1, "kind": "metrics", "time": {80_000 + step}, "step": {step}, "values": {{}}}}'
+        for step in (51, 75, 100)
+    ]
+    run.dir.events.write_text("\n".join(lines) + "\n")
+    assert estimate(STUDY, [run, finished(tmp_path / "sd", "sd-clip", 100, 0.5)]).seconds == 2 * 300 * (1 + 1)
+
+
 def test_budgets_are_the_time_and_need_no_earlier_run() -> None:
     timed = a_study(steps=0, budgets=[60, 120])
     assert estimate(timed, []) == Estimate(8, 2 * 2 * (60 + 120), None)

@@ -187,6 +187,12 @@ def test_every_tab_draws_the_trials(qtbot: QtBot) -> None:
     }
     assert titles["Pareto"][0] == "Time per step, s over R@1, %; yellow: the Pareto front"
     assert [axis.name for axis in view.parallel.axes][-1] == "val/R@1", "which colours the lines"
+    view.show_snapshot(a_snapshot(None, Path("another sweep")))
+    assert view.trials.model().rowCount() == 0
+    for index in range(view.tabs.count()):
+        view.tabs.setCurrentIndex(index)
+    assert view.parallel.axes == []
+    assert {plot.title.text() for plot in view.plots.values()} == {"No trial has finished yet."}
     view.show_snapshot(a_snapshot(a_report(objectives=1)))
     assert not view.tabs.isTabVisible(view.tabs.count() - 1), "one objective has no front"
     assert view.state.text() == "Running. 5 of 8 trials finished, best R@1 30.0 (trial-3)."
