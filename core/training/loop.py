@@ -339,13 +339,15 @@ class Loop:
             self.optimizer.zero_grad(set_to_none=True)
             del moments
 
-        size = largest_that_fits(attempt, len(batch.rows))
+        rows = largest_that_fits(attempt, len(batch.rows))
+        batch_size = self.config.optim.batch_size
+        size = rows * batch_size // len(batch.rows)  # a batch also has unlabelled rows (data.unlabelled_ratio)
         remedy = f"{size} fits: set optim.batch_size to {size}" if size else "not even one pair fits"
         if size and not self.config.optim.micro_batch:
-            remedy += f", or set optim.micro_batch to {size} and leave optim.batch_size unchanged"
+            remedy += f", or set optim.micro_batch to {rows} and leave optim.batch_size unchanged"
         return TrainingError(
             f"out of memory on {self.parts.runtime.describe()} at step {self.step} with optim.batch_size "
-            f"{len(batch.rows)}; {remedy}, or choose a smaller architecture."
+            f"{batch_size}; {remedy}, or choose a smaller architecture."
         )
 
     def _report_progress(self, activity: str, finished: int, total: int) -> None:

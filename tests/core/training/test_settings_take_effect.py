@@ -22,6 +22,7 @@ from core.spec.run.model_names import resolve
 from core.training.errors import TrainingError
 from core.training.loop import Loop
 from core.training.train import train
+from tests.core.labelled import write_labelled
 from tests.core.training.test_train import config_for, data, read
 from tests.core.training.test_train_failures import failure
 from tests.core.training.test_train_step import opened
@@ -142,6 +143,16 @@ def test_remedies_for_out_of_memory(
     event = failure(config_for(data, "clip", f"optim.micro_batch={micro}"), RunDir(tmp_path / "run"), TrainingError)
     assert said in event.message
     assert event.step == 1
+
+
+def test_out_of_memory_with_unlabelled_rows_names_the_batch_size_of_labelled_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hungry(monkeypatch, 8, torch.OutOfMemoryError("CUDA out of memory"))
+    data, batches = write_labelled(tmp_path / "pairs"), ("optim.batch_size=4", "data.unlabelled_ratio=2")
+    config = config_for(data, "fixmatch", *batches, "data.label=colour", "data.labels_per_class=2")
+    event = failure(config, RunDir(tmp_path / "run"), TrainingError)
+    assert "with optim.batch_size 4; 2 fits: set optim.batch_size to 2, or set optim.micro_batch to 6" in event.message
 
 
 def test_a_bug_in_a_step_is_not_out_of_memory(
