@@ -163,7 +163,8 @@ def compare(reader: IndexReader | None, scanned: Scan, drop_missing: bool = Fals
         return Changes(np.zeros(0, np.bool_), scanned.images, added=len(scanned.images))
     before = _indexed_rows(reader)
     total = len(before)
-    changes = Changes(~reader.valid_rows(), [])
+    changes = Changes(np.ones(len(reader), np.bool_), [])
+    changes.outdated[[indexed.row for indexed in before.values()]] = False  # --relocate may leave two rows of a path
     for image in scanned.images:
         old = before.pop(image.path, None)
         if old is not None and old.is_unchanged(image):

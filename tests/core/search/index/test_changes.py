@@ -228,6 +228,17 @@ def test_relocating_moves_only_what_is_below_and_the_source_with_a_folder_above_
     assert (report.changed, report.unchanged) == (48, 48), "those in the renamed folder have another label"
 
 
+def test_images_that_were_indexed_at_both_paths_of_a_relocation_count_once(tmp_path: Path) -> None:
+    source = tmp_path / "images"
+    write_images(source / "old", captions=False)
+    shutil.copytree(source / "old", source / "new")
+    build(source, tmp_path / "index")
+    shutil.rmtree(source / "old")
+    assert relocate(tmp_path / "index", str(source / "old"), str(source / "new"), quiet) == 48
+    assert build(source, tmp_path / "index").images == 48
+    assert IndexReader(tmp_path / "index").alive().sum() == 48
+
+
 def test_a_reader_overtaken_by_a_rewrite_reads_again(own: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = read_manifest(own[1])
     assert manifest is not None
