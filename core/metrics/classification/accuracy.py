@@ -27,6 +27,7 @@ from core.metrics.outcome import Outcome, Queries, Task
 from core.metrics.statistics import wilson
 
 TOP_K = 5  # acc5
+MAX_CONFUSION_CLASSES = 2000  # as lists, the matrix of 10,000 classes would take gigabytes
 # Scores this close, relative to a row's largest score, are equal.
 RELATIVE_TOLERANCE = 4 * torch.finfo(torch.float32).eps
 
@@ -138,7 +139,7 @@ class Classification:
             details={
                 "classes": list(self.labels.classes),
                 "per_class": self.per_class(),
-                "confusion": self.confusion().tolist(),
+                **({"confusion": self.confusion().tolist()} if len(counts) <= MAX_CONFUSION_CLASSES else {}),
                 **(details or {}),
             },
         )

@@ -11,6 +11,7 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, top_k_accuracy_score
 from torch import Tensor
 
+from core.metrics.classification import accuracy
 from core.metrics.classification.accuracy import classify
 from core.metrics.classification.labels import Labels, index_labels
 from core.metrics.classification.zero_shot import CachedTextEncoder, ClassEmbedder, zero_shot
@@ -195,3 +196,13 @@ def test_bad_input_raises_a_user_error(tmp_path: Path) -> None:
     blocked.write_text("")
     with pytest.raises(EvaluationError, match="cannot write the cache"):
         ClassEmbedder(Texts(), TEMPLATES, "m", blocked).embed(["a"])
+
+
+def test_a_report_of_very_many_classes_has_no_confusion_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = index_labels(["a", "b", "c"])
+    outcome = classify(labels, [torch.eye(3)]).outcome("zero-shot")
+    assert outcome.details["confusion"] == torch.eye(3).tolist()
+    monkeypatch.setattr(accuracy, "MAX_CONFUSION_CLASSES", 2)
+    details = classify(labels, [torch.eye(3)]).outcome("zero-shot").details
+    assert "confusion" not in details
+    assert len(details["per_class"]) == 3
