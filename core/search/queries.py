@@ -85,7 +85,7 @@ def read_terms(raw: Any, sign: float = 1.0) -> list[Term]:
                 int(fields.get("row", -1)),
                 sign * float(fields.get("weight", 1.0)),
             )
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise QueryError(f"invalid term in the query: {raw_term!r}.") from error
         if term.text.strip() or term.image or term.row >= 0:
             terms.append(term)

@@ -195,7 +195,13 @@ def test_queries_that_cannot_be_searched(searching: Searcher, terms: tuple[Term,
         searching.search(Query(terms), Options())
 
 
-@pytest.mark.parametrize("given", [5, [["a"]], {"words": "a"}, {"text": "a", "weight": "much"}, {"row": None}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        5, [["a"]], {"words": "a"}, {"text": "a", "weight": "much"}, {"row": None},
+        {"row": float("inf")}, {"text": "a", "weight": 10**400},  # JSON's 1e999, and a number without an exponent
+    ],
+)  # fmt: skip
 def test_invalid_queries(given: Any) -> None:
     with pytest.raises(QueryError):
         read_terms(given)
