@@ -122,8 +122,8 @@ def patch_owners(canvas: Tensor, patch_side: int) -> Tensor:
     position = torch.where(start >= half, 1, 0)
     position[(start < half) & (start + patch_side > half)] = -1
     owner = (2 * position[:, None] + position).masked_fill((position[:, None] < 0) | (position < 0), -1)
-    whole = canvas[:, : len(start) * patch_side, : len(start) * patch_side].float()
-    highest = F.max_pool2d(whole[None], patch_side)[0]
-    lowest = -F.max_pool2d(-whole[None], patch_side)[0]
+    covered = canvas[:, : len(start) * patch_side, : len(start) * patch_side].float()  # by complete patches
+    highest = F.max_pool2d(covered[None], patch_side)[0]
+    lowest = -F.max_pool2d(-covered[None], patch_side)[0]
     contrast = (highest - lowest).amax(dim=0)  # (rows, columns)
     return owner.masked_fill(contrast < _MIN_CONTRAST, -1).flatten()

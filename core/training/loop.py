@@ -70,7 +70,7 @@ class Loop:
         callbacks: Callback | None = None,
     ) -> None:
         self.team = team
-        self._in_lockstep = False  # whether all ranks call ``check_control`` at the same points; not while assembling
+        self._in_lockstep = False  # whether all ranks call ``check_control`` at the same points; False while assembling
         self.config, self.run_dir, self.events = config, run, events
         self.heartbeat, self._requests = heartbeat, requests
         self.parts: Assembly = team.on_all_ranks(lambda: assemble(config, self._report_progress, self._log, team, code))

@@ -56,9 +56,7 @@ class TokenDecoder(Protocol):
 
 
 class PrefixRows(ABC):
-    """Rows of a decoder without a cache, which runs the model on the whole prefixes again for each token. All rows have
-    equal length.
-    """
+    """Rows, all of equal length, of a decoder without a cache: each token runs the model on the prefixes again."""
 
     def __init__(self, prefix: Sequence[int], images: int) -> None:
         """One row per image."""
