@@ -62,6 +62,7 @@ class Status(QStatusBar):
 
     def add_progress(self, strips: Iterable[ProgressStrip]) -> None:
         """Show the progress of a panel, whichever panel is current."""
+        self.clearMessage()  # else Qt shows the hidden runs again, over the message
         for strip in strips:
             is_hidden = strip.isHidden()
             strip.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # never widens the window

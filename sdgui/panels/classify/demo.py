@@ -1,4 +1,4 @@
-"""The next step that the empty Classify panel offers: classify with a demo run, or create the demo.
+"""The next step that the empty Classify panel offers: classify the demo's images, or create the demo.
 
 Flow: store and run folders -> `next_step` -> the empty page's sentence and button.
 """
@@ -18,13 +18,16 @@ PURPOSE = (
     "the most confident mistakes. Choose a model and labelled data above, or drop a folder with one subfolder per "
     "class here."
 )
+BUTTON = "Classify the demo's groups"
 LABEL = "group"
 TABLE = "unseen.csv"  # the only split with images of every group
 
 
 @dataclass(frozen=True)
 class DemoStep:
-    """What to offer. ``run_id``, ``data``: a run that can classify now. ``make``: the demo can be created."""
+    """What to offer. ``data``: a table of the demo that can be classified now, with ``run_id`` (default: the chosen
+    model). ``make``: the demo can be created.
+    """
 
     text: str
     button: str = ""
@@ -46,12 +49,12 @@ def next_step(store: Store) -> DemoStep:
         demos = {number: folder for number, folder in folders.items() if (folder / "demo.json").is_file()}
         runs = [run for number in demos for run in store.runs(number)]
         for run in sorted(runs, key=lambda run: (names[run.experiment_id] != SHOWN_FIRST, -run.id)):
-            folder = demos[run.experiment_id]
-            table = folder / TABLE
+            table = demos[run.experiment_id] / TABLE
             if table.is_file() and run_facts(run.dir).steps:
-                return DemoStep(PURPOSE, "Classify the demo's groups", run.id, str(table))
+                return DemoStep(PURPOSE, BUTTON, run.id, str(table))
     except StoreError:
         return DemoStep(PURPOSE)
-    if demos:
-        return DemoStep(f"{PURPOSE} The demo's groups can be classified as soon as its run has saved a checkpoint.")
+    tables = [folder / TABLE for folder in demos.values() if (folder / TABLE).is_file()]
+    if tables:
+        return DemoStep(PURPOSE, BUTTON, data=str(tables[0]))
     return DemoStep(PURPOSE, "Try the demo", make=True)

@@ -146,7 +146,7 @@ class ClassifyPanel(Panel):
         if self._demo.make:
             if self._actions is not None:
                 self._actions["demo"].trigger()
-        elif self._demo.run_id is not None and source.model.choose_run(self._demo.run_id):
+        elif self._demo.data and (self._demo.run_id is None or source.model.choose_run(self._demo.run_id)):
             source.set_label(LABEL)
             source.set_training("")
             source.set_method("image")

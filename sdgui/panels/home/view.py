@@ -138,7 +138,7 @@ STARTS = {  # action -> icon, title, description
     "demo": (
         "ph.magnifying-glass",
         "Search images",
-        "Describe an image. The included model searches 2,555 emoji; rendering them takes half a minute, once.",
+        "Describe an image. The included model searches 2,555 emoji, which are rendered once, in half a minute.",
     ),
     "caption": (
         "ph.closed-captioning",

@@ -153,6 +153,14 @@ def test_progress_has_reserved_room_and_never_widens_the_window(bar: Status) -> 
     assert places[0].left() > 200, "it has room"
 
 
+def test_progress_added_under_a_status_tip_does_not_show_the_runs_over_it(bar: Status) -> None:
+    bar.show()
+    bar.showMessage("What the command under the mouse does")
+    bar.add_progress([ProgressStrip()])
+    QApplication.processEvents()
+    assert bar.runs.isVisible() != bool(bar.currentMessage())
+
+
 def test_workers_are_named_and_a_crash_has_details(bar: Status) -> None:
     assert bar.worker.text() == "worker: not started"
     pool = cast(Pool, bar._services.pool)

@@ -82,6 +82,25 @@ def test_the_empty_panel_offers_the_next_step_of_the_demo(
     assert (request["data"], request["label"]) == (str(demo / "unseen.csv"), "group")
 
 
+def test_the_demo_is_classified_with_the_included_model_before_a_run_has_a_checkpoint(
+    qtbot: QtBot, open_classify: OpenClassify, folder: Path, home: Path
+) -> None:
+    panel = open_classify("")
+    demo = home / "demo-data"
+    demo.mkdir()
+    for name in ("demo.json", "unseen.csv", "train.csv"):
+        (demo / name).write_text("{}", encoding="utf-8")
+    config = override(preset_config("sd-clip", "tiny"), [f"data.train={demo / 'train.csv'}"])
+    panel._services.store.add_experiment(config, "demo")
+    panel.view.source.model.choose_default()
+    panel.refresh()
+    qtbot.waitUntil(lambda: panel._demo.button == "Classify the demo's groups")
+    panel.view.empty.activated.emit()
+    qtbot.waitUntil(lambda: len(panel.view.results.results()) == 1, timeout=20000)
+    request = asked(folder, "classify_open")[0]
+    assert (request["data"], request["label"]) == (str(demo / "unseen.csv"), "group")
+
+
 def test_without_a_model_or_a_checkpoint_the_panel_offers_the_demo(
     open_classify: OpenClassify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
