@@ -1,4 +1,4 @@
-"""The widgets of Home: sections of cards, or before the first run, only three ways to start."""
+"""The widgets of Home: sections of cards, and ways to start: the whole page before the first run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from PySide6.QtCore import QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import (
     QFrame,
-    QHBoxLayout,
     QLayout,
     QPushButton,
     QScrollArea,
@@ -29,6 +28,7 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 C = TypeVar("C", bound=RunCard)
+_FEW = 3  # up to this many listed runs leave room for the ways to start
 _AT_ONCE = 2  # new cards in one turn of the event loop; each takes a few ms to style
 
 
@@ -63,7 +63,7 @@ class HomeView(QStackedWidget):
         self._next_cards = QTimer(self, singleShot=True, interval=0)
         self._next_cards.timeout.connect(self._make_next_cards)
         self.blank = QWidget(self)  # shown until the store is read
-        self.empty = StartCards(self)
+        self.empty = EmptyHome(self)
         self._area = QScrollArea(self)
         self._area.setWidgetResizable(True)
         self._area.setFrameShape(QFrame.Shape.NoFrame)
@@ -78,18 +78,22 @@ class HomeView(QStackedWidget):
         heading = PlainLabel("Home", page, role="heading")
         self.queued = PlainLabel(page, role="muted")
         self.starts = StartRow(page)
+        self.start_cards = StartCards(page)
+        self._start_title = PlainLabel("Try the included model, or train", page, role="title")
         head = hbox(heading, self.queued, None, self.starts)
         self._live = _Section("Training now", True, page)
         self._paused = _Section("Paused", True, page)
         self._done = _Section("Latest results", True, page)
         self._failed = _Section("Failed", False, page)
         self.nothing = PlainLabel("No active, finished or failed runs.", page, role="muted")
-        vbox(head, self.nothing, self._live, self._paused, self._failed, self._done, None, into=page, margins=2 * SPACE)
+        sections = (self._live, self._paused, self._failed, self._done)
+        vbox(head, self.nothing, *sections, self._start_title, self.start_cards, None, into=page, margins=2 * SPACE)
         return page
 
     def set_actions(self, actions: Actions) -> None:
-        """Add the buttons of the three ways to start."""
+        """Add the buttons of the ways to start."""
         self.empty.set_actions(actions)
+        self.start_cards.set_actions(actions)
         self.starts.set_actions(actions)
 
     def show_runs(self, runs: HomeRuns) -> None:
@@ -101,9 +105,12 @@ class HomeView(QStackedWidget):
         was_blank = self.currentWidget() is self.blank
         self.setCurrentWidget(self._area if runs.any else self.empty)
         if was_blank and not runs.any and self.isVisible():
-            self.empty.buttons["demo"].setFocus()
+            self.empty.cards.buttons["demo"].setFocus()
         self.queued.setText(f"{runs.queued} queued" if runs.queued else "")
-        self.nothing.setVisible(not (runs.live or runs.paused or runs.done or runs.failed))
+        listed = sum(map(len, (runs.live, runs.paused, runs.done, runs.failed)))
+        self.nothing.setVisible(not listed)
+        for widget in (self._start_title, self.start_cards):
+            widget.setVisible(listed <= _FEW)
         self._match_cards(self.live, runs.live, LiveCard, self._live, runs)
         self._match_cards(self.paused, runs.paused, PausedCard, self._paused, runs)
         self._match_cards(self.done, runs.done, DoneCard, self._done, runs)
@@ -156,42 +163,19 @@ _CARD = 32 * SPACE  # maximum width in px
 
 
 class StartCards(QWidget):
-    """The page of an empty home: what sdgui does, three starts with demo data, and two with the user's data.
-
-    The first card has the page's primary button.
-    """
+    """A row of cards: three ways to start with the demo data. ``buttons``: action -> its button."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.buttons: dict[str, QPushButton] = {}  # action -> button
+        self.buttons: dict[str, QPushButton] = {}
         self._images: list[tuple[PlainLabel, str]] = []  # label, name of its icon
-        title = PlainLabel("Train image-language models, and use them", self, role="heading")
-        text = PlainLabel("Start with an included model and the demo data.", self, role="muted")
-        self._cards = QHBoxLayout()
-        self._cards.setSpacing(2 * SPACE)
-        self.own_data = StartRow(self, ("pretrained", "new_from_folder"), primary=False)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(2 * SPACE, 2 * SPACE, 2 * SPACE, 2 * SPACE)
-        column.setSpacing(SPACE)
-        column.addStretch(2)
-        column.addWidget(title, 0, Qt.AlignmentFlag.AlignHCenter)
-        column.addWidget(text, 0, Qt.AlignmentFlag.AlignHCenter)
-        column.addSpacing(2 * SPACE)
-        column.addLayout(self._cards)
-        column.addSpacing(2 * SPACE)
-        own = PlainLabel("Or start with your own data; drop a folder or table anywhere here.", self, role="muted")
-        column.addWidget(own, 0, Qt.AlignmentFlag.AlignHCenter)
-        column.addWidget(self.own_data, 0, Qt.AlignmentFlag.AlignHCenter)
-        column.addStretch(3)
+        self._cards = hbox(into=self, spacing=2 * SPACE)
         theme().changed.connect(self._restyle)
 
     def set_actions(self, actions: Actions) -> None:
         """Add a card for each way to start."""
-        self._cards.addStretch(1)
         for name in STARTS:
             self._cards.addWidget(self._card(actions[name], name), 100)  # one factor for all: equal widths
-        self._cards.addStretch(1)
-        self.own_data.set_actions(actions)
         self._restyle()
 
     def _card(self, action: QAction, name: str) -> QFrame:
@@ -208,8 +192,6 @@ class StartCards(QWidget):
         button.setAccessibleDescription(about)
         button.setAutoDefault(True)  # Enter presses it
         button.clicked.connect(action.trigger)
-        if len(self.buttons) == 1:
-            set_role(button, "primary")
         vbox(image, (text, 1, Qt.AlignmentFlag.AlignTop), button, into=card, margins=2 * SPACE)
         return card
 
@@ -218,22 +200,51 @@ class StartCards(QWidget):
             image.setPixmap(theme().icon(icon, "accent_text").pixmap(QSize(_ICON, _ICON)))
 
 
-class StartRow(QWidget):
-    """The ways to start as a row of buttons; with ``primary``, the last is the page's primary button."""
+class EmptyHome(QWidget):
+    """The page before the first run: what sdgui does, three starts with demo data, and two with the user's data.
 
-    def __init__(
-        self,
-        parent: QWidget | None = None,
-        order: Sequence[str] = ("demo", "pretrained", "new_from_folder"),
-        primary: bool = True,
-    ) -> None:
+    The first card has the page's primary button.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._order, self._primary = order, primary
+        title = PlainLabel("Train image-language models, and use them", self, role="heading")
+        text = PlainLabel("Start with an included model and the demo data.", self, role="muted")
+        self.cards = StartCards(self)
+        self.own_data = StartRow(self, primary=False)
+        own = PlainLabel("Or start with your own data; drop a folder or table anywhere here.", self, role="muted")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(2 * SPACE, 2 * SPACE, 2 * SPACE, 2 * SPACE)
+        column.setSpacing(SPACE)
+        column.addStretch(2)
+        column.addWidget(title, 0, Qt.AlignmentFlag.AlignHCenter)
+        column.addWidget(text, 0, Qt.AlignmentFlag.AlignHCenter)
+        column.addSpacing(2 * SPACE)
+        column.addLayout(hbox(None, (self.cards, 100), None))
+        column.addSpacing(2 * SPACE)
+        column.addWidget(own, 0, Qt.AlignmentFlag.AlignHCenter)
+        column.addWidget(self.own_data, 0, Qt.AlignmentFlag.AlignHCenter)
+        column.addStretch(3)
+
+    def set_actions(self, actions: Actions) -> None:
+        """Add the ways to start."""
+        self.cards.set_actions(actions)
+        set_role(self.cards.buttons["demo"], "primary")
+        self.own_data.set_actions(actions)
+
+
+class StartRow(QWidget):
+    """Two buttons to start with the user's own data; with ``primary``, the last is the page's primary button."""
+
+    def __init__(self, parent: QWidget | None = None, primary: bool = True) -> None:
+        super().__init__(parent)
+        self._primary = primary
         self._row = hbox(into=self)
 
     def set_actions(self, actions: Actions) -> None:
-        for name in self._order:
-            button = ActionButton(actions[name], self)
-            if self._primary and name == self._order[-1]:
-                set_role(button, "primary")
-            self._row.addWidget(button)
+        """Add the buttons."""
+        pretrained, own = (ActionButton(actions[name], self) for name in ("pretrained", "new_from_folder"))
+        if self._primary:
+            set_role(own, "primary")
+        self._row.addWidget(pretrained)
+        self._row.addWidget(own)

@@ -132,29 +132,31 @@ def test_sections_depend_on_existing_runs(qtbot: QtBot) -> None:
     view = HomeView()
     qtbot.addWidget(view)
     view.set_actions(starts(view))
-    assert list(view.empty.buttons) == ["demo", "caption", "train_demo"]
-    assert [button.property("role") for button in view.empty.buttons.values()] == ["primary", None, None]
-    row = [widget.widget() for index in range(3) if (widget := view.starts._row.itemAt(index)) is not None]
+    assert list(view.empty.cards.buttons) == ["demo", "caption", "train_demo"]
+    assert [button.property("role") for button in view.empty.cards.buttons.values()] == ["primary", None, None]
+    row = [widget.widget() for index in range(2) if (widget := view.starts._row.itemAt(index)) is not None]
     assert [(widget.objectName(), widget.property("role")) for widget in row if widget is not None] == [
-        ("do_demo", None), ("do_pretrained", None), ("do_new_from_folder", "primary")
+        ("do_pretrained", None), ("do_new_from_folder", "primary")
     ]  # fmt: skip
     view.show()
     assert view.currentWidget() is view.blank
     view.show_runs(HomeRuns())
     assert view.currentWidget() is view.empty
-    assert view.focusWidget() is view.empty.buttons["demo"]
-    view.empty.buttons["caption"].setFocus()
+    assert view.focusWidget() is view.empty.cards.buttons["demo"]
+    view.empty.cards.buttons["caption"].setFocus()
     view.show_runs(HomeRuns())
-    assert view.focusWidget() is view.empty.buttons["caption"], "whoever has gone on is left there"
+    assert view.focusWidget() is view.empty.cards.buttons["caption"], "whoever has gone on is left there"
     view.show_runs(HomeRuns(any=True))
     assert view.currentWidget() is view._area
     assert (view.nothing.isVisible(), view.queued.text(), view._live.isVisible()) == (True, "", False)
+    assert view.start_cards.isVisible()
     cards: list[object] = []
     view.card_made.connect(cards.append)
     second_done = replace(DONE, id=3, key="k3")
     listed = HomeRuns((RUN,), (second_done, replace(DONE, id=4)), (FAILED,), queued=2, any=True)
     view.show_runs(listed)
     assert (view.nothing.isVisible(), view.queued.text()) == (False, "2 queued")
+    assert not view.start_cards.isVisible(), "four runs fill the page"
     assert [section.isVisible() for section in (view._live, view._done, view._failed)] == [True, True, True]
     qtbot.waitUntil(lambda: len(cards) == 4)
     former_card = view.done[4]

@@ -38,7 +38,7 @@ def curve(window: MainWindow) -> int:
 
 def test_from_an_empty_home_to_the_first_curve_by_keys_and_one_click(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window("--steps", "5")
-    qtbot.waitUntil(lambda: QApplication.focusWidget() is home_of(window).view.empty.buttons["demo"])
+    qtbot.waitUntil(lambda: QApplication.focusWidget() is home_of(window).view.empty.cards.buttons["demo"])
     for key in (Qt.Key.Key_Tab, Qt.Key.Key_Tab, Qt.Key.Key_Space):
         press(qtbot, window, key, Qt.KeyboardModifier.NoModifier)
     qtbot.waitUntil(lambda: window.panel_name == "define" and bool(window.services.store.experiments()))
@@ -65,7 +65,7 @@ def test_from_an_empty_home_to_a_caption_in_two_clicks(
     image = QImage(8, 8, QImage.Format.Format_RGB32)
     image.fill(Qt.GlobalColor.blue)
     assert image.save(str(data / "blue.png"))
-    card = home_of(window).view.empty.buttons["caption"]
+    card = home_of(window).view.empty.cards.buttons["caption"]
     qtbot.waitUntil(card.isVisible)
     qtbot.mouseClick(card, Qt.MouseButton.LeftButton)
     panel = window.panels["caption"]
