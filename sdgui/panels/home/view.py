@@ -28,7 +28,7 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 C = TypeVar("C", bound=RunCard)
-_FEW = 3  # up to this many listed runs leave room for the ways to start
+_FEW = 6  # up to this many listed runs leave room for the ways to start
 _AT_ONCE = 2  # new cards in one turn of the event loop; each takes a few ms to style
 
 
@@ -159,7 +159,7 @@ STARTS = {  # action -> icon, title, description
     ),
 }
 _ICON = 4 * SPACE  # px
-_CARD = 32 * SPACE  # maximum width in px
+_CARDS = 100 * SPACE  # maximum width in px, on the empty page
 
 
 class StartCards(QWidget):
@@ -169,7 +169,7 @@ class StartCards(QWidget):
         super().__init__(parent)
         self.buttons: dict[str, QPushButton] = {}
         self._images: list[tuple[PlainLabel, str]] = []  # label, name of its icon
-        self._cards = hbox(into=self, spacing=2 * SPACE)
+        self._cards = hbox(into=self)
         theme().changed.connect(self._restyle)
 
     def set_actions(self, actions: Actions) -> None:
@@ -182,7 +182,6 @@ class StartCards(QWidget):
         icon, title, about = STARTS[name]
         card = QFrame(self)
         set_role(card, "card")
-        card.setMaximumWidth(_CARD)
         card.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         image = PlainLabel(card)
         self._images.append((image, icon))
@@ -211,6 +210,7 @@ class EmptyHome(QWidget):
         title = PlainLabel("Train image-language models, and use them", self, role="heading")
         text = PlainLabel("Start with an included model and the demo data.", self, role="muted")
         self.cards = StartCards(self)
+        self.cards.setMaximumWidth(_CARDS)
         self.own_data = StartRow(self, primary=False)
         own = PlainLabel("Or start with your own data; drop a folder or table anywhere here.", self, role="muted")
         column = QVBoxLayout(self)
