@@ -32,7 +32,7 @@ from sdgui.store.marks import MarkRecords
 from sdgui.store.own.fixes import FixRecords
 from sdgui.store.own.panel_results import ResultRecords
 from sdgui.store.queue import QueueRecords
-from sdgui.store.records import Run, StoreError
+from sdgui.store.records import Run, StoreError, StoreUnavailableError
 from sdgui.store.registry.activity import ActivityRecords, record_activity
 from sdgui.store.registry.address import RegistryAddress
 from sdgui.store.registry.server import open_registry
@@ -248,11 +248,13 @@ class Store(
                 if not (folder / "config.json").exists():  # still being created, or not a run folder
                     unfinished = unfinished or time.time() - folder.stat().st_mtime < _CREATION_SECONDS
                     continue
-                self._examined_names.add(name)
                 if not name.endswith(DELETED) and read_logged(folder / "config.json") is not None:
                     self._import(folder, None, experiments_by_key, {})
+            except StoreUnavailableError:
+                raise  # the database is locked or full: the next call tries this folder again
             except (UserError, OSError) as error:
                 problems.append(str(error))
+            self._examined_names.add(name)
             if time.monotonic() > deadline:
                 unfinished = True
                 break

@@ -9,6 +9,7 @@ import pytest
 import core
 from core.spec.run.status import RunState
 from sdgui.panels.runs.compare.settings import compare
+from sdgui.store.records import StoreUnavailableError
 from sdgui.store.store import Store
 
 
@@ -48,6 +49,20 @@ def test_many_new_runs_are_listed_in_several_calls(store: Store, monkeypatch: py
     for number in (1, 2, 3, 3):
         store.import_logged()
         assert [run.folder for run in store.runs()] == folders[:number]
+
+
+def test_a_locked_database_only_delays_the_listing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = log(store.home, "first", 0.1)
+
+    def locked(*_: object, **_options: object) -> int:
+        raise StoreUnavailableError("locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "add_imported", locked)
+        with pytest.raises(StoreUnavailableError):
+            store.import_logged()
+    store.import_logged()
+    assert [run.folder for run in store.runs()] == [folder]
 
 
 def test_tags_in_the_config_become_tags_of_the_run(store: Store) -> None:
