@@ -40,7 +40,7 @@ class LiveRun:
     """The state of a run; reads its events from ``run.offset``, since the store has the earlier ones."""
 
     def __init__(self, run: Run, metrics: Mapping[str, MetricSummary], mirror: RunDir | None = None) -> None:
-        """``mirror``: where the events of a run on another computer are copied to; the follower reads them there."""
+        """``mirror``: the local copy of a run on another computer, from which its curves are read."""
         self.run_id = run.id
         self.mirror = mirror or run.dir
         self.dir = run.dir
@@ -80,14 +80,14 @@ class LiveRun:
     def poll(self) -> RunProgress:
         """Read new events, one chunk at most, and determine the state."""
         try:
-            grew, self.trouble = self._read_events(), ""
+            has_news, self.trouble = self._read_events(), ""
         except EventError as error:
-            grew, self.trouble = self.trouble != str(error), str(error)
-        self._last_poll_read_events = grew and not self.trouble
+            has_news, self.trouble = self.trouble != str(error), str(error)
+        self._last_poll_read_events = has_news and not self.trouble
         status_changed = self._read_status()
         now = time.time()
         is_due = self._checked_at == 0 or (self.state.alive and abs(now - self._checked_at) > _CHECK_SECONDS)
-        if grew or status_changed or is_due:
+        if has_news or status_changed or is_due:
             self._checked_at = now
             self._determine_state(now)
         return self._progress()

@@ -33,7 +33,7 @@ def core_command() -> list[str]:
 
 
 def torchrun_command(processes: int) -> list[str]:
-    """The command line of ``core`` under torchrun, without a subcommand; one process per GPU."""
+    """The command line that runs ``core`` in this many processes, one per GPU, without a subcommand."""
     torchrun = [*python_command("torch.distributed.run"), "--standalone", f"--nproc-per-node={processes}"]
     return [*torchrun, "-m", "core"]
 

@@ -222,10 +222,10 @@ class StudyPrograms(QObject):
         return Reserved(runs, devices)
 
     def _parallel_options(self, study_id: int, out: StudyDir) -> list[str]:
-        """Options for parallel arms and seeds: one per free GPU, otherwise up to the queue's limit.
+        """Options for parallel runs: one per free GPU (per GPU if none is free), or up to the queue's limit on a CPU.
 
-        A study at equal time (with budgets, or arms as long as others) trains one run at a time. Raises
-        StudyProgramError if no device is free.
+        On a CPU, a study at equal time (with budgets, or arms as long as others) trains one run at a time. Raises
+        StudyProgramError if the limit is reached, or if the GPUs have not answered yet.
         """
         self._jobs[study_id] = 1
         if not trains_here(_machines(out).on):

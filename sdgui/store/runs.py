@@ -191,7 +191,7 @@ class RunRecords(Sessions):
         self, experiment_id: int, folder: str, config: RunConfig | LoggedConfig, progress: Progress,
         tags: Iterable[str] = (), predecessor: int | None = None,
     ) -> int:  # fmt: skip
-        """Add the run in ``folder`` with ``tags``, on the machine and devices of ``predecessor``; returns its id."""
+        """Add the run in ``folder``; returns its id. ``predecessor``: see ``Store.import_run``."""
         key = Path(folder).name.rpartition("-")[2]
         with self._write() as session:
             same_folder_or_key = or_(RunRow.folder == folder, RunRow.key == key)

@@ -106,7 +106,7 @@ class Sessions:
 
     @contextmanager
     def _write_one_run(self) -> Iterator[Session]:
-        """Open a session that writes only rows of one run: in a registry, it does not wait for other writers."""
+        """Open a write session for the rows of a single run; in a registry, it takes no lock on other rows."""
         with self._session(self._database, self._database.recorder) as session, session.begin():
             yield session
 

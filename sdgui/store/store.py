@@ -161,7 +161,8 @@ class Store(
         """Import the run in ``folder`` from its config.json and events; a known folder is read again.
 
         It is listed under ``experiment_id``, otherwise under an experiment with the same config or name, or a new
-        one. A new run gets ``tags``, and the machine and devices of the run ``predecessor``.
+        one. A new run gets ``tags``. ``predecessor``: id of the first stage of its chain, whose machine and devices a
+        new run copies.
         """
         if experiment_id is not None:
             self.experiment(experiment_id)  # raises StoreError if it was deleted

@@ -119,13 +119,13 @@ class StudyDir:
         return validate(records.StepTimeFile, raw, str(path), remedy="Remove the file to measure it again.")
 
     def written_paths(self) -> list[Path]:
-        """The folders and files that a study writes to, except the runs."""
+        """All paths that a study writes to, except those of its runs."""
         folders = [self.data, *(self.data / name for name in ("openmoji", "openclipart")), self.runs]
         folders.append(self.times)
         return [*folders, self.lock, self.path / "stdout.log", self.path / "stderr.log"]
 
     def written_paths_of(self, arm: str, seed: int) -> list[Path]:
-        """The folders and files that a study writes to for a run."""
+        """All paths that a study writes to in the folder of one run."""
         run = self.run(arm, seed)
         return [run.path, run.exports, run.checkpoints, run.stdout, run.stderr]
 
