@@ -33,8 +33,8 @@ from sdgui.experiments.run_commands import RunCommands
 from sdgui.panels.registry import PANELS
 from sdgui.runs.live import RunProgress
 from sdgui.shared.code_question import ask_to_run
-from sdgui.shared.colleagues import Colleagues
 from sdgui.shared.panel import DefiningPanel, Panel
+from sdgui.shared.registry_changes import RegistryChanges
 from sdgui.shared.run_texts import best_tip
 from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
@@ -80,8 +80,8 @@ class MainWindow(QMainWindow):
         self.stack = PanelStack(services, self)
         self.panels = self.stack.panels
         self.status = Status(services, self.experiments.model, self)
-        self.colleagues = Colleagues(services.store, self)
-        self._problem_reports = ProblemReports(services, self.colleagues, self.bar, self)
+        self.registry_changes = RegistryChanges(services.store, self)
+        self._problem_reports = ProblemReports(services, self.registry_changes, self.bar, self)
         run_name = self.experiments.model.name
         self._alerting = Alerting(services, self.show_message, run_name, self._on_started, self._shows_run, self)
         self._arrange()
@@ -140,7 +140,7 @@ class MainWindow(QMainWindow):
         fetches.fetched.connect(lambda _run, checkpoint: self.show_message(Message("info", f"Fetched: {checkpoint}")))
         fetches.fetched.connect(lambda _run, checkpoint: self.services.pool.fetched(checkpoint.parent.parent))
         fetches.failed.connect(lambda _run, reason: self.show_message(Message("error", reason)) if reason else None)
-        self.colleagues.changed.connect(self._on_changed)
+        self.registry_changes.changed.connect(self._on_changed)
         self.services.studies.runs_added.connect(self._on_study_runs_added)
 
     # Panels
@@ -249,7 +249,7 @@ class MainWindow(QMainWindow):
 
     def current_run(self) -> Run | None:
         """The run shown in the Runs panel."""
-        run_id = self.selection.current_run
+        run_id = self.selection.current_run_id
         return self.experiments.model.run(run_id) if run_id is not None else None
 
     def update_actions(self) -> None:
@@ -332,7 +332,7 @@ class MainWindow(QMainWindow):
         """Start background work once the window is on screen."""
         threading.Thread(target=self._load_panels, name="panels").start()
         self.services.studies.follow()
-        self.colleagues.start()
+        self.registry_changes.start()
         QTimer.singleShot(int(1e3 * FIRST_PANEL_SECONDS), self, self._follow_remote_runs)
 
     def _load_panels(self) -> None:
@@ -367,7 +367,7 @@ class MainWindow(QMainWindow):
             return
         self.services.demo.cancel()
         self.dialogs.close_export()
-        self.colleagues.close()
+        self.registry_changes.close()
         self._alerting.close()
         self.services.studies.close()
         self.services.follower.close()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QObject
 
-from sdgui.shared.colleagues import Colleagues
+from sdgui.shared.registry_changes import RegistryChanges
 from sdgui.shared.services import Services
 from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
@@ -16,13 +16,13 @@ from sdgui.widgets.message_bar import MessageBar
 class ProblemReports(QObject):
     """Shows each problem when it is reported."""
 
-    def __init__(self, services: Services, colleagues: Colleagues, bar: MessageBar, parent: QObject) -> None:
+    def __init__(self, services: Services, registry_changes: RegistryChanges, bar: MessageBar, parent: QObject) -> None:
         super().__init__(parent)
         self._bar = bar
         self._last_trouble: tuple[int, Message] | None = None  # the follower's last message, with its run
         services.follower.trouble.connect(self._show_trouble)
         services.writer.trouble.connect(lambda sentence: bar.show_message(Message("error", sentence)))
-        for poller in (services.hosts, services.studies, services.launcher.chains, colleagues):
+        for poller in (services.hosts, services.studies, services.launcher.chains, registry_changes):
             poller.trouble.connect(self._warn)
 
     def _warn(self, sentence: str) -> None:

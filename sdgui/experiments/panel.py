@@ -89,7 +89,7 @@ class ExperimentsPanel(QWidget):
         return Selection(
             experiment_id=experiment,
             run_id=None if run is None else run.id,
-            current_run=newest if run is None else run.id,
+            current_run_id=newest if run is None else run.id,
             ticked=ticked,
             study_id=study,
             study_runs=runs,

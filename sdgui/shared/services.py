@@ -41,7 +41,7 @@ class Selection:
 
     experiment_id: int | None = None
     run_id: int | None = None
-    current_run: int | None = None  # the chosen run, otherwise the newest of the experiment
+    current_run_id: int | None = None  # the chosen run, otherwise the newest of the experiment
     ticked: tuple[int, ...] = ()
     study_id: int | None = None  # the selected study, or the study of the selected arm
     study_runs: tuple[int, ...] = ()  # runs of the selected study
@@ -51,5 +51,5 @@ class Selection:
     @property
     def watched(self) -> tuple[int, ...]:
         """The overlaid runs: the ticked runs and the current one; all runs of a study if there are none."""
-        extra = () if self.current_run is None or self.current_run in self.ticked else (self.current_run,)
+        extra = () if self.current_run_id is None or self.current_run_id in self.ticked else (self.current_run_id,)
         return self.ticked + extra or self.study_runs

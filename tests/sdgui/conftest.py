@@ -44,7 +44,7 @@ POLLS = {  # a test need not wait as long as a user would not notice
     "sdgui.runs.launcher._TICK_MS": 20,
     "sdgui.runs.live._CHECK_SECONDS": 0.05,
     "sdgui.runs.study_programs.POLL_SECONDS": 0.05,
-    "sdgui.shared.colleagues._POLL_SECONDS": 0.1,
+    "sdgui.shared.registry_changes._POLL_SECONDS": 0.1,
 }
 
 

@@ -131,7 +131,7 @@ class RunsPanel(Panel):
     def _show_page(self) -> None:
         """Show the table, or the empty page if there are no runs."""
         table, selection = self.view.table, self._selection
-        watched = selection.current_run is not None or selection.study_runs
+        watched = selection.current_run_id is not None or selection.study_runs
         has_runs = bool(watched or table.model.rows.total() or table.current_layout.filter)
         self._stack.setCurrentWidget(self.view if has_runs else self.empty)
 

@@ -76,7 +76,9 @@ class RunTabs(QObject):
         self.view.board.show_runs(selection.watched)
         self.view.scatter.show_ticks()
         self.view.compare.show_runs(selection.watched)
-        run_id = selection.current_run if selection.current_run is not None else next(iter(selection.watched), None)
+        run_id = selection.current_run_id
+        if run_id is None:
+            run_id = next(iter(selection.watched), None)
         self.view.retention.show_runs(selection.watched, run_id)
         if run_id is None:
             self._show_none()

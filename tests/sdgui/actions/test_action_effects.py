@@ -200,7 +200,7 @@ def test_actions_on_experiments_runs_and_studies(monkeypatch: pytest.MonkeyPatch
         tags=lambda: ["e", "r"],
     )
     parts = {"services": SimpleNamespace(store=store), "experiments": TREE}
-    chosen, run = Selection(experiment_id=7, current_run=3), Selection(experiment_id=7, run_id=3)
+    chosen, run = Selection(experiment_id=7, current_run_id=3), Selection(experiment_id=7, run_id=3)
     assert do(told, "duplicate", selection=chosen) == [("save_config",), ("experiment_commands.duplicate", 7)]
     assert do(told, "describe", selection=chosen, **parts) == [
         ("dialogs.sheet.open", (7, None), "experiment 7", ("e",), "of 7", ["e", "r"], "below it")

@@ -136,7 +136,7 @@ def test_a_selection_is_announced_once_with_its_run(tree: Tree, tmp_path: Path) 
     tree.panel.select_experiment(tree.first)
     tree.panel.refresh(Changes())
     (told,) = tree.told
-    assert (told.experiment_id, told.run_id, told.current_run) == (tree.first, None, tree.runs[1]), "its newest"
+    assert (told.experiment_id, told.run_id, told.current_run_id) == (tree.first, None, tree.runs[1]), "its newest"
     tree.panel.select_run(tree.runs[2])
     assert len(tree.told) == 2, "with its experiment"
     assert (tree.told[-1].experiment_id, tree.told[-1].watched) == (tree.second, (tree.runs[2],))

@@ -11,13 +11,13 @@ from sdgui.shared.services import Selection
     ("selection", "watched"),
     [
         (Selection(), ()),
-        (Selection(current_run=4), (4,)),
+        (Selection(current_run_id=4), (4,)),
         (Selection(ticked=(1, 2)), (1, 2)),
-        (Selection(current_run=4, ticked=(1, 2)), (1, 2, 4)),
-        (Selection(current_run=2, ticked=(1, 2)), (1, 2)),
+        (Selection(current_run_id=4, ticked=(1, 2)), (1, 2, 4)),
+        (Selection(current_run_id=2, ticked=(1, 2)), (1, 2)),
         (Selection(study_runs=(7, 8)), (7, 8)),
         (Selection(study_runs=(7, 8), ticked=(1,)), (1,)),
-        (Selection(study_runs=(7, 8), current_run=7), (7,)),
+        (Selection(study_runs=(7, 8), current_run_id=7), (7,)),
     ],
 )
 def test_ticked_runs_are_overlaid_with_the_current_one_or_a_whole_study(

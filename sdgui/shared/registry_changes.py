@@ -15,7 +15,7 @@ from sdgui.store.store import Store
 _POLL_SECONDS = 3.0
 
 
-class Colleagues(QObject):
+class RegistryChanges(QObject):
     """Polls a shared registry every three seconds; a local database is not polled."""
 
     changed = Signal(object)  # Changes
@@ -25,7 +25,7 @@ class Colleagues(QObject):
         super().__init__(parent)
         self._store = store
         self._last = -1  # id of the last known row
-        self.poller = Poller("colleagues", "Changes of others", self._work, self.trouble.emit)
+        self.poller = Poller("registry changes", "Changes of others", self._work, self.trouble.emit)
 
     def start(self) -> None:
         """Start polling if the registry is shared."""

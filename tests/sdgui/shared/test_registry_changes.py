@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 from pytestqt.qtbot import QtBot
 
-from sdgui.shared import colleagues as module
-from sdgui.shared.colleagues import Colleagues
+from sdgui.shared import registry_changes as module
+from sdgui.shared.registry_changes import RegistryChanges
 from sdgui.store.changes import Changes
 from sdgui.store.records import StoreError
 
@@ -44,15 +44,15 @@ class Registry:
 def test_changes_by_others_are_reported_from_the_last_row_on(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_POLL_SECONDS", 0.001)
     registry, changes = Registry(), list[Changes]()
-    colleagues = Colleagues(cast(Any, registry))
-    colleagues.changed.connect(changes.append)
-    colleagues.start()
-    colleagues.start()
-    assert [thread.name for thread in threading.enumerate()].count("colleagues") == 1, "one looks"
+    registry_changes = RegistryChanges(cast(Any, registry))
+    registry_changes.changed.connect(changes.append)
+    registry_changes.start()
+    registry_changes.start()
+    assert [thread.name for thread in threading.enumerate()].count("registry changes") == 1, "one looks"
     qtbot.waitUntil(lambda: len(changes) == 2)
     qtbot.waitUntil(lambda: len(registry.asked) > 3)
-    colleagues.close()
-    assert not colleagues.poller.is_alive()
+    registry_changes.close()
+    assert not registry_changes.poller.is_alive()
     assert registry.asked[:4] == [7, 9, 9, 10]
     assert changes == [Changes(frozenset({1}), frozenset({5})), Changes(frozenset(), frozenset({6}))]
 
@@ -60,7 +60,7 @@ def test_changes_by_others_are_reported_from_the_last_row_on(qtbot: QtBot, monke
 def test_a_private_registry_is_not_polled(qapp: object) -> None:
     registry = Registry()
     registry.shared = False
-    colleagues = Colleagues(cast(Any, registry))
-    colleagues.start()
-    assert "colleagues" not in {thread.name for thread in threading.enumerate()}
-    colleagues.close()
+    registry_changes = RegistryChanges(cast(Any, registry))
+    registry_changes.start()
+    assert "registry changes" not in {thread.name for thread in threading.enumerate()}
+    registry_changes.close()
