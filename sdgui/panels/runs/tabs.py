@@ -22,7 +22,7 @@ from sdgui.panels.runs.table.cells import group_title
 from sdgui.panels.runs.table.reader import Listing, cells_of
 from sdgui.panels.runs.view import RunsView
 from sdgui.runs.history import RunHistory
-from sdgui.runs.machines.colleagues import colleague_dir
+from sdgui.runs.machines.colleagues import local_dir
 from sdgui.runs.machines.remote_access import shown_samples
 from sdgui.shared.services import Selection, Services
 from sdgui.store.records import Run, StoreError
@@ -169,8 +169,8 @@ class RunTabs(QObject):
         store = self._services.store
         if store.shared:
             with suppress(StoreError):
-                runs = [store.run(run_id) for run_id in run_ids]
-                self._services.hosts.colleagues.watch([run for run in runs if not run.is_local])
+                runs = store.runs_by_id(run_ids)
+                self._services.hosts.colleagues.watch([run for run in runs.values() if not run.is_local])
 
     def _show_history(self) -> None:
         history = self._history()
@@ -178,9 +178,7 @@ class RunTabs(QObject):
         samples = history.samples if history is not None else ()
         if self._run is not None and samples:
             home = self._services.store.home
-            samples = shown_samples(
-                home, self._run.dir if self._run.is_local else colleague_dir(home, self._run), samples
-            )
+            samples = shown_samples(home, local_dir(home, self._run), samples)
         self.view.samples.show_samples(samples, self._run.folder if self._run is not None else Path())
         self._show_steps(history)
 

@@ -29,6 +29,11 @@ def colleague_dir(home: Path, run: Run) -> RunDir:
     return RunDir(home / FOLDER / run.key)
 
 
+def local_dir(home: Path, run: Run) -> RunDir:
+    """The folder of a run, or the mirror of a run whose folder is on another computer."""
+    return run.dir if run.is_local else colleague_dir(home, run)
+
+
 class ColleagueRuns(QObject):
     """Finds and mirrors runs, in one background thread per run; ``status_changed`` arrives in the window's thread."""
 

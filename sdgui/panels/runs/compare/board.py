@@ -17,6 +17,7 @@ from core.spec.reading import excerpt
 from core.spec.run.events import Sample
 from sdgui.panels.runs.sample_captions import NETWORKS, entries_of
 from sdgui.panels.runs.samples import RETRIEVAL, hit_item
+from sdgui.runs.machines.colleagues import local_dir
 from sdgui.runs.machines.remote_access import shown_samples
 from sdgui.shared.services import Services
 from sdgui.shared.time_travel import nearest_step
@@ -151,7 +152,8 @@ class SamplesBoard(QWidget):
             if history is None or run_id not in runs or run_id not in labels:
                 continue
             samples = tuple(sample for sample in history.samples if sample.what == RETRIEVAL)
-            local_samples = tuple(shown_samples(store.home, runs[run_id].dir, samples)) if samples else ()
+            folder = local_dir(store.home, runs[run_id])
+            local_samples = shown_samples(store.home, folder, samples) if samples else ()
             self._runs.append(RunSamples(run_id, labels[run_id], local_samples))
         self._set_steps(sorted({sample.step for run in self._runs for sample in run.samples}))
         self._set_captions()

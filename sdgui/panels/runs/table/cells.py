@@ -123,8 +123,7 @@ def mean_text(field: Field, mean: Mean, style: Style) -> str:
     centre = text_of(field, float(mean.mean), style)
     if math.isnan(mean.half) or (field.source is not Source.METRIC and field.key != "metric"):
         return centre
-    decimals = 1 if style.decimals is None else style.decimals
-    return f"{centre} ± {style.scale * mean.half:.{decimals}f}"
+    return f"{centre} ± {_number(field, mean.half, style)}"
 
 
 def band_text(field: Field, value: Any) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
@@ -27,6 +27,7 @@ from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
 from sdgui.app.start import make_application
 from sdgui.panels.runs import tabs
+from sdgui.panels.runs.compare import board
 from sdgui.panels.runs.event_log import EventLog
 from sdgui.panels.runs.header import RunHeader, status_line
 from sdgui.panels.runs.model import end_message
@@ -327,6 +328,25 @@ def test_images_of_a_run_are_looked_up_on_its_machine(
     assert requests == folders
 
 
+def test_images_side_by_side_are_looked_up_on_their_machine(
+    panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = make_run(services, "theirs")
+    requests: list[Path] = []
+
+    def shown(_home: Path, run: RunDir, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+        requests.append(run.path)
+        return samples
+
+    monkeypatch.setattr(board, "shown_samples", shown)
+    far = replace(services.store.run(theirs.id), owner_host="another-computer")
+    monkeypatch.setattr(services.store, "runs_by_id", lambda _ids: {theirs.id: far})
+    services.follower.show(theirs.id).apply([START, Sample(step=4, what="retrieval", content={})])
+    panel.tabs.view.board.show_runs([theirs.id])
+    panel.tabs.view.board._read_samples()
+    assert requests == [colleague_dir(services.store.home, theirs).path]
+
+
 def test_unreadable_samples_are_reported(panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     received: list[Message] = []
     panel.message_requested.connect(received.append)
@@ -350,12 +370,15 @@ def test_curves_of_a_groups_runs_are_fetched_from_their_owners(
     mine, theirs = make_run(services, "mine"), make_run(services, "theirs")
     watched: list[list[int]] = []
     monkeypatch.setattr(services.hosts.colleagues, "watch", lambda runs: watched.append([run.id for run in runs]))
-    read = services.store.run
+    read = services.store.runs_by_id
 
-    def run(run_id: int) -> Any:
-        return replace(read(run_id), owner_host="another-computer") if run_id == theirs.id else read(run_id)
+    def runs_by_id(run_ids: Iterable[int]) -> dict[int, Run]:
+        return {
+            run_id: replace(run, owner_host="another-computer") if run_id == theirs.id else run
+            for run_id, run in read(run_ids).items()
+        }
 
-    monkeypatch.setattr(services.store, "run", run)
+    monkeypatch.setattr(services.store, "runs_by_id", runs_by_id)
     select(panel, mine, theirs.id)
     assert watched == [], "at home there are no others"
     monkeypatch.setattr(Store, "shared", True)

@@ -71,7 +71,8 @@ def test_cell_texts(field: Field, value: Any, text: str) -> None:
 def test_the_mean_of_a_group_has_an_interval_for_metrics_of_several_runs() -> None:
     mean = Mean(3, 60.5, 2.25)
     assert mean_text(LOSS, mean, Style(1.0, 2)) == "60.50 ± 2.25"
-    assert mean_text(LOSS, mean, Style(1.0, None)) == "6.050e+01 ± 2.2"
+    assert mean_text(LOSS, mean, Style(1.0, None)) == "6.050e+01 ± 2.250e+00"
+    assert mean_text(LOSS, Mean(3, 1.2e-5, 3e-7), Style(1.0, None)) == "1.200e-05 ± 3.000e-07"
     assert mean_text(fact("metric"), Mean(3, 0.5, 0.01), Style(100.0, 1)) == "50.0 ± 1.0"
     assert mean_text(fact("progress"), Mean(3, 0.5, 0.01), Style(100.0, 0)) == "50"
     assert mean_text(RATE, Mean(3, 0.5, 0.01), Style(1.0, 3)) == "0.5"
