@@ -20,7 +20,7 @@ from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.widgets.message import Message, ShowMessage
 from sdgui.worker.replies import Cancelled, Failure
 
-_LONG = ("evaluate", "interpolated", "compare", "few-shot", "apply")  # requests with a progress strip
+_LONG = ("evaluate", "interpolated", "compare", "few-shot", "probe", "apply")  # requests with a progress strip
 CANCELLED = "Cancelled. Features encoded so far are kept and reused next time."
 
 
@@ -38,6 +38,11 @@ class Evaluations(QObject):
         view.few_shot_requested.connect(self._few_shot)
         view.compare_requested.connect(self._compare)
         view.evaluation_requested.connect(self._evaluate_and_compare)
+
+    def set_busy(self, activity: str) -> None:
+        """Show the progress of a long request; "" hides it, unless another long request is running."""
+        if activity or not any(self._session.busy(purpose) for purpose in _LONG):
+            self._view.set_busy(activity)
 
     def run(self) -> None:
         """Evaluate the selected model and data."""
@@ -72,11 +77,11 @@ class Evaluations(QObject):
         self._session.drop("interpolated")
         if (known := results.of(evaluation)) is not None:
             results.replace(previous, known)
-            self._view.set_busy("")
+            self.set_busy("")
             return
 
         def done(result: EvaluationResult) -> None:
-            self._view.set_busy("")
+            self.set_busy("")
             results.replace(previous, result)
 
         self._show_start(evaluation)
@@ -84,7 +89,7 @@ class Evaluations(QObject):
 
     def _evaluate_next(self) -> None:
         if not self._queue:
-            self._view.set_busy("")
+            self.set_busy("")
             if self._refusals:
                 self._show_message(Message("warning", self._refusals[0], "\n".join(self._refusals[1:])))
             return
@@ -96,10 +101,11 @@ class Evaluations(QObject):
         )
 
     def _show_start(self, evaluation: Evaluation) -> None:
-        self._view.set_busy(f"{method_title(evaluation)}: opening the model")
+        self.set_busy(f"{method_title(evaluation)}: opening the model")
 
     def _add_result(self, result: EvaluationResult) -> None:
-        self._view.results.add(result)
+        # the user may have chosen another model or other data in the meantime
+        self._view.results.add(result, show=self._view.source.matches(result.evaluation.target))
         self._evaluate_next()
 
     def _handle_failure(self, evaluation: Evaluation, failure: Failure, several: bool) -> None:
@@ -123,7 +129,7 @@ class Evaluations(QObject):
 
     def failed(self, failure: Failure, retry: Callable[[], object] | None = None) -> None:
         """Report that a long request has failed or was cancelled; ``retry`` repeats the request."""
-        self._view.set_busy("")
+        self.set_busy("")
         self._show_message(failure_message(failure, CANCELLED, retry, "Continue"))
 
     # Curves
@@ -138,33 +144,36 @@ class Evaluations(QObject):
             self._view.curves.show_few_shot(target, kind, answer)
 
         def done(answer: dict[str, Any]) -> None:
-            self._view.set_busy("")
+            self.set_busy("")
             partial(answer)
 
-        self._view.set_busy("Few-shot probes")
+        self.set_busy("Few-shot probes")
         self._session.few_shot(evaluation, draws, done, self.failed, partial)
 
     # Comparing
     def _compare(self, a: Evaluation, b: Evaluation) -> None:
         def done(answer: dict[str, Any]) -> None:
-            self._view.set_busy("")
+            self.set_busy("")
             self._view.compare.show_difference(a, b, answer)
 
         def failed(failure: Failure) -> None:
             self._view.compare.show_failure()
             self.failed(failure)
 
-        self._view.set_busy("Comparing")
+        self.set_busy("Comparing")
         self._session.compare(a, b, done, failed)
 
     def _evaluate_and_compare(self, evaluation: Evaluation) -> None:
         """Compute ``evaluation`` in the worker of the comparison's first result, then compare both."""
         first = self._view.compare.first()
-        if first is None or self._session.busy("evaluate"):
+        if first is None:
+            return
+        if self._session.busy("evaluate"):
+            self._show_message(Message("info", "Another evaluation is running; wait for it, or cancel it first."))
             return
 
         def done(result: EvaluationResult) -> None:
-            self._view.set_busy("")
+            self.set_busy("")
             self._view.results.add(result, show=False)
             self._view.compare.choose(first, evaluation)
 

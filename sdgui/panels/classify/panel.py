@@ -59,14 +59,15 @@ class ClassifyPanel(Panel):
         self.evaluations = Evaluations(self.view, self.session, self.show_message)
         self.export = ExportMenu(self.view.export_strip, self.show_message, self)
         self.travel = ClassifyTravel(services.time_travel, self.view, self.session)
-        self.probes = Probes(self.session, self.show_message, self.view.set_busy, self)
+        self.probes = Probes(self.session, self.show_message, self.evaluations.set_busy, self)
         self._connect()
         self._show_result(None)
 
     def _connect(self) -> None:
         view = self.view
         view.source.refused.connect(lambda sentence: self.show_message(Message("error", sentence)))
-        view.source.model_changed.connect(self._on_probe_changed)
+        view.source.model_changed.connect(self._on_choices_changed)
+        view.source.data.changed.connect(lambda _source: self._on_choices_changed())
         view.source.model.interpolated.connect(self.evaluations.follow_interpolation)
         view.source.interpolation.save_requested.connect(self.export_requested)
         self.session.data_opened.connect(self._on_data_opened)
@@ -107,6 +108,7 @@ class ClassifyPanel(Panel):
             self._services.writer.submit(lambda: kept_results(store), self._restore_results)
             if self.view.source.model.choice() is None:
                 self.view.source.model.choose_default()
+        self.travel.show_slider_step()
         self._find_next_step()
 
     def on_leave(self) -> None:
@@ -181,6 +183,16 @@ class ClassifyPanel(Panel):
         for result in results:
             self.session.register(result)
         self.view.results.restore(results)
+        if self.view.results.current() is None:
+            self.view.results.choose_first(lambda result: self.view.source.matches(result.evaluation.target))
+
+    def _on_choices_changed(self) -> None:
+        """Deselect a result of another model, other weights or other data."""
+        result = self.view.results.current()
+        if result is not None and not self.view.source.matches(result.evaluation.target):
+            self.view.results.deselect()
+        else:
+            self._on_probe_changed()
 
     def _show_notes(self, result: EvaluationResult) -> None:
         answer = self._opened_answers.get(result.evaluation.target)
@@ -252,13 +264,20 @@ class ClassifyPanel(Panel):
 
     # Probes and images
     def probe(self) -> Evaluation | None:
-        """The probe in use: of the shown result, otherwise the loaded probe, otherwise the newest."""
-        current = self.view.results.current()
+        """The probe in use: of the shown result, otherwise of the chosen model, loaded or newest."""
+        current, choice = self.view.results.current(), self.view.source.model.choice()
         if current is not None and current.has_probe:
             return current.evaluation
-        if self._loaded is not None:
-            return self._loaded
-        return next((result.evaluation for result in self.view.results.results() if result.has_probe), None)
+        newest = (result.evaluation for result in self.view.results.results() if result.has_probe)
+        probes = (self._loaded, *newest) if self._loaded is not None else newest
+        return next(
+            (
+                probe
+                for probe in probes
+                if choice is None or (probe.target.model, probe.target.weights) == (choice.model, choice.network)
+            ),
+            None,
+        )
 
     def load_probe(self, path: Path) -> None:
         """Load a saved probe for the selected model, and evaluate the probe if data is selected."""
@@ -270,7 +289,7 @@ class ClassifyPanel(Panel):
         loaded = Evaluation(target_without_data, "saved", Settings(), str(path))
 
         def done(_number: str) -> None:
-            self.view.set_busy("")
+            self.evaluations.set_busy("")
             self._loaded = loaded
             self._show_result(self.view.results.current())
             self.show_message(
@@ -280,7 +299,7 @@ class ClassifyPanel(Panel):
             if target is not None:
                 self.evaluations.start([Evaluation(target, "saved", Settings(), str(path))])
 
-        self.view.set_busy("Reading the probe")
+        self.evaluations.set_busy("Reading the probe")
         self.session.load(loaded, done, self.evaluations.failed)
 
     def _on_probe_changed(self) -> None:

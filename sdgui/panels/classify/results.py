@@ -5,7 +5,7 @@ Flow: the panel adds an `EvaluationResult` -> ``result_selected`` with the resul
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
@@ -70,7 +70,7 @@ class ResultList(QWidget):
         """Add a result at the top, replacing an earlier result of the same evaluation, and show it."""
         current = self.current()
         others = [result for result in self._results if result.evaluation != added.evaluation]
-        self._fill([added, *others][:MAX_RESULTS], added if show or current is None else current)
+        self._fill([added, *others][:MAX_RESULTS], added if show else current)
         self.added.emit(added)
 
     def replace(self, previous: EvaluationResult | None, added: EvaluationResult, show: bool = True) -> None:
@@ -80,7 +80,7 @@ class ResultList(QWidget):
         others = [
             result for result in self._results if result.evaluation != added.evaluation and result is not previous
         ]
-        self._fill([added, *others][:MAX_RESULTS], added if show or current is None or current is previous else current)
+        self._fill([added, *others][:MAX_RESULTS], added if show or current is previous else current)
         if is_removed:
             self.removed.emit(previous)
         self.added.emit(added)
@@ -90,14 +90,21 @@ class ResultList(QWidget):
         known_evaluations = {result.evaluation for result in self._results}
         restored = [result for result in results if result.evaluation not in known_evaluations]
         if restored:
-            combined = [*self._results, *restored][:MAX_RESULTS]
-            self._fill(combined, self.current() or combined[0])
+            self._fill([*self._results, *restored][:MAX_RESULTS], self.current())
 
     def choose(self, evaluation: Evaluation) -> None:
         """Show the listed result of ``evaluation``."""
         result = self.of(evaluation)
         if result is not None:
             self.list.setCurrentRow(self._results.index(result))
+
+    def choose_first(self, is_wanted: Callable[[EvaluationResult], bool]) -> None:
+        """Show the newest result that ``is_wanted``, if there is one."""
+        self.list.setCurrentRow(next((row for row, result in enumerate(self._results) if is_wanted(result)), -1))
+
+    def deselect(self) -> None:
+        """Show no result."""
+        self.list.setCurrentRow(-1)
 
     def remove_current(self) -> None:
         """Remove the shown result."""

@@ -14,6 +14,7 @@ from typing import Any, cast
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QPushButton, QWidget
 
+from core.spec.run.model_names import tuned_name
 from core.spec.shards import may_exist
 from sdgui.panels.classify.model import METHODS, SPLIT, Evaluation, Method, Target
 from sdgui.panels.classify.options import OptionsRow
@@ -54,8 +55,10 @@ class ClassifySource(QWidget):
         self.options = OptionsRow(services.settings, self)
         # the label to select once the data has been read
         self._wanted_label = str(services.settings.value("classify/label") or "")
+        self._is_busy = False
         self._build()
         self._connect()
+        self._update_button()
 
     def _build(self) -> None:
         for box, name, tip in (
@@ -74,7 +77,6 @@ class ClassifySource(QWidget):
         for method, text in METHODS.items():
             self.method.addItem(text, method)
         self.method.addItem("All methods", _ALL)
-        self.button.setToolTip("Encode the images and classify them (F5)")
         self.button.setShortcut("F5")
         set_role(self.button, "primary")
         self.train_data.hide()
@@ -99,6 +101,8 @@ class ClassifySource(QWidget):
         self.model.changed.connect(lambda _choice: self.model_changed.emit())
         self.data.described.connect(self._on_described)
         self.data.changed.connect(lambda _source: self.label.clear())
+        for signal in (self.model.shown, self.data.changed, self.data.described, self.train_data.changed):
+            signal.connect(lambda *_: self._update_button())
         self.train_data.described.connect(self._on_training_described)
         self.train.currentIndexChanged.connect(lambda _row: self._on_training_chosen())
         self.label.activated.connect(lambda _row: self._on_label_chosen())
@@ -133,6 +137,16 @@ class ClassifySource(QWidget):
         keep("classify/method", self.method.currentData())
         keep("classify/more", "true" if self.more.isChecked() else "false")
         self.options.save()
+
+    def set_busy(self, is_busy: bool) -> None:
+        """Disable the button while a long request is running."""
+        self._is_busy = is_busy
+        self._update_button()
+
+    def _update_button(self) -> None:
+        problem = self.problem()
+        self.button.setEnabled(not self._is_busy and not problem)
+        self.button.setToolTip(plain_tip(problem or "Encode the images and classify them (F5)"))
 
     # Choices
     def chosen_label(self) -> str:
@@ -191,6 +205,13 @@ class ClassifySource(QWidget):
             layer=self.options.layer(),
         )
 
+    def matches(self, target: Target) -> bool:
+        """Whether ``target`` is of the chosen model, weights and data; interpolated weights match their run's."""
+        choice, data = self.model.choice(), self.data.source()
+        return data in ("", target.data) and (
+            choice is None or (tuned_name(choice.model), choice.network) == (tuned_name(target.model), target.weights)
+        )
+
     def evaluations(self) -> list[Evaluation]:
         """The evaluations to start."""
         target, method_key = self.target(), str(self.method.currentData())
@@ -222,6 +243,7 @@ class ClassifySource(QWidget):
         self.train_data.setVisible(is_other)
         self._gap.setVisible(not is_other)
         self.options.show_choice(self.train_label, is_other)
+        self._update_button()
 
 
 def _fill_labels(box: QComboBox, facts: Mapping[str, Any], selected: str) -> None:

@@ -35,6 +35,7 @@ class ClassifyTravel(QObject):
         self._tasks = BackgroundTasks(self)
         self._listed_result: EvaluationResult | None = None  # the result selected in the list
         self._own_step = 0  # step of the listed result
+        self._shown_step = 0  # step of ``shown_result``
         self._run: Path | None = None
         self._cache: dict[Evaluation, EvaluationResult] = {}  # results of steps
         self.shown_result: EvaluationResult | None = None
@@ -58,6 +59,7 @@ class ClassifyTravel(QObject):
             if self._listed_result is not result:
                 return
             self._run, self._own_step = (Path(folder), own_step) if len(steps) > 1 else (None, 0)
+            self._shown_step = own_step
             self._view.matrix.offer_steps(steps if self._run is not None else (), own_step)
 
         self._tasks.run(partial(_steps_of, Path(folder), checkpoint), lambda steps_and_own: offer(*steps_and_own))
@@ -74,6 +76,12 @@ class ClassifyTravel(QObject):
             slider.set_steps(slider.steps, step)
             if self._view.isVisible():
                 self._show_step(slider.step())
+
+    def show_slider_step(self) -> None:
+        """Show the step that another panel has set while this panel was hidden."""
+        slider = self._view.matrix.time
+        if self._run is not None and slider.step() != self._shown_step:
+            self._show_step(slider.step())
 
     def _show_step(self, step: int) -> None:
         result = self._listed_result
@@ -99,7 +107,7 @@ class ClassifyTravel(QObject):
         self._session.evaluate(evaluation, done, failed, "step", worker=str(self._run))
 
     def _show_result(self, result: EvaluationResult, step: int) -> None:
-        self.shown_result = result
+        self.shown_result, self._shown_step = result, step
         self._view.matrix.show_step(result, step, step == self._own_step)
 
 

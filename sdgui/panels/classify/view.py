@@ -190,6 +190,10 @@ class ClassifyView(QWidget):
     def _show_empty(self) -> None:
         if self._is_busy:
             self.empty.set_content("Classifying", "Accuracy, confusion matrix and mistakes follow.")
+        elif self.results.results():
+            self.empty.set_content(
+                "No result selected", "Click Classify to evaluate this model, or select an earlier result on the left."
+            )
         else:
             self.empty.set_content("Nothing classified yet", *self._next_step)
 
@@ -201,12 +205,18 @@ class ClassifyView(QWidget):
             self.strip.finish()
         self._is_busy = bool(activity)
         self._show_empty()
-        self.source.button.setEnabled(not activity)
-        self.curves.set_busy(bool(activity))
+        self.source.set_busy(self._is_busy)
+        self.results.load_probe.setEnabled(not self._is_busy)
+        self.curves.set_busy(self._is_busy)
 
     def show_result(self, result: EvaluationResult | None) -> None:
         """Show a result in every tab; None shows the empty state."""
         has_result = result is not None
+        if not has_result:
+            self._show_empty()
+            if 0 < self.tabs.currentIndex() < self.tabs.count() - 1:
+                self._wanted_tab = self.tabs.currentIndex()  # shown again with the next result
+                self.tabs.setCurrentIndex(0)
         self.first.setCurrentWidget(self.accuracy if has_result else self.empty)
         for number in range(1, self.tabs.count() - 1):
             self.tabs.setTabEnabled(number, has_result)
@@ -219,7 +229,7 @@ class ClassifyView(QWidget):
             tab.show_result(result)
         self.trying.set_class_names(result.classes)
         restored_tab, self._wanted_tab = self._wanted_tab, 0
-        if restored_tab and restored_tab < self.tabs.count() - 1:
+        if self.tabs.currentIndex() == 0 and restored_tab < self.tabs.count() - 1:
             self.tabs.setCurrentIndex(restored_tab)
 
     def show_class(self, index: int) -> None:

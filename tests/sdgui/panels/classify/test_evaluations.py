@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.classify.evaluations import CANCELLED, Evaluations
-from sdgui.panels.classify.model import Evaluation, EvaluationResult, Settings
+from sdgui.panels.classify.model import Evaluation, EvaluationResult, Settings, Target
 from sdgui.panels.classify.results import ResultList
 from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
@@ -51,10 +51,14 @@ class Source(QObject):
     def __init__(self) -> None:
         super().__init__()
         self.wrong, self.selected_evaluations, self.saved = "", list[Evaluation](), 0
+        self.model = "run@best"
         self.options = SimpleNamespace(settings=lambda: Settings(k=7))
 
     def problem(self) -> str:
         return self.wrong
+
+    def matches(self, target: Target) -> bool:
+        return target.model == self.model
 
     def evaluations(self) -> list[Evaluation]:
         return self.selected_evaluations
@@ -216,6 +220,10 @@ def test_two_results_are_compared_after_evaluating_the_missing_one(parts: Parts)
     parts.session.is_busy = True
     view.evaluation_requested.emit(b)
     assert len(parts.session.calls) == 1
+    assert "Another evaluation is running" in parts.messages[-1].text
+    parts.evaluations.set_busy("Evaluating")
+    done({"difference": 1})
+    assert view.busy[-1] == "Evaluating", "the evaluation can still be cancelled"
     parts.session.is_busy = False
     view.results.add(a_result(a))
     view.evaluation_requested.emit(b)

@@ -25,10 +25,15 @@ def test_unsupported_data_invalid_answers_and_cancelling_are_reported(
     qtbot: QtBot, open_classify: OpenClassify, folder: Path
 ) -> None:
     panel = open_classify("")
+    button = panel.view.source.button
+    assert not button.isEnabled()
+    assert "Choose labelled images" in button.toolTip()
     panel.view.source.run_requested.emit()
     assert "Choose labelled images" in panel.view.bar.text
     choose(qtbot, panel, folder / "bare.csv")
     assert "has no labels" in panel.view.bar.text
+    assert not button.isEnabled()
+    assert "has no labels" in button.toolTip()
     choose(qtbot, panel, folder / "broken.csv")
     panel.view.source.button.click()
     qtbot.waitUntil(lambda: "has no value in any row" in panel.view.bar.text, timeout=20000)
@@ -49,6 +54,7 @@ def test_unsupported_data_invalid_answers_and_cancelling_are_reported(
     panel.view.source.button.click()
     qtbot.waitUntil(lambda: "Encoding images" in panel.view.strip.text, timeout=20000)
     assert not panel.view.source.button.isEnabled()
+    assert not panel.view.results.load_probe.isEnabled(), "loading a probe evaluates it"
     assert panel.view.empty.accessibleName() == "Classifying"
     assert panel.view.empty._button.isHidden(), "nothing else can be started"
     panel.export.run(export_table, [], folder / "images.csv")

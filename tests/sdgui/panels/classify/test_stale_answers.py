@@ -61,6 +61,33 @@ def test_an_older_answer_about_the_same_cell_is_dropped(
     qtbot.waitUntil(lambda: "fused" in tried)
 
 
+def test_a_result_of_another_model_or_other_data_is_not_shown(open_classify: OpenClassify, folder: Path) -> None:
+    panel = open_classify()
+    view, source = panel.view, panel.view.source
+    target = source.target()
+    assert target is not None
+    shown = a_result(Evaluation(target, "image"))
+    view.results.add(shown)
+    view.tabs.setCurrentWidget(view.matrix)
+    source.model.set_network("student")
+    assert view.results.current() is None
+    assert (view.first.currentWidget(), view.empty.accessibleName()) == (view.empty, "No result selected")
+    assert not view.tabs.isTabEnabled(1)
+    assert panel.probe() is None, "the probe was fitted on the teacher's features"
+    student = source.target()
+    assert student is not None
+    panel.evaluations._add_result(shown)
+    assert view.results.current() is None, "the answer came after the student was chosen"
+    panel.evaluations._add_result(a_result(Evaluation(student, "image")))
+    assert view.tabs.currentWidget() is view.matrix, "the tab that was open"
+    assert panel.probe() == Evaluation(student, "image")
+    source.data.set_source(str(folder / "other.csv"))
+    assert view.results.current() is None
+    view.results.choose(shown.evaluation)
+    assert view.results.current() is shown, "the user may look at it"
+    assert panel.probe() == shown.evaluation
+
+
 def test_selecting_in_the_tree_changes_no_model_and_dropping_changes_the_data(
     open_classify: OpenClassify, folder: Path
 ) -> None:

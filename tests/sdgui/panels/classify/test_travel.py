@@ -165,6 +165,9 @@ def test_another_panels_step_of_the_same_run_is_followed_when_visible(qtbot: QtB
     parts.time.go(Path("/runs/x"), 1)
     assert (parts.matrix.time.step(), parts.session.calls) == (1, []), "nobody looks"
     parts.view.show()
+    parts.travel.show_slider_step()
+    assert [evaluation.target.model for evaluation, *_ in parts.session.calls] == ["/runs/x@1"], "the slider is at 1"
+    parts.session.calls.clear()
     parts.time.go(Path("/runs/x"), 2)
     assert [evaluation.target.model for evaluation, *_ in parts.session.calls] == ["/runs/x@2"]
     parts.time.go(Path("/runs/x"), 3)
