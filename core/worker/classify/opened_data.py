@@ -27,10 +27,11 @@ from core.metrics.classification.zero_shot import CachedTextEncoder, ClassEmbedd
 from core.model.towers.block_states import blocks_of
 from core.spec.config import expand_user
 from core.spec.errors import UserError
+from core.spec.paths import is_folder
 from core.spec.reporter import Progress
 from core.worker.classify.keys import DataRequest
 from core.worker.classify.trying import TriedImages
-from core.worker.session import write_key
+from core.worker.session import modified_at, write_key
 
 SPLIT = "split"  # named as training data: split the data into training and test images
 MAX_LISTED = 100  # skipped rows listed with their reasons
@@ -197,6 +198,13 @@ def open_data(loaded: LoadedModel, request: DataRequest, progress: Progress) -> 
         splits = replace(splits, val=labelled_features(request.val, request.label, test.labels.classes))
     notes = [*size_notes(test.dataset, model.network.image_size), *unreadable(test.dataset), *test.labels.notes, *notes]
     return OpenedData(write_key(request), loaded, layer, splits, test, tuple(notes))
+
+
+def modification_times(source: str) -> tuple[int, ...]:
+    """When a table was modified, or a folder and its class folders; (0,) for anything else, such as ``SPLIT``."""
+    path = expand_user(source)
+    class_folders = sorted(folder for folder in path.iterdir() if folder.is_dir()) if source and is_folder(path) else []
+    return tuple(map(modified_at, (path, *class_folders)))
 
 
 def _ignore(message: str) -> None:

@@ -24,7 +24,7 @@ from core.spec.run.model_names import exact_name
 from core.worker.classify.applying import apply_probe, summary, write_csv
 from core.worker.classify.keys import DataRequest, Measurement, ProbeFile
 from core.worker.classify.measuring import few_shot_curve, measure, probe_features
-from core.worker.classify.opened_data import MAX_LISTED, LoadedModel, OpenedData, open_data
+from core.worker.classify.opened_data import MAX_LISTED, LoadedModel, OpenedData, modification_times, open_data
 from core.worker.classify.results import Result, difference
 from core.worker.classify.trying import clean_names, top_by_names, top_classes
 from core.worker.session import Recent, Session, Verb, read_key, write_key
@@ -37,7 +37,7 @@ class ClassifySession(Session):
 
     def __init__(self) -> None:
         self._models: Recent[tuple[str, ...], LoadedModel] = Recent(MODELS)
-        self._data: Recent[str, OpenedData] = Recent(OPENED)
+        self._data: Recent[tuple[object, ...], OpenedData] = Recent(OPENED)
         self._results: Recent[str, Result] = Recent(RESULTS)
         self._probes: Recent[str, Probe] = Recent(RESULTS)  # probes that were loaded from files
 
@@ -249,11 +249,10 @@ class ClassifySession(Session):
         return summary(applied, fitted, file, MAX_LISTED)
 
     def _open(self, request: DataRequest, progress: Reporter) -> OpenedData:
-        """The opened data, from memory or from the feature cache."""
+        """The opened data, from memory or from the feature cache; read again if the files have changed."""
         load = self._load
-        return self._data.get(
-            write_key(request), lambda: open_data(load(request.model, request.weights, progress), request, progress)
-        )
+        key = write_key(request), modification_times(request.data), modification_times(request.train)
+        return self._data.get(key, lambda: open_data(load(request.model, request.weights, progress), request, progress))
 
     def _load(self, name: str, weights: str, progress: Reporter) -> LoadedModel:
         def load() -> LoadedModel:

@@ -31,6 +31,22 @@ def test_a_folder_of_class_folders_is_split(desk: Desk, run: str, place: Path, t
     assert desk.ask("probe", opened=opened["opened"])["samples"] == opened["data"]["labelled"]
 
 
+def test_changed_data_are_read_again(desk: Desk, run: str, val: str, place: Path, tmp_path: Path) -> None:
+    table = manifest(val, "changing.csv", ["a", "b"])
+    assert desk.ask("open", model=run, data=table, label="kind")["classes"] == ["a", "b"]
+    manifest(val, "changing.csv", ["a", "b", "c"])
+    assert desk.ask("open", model=run, data=table, label="kind")["classes"] == ["a", "b", "c"]
+
+    images = sorted((place / "pairs").glob("*.png"))[:8]
+    for number, image in enumerate(images):
+        (tmp_path / "ab"[number % 2]).mkdir(exist_ok=True)
+        shutil.copy(image, tmp_path / "ab"[number % 2])
+    before = desk.ask("open", model=run, data=str(tmp_path), train="split")
+    (tmp_path / "a" / images[0].name).rename(tmp_path / "b" / images[0].name)
+    after = desk.ask("open", model=run, data=str(tmp_path), train="split")
+    assert after["train"]["counts"] != before["train"]["counts"], "an image has another label"
+
+
 def test_a_cancelled_opening_is_resumed(
     desk: Desk, run: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
