@@ -157,7 +157,7 @@ class Evaluations(QObject):
             self._view.compare.show_difference(a, b, answer)
 
         def failed(failure: Failure) -> None:
-            self._view.compare.show_failure()
+            self._view.compare.show_failure(a, b)
             self.failed(failure)
 
         self.set_busy("Comparing")

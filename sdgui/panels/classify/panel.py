@@ -255,12 +255,16 @@ class ClassifyPanel(Panel):
         def done(result: EvaluationResult) -> None:
             results.replace(previous, result, show=results.current() is current)
 
+        def show_trial(result: EvaluationResult) -> None:
+            if results.current() is current:
+                matrix.show_trial(result)
+
         def failed(failure: Failure) -> None:
             if not isinstance(failure, Cancelled):
                 matrix.editor.show_problem(failure.text)
 
         evaluation = Evaluation(current.evaluation.target, "zero-shot", settings)
-        self.session.evaluate(evaluation, done, failed, "prompts", partial=matrix.show_trial)
+        self.session.evaluate(evaluation, done, failed, "prompts", partial=show_trial)
 
     # Probes and images
     def probe(self) -> Evaluation | None:
@@ -323,6 +327,9 @@ class ClassifyPanel(Panel):
             self.show_message(Message("error", "Choose a model to classify these images."))
             return
         if probe is None and not names:
+            nothing = {"probe": None, "zero_shot": None, "error": ""}
+            trying.show_answer({"images": [nothing | {"image": image} for image in images]})
+            trying.ask_more()
             return
         model = (
             (classifier.target.model, classifier.target.weights) if isinstance(classifier, Evaluation) else classifier

@@ -140,9 +140,16 @@ class ResultList(QWidget):
 
 
 def _model_lines(target: Target) -> str:
-    """The model, and below it the weights of a run: ``sd-clip demo · run 1``, ``student · best, step 234``."""
-    parts = target.title.split(" · ")
-    interpolated = parse_interpolated(target.model)
-    alpha = f"alpha {interpolated.alpha:g}" if interpolated is not None else ""
-    weights = [alpha, target.weights, *(part for part in parts[2:] if part != target.weights)]
-    return "\n".join(filter(None, (" · ".join(parts[:2]), " · ".join(filter(None, weights)))))
+    """The model, and below it a run's weights: ``sd-clip demo · run 1``, ``student · best, step 234``.
+
+    The title of a run ends with its checkpoint, alpha and network (`ModelChip.choice`); its name may contain " · ".
+    """
+    run, interpolated = target.title.removesuffix(f" · {target.weights}"), parse_interpolated(target.model)
+    alpha = ""
+    if interpolated is not None:
+        run, start, other_model = run.rpartition(f" · alpha {interpolated.alpha:g}")
+        alpha = start.removeprefix(" · ") + other_model
+    if not target.weights:
+        return run
+    run, _, checkpoint = run.rpartition(" · ")
+    return "\n".join(filter(None, (run, " · ".join(filter(None, (alpha, target.weights, checkpoint))))))

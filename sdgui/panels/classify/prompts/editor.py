@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QHeaderView, QPlainTextEdit, QSplitter, QTableView
 
 from core.spec.errors import UserError
 from core.spec.files import write_whole
+from sdgui.panels.classify.model import Target
 from sdgui.panels.classify.prompts.draft import PromptDraft
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.widgets.file_dialogs import ask_open, ask_save
@@ -112,7 +113,8 @@ class PromptEditor(QWidget):
         self.names = NamesModel(self.draft, self)
         self.table = QTableView(self)
         self.state = PlainLabel("", self, wordWrap=True, role="small")
-        self._initial_accuracy: float | None = None  # accuracy before the first edit
+        self._target: Target | None = None
+        self._initial_accuracy: float | None = None  # accuracy on ``_target`` before the first edit
         self._tasks = BackgroundTasks(self)
         self._pause = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
         self._build()
@@ -155,19 +157,26 @@ class PromptEditor(QWidget):
         vbox(row, (self.split, 1), self.state, into=self, spacing=SPACE // 2, margins=(0, 0, SPACE, 0))
 
     # Display
-    def begin(self, source: str, classes: Sequence[str], accuracy: float) -> None:
-        """Edit the prompts of the shown result, without evaluating them again."""
+    def begin(self, source: str, classes: Sequence[str], target: Target, accuracy: float | None) -> None:
+        """Edit the prompts of the shown result of ``target``, without evaluating them again.
+
+        ``accuracy``: None if the result is not zero-shot, so that its accuracy is not the prompts'.
+        """
         self.names.set_classes(classes)
         try:
             changed = self.draft.begin(source)
         except UserError as problem:
             self.message_requested.emit(error(str(problem)))
             return
-        if changed or self._initial_accuracy is None:
-            self._initial_accuracy = accuracy
+        if changed or target != self._target:
+            self._target, self._initial_accuracy = target, None
         if changed:  # otherwise keep the text being typed
             self._show_draft()
-        self.show_accuracy(accuracy)
+        self.state.clear()
+        if accuracy is not None:
+            if self._initial_accuracy is None:
+                self._initial_accuracy = accuracy
+            self.show_accuracy(accuracy)
 
     def show_accuracy(self, accuracy: float, complete: bool = True) -> None:
         """Show the prompts' accuracy; not ``complete`` while some templates are not encoded yet."""

@@ -142,10 +142,19 @@ class CompareTab(QWidget):
     def _compare_selected(self) -> None:
         a, b = self.a.currentData(), self.b.currentData()
         self._update_buttons()
+        self._compared = a, b
+        self._clear()
         if isinstance(a, Evaluation) and isinstance(b, Evaluation) and a != b:
-            self._compared = a, b
             self.sentence.setText("Comparing…")
             self.compare_requested.emit(a, b)
+
+    def _clear(self) -> None:
+        """Remove the previous difference."""
+        for label in (self.further, *self.titles):
+            label.clear()
+        self.table.set_rows([])
+        for gallery in (self.only_a, self.only_b):
+            gallery.set_items([])
 
     def _other_probe(self) -> Evaluation | None:
         first = self.first()
@@ -158,7 +167,8 @@ class CompareTab(QWidget):
         network = _OTHER_NETWORK.get(first.target.weights) if first is not None else None
         if first is None or not network:
             return None
-        return first.with_target(weights=network, title=first.target.title.replace(first.target.weights, network))
+        title = first.target.title.removesuffix(first.target.weights)  # a run's name may contain "student" too
+        return first.with_target(weights=network, title=f"{title}{network}")
 
     def _of_model(self, choice: ModelChoice | None) -> Evaluation | None:
         first = self.first()
@@ -197,12 +207,17 @@ class CompareTab(QWidget):
         self.evaluate_other.setEnabled(first is not None)
         if first is None:
             self.sentence.setText("Evaluate a model first. Then compare two results here.")
-        elif self.b.currentIndex() < 0:
+        elif self.b.currentIndex() < 0 or self.b.currentData() == first:
             self.sentence.setText("Choose a second result, or evaluate another model, to compare with the first.")
 
     # The answer
     def show_difference(self, a: Evaluation, b: Evaluation, answer: Mapping[str, Any]) -> None:
-        """Show the difference of A and B; ``answer``: the answer of ``classify_compare``."""
+        """Show the difference of A and B, unless other results are chosen by now.
+
+        ``answer``: the answer of ``classify_compare``.
+        """
+        if (a, b) != self._compared:
+            return
         main = answer["differences"]["acc1"]
         self.sentence.setText(difference_sentence(main, result_title(a), result_title(b)))
         parts = [
@@ -219,9 +234,10 @@ class CompareTab(QWidget):
         self.only_a.set_items(_items(only_a, "b"))
         self.only_b.set_items(_items(only_b, "a"))
 
-    def show_failure(self) -> None:
-        """Show that the comparison failed; the message bar shows why."""
-        self.sentence.setText("These results could not be compared.")
+    def show_failure(self, a: Evaluation, b: Evaluation) -> None:
+        """Show that the comparison of A and B failed; the message bar shows why."""
+        if (a, b) == self._compared:
+            self.sentence.setText("These results could not be compared.")
 
 
 def _items(images: Sequence[Mapping[str, Any]], wrong: str) -> list[GalleryItem]:

@@ -190,9 +190,10 @@ class MatrixTab(QWidget):
 
     def _begin_prompts(self, result: EvaluationResult) -> None:
         """Edit the prompts of the result; for a result without prompts, the editor stays as it is once it is filled."""
-        uses_prompts = result.evaluation.method in ("zero-shot", "fused")
-        if uses_prompts or not self.editor.names.classes:
-            self.editor.begin(result.evaluation.settings.templates, result.classes, result.accuracy)
+        evaluation = result.evaluation
+        if evaluation.method in ("zero-shot", "fused") or not self.editor.names.classes:
+            accuracy = result.accuracy if evaluation.method == "zero-shot" else None
+            self.editor.begin(evaluation.settings.templates, result.classes, evaluation.target, accuracy)
 
     def show_trial(self, result: EvaluationResult) -> None:
         """Show a preliminary matrix from the first templates, until all templates are encoded."""

@@ -18,11 +18,11 @@ from sdgui.panels.classify.tabs.table import ClassTable, Column
 from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.dropped_files import IMAGE_FILTER
 from sdgui.widgets.file_dialogs import ask_open_several
-from sdgui.widgets.formats import percent
+from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.layouts.splits import remember_sizes
-from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _TYPING_PAUSE_MS = 60
@@ -86,8 +86,6 @@ class TryTab(QWidget):
         self.clear.setToolTip("Remove all images")
         vbox((self.gallery, 1), hbox(self.choose, self.clear, None), into=left, spacing=SPACE // 2)
         self.drop.set_content(left)
-        self.data_names.setToolTip("Use the class names of the current result")
-        self.data_names.setEnabled(False)
         set_role(self.data_names, "flat")
         names = hbox((PlainLabel("Zero-shot with typed class names", self, role="title"), 1), self.data_names)
         probe = (self.line, self.probe_title, (self.by_probe, 1))
@@ -101,11 +99,14 @@ class TryTab(QWidget):
         vbox(self.split, into=self, margins=(SPACE, SPACE, 0, 0))
         for table in (self.by_probe, self.by_names):
             table.sort_by(1, descending=True)
+        self.set_class_names([])
         self.show_probe("")
 
     def set_class_names(self, names: Sequence[str]) -> None:
         """Set the names that *From the data* fills in, at most ``_MAX_NAMES``."""
         self._class_names = list(names)[:_MAX_NAMES]
+        only = f", only the first {_MAX_NAMES} of {count(len(names))}" if len(names) > _MAX_NAMES else ""
+        self.data_names.setToolTip(plain_tip(f"Use the class names of the current result{only}"))
         self.data_names.setEnabled(bool(names))
 
     def _connect(self) -> None:

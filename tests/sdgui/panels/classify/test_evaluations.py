@@ -78,7 +78,7 @@ class Compare:
     def show_difference(self, a: Evaluation, b: Evaluation, answer: object) -> None:
         self.shown.append((a, b, answer))
 
-    def show_failure(self) -> None:
+    def show_failure(self, _a: Evaluation, _b: Evaluation) -> None:
         self.shown.append("failed")
 
     def choose(self, first: Evaluation, second: Evaluation) -> None:

@@ -16,7 +16,7 @@ from sdgui.panels.classify.model import Settings, method_title
 from sdgui.panels.classify.prompts.draft import PromptDraft, TypedPrompts, join_names, split_names
 from sdgui.panels.classify.prompts.editor import PromptEditor
 from sdgui.widgets.message import Message
-from tests.sdgui.panels.classify.classifying import OpenClassify, asked, classify
+from tests.sdgui.panels.classify.classifying import OpenClassify, a_result, an_evaluation, asked, classify
 
 SHIFT_CTRL = Qt.KeyboardModifier.ShiftModifier | Qt.KeyboardModifier.ControlModifier
 
@@ -108,6 +108,34 @@ def test_edits_are_previewed_in_the_matrix_and_kept(
     assert "gone.json is neither a file" in view.bar.text
 
 
+def test_the_gain_of_an_edit_is_within_one_model_and_zero_shot(qtbot: QtBot) -> None:
+    editor = PromptEditor()
+    qtbot.addWidget(editor)
+    model, other_model = an_evaluation().target, an_evaluation(model="run@3").target
+    editor.begin("photo", ["cat"], model, None)
+    assert editor.state.text() == "", "the accuracy of a probe is not the prompts'"
+    editor.begin("photo", ["cat"], model, 0.5)
+    editor.begin("photo", ["cat"], model, 0.6)
+    assert editor.state.text() == "Accuracy 60.0 %, +10.0 points since the first edit"
+    editor.begin("photo", ["cat"], other_model, 0.7)
+    assert editor.state.text() == "Accuracy 70.0 %", "another model is no edit"
+
+
+def test_a_trial_is_shown_only_for_the_selected_result(
+    open_classify: OpenClassify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = open_classify("")
+    results, trials = panel.view.results, list[object]()
+    results.add(a_result(an_evaluation("zero-shot")))
+    monkeypatch.setattr(panel.session, "evaluate", lambda *_, partial: trials.append(partial))
+    panel._try_prompts('{"templates": ["a {}."]}')
+    other = a_result(an_evaluation("knn"), cells=((0,), (0,), (1,)))
+    results.add(other)
+    (show_trial,) = trials
+    show_trial(a_result())  # type: ignore[operator]
+    assert panel.view.matrix.matrix.cells.count.tolist() == [1]
+
+
 def test_controls_have_names_and_edits_are_undone_by_keys_and_buttons(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,7 +143,7 @@ def test_controls_have_names_and_edits_are_undone_by_keys_and_buttons(
     qtbot.addWidget(editor)
     editor.edited.connect(edited.append)
     editor.message_requested.connect(told.append)
-    editor.begin("photo", ["cat", "dog"], 0.5)
+    editor.begin("photo", ["cat", "dog"], an_evaluation().target, 0.5)
     names, tip = editor.names, Qt.ItemDataRole.ToolTipRole
     heads = [names.headerData(column, Qt.Orientation.Horizontal) for column in range(2)]
     assert (heads, names.headerData(0, Qt.Orientation.Vertical)) == (["Label", "Class name"], None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from PySide6.QtCore import Qt
@@ -151,6 +152,13 @@ def test_a_result_names_its_run_before_the_weights() -> None:
         data="/d.csv",
     )
     assert _model_lines(run) == "sd-clip demo · run 1\nstudent · best, step 234"
+    named = replace(run, title="emoji · student · run 1 · best, step 234 · student")
+    assert _model_lines(named) == "emoji · student · run 1\nstudent · best, step 234"
+    between = replace(
+        run, model="interpolated:/runs/a@best;/runs/b@best@0.5",
+        title="sd-clip demo · run 1 · best, step 234 · alpha 0.5 with emoji · run 2 · student",
+    )  # fmt: skip
+    assert _model_lines(between) == "sd-clip demo · run 1\nalpha 0.5 with emoji · run 2 · student · best, step 234"
     assert (
         _model_lines(Target(model="/models/emoji-coca", weights="", title="emoji-coca", data="/d.csv")) == "emoji-coca"
     )

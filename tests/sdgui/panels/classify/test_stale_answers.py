@@ -61,6 +61,22 @@ def test_an_older_answer_about_the_same_cell_is_dropped(
     qtbot.waitUntil(lambda: "fused" in tried)
 
 
+def test_try_it_without_names_and_probe_shows_no_predictions(open_classify: OpenClassify) -> None:
+    panel = open_classify("")
+    trying, guess = panel.view.trying, [{"class": "cat", "probability": 1.0}]
+    trying.add(["/0.png", "/1.png"])
+    trying.names.setPlainText("cat")
+    trying.ask()
+    trying.show_answer(
+        {"images": [{"image": f"/{n}.png", "probe": None, "zero_shot": guess, "error": ""} for n in range(2)]}
+    )
+    assert [item.caption for item in trying.gallery.items()] == ["cat", "cat"]
+    trying.names.clear()
+    trying.ask()
+    assert [item.caption for item in trying.gallery.items()] == ["", ""]
+    assert trying.by_names.rows() == []
+
+
 def test_a_result_of_another_model_or_other_data_is_not_shown(open_classify: OpenClassify, folder: Path) -> None:
     panel = open_classify()
     view, source = panel.view, panel.view.source

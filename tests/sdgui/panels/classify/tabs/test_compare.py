@@ -76,6 +76,12 @@ def test_results_comparable_with_the_first_are_offered_and_requested(tab: Compar
     assert measured == [fused.evaluation.with_target(weights="student", title="demo · student")], (
         "no other model is chosen"
     )
+    named = a_result(an_evaluation("fused").with_target(title="teacher study · teacher"))
+    tab.set_results([named], named)
+    other = tab._other_network()
+    assert other is not None
+    assert other.target.title == "teacher study · student"
+    tab.set_results([image, fused], fused)
     assert tab.other_model.set_choice(ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32"))
     tab.evaluate_other.click()
     assert measured[1:] == [
@@ -103,6 +109,11 @@ def test_the_difference_is_shown_in_words_by_class_and_by_image(tab: CompareTab)
         ],
         "only_a": [only], "only_b": [], "both_right": 1200, "both_wrong": 3,
     }  # fmt: skip
+    results = a_result(image), a_result(fused)
+    tab.set_results(results, results[0])
+    tab.choose(image, fused)
+    tab.show_difference(fused, image, answer)
+    assert tab.sentence.text() == "Comparing…", "other results were chosen in the meantime"
     tab.show_difference(image, fused, answer)
     gap = "by 3.3 points (95 %: 1.0 to 5.6, paired)."
     assert tab.sentence.text() == f"{first} is better than {second} {gap}"
@@ -115,5 +126,10 @@ def test_the_difference_is_shown_in_words_by_class_and_by_image(tab: CompareTab)
     assert difference_sentence(worse, "A", "B") == "B is better than A by 3.3 points (95 %: 1.0 to 5.6, paired)."
     even = difference_sentence(difference | {"significant": False}, "A", "B")
     assert even.startswith("No significant difference: A minus B is +3.3 points")
-    tab.show_failure()
+    tab.show_failure(fused, image)
+    assert tab.sentence.text() == f"{first} is better than {second} {gap}"
+    tab.show_failure(image, fused)
     assert tab.sentence.text() == "These results could not be compared."
+    choose(tab.b, 0)
+    assert tab.sentence.text().startswith("Choose a second result")
+    assert (tab.table.rows(), tab.only_a.items(), tab.further.text()) == ([], [], ""), "the old difference is gone"

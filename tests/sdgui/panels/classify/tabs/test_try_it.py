@@ -91,6 +91,8 @@ def test_names_come_from_the_data_and_update_while_typing(qtbot: QtBot, tried: T
     for text, names in ((" a , b ,, ", ["a", "b"]), ("a\n\n b, c ", ["a", "b, c"]), ("", []), ("a, b\n", ["a", "b"])):
         tab.names.setPlainText(text)
         assert tab.typed_names() == names
+    tab.set_class_names([f"class {number}" for number in range(1000)])
+    assert "only the first 200 of 1,000" in tab.data_names.toolTip()
     tab.set_class_names([])
     assert not tab.data_names.isEnabled()
     tab.show_probe("")
