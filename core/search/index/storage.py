@@ -114,7 +114,9 @@ class IndexReader:
             self.images: Vectors = _map_array(files["images"], np.dtype("<f2"), (manifest.rows, dim))
             self.texts: Vectors = _map_array(files["texts"], np.dtype("<f2"), (manifest.texts, dim))
             self.facts: npt.NDArray[Any] = _map_array(files["facts"], FACTS, (manifest.rows,))
-            self._record_bytes = covered_bytes(manifest)["records"]
+            self._records: npt.NDArray[np.uint8] = _map_array(
+                files["records"], np.dtype(np.uint8), (covered_bytes(manifest)["records"],)
+            )
 
     def __len__(self) -> int:
         return self.manifest.rows
@@ -168,13 +170,12 @@ class IndexReader:
         """The records of ``rows``, in order."""
         rows = list(rows)
         extents = zip(rows, self.facts["offset"][rows].tolist(), self.facts["length"][rows].tolist(), strict=True)
-        records = []
-        with data_file(self.folder, self.manifest, "records") as file:
-            for row, start, length in extents:
-                if start + length > self._record_bytes or length > MAX_RECORD_BYTES:
-                    raise IndexFolderError(_damaged_record(self.folder, row))
-                file.seek(start)
-                records.append(parse_record(file.read(length), _damaged_record(self.folder, row)))
+        records, content = [], self._records.data
+        for row, start, length in extents:
+            if start + length > len(content) or length > MAX_RECORD_BYTES:
+                raise IndexFolderError(_damaged_record(self.folder, row))
+            records.append(parse_record(bytes(content[start : start + length]), _damaged_record(self.folder, row)))
+        release_pages(self._records)
         return records
 
 

@@ -23,6 +23,8 @@ from core.search.index.build import relocate
 from core.search.index.manifest import read_manifest, write_manifest
 from core.search.index.source_changes import scan
 from core.search.index.storage import IndexReader
+from core.search.queries import Query, Term
+from core.search.results import Options, Searcher
 from tests.core.images import draw
 from tests.core.search.samples import MODEL, alive, build, quiet, write_images
 
@@ -248,6 +250,19 @@ def test_a_reader_overtaken_by_a_rewrite_reads_again(own: tuple[Path, Path], mon
     monkeypatch.setattr(storage, "existing_manifest", lambda folder: replace(manifest, generation=7))
     with pytest.raises(IndexFolderError, match=r"data files of the index .* are missing; run sdgui-core index again"):
         IndexReader(own[1])
+
+
+def test_an_open_index_can_be_searched_after_another_process_rewrote_it(tmp_path: Path) -> None:
+    paths = write_images(tmp_path / "images", captions=False)
+    build(tmp_path / "images", tmp_path / "index")
+    searching = Searcher(open_index(tmp_path / "index", quiet))
+    for path in paths[:30]:
+        path.unlink()
+    build(tmp_path / "images", tmp_path / "index")
+    assert not list((tmp_path / "index").glob("*-0001.bin")), "the index was rewritten"
+    found = searching.search(Query((Term(text="red"),)), Options(k=48, group=False))["rows"]
+    assert {row["path"] for row in found} == {str(path) for path in paths}
+    assert sum(row["exists"] for row in found) == 18
 
 
 def test_an_unfinished_index_is_reported(own: tuple[Path, Path]) -> None:
