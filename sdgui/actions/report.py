@@ -159,7 +159,7 @@ def _collect(store: Store, subject: _Subject) -> Report:
     runs: list[RunDir] = []
     for experiment in subject.experiments:
         runs += [run.dir for run in store.runs(experiment) if run.is_local]
-    note = "\n\n".join(note for one in subject.experiments if (note := store.experiment(one).note))
+    note = "\n\n".join(note for experiment in subject.experiments if (note := store.experiment(experiment).note))
     return collect(subject.title, runs, note, StudyDir(subject.study) if subject.study is not None else None)
 
 

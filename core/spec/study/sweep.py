@@ -275,10 +275,10 @@ def values_of(name: str, values: SearchRange) -> Iterator[Value]:
         yield from values.choices
         return
     low, _high = values.bounds
-    step, whole = values.step or 1, is_integer(name)
+    step, is_whole = values.step or 1, is_integer(name)
     for index in range(int(count(name, values))):
         number = low + index * step
-        yield int(number) if whole else float(f"{number:.12g}")
+        yield int(number) if is_whole else float(f"{number:.12g}")
 
 
 def count(name: str, values: SearchRange) -> float:

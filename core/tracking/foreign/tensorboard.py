@@ -140,10 +140,10 @@ def _corrupted(chunk: bytes, payloads: Iterable[tuple[int, int]]) -> set[int]:
             )
             corrupted.update(wrong)
             continue
-        at = np.array(starts)
-        records = np.frombuffer(chunk, np.uint8)[at[:, None] + np.arange(length + 4)]  # N records, L bytes each
+        offsets = np.array(starts)
+        records = np.frombuffer(chunk, np.uint8)[offsets[:, None] + np.arange(length + 4)]  # N records, L bytes each
         is_wrong = _masked_crcs(records[:, :length]) != records[:, length:].copy().view("<u4")[:, 0]
-        corrupted.update(at[is_wrong].tolist())
+        corrupted.update(offsets[is_wrong].tolist())
     return corrupted
 
 
