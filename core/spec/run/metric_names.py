@@ -31,6 +31,11 @@ def higher_is_better(metric: str) -> bool:
     return "loss" not in name and any(part in name for part in _HIGHER)
 
 
+def lower_is_better(metric: str) -> bool:
+    """Whether lower values of ``metric`` are known to be better: losses and ranks."""
+    return "loss" in metric.rsplit("/", 1)[-1].lower() or is_rank(metric)
+
+
 def is_share(metric: str) -> bool:
     """Whether ``metric`` is a share from 0 to 1, such as a recall or an accuracy, which is shown in per cent."""
     name = metric.rsplit("/", 1)[-1].lower()

@@ -19,6 +19,7 @@ from core.spec.config import ConfigError, RunConfig, Section, Text, field_lines,
 from core.spec.errors import UserError, nearest
 from core.spec.presets import Size
 from core.spec.reading import excerpt, first_problem, read_json
+from core.spec.run.metric_names import higher_is_better, lower_is_better
 from core.spec.study.config import (
     MAX_BUDGET_SECONDS,
     MAX_ITEMS,
@@ -182,6 +183,13 @@ class Sweep(Section):
             raise ValueError("early_stopping needs a single objective")
         if rule.kind != "wilcoxon" and len(self.seeds) > 1:
             raise ValueError(f"early_stopping {rule.kind} compares runs of one seed; use wilcoxon for several seeds")
+        direction = self.objectives[0].direction
+        better, contradicts = ("lower", lower_is_better) if direction == "maximize" else ("higher", higher_is_better)
+        if rule.kind != "wilcoxon" and contradicts(rule.metric):
+            raise ValueError(
+                f"early_stopping would stop the best trials: {better} values of {rule.metric} are better, but the "
+                f"objective is to {direction}; choose another metric"
+            )
         fewest = math.ceil(-math.log2(WILCOXON_P)) + 1
         if rule.kind == "wilcoxon" and len(self.seeds) < fewest:
             raise ValueError(f"early_stopping wilcoxon needs at least {fewest} seeds to reach p < {WILCOXON_P:g}")

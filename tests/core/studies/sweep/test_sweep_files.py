@@ -68,6 +68,17 @@ def sweep_dict(**more: Any) -> dict[str, Any]:
             {"early_stopping": {"kind": "asha"}, "objectives": [{"metric": "a"}, {"metric": "b"}]},
             "early_stopping needs a single objective",
         ),
+        (
+            {"early_stopping": {"kind": "asha", "metric": "val/caption_loss"}},
+            "lower values of val/caption_loss are better",
+        ),
+        (
+            {
+                "early_stopping": {"kind": "asha"},
+                "objectives": [{"metric": "val/text_to_image_median_rank", "direction": "minimize"}],
+            },
+            "higher values of val/R@1 are better",
+        ),
         ({"trialz": 3}, "trialz"),
     ],
 )
