@@ -33,6 +33,7 @@ class SourceRows:
     labels: dict[str, list[str]] = field(default_factory=dict)
     excluded: set[int] = field(default_factory=set)
     problem_rows: dict[str, frozenset[int]] = field(default_factory=dict)
+    stored_exclusions: frozenset[str] | None = None  # excluded images in the file, listed or not; None until it is read
     _texts: list[str] = field(default_factory=list)  # case-folded captions of each row
     _undo: list[list[int]] = field(default_factory=list)  # rows that were excluded or included, per step
 
@@ -49,7 +50,10 @@ class SourceRows:
         self._texts += ["\n".join(texts).casefold() for texts in captions]
         for name, values in labels.items():
             self.labels.setdefault(name, [""] * first).extend(values)
-        return range(first, len(self.paths))
+        added = range(first, len(self.paths))
+        if self.stored_exclusions:
+            self.excluded.update(row for row in added if self.paths[row] in self.stored_exclusions)
+        return added
 
     def filtered(self, row_filter: Filter, among: range | None = None) -> list[int]:
         """Numbers of the rows that pass ``row_filter``, in order; ``among`` restricts the search to a range."""
@@ -81,10 +85,14 @@ class SourceRows:
         selected = frozenset(paths)
         return [row for row, path in enumerate(self.paths) if path in selected]
 
+    def location(self, row: int) -> str:
+        """The path of a row; its number, from 1, if it is not listed."""
+        return self.paths[row] if row < len(self) else f"row {row + 1:,}"
+
     # Excluding
     def exclude(self, rows: Iterable[int], excluded: bool = True) -> list[int]:
-        """Exclude ``rows`` from saving, or include them again; returns the changed rows."""
-        changed = [row for row in rows if (row in self.excluded) != excluded]
+        """Exclude ``rows`` that are listed from saving, or include them again; returns the changed rows."""
+        changed = [row for row in rows if row < len(self) and (row in self.excluded) != excluded]
         if changed:
             self._undo.append(changed)
             del self._undo[:-MAX_UNDO]
@@ -102,6 +110,17 @@ class SourceRows:
         changed = self._undo.pop()
         self.excluded.symmetric_difference_update(changed)
         return changed
+
+    def restore_exclusions(self, paths: Iterable[str]) -> list[int]:
+        """Exclude the images of the file, also those that are listed later; returns the excluded rows."""
+        self.stored_exclusions = frozenset(paths)
+        rows = self.rows_of(self.stored_exclusions) if self.stored_exclusions else []
+        self.excluded.update(rows)
+        return rows
+
+    def exclusions_to_store(self) -> list[str]:
+        """Paths of the excluded images, including stored ones that are not listed."""
+        return [*self.excluded_paths(), *sorted((self.stored_exclusions or frozenset()).difference(self.paths))]
 
     def excluded_paths(self) -> list[str]:
         """Paths of the excluded images."""

@@ -185,6 +185,7 @@ class DataPanel(Panel):
         if is_made(self.view, "views"):
             self.view.views.choose_for(source)
         self.work.open(source)
+        self.work.read_exclusions(source, partial(self._restore_exclusions, self.rows))
 
     def _on_part(self, part: RowsPart | RowsOpened) -> None:
         self._parts.append(part)
@@ -217,13 +218,16 @@ class DataPanel(Panel):
         if facts["listed"] < facts["images"]:
             text = f"The first {count(facts['listed'])} of {count(facts['images'])} images are listed."
             self.view.bar.show_message(info(text))
-        self.work.read_exclusions(facts["source"], self._restore_exclusions)
         self._show_views()
 
-    def _restore_exclusions(self, paths: list[str]) -> None:
-        if paths and (rows := self.rows.rows_of(paths)):
-            self.rows.excluded.update(rows)
-            self._redraw(rows)
+    def _restore_exclusions(self, rows: SourceRows, paths: list[str]) -> None:
+        if rows is not self.rows:
+            return  # another source was opened in the meantime
+        is_changed = bool(rows.excluded)
+        if restored := rows.restore_exclusions(paths):
+            self._redraw(restored)
+        if is_changed:
+            self._write_exclusions()
 
     def _on_open_failed(self, failure: Failure) -> None:
         text = f"Reading was cancelled. The first {count(len(self.rows))} images are shown."
@@ -272,7 +276,9 @@ class DataPanel(Panel):
         if facts is None:
             return
         files = (
-            None if checked is None else [(self.rows.paths[entry["row"]], entry["why"]) for entry in checked["broken"]]
+            None
+            if checked is None
+            else [(self.rows.location(entry["row"]), entry["why"]) for entry in checked["broken"]]
         )
         reasons = [(entry["where"], entry["why"]) for entry in facts["reasons"]]
         self.view.broken.show_broken(facts["bad"], reasons, files)
@@ -313,6 +319,8 @@ class DataPanel(Panel):
         changed = self.rows.toggle(rows) if excluded is None else self.rows.exclude(rows, excluded)
         self._redraw(changed)
         self._write_exclusions()
+        if unlisted_count := sum(row >= len(self.rows) for row in rows):
+            self.view.bar.show_message(info(f"Not excluded: {count_with_unit(unlisted_count, 'unlisted image')}."))
 
     def undo(self) -> None:
         """Undo the last exclusion."""
@@ -322,7 +330,8 @@ class DataPanel(Panel):
     def _write_exclusions(self) -> None:
         """Save the exclusions in a separate turn of the event loop, since there may be very many."""
         rows = self.rows
-        QTimer.singleShot(0, self, lambda: self.work.write_exclusions(rows.source, rows.excluded_paths()))
+        if rows.stored_exclusions is not None:  # otherwise they are saved once the stored ones are read
+            QTimer.singleShot(0, self, lambda: self.work.write_exclusions(rows.source, rows.exclusions_to_store()))
 
     def _redraw(self, rows: Sequence[int]) -> None:
         self.visible_rows.renew(rows)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QApplication
@@ -11,8 +13,10 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.config import RunConfig
 from core.spec.presets import preset_config
+from sdgui.panels.data import exclusions
 from sdgui.panels.data.layout import BROKEN, GROUPS
 from sdgui.panels.data.panel import DataPanel
+from sdgui.panels.data.work import DataWork
 from sdgui.worker.replies import Cancelled, Failure
 from tests.sdgui.panels.data.conftest import Asked, captions, checked, facts, opened, part
 
@@ -117,6 +121,50 @@ def test_exclusions_apply_at_once_and_to_the_saved_data(
     assert [item.badge for item in view.gallery.items()] == ["", "", "excluded", ""]
     panel._run_action("undo")
     assert panel.rows.excluded == {2}, "what an earlier window excluded is no step of this one"
+
+
+def test_an_exclusion_while_rows_are_still_read_keeps_the_stored_ones(
+    qtbot: QtBot, panel: DataPanel, tmp_path: Path
+) -> None:
+    home = panel._services.store.home
+    exclusions.write(home, "/one.csv", ["/p/b.png", "/p/c.png", "/p/z.png"])
+    panel.open("/one.csv")
+    panel.work.part.emit(part("a", "b"))
+    qtbot.waitUntil(lambda: len(panel.rows) == 2)
+    panel.exclude([0])
+    qtbot.waitUntil(lambda: panel.rows.excluded == {0, 1})
+    panel.work.part.emit(part("c"))
+    panel.work.opened.emit(facts("/one.csv", 3))
+    qtbot.waitUntil(lambda: panel.rows.excluded == {0, 1, 2})
+    qtbot.waitUntil(lambda: len(exclusions.read(home, "/one.csv")) == 4)
+    panel.exclude([1], excluded=False)
+    qtbot.waitUntil(lambda: exclusions.read(home, "/one.csv") == ["/p/a.png", "/p/c.png", "/p/z.png"])
+
+
+def test_stored_exclusions_of_the_source_before_are_not_applied(
+    qtbot: QtBot, panel: DataPanel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[Callable[[list[str]], object]] = []
+    monkeypatch.setattr(DataWork, "read_exclusions", lambda _self, _source, done: answers.append(done))
+    opened(qtbot, panel, "/one.csv", "a")
+    panel.open("/two.csv")
+    panel.work.part.emit(part("a"))
+    qtbot.waitUntil(lambda: len(panel.rows) == 1)
+    answers[0](["/p/a.png"])
+    assert panel.rows.excluded == set()
+
+
+def test_a_check_of_more_images_than_are_listed_is_shown(qtbot: QtBot, panel: DataPanel) -> None:
+    opened(qtbot, panel, "/one.csv", "a", "b", "c")
+    panel.work.checked.emit(
+        checked("/one.csv", images=5, broken=[{"row": 1, "why": "cut off"}, {"row": 4, "why": "empty"}],
+                exact=[[0, 2, 3]], exact_groups=1)
+    )  # fmt: skip
+    listed = panel.view.broken.list
+    assert [listed.topLevelItem(row).text(0) for row in range(2)] == ["/p/b.png", "row 5"]
+    panel.view.groups.copies.click()
+    assert panel.rows.excluded_paths() == ["/p/c.png"]
+    assert panel.view.bar.text == "Not excluded: 1 unlisted image."
 
 
 def test_new_experiments_validate_on_what_the_data_were_compared_with_or_are_trained_with(
