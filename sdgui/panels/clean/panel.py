@@ -28,7 +28,7 @@ from sdgui.store.records import StoreError
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.drop_target import FileDrop
 from sdgui.widgets.file_dialogs import ask_save
-from sdgui.widgets.formats import count, count_with_unit
+from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.message import error, info, warning
 from sdgui.worker.replies import Failure
 from sdgui.worker.verbs import SavedPairs
@@ -331,7 +331,8 @@ class CleanPanel(Panel):
         self._services.basket.add(Finding(ranked_pairs.data, tuple(self.work.fix(pair) for pair in pairs)))
         text = f"{count_with_unit(len(pairs), 'pair')} {'is' if len(pairs) == 1 else 'are'} in the basket."
         if (unlisted_count := ranked_pairs.excluded_count() - len(pairs) - len(ranked_pairs.corrections)) > 0:
-            text += f" {count(unlisted_count)} excluded pairs are not listed; only “Save as new data” excludes them."
+            unlisted = count_with_unit(unlisted_count, "unlisted pair")
+            text += f" Only “Save as new data” also excludes {unlisted}."
         self.view.bar.show_message(info(text))
 
     def ask_where(self) -> None:
@@ -355,7 +356,8 @@ class CleanPanel(Panel):
     def _on_saved(self, answer: SavedPairs) -> None:
         self.view.strip.finish()
         self._saved = str(answer["path"])
-        text = f"{count(answer['captions'])} pairs saved as {self._saved}. You can use them in a new experiment."
+        pairs = count_with_unit(answer["captions"], "pair")
+        text = f"{pairs} saved as {self._saved}. You can use them in a new experiment."
         self.view.bar.show_message(info(text))
         self._update()
 
@@ -382,7 +384,7 @@ class CleanPanel(Panel):
         request, ranked_pairs = self.view.source.request(), self.ranked
         if request is None or ranked_pairs is None or not self.work.run:
             return ""
-        is_current = (request["run"], source_key(request["data"])) == (self.work.run, source_key(ranked_pairs.data))
+        is_current = self.work.is_by(request) and source_key(request["data"]) == source_key(ranked_pairs.data)
         return "" if is_current else f"{self.work.title} on {ranked_pairs.data}"
 
     def _update(self) -> None:

@@ -38,11 +38,15 @@ CLEANED: ExportFormat[Verb[SavedPairs]] = ExportFormat(
 
 @dataclass(frozen=True)
 class _Session:
-    """The folder of the run that ranks, its title, and the calls to its worker."""
+    """The folder of the run that ranks, its title, and the calls to its worker.
+
+    ``weights``: the requested checkpoint and network; None for a stored ranking.
+    """
 
     run: str
     title: str
     calls: WorkerCalls
+    weights: tuple[str, str] | None = None
 
 
 class CleanWork(QObject):
@@ -72,11 +76,18 @@ class CleanWork(QObject):
         """The folder of the run whose ranking is shown; "" before the first."""
         return self._current.run if self._current is not None else ""
 
+    def is_by(self, request: Mapping[str, str]) -> bool:
+        """Whether the shown ranking is by the run, checkpoint and networks of ``request``; those of a stored ranking
+        are unknown.
+        """
+        session = self._current
+        return session is not None and session.run == request["run"] and session.weights in (None, _weights(request))
+
     def rank(self, choice: ModelChoice, request: Mapping[str, str]) -> None:
         """Rank all pairs with this model. ``request``: the arguments of ``noise_open``."""
         self._drop_request()
         calls = WorkerCalls(self._pool.client(choice.model, choice.title), self)
-        session = self._requested = _Session(request["run"], choice.title, calls)
+        session = self._requested = _Session(request["run"], choice.title, calls, _weights(request))
         calls.progress.connect(lambda _purpose, activity, done, total: self.progress.emit(activity, done, total))
         handle_answer = partial(self._on_answer, session)
         calls.ask("rank", NOISE_OPEN, handle_answer, self.rank_failed.emit, partial=None, most=MAX_LISTED, **request)
@@ -163,6 +174,10 @@ class CleanWork(QObject):
         """Write marks to the store in the background."""
         store, key = self._store, source_key(pairs.data)
         self.background.run(lambda: store.mark_pairs(key, marks), None, self.mark_failed.emit)
+
+
+def _weights(request: Mapping[str, str]) -> tuple[str, str]:
+    return request["checkpoint"], request["weights"]
 
 
 def source_key(data: str) -> str:

@@ -198,6 +198,16 @@ def test_without_a_run_the_panel_explains_itself(qtbot: QtBot, open_noise: Open)
         empty.activated.emit()
 
 
+def test_a_ranking_by_other_weights_than_the_chosen_ones_says_so(qtbot: QtBot, open_noise: Open) -> None:
+    place = open_noise()
+    ranked(qtbot, place)
+    networks, facts = place.view.source.networks, place.view.facts
+    for row, is_by_others in ((1, True), (0, False)):
+        networks.setCurrentIndex(row)
+        networks.activated.emit(row)
+        assert facts.text().startswith("This ranking is by") is is_by_others
+
+
 def test_data_follow_the_run_unless_others_were_chosen(qtbot: QtBot, open_noise: Open, tmp_path: Path) -> None:
     place = open_noise()
     ranked(qtbot, place)

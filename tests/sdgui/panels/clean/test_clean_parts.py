@@ -82,9 +82,7 @@ def test_pairs_sent_to_the_basket_are_counted(qtbot: QtBot, place: CleanPanel) -
     place.view.histogram.box.setValue(0.995)
     place.view.exclude_below.setChecked(True)
     place.to_basket()
-    assert place.view.bar.text == (
-        "4 pairs are in the basket. 5 excluded pairs are not listed; only “Save as new data” excludes them."
-    )
+    assert place.view.bar.text == ("4 pairs are in the basket. Only “Save as new data” also excludes 5 unlisted pairs.")
     qtbot.waitUntil(lambda: place._services.basket.count == 4)
     place._services.writer.wait()
     assert {entry.fix.panel for entry in place._services.store.fixes()} == {"Clean"}
