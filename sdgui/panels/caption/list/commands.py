@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from PySide6.QtGui import QUndoCommand
 
@@ -26,7 +27,7 @@ class WriteTexts(QUndoCommand):
         self._after = dict(texts)
         self._before = {e.path: (e.text, e.origin) for path in texts if (e := model.entry(path)) is not None}
         if len(texts) == 1:
-            self.setText(f"{title}: {next(iter(self._before), '').rpartition('/')[2]}")
+            self.setText(f"{title}: {Path(next(iter(texts))).name}")
 
     def redo(self) -> None:
         self._write(self._after)
