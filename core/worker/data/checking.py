@@ -36,7 +36,7 @@ def check_source(
     other_rows, unread = _read_others(others or {}, source, progress)
     files = [row.file for row in rows]
     signatures = read_signatures(files, progress)
-    groups = duplicates(signatures)
+    groups = duplicates(signatures, progress)
     all_files, splits = list(files), _splits(rows, label, bool(other_rows))
     for name, rows_of_other in other_rows.items():
         paths = [row.file for row in rows_of_other]
@@ -44,7 +44,7 @@ def check_source(
         all_files += paths
         splits += [name] * len(paths)
     progress("comparing splits", 0, 0)
-    leaking = leaks(all_files, splits, duplicates(signatures) if other_rows else groups)
+    leaking = leaks(all_files, splits, duplicates(signatures, progress) if other_rows else groups)
     source_leaks = [leak for leak in leaking if leak.left < len(files)]
     return {
         "source": source,

@@ -11,7 +11,13 @@ import pytest
 from PIL import Image, ImageDraw, ImageOps
 
 from core.data.cache import SIGNATURES_SUFFIX, cache_folder
-from core.data.inspection.duplicates import MAX_HASH_DISTANCE, MAX_PIXEL_DISTANCE, duplicates, near_pairs
+from core.data.inspection.duplicates import (
+    MAX_HASH_DISTANCE,
+    MAX_PIXEL_DISTANCE,
+    REPORT_EVERY,
+    duplicates,
+    near_pairs,
+)
 from core.data.inspection.figures import MAX_WORDS, figures
 from core.data.inspection.leaks import leaks
 from core.data.inspection.signatures import ENTRY, TINY_SIDE, read_signatures
@@ -55,7 +61,7 @@ def test_exact_and_near_duplicates_are_found(files: list[str]) -> None:
     signatures = read_signatures(files, heard)
     assert list(signatures.broken) == [7]
     assert "not an image" in signatures.broken[7]
-    found = duplicates(signatures)
+    found = duplicates(signatures, heard)
     assert found.exact == [[0, 1], [5, 6]]
     assert found.near == [[0, 2, 3]]  # neither the inverted one, nor flat ones of other colours
     again = read_signatures(files, heard)  # from the cache folder
@@ -69,7 +75,7 @@ def test_exact_and_near_duplicates_are_found(files: list[str]) -> None:
 def test_leaks_name_the_split_and_the_kind(files: list[str]) -> None:
     splits = ["train", "val", "train", "test", "val", "train", "train", "val", "", ""]
     every, named = [*files, files[5]], [*splits, "val"]
-    found = leaks(every, named, duplicates(read_signatures(every, heard)))
+    found = leaks(every, named, duplicates(read_signatures(every, heard), heard))
     assert sorted((leak.left, leak.right, leak.kind) for leak in found) == [
         (0, 1, "same bytes"),
         (0, 3, "nearly the same"),
@@ -88,7 +94,7 @@ def test_no_near_pair_is_missed() -> None:
         flips = np.bitwise_or.reduce(np.uint64(1) << rng.integers(0, 64, row % 7).astype(np.uint64), initial=0)
         entries["hash"][row] = hashes[row % 60] ^ np.uint64(flips)
     entries["tiny"] = rng.integers(100, 100 + MAX_PIXEL_DISTANCE + 3, (300, TINY_SIDE, TINY_SIDE, 3))
-    left, right = near_pairs(entries)
+    left, right = near_pairs(entries, heard)
     found = {tuple(sorted(pair)) for pair in zip(left.tolist(), right.tolist(), strict=True)}
     wanted = set()
     for a, b in combinations(range(300), 2):
@@ -114,3 +120,19 @@ def test_statistics_of_captions_and_labels() -> None:
     assert found.median_words == 3
     assert found.labels["kind"] == {"hat": 2, "": 2}
     assert found.split_label() == "split"
+
+
+def test_a_band_full_of_flat_images_reports_progress_and_can_be_cancelled() -> None:
+    entries = np.zeros(3 * REPORT_EVERY, ENTRY)  # one bucket in every band
+    entries["tiny"] = np.arange(len(entries))[:, None, None, None] % 2 * 100  # and few pairs
+    shares: list[tuple[int, int]] = []
+
+    def cancelled(_activity: str, done: int, total: int) -> None:
+        shares.append((done, total))
+        if len(shares) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        near_pairs(entries, cancelled)
+    total = 5 * len(entries)
+    assert shares == [(0, total), *((number * REPORT_EVERY, total) for number in (1, 2)), (len(entries), total)]
