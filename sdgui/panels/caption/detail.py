@@ -23,6 +23,7 @@ from PySide6.QtWidgets import (
 )
 
 from core.spec.caption_files import Candidate
+from core.spec.run.model_names import parse_interpolated, run_and_checkpoint, tuned_name
 from sdgui.panels.caption.model import SIDES, STATE_TEXTS, Entry, Side
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, fixed
@@ -46,6 +47,7 @@ class CaptionsDetail(QWidget):
         self._entry: Entry | None = None
         self._titles: dict[Side, str] = {"a": "Model", "b": "Second model"}  # title of each side's model
         self._origins: Mapping[str, Mapping[str, Any]] = {}
+        self._run_names: Mapping[str, str] = {}  # folder of a run -> its name
         blank = QPixmap(16, 16)
         blank.fill(Qt.GlobalColor.transparent)
         self._blank = QIcon(blank)
@@ -84,9 +86,12 @@ class CaptionsDetail(QWidget):
         self._titles = dict(titles)
         self.show_entry(self._entry)
 
-    def set_origins(self, origins: Mapping[str, Mapping[str, Any]]) -> None:
-        """Set the origins of captions: key -> model, weights and settings."""
-        self._origins = origins
+    def set_origins(self, origins: Mapping[str, Mapping[str, Any]], run_names: Mapping[str, str]) -> None:
+        """Set the origins of captions (key -> model, weights and settings) and the names of runs by folder."""
+        are_renamed = run_names != self._run_names
+        self._origins, self._run_names = origins, run_names
+        if are_renamed:
+            self.show_entry(self._entry)
 
     def show_entry(self, entry: Entry | None) -> None:
         """Show an image with its candidates; None clears the view."""
@@ -97,7 +102,7 @@ class CaptionsDetail(QWidget):
         self.name.setToolTip(plain_tip(entry.path if entry is not None else ""))
         self.state.setText(self._state_text(entry))
         contents = self._provenances(entry)
-        self.origin.setText("\n".join(dict.fromkeys(about_text(content) for content in contents)))
+        self.origin.setText("\n".join(dict.fromkeys(about_text(content, self._run_names) for content in contents)))
         self.origin.setToolTip(plain_tip("\n".join(dict.fromkeys(map(weights_text, contents)))))
         self._fill(entry)
 
@@ -131,7 +136,7 @@ class CaptionsDetail(QWidget):
                 continue
             if len(entry.captions) > 1:
                 model = self._origins.get(captions.origin)  # may differ from the selected model
-                self._heading(model_text(model) if model else self._titles[side])
+                self._heading(model_text(model, self._run_names) if model else self._titles[side])
             for candidate in captions.candidates:
                 number += 1
                 item = QListWidgetItem(_two_lines(candidate), self.candidates)
@@ -185,14 +190,14 @@ def _two_lines(candidate: Candidate) -> str:
     return "\n".join(filter(None, (candidate.text or "(empty)", scores)))
 
 
-def about_text(content: Mapping[str, Any]) -> str:
-    """Provenance in one line, ``sd-coca-demo · step 234 · teacher · beam 6``: model, step, search and seed."""
+def about_text(content: Mapping[str, Any], run_names: Mapping[str, str]) -> str:
+    """Provenance in one line, ``sd-coca demo · run 1 · step 234 · teacher · beam 6``: model, step, search and seed."""
     settings = content.get("settings") or {}
     search = str(settings.get("search", ""))
     decoding = {"beam": f"beam {settings.get('beams')}", "sample": f"sample, seed {settings.get('seed')}"}.get(
         search, search
     )
-    return " · ".join(part for part in (model_text(content), decoding) if part)
+    return " · ".join(part for part in (model_text(content, run_names), decoding) if part)
 
 
 def weights_text(content: Mapping[str, Any]) -> str:
@@ -201,12 +206,16 @@ def weights_text(content: Mapping[str, Any]) -> str:
     return f"SHA-256 of the weights: {digest}" if digest else ""
 
 
-def model_text(content: Mapping[str, Any]) -> str:
-    """``sd-coca-demo · step 234 · teacher``."""
-    step = content.get("step")
+def model_text(content: Mapping[str, Any], run_names: Mapping[str, str]) -> str:
+    """``sd-coca demo · run 1 · alpha 0.5 · step 234 · teacher``; a run without a name by its folder's."""
+    model, step = str(content.get("model", "")), content.get("step")
+    interpolated, (folder, checkpoint) = parse_interpolated(model), run_and_checkpoint(model)
+    if interpolated is not None and checkpoint.isdecimal():  # then the worker names no step
+        step = int(checkpoint)
     parts = [
-        Path(str(content.get("model", ""))).name.partition("@")[0],
+        run_names.get(folder) or Path(tuned_name(model)).name.partition("@")[0],
         str(content.get("pretrained") or ""),
+        f"alpha {interpolated.alpha:g}" if interpolated is not None else "",
         f"step {count(int(step))}" if isinstance(step, int) else "",
         str(content.get("weights") or ""),
     ]

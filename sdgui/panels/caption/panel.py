@@ -148,6 +148,7 @@ class CaptionsPanel(Panel):
         return self.persistence.pending
 
     def refresh(self) -> None:
+        self._show_origins()
         if self.model.rowCount() == 0:
             self.view.show_empty()
 
@@ -182,7 +183,7 @@ class CaptionsPanel(Panel):
 
     def _on_restored(self, origins: Mapping[str, Mapping[str, Any]]) -> None:
         self._origins = {**origins, **self._origins}
-        self.view.detail.set_origins(self._origins)
+        self._show_origins()
         held_paths, self._held_paths = self._held_paths, None
         if self._unreadable_message is not None and self.view.bar.message is self._unreadable_message:
             self.view.bar.clear()
@@ -272,8 +273,11 @@ class CaptionsPanel(Panel):
 
     def _keep_origin(self, key: str, content: Mapping[str, Any]) -> None:
         self._origins[key] = content
-        self.view.detail.set_origins(self._origins)
+        self._show_origins()
         self.persistence.keep_origin(key, content)
+
+    def _show_origins(self) -> None:
+        self.view.detail.set_origins(self._origins, self.persistence.run_names(self._origins.values()))
 
     def _replace(self, finder: Finder) -> None:
         self.edits.replace_all(finder)

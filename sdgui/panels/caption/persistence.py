@@ -7,12 +7,15 @@ are written in order; if the program is killed, at most the last 150 ms are lost
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QCoreApplication, QObject, QTimer, Signal
 
+from core.spec.run.model_names import run_and_checkpoint
 from sdgui.panels.caption.model import Entry, entry_of, to_kept_caption
 from sdgui.runs.background_tasks import BackgroundTasks
+from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 
 _BATCH_MS = 150  # changes within this time are written together
@@ -52,6 +55,17 @@ class CaptionPersistence(QObject):
         self.unreadable.connect(lambda _sentence: self._retry_timer.start(_RETRY_MS))
         if (app := QCoreApplication.instance()) is not None:
             app.aboutToQuit.connect(self.close)
+
+    def run_names(self, origins: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+        """The names of the runs among ``origins`` by folder; {} if the store cannot be read."""
+        folders = {run_and_checkpoint(str(content.get("model", "")))[0] for content in origins} - {""}
+        try:
+            runs = {folder: self._store.run_in(Path(folder), include_deleted=True) for folder in folders}
+            run_ids = {folder: run.id for folder, run in runs.items() if run is not None}
+            labels = self._store.run_labels(list(run_ids.values()))
+        except StoreError:
+            return {}
+        return {folder: labels[run_id].name for folder, run_id in run_ids.items() if run_id in labels}
 
     def restore(self) -> None:
         """Read the list in parts; after a failure, continue where reading stopped, so that later edits are kept."""

@@ -8,6 +8,7 @@ from PySide6.QtCore import QItemSelectionModel, Qt
 from pytestqt.qtbot import QtBot
 
 from core.spec.caption_files import Candidate
+from core.spec.presets import preset_config
 from sdgui.panels.caption.list.replace import finder
 from sdgui.panels.caption.list.rows import CAPTION, SECOND
 from sdgui.panels.caption.model import HAND, Entry, ModelCaptions
@@ -62,6 +63,23 @@ def test_captioning_again_keeps_edits_by_a_person_and_can_be_undone(
     assert texts(panel) == ["a a indeed", "a b indeed", "mine"]
     panel.undo.redo()
     assert texts(panel)[0] == "an image of a a indeed"
+
+
+def test_captions_name_their_run_and_its_interpolation(panel: CaptionsPanel, tmp_path: Path) -> None:
+    store = panel._services.store
+    experiment = store.add_experiment(preset_config("sd-coca", "tiny"), "captioner")
+    folder = store.add_run(experiment.id).folder
+    model = f"interpolated:{folder}@step-00001234@0.5"
+    panel._keep_origin("key", {"model": model, "step": None, "weights": "teacher", "settings": {"search": "greedy"}})
+    panel.model.add_paths(images(tmp_path, "a.png"))
+    entry = panel.model.at(0)
+    panel.model.update([entry.with_captions("a", ModelCaptions("key", (Candidate("a hat"),)))])
+    panel.view.list.choose(entry.path)
+    about = panel.view.detail.origin
+    assert about.text() == "captioner · run 1 · alpha 0.5 · step 1,234 · teacher · greedy"
+    store.rename_experiment(experiment.id, "renamed")
+    panel.refresh()
+    assert about.text().startswith("renamed · run 1 · alpha 0.5")
 
 
 def test_two_models_are_shown_side_by_side(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
