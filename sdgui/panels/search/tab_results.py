@@ -135,13 +135,14 @@ class TabResults(QObject):
 
     def compare(self, k: int) -> None:
         """Request the pairs that only one model finds within its first ``k`` results."""
-        view = self._view
+        view, (first, second) = self._view, self._sessions
+        keys = first.key, second.key
 
         def done(answer: Comparison) -> None:
             view.jobs.end("compare0")
-            view.evaluation.show_pairs(answer)
+            if (first.key, second.key) == keys:  # opening the second model does not drop the first one's request
+                view.evaluation.show_pairs(answer)
 
-        first, second = self._sessions
         if first.facts is not None and second.facts is not None:
             first.ask_plain(
                 "compare",

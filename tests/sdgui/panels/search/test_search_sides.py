@@ -365,3 +365,15 @@ def test_tab_score_and_collection_are_restored(
     again.view.drop.close_threads()
     for side in again.view.sides:
         side.gallery.close_threads()
+
+
+def test_a_late_comparison_with_a_model_that_was_replaced_is_not_shown(search: SearchPanel, workers: Workers) -> None:
+    search.view.tabs.setCurrentIndex(EVALUATION)
+    for side, model in enumerate((ONE, TWO)):
+        workers[model.model].answer("search_evaluate", side_of({"a": 6 + side, "b": 1}))
+    search.view.evaluation.compare_requested.emit(1)
+    search.sessions[1].close()
+    row = {"caption": "a", "path": "/a", "rank_a": 5.0, "rank_b": 1.0, "text_a": 8, "text_b": 2}
+    counts = {"only_a": 0, "only_b": 1, "both": 1, "neither": 0}
+    workers[ONE.model].answer("search_compare", {"only_a": [], "only_b": [row], "counts": counts})
+    assert search.view.evaluation._pairs is None
