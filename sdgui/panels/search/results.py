@@ -18,7 +18,7 @@ Score = Literal["cosine", "softmax", "rank"]
 SCORES: dict[Score, tuple[str, str]] = {
     "cosine": (
         "Cosine",
-        "Cosine similarity of query and image: 1 is identical, 0 is unrelated. Compare it with the cut-off, "
+        "Cosine similarity of the query and the result, from -1 to 1. Compare it with the cut-off, "
         "not with the scores of another model.",
     ),
     "softmax": (
