@@ -12,10 +12,11 @@ from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
-from PySide6.QtWidgets import QFormLayout, QHBoxLayout, QSplitter, QStackedWidget, QTabBar, QWidget
+from PySide6.QtWidgets import QFormLayout, QHBoxLayout, QPushButton, QSplitter, QStackedWidget, QTabBar, QWidget
 
 from sdgui.panels.search.index import IndexSheet
 from sdgui.panels.search.jobs import Jobs
+from sdgui.panels.search.model import Query
 from sdgui.panels.search.query.bar import SearchBar
 from sdgui.panels.search.query.filters import FilterForm
 from sdgui.panels.search.query.history import SearchHistory
@@ -24,6 +25,7 @@ from sdgui.panels.search.side import SearchSide
 from sdgui.panels.search.source import SourceBar
 from sdgui.panels.search.tabs.evaluation import EvaluationPane
 from sdgui.panels.search.tabs.map import MapPage
+from sdgui.runs.demo import DEMO_QUERY
 from sdgui.shared.export.menu import ExportMenu
 from sdgui.shared.services import Services
 from sdgui.shared.time_travel import StepSlider
@@ -41,7 +43,7 @@ from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.popovers.popover import Popover
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.still_boxes import NoWheelComboBox
-from sdgui.widgets.style.theme import SPACE
+from sdgui.widgets.style.theme import SPACE, set_role
 
 IMAGES_TAB, EVALUATION, MAP = range(3)
 LATE = ("filters", "sheet", "evaluation", "map")  # widgets created after the panel is visible, or on first use
@@ -138,6 +140,11 @@ class SearchView(QWidget):
         self.time.hide()
         column.addWidget(self.time)
         self.empty = EmptyState("ph.magnifying-glass", "No model to search with yet", "", parent=self._stack)
+        self.demo_button = QPushButton(self.empty)
+        set_role(self.demo_button, "flat")
+        self.demo_button.hide()
+        self.demo_button.clicked.connect(self._search_demo)
+        self.empty.add_widget(self.demo_button)
         self._pages = QStackedWidget(self._stack)
         self._stack.addWidget(self.empty)
         self._stack.addWidget(self._pages)
@@ -229,10 +236,25 @@ class SearchView(QWidget):
         self.source.popover.fit()
 
     # Pages
-    def show_empty(self, title: str, text: str, button: str = "", shortcut: str = "") -> None:
-        """Show the empty state with the next step."""
+    def show_empty(
+        self, title: str, text: str, button: str = "", shortcut: str = "", *, offers_demo: bool = False
+    ) -> None:
+        """Show the empty state with the next step; ``offers_demo``: also offer the demo images."""
         self.empty.set_content(title, text, button, shortcut)
+        is_complete = offers_demo and self._services.demo.complete
+        self.demo_button.setText("Search the demo images" if is_complete else "Create the demo images")
+        self.demo_button.setVisible(offers_demo)
         self._stack.setCurrentIndex(0)
+
+    def _search_demo(self) -> None:
+        """Search the demo images; create them first if necessary."""
+        demo = self._services.demo
+        if not demo.complete:
+            demo.make()
+            return
+        if self.query.query().empty:
+            self.query.set_query(Query(DEMO_QUERY))
+        self.source.collection.search_folder(str(demo.images))
 
     def show_work(self) -> None:
         """Show the results."""

@@ -234,7 +234,7 @@ class SearchPanel(Panel):
             elif source.kind == DATA:
                 self._empty_action = source.collection.ask_folder
                 text = "Choose or drop a folder of images. Then describe an image, such as “red car in the rain”."
-                self.view.show_empty("No images are chosen", text, "Search a folder…", "Ctrl+Alt+O")
+                self.view.show_empty("No images are chosen", text, "Search a folder…", "Ctrl+Alt+O", offers_demo=True)
         elif self.sessions[0].facts is None:
             source.show_facts(None)
             self._empty_action = None

@@ -9,6 +9,7 @@ from pytestqt.qtbot import QtBot
 from sdgui.panels.search.collection import DATA
 from sdgui.panels.search.model import Query
 from sdgui.panels.search.panel import SearchPanel
+from sdgui.runs.demo import DEMO_QUERY
 from sdgui.shared.services import Services
 from sdgui.widgets.formats import count
 from tests.sdgui.panels.scripted_workers import Workers
@@ -74,3 +75,29 @@ def test_while_the_demo_is_drawn_no_choice_is_missing(
     assert title() == "Opening mine", "what was chosen is not replaced"
     panel.view.drop.close_threads()
     panel.view.sides[0].gallery.close_threads()
+
+
+def test_without_images_the_demo_is_offered(
+    qtbot: QtBot, workers: Workers, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_complete, requests = [False], list[str]()
+    demo = type(services.demo)
+    monkeypatch.setattr(demo, "complete", property(lambda _demo: is_complete[0]))
+    monkeypatch.setattr(demo, "make", lambda _demo: requests.append("make"))
+    host = QWidget()
+    qtbot.addWidget(host)
+    panel = SearchPanel(services, host)
+    panel.view.source.collection.set_kind(DATA)
+    assert panel.view.source.pickers[0].set_choice(ONE)
+    button = panel.view.demo_button
+    assert (button.isHidden(), button.text()) == (False, "Create the demo images")
+    button.click()
+    assert requests == ["make"]
+    is_complete[0] = True
+    services.demo.ready.emit()
+    assert button.text() == "Search the demo images"
+    button.click()
+    assert panel.view.source.collection.data.source() == str(services.demo.images)
+    assert panel.view.query.query().words == DEMO_QUERY
+    assert button.isHidden(), "the images are being opened"
+    panel.view.drop.close_threads()
