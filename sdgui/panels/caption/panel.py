@@ -224,7 +224,7 @@ class CaptionsPanel(Panel):
         self.view.detail.set_titles({name: self._title(name) for name in SIDES})
         self.view.show_empty()
         if self._held_paths is None and self.isVisible() and side in self.work.sides:
-            self.work.complete_side(side)
+            self.work.change_model(side)
             self.work.open(side)
 
     def _on_weights_changed(self, side: Side, _choice: ModelChoice) -> None:

@@ -83,6 +83,10 @@ class CaptionsWork(QObject):
         """Caption the images that this side has not captioned yet."""
         self._start_maker(side, [entry.path for entry in self._model.entries() if side not in entry.captions])
 
+    def change_model(self, side: Side) -> None:
+        """Caption the images still queued, and those without captions of this side, with its newly chosen model."""
+        self.caption_again(side, [entry.path for entry in self._model.entries() if side not in entry.captions])
+
     def caption_uncaptioned(self) -> None:
         """Complete each side in use; the first model also captions images whose caption the user has deleted."""
         entries = self._model.entries()

@@ -131,6 +131,24 @@ def test_only_missing_captions_are_requested_from_each_of_two_models(works: Work
     assert len(works.workers["one"].asked) == count, "no model is chosen"
 
 
+def test_queued_images_are_captioned_by_the_model_that_is_chosen_meanwhile(works: Works) -> None:
+    works.model.add_paths(["a", "b", "c", "d"])
+    works.work.caption(["a", "b", "c"])
+    one = works.workers["one"]
+    one.answer("caption_open", FACTS)
+    caption(one, 0)
+    works.choices["a"] = TWO
+    works.work.change_model("a")
+    two = works.workers["two"]
+    two.answer("caption_open", FACTS)
+    assert works.asked("two") == ["b", "c", "d"]
+    for number in range(3):
+        caption(two, number)
+    two.answer("caption", {})
+    assert (works.work.busy, works.strip.isHidden()) == (False, True)
+    assert all(entry.text for entry in works.model.entries())
+
+
 def test_stopped_or_failed_captioning_resumes_with_the_existing_images(works: Works) -> None:
     work, model = works.work, works.model
     model.add_paths(["a", "b", "c"])
