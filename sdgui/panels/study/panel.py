@@ -88,9 +88,11 @@ class StudyPanel(Panel):
 
     def _fill_menus(self) -> None:
         self.toolbar.open_button.setMenu(open_menu(self, self.open_study))
-        folder = lambda: self._study.folder if self._study is not None else None  # noqa: E731
-        self.exports = ExportMenu(self.view, folder, self.show_message, self._on_failed, self)
+        self.exports = ExportMenu(self.view, self._study_folder, self.show_message, self._on_failed, self)
         self.toolbar.export.setMenu(self.exports)
+
+    def _study_folder(self) -> Path | None:
+        return self._study.folder if self._study is not None else None
 
     def _connect(self) -> None:
         self.toolbar.box.activated.connect(lambda row: self.show_study(self.toolbar.box.itemData(row)))

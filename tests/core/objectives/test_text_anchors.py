@@ -22,6 +22,7 @@ from core.spec.run.model_names import locate
 from core.training.train import train
 from core.training.train_step import STEP_STREAM
 from tests.core.images import write_pairs
+from tests.core.training.base_runs import train_base
 from tests.core.training.test_train import StopAt
 from tests.core.training.test_train_step import opened
 
@@ -36,11 +37,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def base(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run to start from."""
-    run = RunDir(tmp_path_factory.mktemp("base") / "run")
-    settings = [f"data.train={data}", "optim.epochs=1", "optim.batch_size=12", "runtime.threads=1"]
-    assert train(override(preset_config("clip", "tiny"), settings), run, quiet=True) == "done"
-    return run.path
+    return train_base(data, tmp_path_factory.mktemp("base") / "run", epochs=1).path
 
 
 @pytest.fixture

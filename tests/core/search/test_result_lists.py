@@ -61,9 +61,12 @@ def test_near_duplicates_are_compared_among_the_maximum_number_of_results(
 ) -> None:
     monkeypatch.setattr(results, "MAX_RESULTS", 10)
     compared: list[int] = []
-    groups = Searcher._groups
-    monkeypatch.setattr(
-        Searcher, "_groups", lambda self, rows, *rest: compared.append(len(rows)) or groups(self, rows, *rest)
-    )  # type: ignore[func-returns-value]
+    group = Searcher._groups
+
+    def count(self: Searcher, rows: Any, *rest: Any) -> Any:
+        compared.append(len(rows))
+        return group(self, rows, *rest)
+
+    monkeypatch.setattr(Searcher, "_groups", count)
     searching.search(Query((Term(text="red"),)), Options(k=8))
     assert compared == [10]

@@ -18,6 +18,7 @@ from core.spec.run.model_names import locate
 from core.training.loop import Loop
 from core.training.train import train
 from tests.core.images import write_pairs
+from tests.core.training.base_runs import train_base
 from tests.core.training.test_train import StopAt, equal, losses, weights
 from tests.core.training.test_train_step import opened
 
@@ -32,11 +33,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def base(data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
-    """A run to start from."""
-    run = RunDir(tmp_path_factory.mktemp("base") / "run")
-    settings = [f"data.train={data}", "optim.epochs=2", "optim.batch_size=12", "runtime.threads=1"]
-    assert train(override(preset_config("clip", "tiny"), settings), run, quiet=True) == "done"
-    return run
+    return train_base(data, tmp_path_factory.mktemp("base") / "run", epochs=2)
 
 
 def lora_config(data: Path, base: RunDir, *settings: str, preset: str = "sd-clip-adapt") -> RunConfig:

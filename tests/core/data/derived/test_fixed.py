@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from core.data.derived import manifest as derived_manifest
 from core.data.derived.fixed import save_fixed
 from core.data.sources.opening import open_source
 from core.spec.data.fixes import Fix, FixesError, read_record, record_path
@@ -117,19 +117,12 @@ def test_source_data_and_other_files_are_not_overwritten(data: Path) -> None:
     assert data.read_bytes() == before
 
 
-def test_a_failed_replacement_keeps_the_table_and_its_record(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_replacement_keeps_the_table_and_its_record(data: Path, fill_disk: Callable[[], None]) -> None:
     target = data.with_name("fixed.csv")
     save_fixed(str(data), [Fix(kind="excluded", path=of(data, "b"))], target)
     written = [target, record_path(target)]
     before = [path.read_bytes() for path in written]
-    write = derived_manifest.write_whole
-
-    def full(path: Path, content: bytes) -> None:
-        if path.suffix == ".csv":
-            raise OSError(28, "No space left on device")
-        write(path, content)
-
-    monkeypatch.setattr(derived_manifest, "write_whole", full)
+    fill_disk()
     with pytest.raises(UserError, match="No space left"):
         save_fixed(str(data), [Fix(kind="excluded", path=of(data, "c"))], target, replace=True)
     assert [path.read_bytes() for path in written] == before

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from core.data.derived import manifest as derived_manifest
 from core.data.derived.subset import hold_out, save_subset
 from core.data.sources.opening import open_source
 from core.spec.errors import UserError
@@ -71,21 +71,14 @@ def test_selections_that_cannot_be_saved_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_failed_replacement_keeps_the_manifest_and_its_provenance(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, fill_disk: Callable[[], None]
 ) -> None:
     train = write_pairs(tmp_path, 3)
     files = [row.file for row in open_source(train).rows]
     save_subset(str(train), tmp_path / "less.csv", lambda *_: None, files[:1])
     written = [tmp_path / "less.csv", tmp_path / "less.provenance.json"]
     before = [path.read_bytes() for path in written]
-    write = derived_manifest.write_whole
-
-    def full(path: Path, content: bytes) -> None:
-        if path.suffix == ".csv":
-            raise OSError(28, "No space left on device")
-        write(path, content)
-
-    monkeypatch.setattr(derived_manifest, "write_whole", full)
+    fill_disk()
     with pytest.raises(UserError, match="No space left"):
         save_subset(str(train), tmp_path / "less.csv", lambda *_: None, files[:2], replace=True)
     assert [path.read_bytes() for path in written] == before

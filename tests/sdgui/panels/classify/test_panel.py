@@ -13,10 +13,11 @@ from PySide6.QtGui import QDragEnterEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from core.spec.config import override
+from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
 from sdgui.app.main_window import MainWindow
 from sdgui.panels.classify.demo import DemoStep
+from sdgui.panels.classify.panel import ClassifyPanel
 from sdgui.shared.export.images import export_table
 from tests.sdgui.panels.classify.classifying import OpenClassify, asked, choose, make_run
 
@@ -68,43 +69,44 @@ def test_unsupported_data_invalid_answers_and_cancelling_are_reported(
     assert panel.view.source.button.isEnabled()
 
 
-def test_the_empty_panel_offers_the_next_step_of_the_demo(
-    qtbot: QtBot, open_classify: OpenClassify, folder: Path, home: Path
-) -> None:
-    panel = open_classify("")
-    qtbot.waitUntil(lambda: panel._demo.make)
+def demo_config(home: Path) -> RunConfig:
+    """A config that trains on the demo's images, whose tables are empty."""
     demo = home / "demo-data"
     demo.mkdir()
     for name in ("demo.json", "unseen.csv", "train.csv"):
         (demo / name).write_text("{}", encoding="utf-8")
-    window = panel.window()
-    assert isinstance(window, MainWindow)
-    make_run(window, override(preset_config("sd-clip", "tiny"), [f"data.train={demo / 'train.csv'}"]))
+    return override(preset_config("sd-clip", "tiny"), [f"data.train={demo / 'train.csv'}"])
+
+
+def check_demo_is_classified(qtbot: QtBot, panel: ClassifyPanel, folder: Path, home: Path) -> None:
     panel.refresh()
     qtbot.waitUntil(lambda: panel._demo.button == "Classify the demo's groups")
     panel.view.empty.activated.emit()
     qtbot.waitUntil(lambda: len(panel.view.results.results()) == 1, timeout=20000)
     request = asked(folder, "classify_open")[0]
-    assert (request["data"], request["label"]) == (str(demo / "unseen.csv"), "group")
+    assert (request["data"], request["label"]) == (str(home / "demo-data" / "unseen.csv"), "group")
+
+
+def test_the_empty_panel_offers_the_next_step_of_the_demo(
+    qtbot: QtBot, open_classify: OpenClassify, folder: Path, home: Path
+) -> None:
+    panel = open_classify("")
+    qtbot.waitUntil(lambda: panel._demo.make)
+    config = demo_config(home)
+    window = panel.window()
+    assert isinstance(window, MainWindow)
+    make_run(window, config)
+    check_demo_is_classified(qtbot, panel, folder, home)
 
 
 def test_the_demo_is_classified_with_the_included_model_before_a_run_has_a_checkpoint(
     qtbot: QtBot, open_classify: OpenClassify, folder: Path, home: Path
 ) -> None:
     panel = open_classify("")
-    demo = home / "demo-data"
-    demo.mkdir()
-    for name in ("demo.json", "unseen.csv", "train.csv"):
-        (demo / name).write_text("{}", encoding="utf-8")
-    config = override(preset_config("sd-clip", "tiny"), [f"data.train={demo / 'train.csv'}"])
+    config = demo_config(home)
     panel._services.store.add_experiment(config, "demo")
     panel.view.source.model.choose_default()
-    panel.refresh()
-    qtbot.waitUntil(lambda: panel._demo.button == "Classify the demo's groups")
-    panel.view.empty.activated.emit()
-    qtbot.waitUntil(lambda: len(panel.view.results.results()) == 1, timeout=20000)
-    request = asked(folder, "classify_open")[0]
-    assert (request["data"], request["label"]) == (str(demo / "unseen.csv"), "group")
+    check_demo_is_classified(qtbot, panel, folder, home)
 
 
 def test_without_a_model_or_a_checkpoint_the_panel_offers_the_demo(

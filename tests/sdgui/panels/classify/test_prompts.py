@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
@@ -125,14 +127,14 @@ def test_a_trial_is_shown_only_for_the_selected_result(
     open_classify: OpenClassify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = open_classify("")
-    results, trials = panel.view.results, list[object]()
+    results, trials = panel.view.results, list[Callable[[Any], None]]()
     results.add(a_result(an_evaluation("zero-shot")))
     monkeypatch.setattr(panel.session, "evaluate", lambda *_, partial: trials.append(partial))
     panel._try_prompts('{"templates": ["a {}."]}')
     other = a_result(an_evaluation("knn"), cells=((0,), (0,), (1,)))
     results.add(other)
     (show_trial,) = trials
-    show_trial(a_result())  # type: ignore[operator]
+    show_trial(a_result())
     assert panel.view.matrix.matrix.cells.count.tolist() == [1]
 
 
