@@ -17,7 +17,7 @@ from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.parts.schedule import ObjectiveValues, objective_schedule
-from core.spec.config import ObjectiveConfig, ObjectivesConfig
+from core.spec.config import ObjectiveConfig, ObjectivesConfig, RunConfig
 
 Report = dict[str, Tensor]
 """Diagnostics by name: detached scalars, kept on the device to avoid synchronisation."""
@@ -68,7 +68,7 @@ class Objective(nn.Module, ABC):
     def build_buffers(self, network: Network) -> None:
         """Add buffers whose size depends on the network; none by default."""
 
-    def prepare(self, network: Network, seed: int, progress: Progress) -> None:
+    def prepare(self, network: Network, config: RunConfig, progress: Progress) -> None:
         """Compute what the objective needs from the initial ``network``, before training; nothing by default."""
 
     def check_teacher(self, student: Network, teacher: Network) -> None:

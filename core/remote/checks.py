@@ -125,6 +125,7 @@ def check_data(config: str) -> list[Finding]:
         "Weights": parsed.towers.pretrained,
         "Teacher": parsed.teacher.checkpoint,
         "Text anchors": parsed.objectives.text_anchors.source,
+        "Image anchors": parsed.objectives.image_anchors.source,
     }
     for title, names in paths.items():
         findings += [_check_path(title, name.strip()) for name in names.split(";") if _is_path(name.strip())]

@@ -116,7 +116,7 @@ def assemble(
     teacher = _build_teacher(config, network, objectives, train, runtime, progress, code)
     mismatched = _filter_captions(config, network, train, runtime, progress, log)
     for objective in objectives:
-        objective.prepare(network, config.seed, progress)
+        objective.prepare(network, config, progress)
     if config.towers.lora_rank:
         _add_lora(network, config, team)
     _set_up_blocks(network, teacher, config)

@@ -15,6 +15,7 @@ from core.data.errors import BadRow, DataError
 from core.data.sources.rows import Row, Source, clean_caption
 from core.spec.errors import UserError
 from core.spec.reading import read_text
+from core.spec.reporter import Progress
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"}
@@ -22,6 +23,8 @@ IMAGE_SUFFIXES = frozenset(
 )
 MANIFEST_SUFFIXES = frozenset((".csv", ".tsv", ".jsonl", ".json", ".ndjson"))
 MAX_SIDECAR_BYTES = 1 << 20  # longer text is not a caption
+
+_REPORT_EVERY = 1000  # folders between progress reports
 
 
 @dataclass
@@ -127,6 +130,17 @@ def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
 def has_image_suffix(name: str) -> bool:
     """Whether the file name ``name`` has the suffix of an image format."""
     return name[name.rfind(".") :].lower() in IMAGE_SUFFIXES
+
+
+def plain_images(folder: Path, progress: Progress) -> list[str]:
+    """The paths of all images in the folder tree, sorted within each folder, without hidden folders."""
+    images: list[str] = []
+    for number, (_, files) in enumerate(walk_folders(str(folder))):
+        if number % _REPORT_EVERY == 0:
+            progress("counting images", len(images), 0)
+        if not isinstance(files, OSError):
+            images += [file.path for file in files if has_image_suffix(file.name)]
+    return images
 
 
 def _read_classes(root: Path, top: str, folders: list[_Folder]) -> Source:

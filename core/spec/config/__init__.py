@@ -4,11 +4,13 @@ from core.spec.config.axes import FusionConfig, NoiseConfig, TeacherConfig, Towe
 from core.spec.config.base import ConfigError, Section, Text
 from core.spec.config.contradictions import problems
 from core.spec.config.distillation import (
+    AnchorsConfig,
     DistillCaptionsConfig,
     DistillFeaturesConfig,
     DistillLogitsConfig,
     DistillPrototypesConfig,
     DistillSimilarityConfig,
+    ImageAnchorsConfig,
     ImageContrastiveConfig,
     MaskedPatchesConfig,
     TextAnchorsConfig,
@@ -40,6 +42,7 @@ from core.spec.paths import expand_user, split_run
 __all__ = [
     "CONFIG_VERSION",
     "EVERY_STEP",
+    "AnchorsConfig",
     "CaptioningConfig",
     "CheckpointConfig",
     "ClassificationConfig",
@@ -55,6 +58,7 @@ __all__ = [
     "DistillPrototypesConfig",
     "DistillSimilarityConfig",
     "FusionConfig",
+    "ImageAnchorsConfig",
     "ImageContrastiveConfig",
     "LocalViewConfig",
     "MaskedPatchesConfig",

@@ -192,10 +192,28 @@ class DistillFeaturesConfig(DistillationConfig):
         return self.cross and self.on != "fused"
 
 
-class TextAnchorsConfig(ObjectiveConfig):
-    """Keep the text features of given texts near the initial model's."""
+class AnchorsConfig(ObjectiveConfig):
+    """Keep the features of given texts or images near the initial model's."""
 
     keeps_initial: ClassVar[bool] = True
+    title: ClassVar[str]
+
+    source: Text
+    per_step: int
+
+    def uses_captions(self) -> bool:
+        return False
+
+    def problems(self, context: Context) -> Problems:
+        if not self.source and context.data.train:
+            source = f"objectives.{self.title}_anchors.source"
+            yield source, f"There are no {self.title}s: choose some, or set the weight to 0."
+
+
+class TextAnchorsConfig(AnchorsConfig):
+    """Keep the text features of given texts near the initial model's."""
+
+    title = "text"
 
     source: Text = setting(
         "",
@@ -208,12 +226,22 @@ class TextAnchorsConfig(ObjectiveConfig):
         64, "Texts per step", "Number of texts that are drawn in each step.", unit="texts", ge=1, le=65536
     )
 
-    def uses_captions(self) -> bool:
-        return False
 
-    def problems(self, context: Context) -> Problems:
-        if not self.source and context.data.train:
-            yield "objectives.text_anchors.source", "There are no texts: choose a file, or set the weight to 0."
+class ImageAnchorsConfig(AnchorsConfig):
+    """Keep the image features of given images near the initial model's."""
+
+    title = "image"
+
+    source: Text = setting(
+        "",
+        "Images",
+        "Images like those that the model should still recognise: a folder or data set. Captions are not used. The "
+        "name general is an included set.",
+        widget="source",
+    )
+    per_step: int = setting(
+        32, "Images per step", "Number of images that are drawn in each step.", unit="images", ge=1, le=65536
+    )
 
 
 class DistillLogitsConfig(DistillationConfig):

@@ -14,6 +14,7 @@ from core.spec.config.distillation import (
     DistillLogitsConfig,
     DistillPrototypesConfig,
     DistillSimilarityConfig,
+    ImageAnchorsConfig,
     ImageContrastiveConfig,
     MaskedPatchesConfig,
     TextAnchorsConfig,
@@ -82,6 +83,11 @@ class ObjectivesConfig(Section):
         TextAnchorsConfig,
         "Text anchors",
         "Keep the text features of given texts near the initial model's. Needs pretrained weights, but no images.",
+    )
+    image_anchors: ImageAnchorsConfig = section(
+        ImageAnchorsConfig,
+        "Image anchors",
+        "Keep the image features of given images near the initial model's. Needs pretrained weights, but no captions.",
     )
     distill_logits: DistillLogitsConfig = section(
         DistillLogitsConfig, "Distil logits", "Match the teacher's softened logits. Needs a teacher."

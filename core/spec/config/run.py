@@ -38,6 +38,7 @@ _PATHS = (  # fields that contain a single path
     "towers.architecture",
     "towers.pretrained",
     "objectives.text_anchors.source",
+    "objectives.image_anchors.source",
 )
 
 

@@ -34,9 +34,10 @@ class Arm(Section):
     first: list[Text] = Field([], description="Settings of a preceding stage of a third of the steps (LP-FT).")
     replay: float = Field(0.0, ge=0.0, le=1.0, description="Share of pairs of the base data to add.")
     weights: Literal["student", "teacher"] = "student"
-    anchors: Literal["", "captions", "half", "words"] = Field(
+    anchors: Literal["", "captions", "half", "words", "images"] = Field(
         "",
-        description="Text anchors: captions of the base data, those of half of its concepts, or the included words.",
+        description="Text anchors: captions of the base data, those of half of its concepts, or the included words. "
+        "Image anchors: the images of the base data.",
     )
 
 

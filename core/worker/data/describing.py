@@ -6,10 +6,9 @@ Flow: data card -> worker ``describe_source`` -> **describing** -> ``open_source
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from core.data.sources.folders import has_image_suffix, walk_folders
+from core.data.sources.folders import plain_images
 from core.data.sources.opening import BadRow, DataError, Source, check_bad_share, open_source
 from core.data.sources.shards.collection import FORMAT as SHARDS
 from core.data.sources.shards.collection import Shards
@@ -21,7 +20,6 @@ REASONS = 20  # bad rows listed with reasons
 SAMPLES = 8  # sample images
 MAX_CAPTIONS = 6  # images with this many captions or more are counted together
 PLAIN = "images without captions"
-_REPORT_EVERY = 1000  # folders between progress reports
 
 
 def describe_source(source: str, progress: Reporter, images_only: bool = False) -> dict[str, Any]:
@@ -99,14 +97,3 @@ def _class_counts(source: Source) -> dict[str, int]:
             if value:
                 values[name].add(value)
     return {name: len(distinct) for name, distinct in values.items()}
-
-
-def plain_images(folder: Path, progress: Reporter) -> list[str]:
-    """The paths of all images in the folder tree, sorted within each folder, without hidden folders."""
-    images: list[str] = []
-    for number, (_, files) in enumerate(walk_folders(str(folder))):
-        if number % _REPORT_EVERY == 0:
-            progress("counting images", len(images), 0)
-        if not isinstance(files, OSError):
-            images += [file.path for file in files if has_image_suffix(file.name)]
-    return images

@@ -11,13 +11,14 @@ from typing import Any
 
 from core.data.errors import DataError
 from core.data.inspection.figures import Figures, figures
+from core.data.sources.folders import plain_images
 from core.data.sources.opening import open_source
 from core.data.sources.rows import Row, Source
 from core.data.sources.shards.collection import Shards, rows_of_shards
 from core.spec.config import expand_user
 from core.spec.reporter import Reporter
 from core.spec.shards import is_shards
-from core.worker.data.describing import PLAIN, plain_images
+from core.worker.data.describing import PLAIN
 
 PART = 500  # rows per partial answer
 MAX_ROWS = 200_000  # listed rows

@@ -60,7 +60,7 @@ def test_the_loss_is_the_distance_to_the_initial_features(data: Path, base: Path
     """Of the texts drawn in each step, encoded one by one."""
     initial = open_network(locate(str(base)), CPU)
     with opened(tuning(data, base, texts), tmp_path / "run") as loop:
-        assert "text_anchors.tokens" not in loop.parts.objectives.state_dict(), "a checkpoint has no texts"
+        assert not loop.parts.objectives.state_dict(), "a checkpoint has no texts"
         losses = []
         for step, batch in enumerate(loop.parts.loader.batches(0, loop.total_steps), 1):
             generator = torch.Generator().manual_seed(seed_of(loop.config.seed, step, STEP_STREAM))
@@ -74,7 +74,7 @@ def test_the_loss_is_the_distance_to_the_initial_features(data: Path, base: Path
             report = loop.train_step(batch)
             losses.append(float(report["train/text_anchors"]))
             assert losses[-1] == pytest.approx(wanted, rel=1e-3, abs=1e-6)
-            assert float(report["diag/anchor_cosine"]) == pytest.approx(1 - losses[-1] / 2)
+            assert float(report["diag/text_anchors_cosine"]) == pytest.approx(1 - losses[-1] / 2)
     assert losses[0] < 1e-6 < losses[-1], "the student starts at the initial features"
 
 
@@ -138,9 +138,10 @@ def test_of_very_many_texts_some_are_drawn(
     drawn = []
     seen: list[tuple[str, int, int]] = []
     for seed in (0, 0, 1):
-        anchors = TextAnchors(tuning(data, base, path).objectives.text_anchors)
-        anchors.prepare(network, seed, lambda *progress: seen.append(progress))
-        drawn.append(anchors.tokens.tolist())
+        config = tuning(data, base, path, f"seed={seed}")
+        anchors = TextAnchors(config.objectives.text_anchors)
+        anchors.prepare(network, config, lambda *progress: seen.append(progress))
+        drawn.append(anchors.inputs.tolist())
     assert seen == 3 * [("encoding text anchors", 10, 10)]
     assert drawn[0] == drawn[1] != drawn[2]
 
