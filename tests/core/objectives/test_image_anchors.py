@@ -14,8 +14,8 @@ from core.data.draws import seed_of
 from core.data.errors import DataError
 from core.data.preprocessing import model_input
 from core.model.eval_mode import evaluating
-from core.objectives import image_anchors
-from core.objectives.image_anchors import find_files
+from core.objectives.anchors import image_anchors
+from core.objectives.anchors.image_anchors import find_files
 from core.spec.config import ConfigError, RunConfig, override
 from core.spec.presets import preset_config
 from core.spec.run.model_names import locate

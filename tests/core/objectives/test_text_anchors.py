@@ -11,8 +11,8 @@ from core.checkpoint.opening import open_network
 from core.data.draws import seed_of
 from core.data.errors import DataError
 from core.model.eval_mode import evaluating
-from core.objectives import text_anchors
-from core.objectives.text_anchors import TextAnchors, read_texts
+from core.objectives.anchors import text_anchors
+from core.objectives.anchors.text_anchors import TextAnchors, read_texts
 from core.spec.config import RunConfig, override
 from core.spec.config.contradictions import problems
 from core.spec.presets import preset_config

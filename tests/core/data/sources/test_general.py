@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from core.data.sources.opening import check_exists, open_source
-from core.objectives.text_anchors import read_texts
+from core.objectives.anchors.text_anchors import read_texts
 from core.spec.config import override, retained_sets, with_absolute_paths
 from core.spec.presets import preset_config
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core.objectives.text_anchors import read_texts
+from core.objectives.anchors.text_anchors import read_texts
 from core.spec.errors import UserError
 from core.studies.adapting.__main__ import Runner
 from core.studies.adapting.config import Arm, ArtistSets, Condition, read_adapt_study

@@ -14,7 +14,7 @@ from core.data.errors import DataError
 from core.data.sources.opening import GENERAL, check_exists, open_source
 from core.data.sources.rows import clean_caption
 from core.model.network import Network
-from core.objectives.anchors import Anchors
+from core.objectives.anchors.anchors import Anchors
 from core.spec.config import RunConfig, TextAnchorsConfig
 from core.spec.paths import expand_user
 from core.spec.reading import MEGABYTE, read_text

@@ -17,7 +17,7 @@ from core.data.preprocessing import model_input
 from core.data.sources.folders import plain_images
 from core.data.sources.opening import open_source
 from core.model.network import Network
-from core.objectives.anchors import Anchors
+from core.objectives.anchors.anchors import Anchors
 from core.spec.config import ImageAnchorsConfig, RunConfig
 from core.spec.paths import expand_user
 
