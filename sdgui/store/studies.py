@@ -126,16 +126,19 @@ class StudyRecords(Sessions):
         self._set_deleted(study_id, time.time())
 
     def restore_study(self, study_id: int) -> None:
-        """Restore a study and its experiments from the bin."""
+        """Restore a study and the experiments that were moved to the bin with it."""
         self._set_deleted(study_id, None)
 
     def _set_deleted(self, study_id: int, when: float | None) -> None:
         with self._write() as session:
             study = _study_row(session, study_id)
+            binned_with_study = ExperimentRow.deleted.is_not_distinct_from(study.deleted)
             study.deleted = when
             record_activity(session, "restored the study" if when is None else "deleted the study", study.name)
             arms = select(StudyArmRow.experiment_id).where(StudyArmRow.study_id == study_id)
-            session.execute(update(ExperimentRow).where(ExperimentRow.id.in_(arms)).values(deleted=when))
+            session.execute(
+                update(ExperimentRow).where(ExperimentRow.id.in_(arms), binned_with_study).values(deleted=when)
+            )
 
     def _study_text(self, folder: Path) -> str:
         folder, home = folder.absolute(), self.home.absolute()

@@ -85,6 +85,16 @@ def test_the_bin_takes_the_arms_too_and_restores_them(store: Store) -> None:
         store.study(77)
 
 
+def test_an_arm_that_was_in_the_bin_before_its_study_stays_there(store: Store) -> None:
+    study_id = with_a_study(store)
+    (arm,) = store.experiments()
+    store.delete_experiment(arm.id)
+    store.delete_study(study_id)
+    store.restore_study(study_id)
+    assert [study.id for study in store.studies()] == [study_id]
+    assert store.experiments() == []
+
+
 def test_folders_of_studies_and_imports_stay_when_the_bin_is_emptied(open_store: OpenStore, tmp_path: Path) -> None:
     store = open_store(tmp_path / "work" / ".." / "home")
     with_a_study(store)
