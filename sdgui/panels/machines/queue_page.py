@@ -285,6 +285,7 @@ class QueueTable(QTreeView):
         if event.modifiers() & Qt.KeyboardModifier.AltModifier and key in steps:
             self.shift(steps[key])
         elif key == Qt.Key.Key_Delete and self.chosen():
-            self.leave_requested.emit(self.chosen())
+            if not self.refusal():
+                self.leave_requested.emit(self.chosen())
         else:
             super().keyPressEvent(event)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from PySide6.QtCore import QMimeData, QModelIndex, Qt
 from PySide6.QtWidgets import QApplication, QMenu
@@ -104,3 +106,14 @@ def test_a_run_is_dropped_before_a_row_on_it_or_at_the_end() -> None:
     model.dropMimeData(QMimeData(), move, 0, 0, nowhere)
     model.move([0], 3)
     assert len(order) == 3, "neither another program's data nor a run that trains is moved"
+
+
+def test_delete_keeps_runs_that_cannot_be_removed_from_here(qtbot: QtBot, page: QueuePage) -> None:
+    page.show_rows([TRAINS, WAITS[0], replace(WAITS[1], refusal="It is queued on another computer.")])
+    received = heard(page)
+    page.table.choose([2, 3])
+    qtbot.keyClick(page.table, Qt.Key.Key_Delete)
+    assert received == []
+    page.table.choose([2])
+    qtbot.keyClick(page.table, Qt.Key.Key_Delete)
+    assert received == [("leave", 2)]
