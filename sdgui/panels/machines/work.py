@@ -44,5 +44,7 @@ class Installation(QObject):
             install(machine, lambda text: self.line.emit(machine.name, text))
         except UserError as error:
             self.ended.emit(machine.name, str(error))
+        except Exception as error:  # noqa: BLE001  # otherwise it would end the thread unreported
+            self.ended.emit(machine.name, f"{type(error).__name__}: {error}")
         else:
             self.ended.emit(machine.name, "")
