@@ -44,8 +44,8 @@ class Network(nn.Module):
         self.lora: LowRank | None = None  # while it is trained with LoRA
         self.prototypes_on: PrototypesOn = "fused"  # input of the shared prototypes
         self.classes: tuple[str, ...] = ()  # class names of the classification head
-        self.patch_tokens = False  # whether to return the last state of each patch
-        self.text_tokens = fusion is not None and fusion.needs_words  # whether to return the state of each word
+        self.returns_patch_tokens = False  # whether to return the last state of each patch
+        self.returns_text_tokens = fusion is not None and fusion.needs_words  # whether to return the state of each word
 
     @property
     def image_size(self) -> int:
@@ -96,14 +96,14 @@ class Network(nn.Module):
         """Clamp the logit scale to 1..100; called after each optimiser step."""
         self.towers.clamp_logit_scale()
 
-    def forward_student(self, batch: Batch, additional: bool = True, prototypes: bool = True) -> Output:
+    def forward_student(self, batch: Batch, additional: bool = True, apply_prototypes: bool = True) -> Output:
         """The student's outputs for the clean view and, with ``additional``, its additional views.
 
-        The additional views are distilled, or the clean view if there are none. ``prototypes=False`` skips the
+        The additional views are distilled, or the clean view if there are none. ``apply_prototypes=False`` skips the
         prototype head, and the fusion if it is only computed for the head.
         """
         views = batch.student if additional else ()
-        return self._forward((batch.clean, *views), batch.texts, len(views), prototypes=prototypes)
+        return self._forward((batch.clean, *views), batch.texts, len(views), apply_prototypes=apply_prototypes)
 
     def forward_teacher(self, batch: Batch) -> Output:
         """The teacher's outputs for its own views, or for the clean view if it has none; masks are dropped."""
@@ -125,7 +125,7 @@ class Network(nn.Module):
         Raises ModelError if the network has no fusion.
         """
         image = self.towers.encode_image(self.towers.normalise(images))
-        return self.join(image, self.towers.encode_text(tokens, all_tokens=self.text_tokens)).pooled
+        return self.join(image, self.towers.encode_text(tokens, all_tokens=self.returns_text_tokens)).pooled
 
     def join(self, image: ImageFeatures, text: TextFeatures, every_word: bool = False, causal: bool = False) -> Fused:
         """The fused representation of image-text pairs (see ``Fusion.forward``).
@@ -148,15 +148,15 @@ class Network(nn.Module):
         self,
         views: tuple[View, ...],
         tokens: Tensor,
-        additional: int,
+        additional_count: int,
         is_teacher: bool = False,
-        prototypes: bool = True,
+        apply_prototypes: bool = True,
     ) -> Output:
-        """Outputs for ``views``, of which the last ``additional`` are distilled; all views if ``additional`` is 0."""
-        text = self.towers.encode_text(tokens, all_tokens=self.text_tokens)
+        """Outputs for ``views``, of which the last ``additional_count`` are distilled; all if it is 0."""
+        text = self.towers.encode_text(tokens, all_tokens=self.returns_text_tokens)
         images = self._encode_views(views, is_teacher)
-        first = len(views) - (additional or len(views))
-        fused, logits = self._apply_prototypes(images[first:], text, prototypes)
+        first = len(views) - (additional_count or len(views))
+        fused, logits = self._fused_and_logits(images[first:], text, apply_prototypes)
         outputs = tuple(
             ViewOutput(_unit(image.pooled), view_fused, view_logits, view.mix, view.number, view.local)
             for image, view, view_fused, view_logits in zip(images[first:], views[first:], fused, logits, strict=True)
@@ -175,8 +175,8 @@ class Network(nn.Module):
     def _encode_views(self, views: Sequence[View], is_teacher: bool) -> list[ImageFeatures]:
         """Features of each view; views of the same size and kind are encoded in one batch.
 
-        If an objective needs patch states after the last block (``patch_tokens``), they are returned for the student's
-        masked views and for the teacher's views.
+        If an objective needs patch states after the last block (``returns_patch_tokens``), they are returned for the
+        student's masked views and for the teacher's views.
         """
         kinds = [(view.images.shape, view.mask is not None, _visible_count(view)) for view in views]
         features: dict[int, ImageFeatures] = {}
@@ -189,7 +189,7 @@ class Network(nn.Module):
             joint = self.towers.encode_image(
                 images,
                 torch.cat(masks) if masks else None,
-                self.patch_tokens and (is_teacher or is_masked),
+                self.returns_patch_tokens and (is_teacher or is_masked),
                 torch.cat(indices) if indices else None,
             )
             features.update(zip(members, joint.chunk(len(members)), strict=True))
@@ -200,13 +200,13 @@ class Network(nn.Module):
         images = self.towers.normalise(view.images)
         return images if view.mix is None else view.mix.apply(images)
 
-    def _apply_prototypes(
-        self, images: Sequence[ImageFeatures], text: TextFeatures, prototypes: bool
+    def _fused_and_logits(
+        self, images: Sequence[ImageFeatures], text: TextFeatures, apply_prototypes: bool
     ) -> tuple[Sequence[Tensor | None], Sequence[Tensor | None]]:
         """The fused representation and prototype logits of each view, in one pass; None if they are not computed."""
         nothing: list[Tensor | None] = [None] * len(images)
         head = self.prototypes
-        if head is None or not prototypes:
+        if head is None or not apply_prototypes:
             return nothing, nothing
         views = len(images)
         if self.prototypes_on == "text":

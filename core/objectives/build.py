@@ -101,8 +101,8 @@ def add_heads(network: Network, config: RunConfig, classes: Sequence[str] = (), 
     for objective in objectives:
         objective.build_shared_head(network)
     for objective in objectives:
-        network.text_tokens |= objective.needs_text_tokens
-        network.patch_tokens |= objective.needs_patches
+        network.returns_text_tokens |= objective.needs_text_tokens
+        network.returns_patch_tokens |= objective.needs_patches
         head = objective.build_head(network)
         if head is not None:
             network.heads[objective.name] = head

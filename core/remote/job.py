@@ -18,7 +18,7 @@ from core.spec.machines.machine import Launcher
 from core.spec.reading import KILOBYTE, read_json, validate
 from core.spec.run.folder import RunDir, RunDirError
 
-_Word = Annotated[str, Field(max_length=4096)]
+_ShortText = Annotated[str, Field(max_length=4096)]
 NAME = "job.json"
 
 
@@ -31,14 +31,14 @@ class Job(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
-    token: _Word
+    token: _ShortText
     launcher: Launcher = "direct"
     submitted: float = 0.0
     pid: int = 0
     started: float = 0.0  # start time of the process ``pid``
-    job: _Word = ""
-    name: _Word = ""
-    result: _Word = ""
+    job: _ShortText = ""
+    name: _ShortText = ""
+    result: _ShortText = ""
 
 
 def read_job(run: RunDir) -> Job | None:

@@ -49,8 +49,8 @@ class FrozenTeacher(Teacher):
         self.networks = tuple(networks)
         for network in self.networks:
             network.requires_grad_(False).eval()
-            network.text_tokens |= student.text_tokens
-            network.patch_tokens |= student.patch_tokens
+            network.returns_text_tokens |= student.returns_text_tokens
+            network.returns_patch_tokens |= student.returns_patch_tokens
             _check(student, network, objectives)
         for objective in objectives if len(self.networks) > 1 else ():
             if objective.vector_comparison_setting:

@@ -53,8 +53,8 @@ class AlertsDialog(QDialog):
         self.scope.currentIndexChanged.connect(self._load)
         self.test.clicked.connect(self._test)
         self.save.clicked.connect(self._save)
-        self.follow.clicked.connect(self._follow_defaults)
-        self.leave.clicked.connect(self.close)
+        self.use_defaults.clicked.connect(self._follow_defaults)
+        self.close_button.clicked.connect(self.close)
 
     def _build(self) -> None:
         self.scope = StillComboBox(self)
@@ -81,8 +81,8 @@ class AlertsDialog(QDialog):
         self.table.setRootIsDecorated(False)
         self.table.setAccessibleName("Alerts that these rules would have sent")
         self.table.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        self.follow = QPushButton("&Use the defaults", self)
-        self.test, self.leave = QPushButton("&Test", self), QPushButton("C&lose", self)
+        self.use_defaults = QPushButton("&Use the defaults", self)
+        self.test, self.close_button = QPushButton("&Test", self), QPushButton("C&lose", self)
         self.test.setToolTip("Dry run with the existing runs; nothing is sent")
         self.save = QPushButton("&Save", self)
         self.save.setDefault(True)
@@ -122,9 +122,9 @@ class AlertsDialog(QDialog):
             form.addRow(label, widget)
         level_labels(form)
         buttons = QHBoxLayout()
-        buttons.addWidget(self.follow)
+        buttons.addWidget(self.use_defaults)
         buttons.addStretch(1)
-        for button in (self.test, self.leave, self.save):
+        for button in (self.test, self.close_button, self.save):
             buttons.addWidget(button)
         column = QVBoxLayout(self)
         column.setSpacing(SPACE)
@@ -147,16 +147,17 @@ class AlertsDialog(QDialog):
         self.activateWindow()
 
     @property
-    def _scope(self) -> str | None:
+    def _shown_experiment(self) -> str | None:
         """The experiment whose rules are shown; None for the defaults."""
         return self._experiment[1] if self.scope.currentIndex() == 0 else None
 
     def _load(self) -> None:
         self.bar.clear()
         self.table.clear()
+        name = self._shown_experiment
         try:
-            rules = self._rules.of(self._scope or "")
-            self.follow.setEnabled(self._scope is not None and self._rules.has_own(self._scope))
+            rules = self._rules.of(name or "")
+            self.use_defaults.setEnabled(name is not None and self._rules.has_own(name))
         except AlertError as error:
             self.bar.show_message(Message("error", str(error)))
             rules = AlertRules()
@@ -192,16 +193,16 @@ class AlertsDialog(QDialog):
 
     def _save(self) -> None:
         try:
-            self._rules.save(self._scope, self.rules())
+            self._rules.save(self._shown_experiment, self.rules())
         except UserError as error:
             self.bar.show_message(Message("error", str(error)))
             return
-        self.follow.setEnabled(self._scope is not None)
+        self.use_defaults.setEnabled(self._shown_experiment is not None)
         self.bar.show_message(Message("info", "Saved."))
 
     def _follow_defaults(self) -> None:
         try:
-            self._rules.save(self._scope, None)
+            self._rules.save(self._shown_experiment, None)
         except UserError as error:
             self.bar.show_message(Message("error", str(error)))
             return
@@ -213,7 +214,7 @@ class AlertsDialog(QDialog):
         except AlertError as error:
             self.bar.show_message(Message("error", str(error)))
             return
-        experiment_id = self._experiment[0] if self._scope is not None else None
+        experiment_id = self._experiment[0] if self._shown_experiment is not None else None
         self.bar.show_message(Message("info", "Reading the events of the runs…"))
 
         def work() -> list[RunAlert]:

@@ -83,7 +83,7 @@ class MainWindow(QMainWindow):
         self.registry_changes = RegistryChanges(services.store, self)
         self._problem_reports = ProblemReports(services, self.registry_changes, self.bar, self)
         run_name = self.experiments.model.name
-        self._alerting = Alerting(services, self.show_message, run_name, self._on_started, self._shows_run, self)
+        self._alerting = Alerting(services, self.show_message, run_name, self._open_run, self._shows_run, self)
         self._arrange()
         self._connect_parts()
         self._connect_services()
@@ -117,12 +117,12 @@ class MainWindow(QMainWindow):
             changed.connect(self._on_changed)
         for source in (self.run_commands, self.experiment_commands, self.demo_report):
             source.message_requested.connect(self.show_message)
-        self.run_commands.started.connect(self._on_started)
+        self.run_commands.started.connect(self._open_run)
         self.run_commands.started.connect(lambda run_id: self.panels["runs"].use_run(run_id))
         self.run_commands.data_refused.connect(self._on_data_refused)
         self.experiment_commands.rebuilt.connect(self.reload)
         self.experiment_commands.added.connect(self._on_added)
-        self.experiment_commands.imported.connect(self._on_started)
+        self.experiment_commands.imported.connect(self._open_run)
         self.experiment_commands.demo_added.connect(partial(show_demo, self))
         self.status.basket_requested.connect(self.dialogs.open_basket)
 
@@ -168,7 +168,7 @@ class MainWindow(QMainWindow):
         self.status.add_progress(panel.progress)
         panel.message_requested.connect(self.show_message)
         panel.new_experiment_requested.connect(self.experiment_commands.add)
-        panel.run_requested.connect(self._on_started)
+        panel.run_requested.connect(self._open_run)
         panel.resume_requested.connect(self.run_commands.resume)
         panel.use_requested.connect(self.use_run)
         panel.model_requested.connect(lambda name, choice: self.show_panel(name).use_model(choice))
@@ -197,7 +197,7 @@ class MainWindow(QMainWindow):
     def _on_selected(self, selection: Selection) -> None:
         self.selection = selection
         self.stack.select(selection)
-        self._show_selection()
+        self._update_title_and_actions()
 
     def reload(self) -> None:
         """Read the whole store into the tree and every panel; for a few changed records, use ``refresh``."""
@@ -234,10 +234,10 @@ class MainWindow(QMainWindow):
 
     def _refresh_panels(self) -> None:
         self.stack.refresh()
-        self._show_selection()
+        self._update_title_and_actions()
         self.status.show_runs()
 
-    def _show_selection(self) -> None:
+    def _update_title_and_actions(self) -> None:
         self._show_title()
         self.update_actions()
 
@@ -277,7 +277,7 @@ class MainWindow(QMainWindow):
         if isinstance(define, DefiningPanel):
             define.refuse(problems)
 
-    def _on_started(self, run_id: int) -> None:
+    def _open_run(self, run_id: int) -> None:
         self.bar.clear()
         if self.experiments.model.run(run_id) is None:
             self._changes |= Changes.of(run=run_id)

@@ -145,7 +145,7 @@ class ChainWatch(QObject):
                 continue
             try:
                 tags = [stage.path.name]
-                run = self._store.import_run(stage.path, first.experiment_id, tags, predecessor=first.id)
+                run = self._store.import_run(stage.path, first.experiment_id, tags, first_stage=first.id)
             except StoreError:  # retried at the next poll
                 continue
             if self.poller.ending.is_set():

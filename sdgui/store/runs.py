@@ -189,9 +189,9 @@ class RunRecords(Sessions):
 
     def add_imported(
         self, experiment_id: int, folder: str, config: RunConfig | LoggedConfig, progress: Progress,
-        tags: Iterable[str] = (), predecessor: int | None = None,
+        tags: Iterable[str] = (), first_stage: int | None = None,
     ) -> int:  # fmt: skip
-        """Add the run in ``folder``; returns its id. ``predecessor``: see ``Store.import_run``."""
+        """Add the run in ``folder``; returns its id. ``first_stage``: see ``Store.import_run``."""
         key = Path(folder).name.rpartition("-")[2]
         with self._write() as session:
             same_folder_or_key = or_(RunRow.folder == folder, RunRow.key == key)
@@ -202,8 +202,8 @@ class RunRecords(Sessions):
             row = _row_from_config(session, experiment_id, config, folder)
             row.owner, row.created = self.user, progress.started or row.created
             row.tags = tag_rows(session, tags)
-            if predecessor is not None:
-                other = run_row(session, predecessor)
+            if first_stage is not None:
+                other = run_row(session, first_stage)
                 row.machine, row.devices_asked, row.devices = other.machine, other.devices_asked, other.devices
             if key.isalnum() and not ids_by_folder:
                 row.key = key

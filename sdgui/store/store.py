@@ -48,7 +48,7 @@ from sdgui.store.tables import RunRow
 
 DATABASE = "sdgui.db"
 _CREATION_SECONDS = 60.0  # a younger folder without config.json may be a run folder that is being created
-_LISTING_SECONDS = 0.5  # time limit of one call of ``import_logged``, so that live runs are followed in between
+_IMPORT_SECONDS = 0.5  # time limit of one call of ``import_logged``, so that live runs are followed in between
 DELETED = ".deleted"  # suffix of a run folder that is being deleted; it stays if the deletion is interrupted
 
 
@@ -156,18 +156,18 @@ class Store(
         return problems
 
     def import_run(
-        self, folder: Path, experiment_id: int | None = None, tags: Iterable[str] = (), predecessor: int | None = None
+        self, folder: Path, experiment_id: int | None = None, tags: Iterable[str] = (), first_stage: int | None = None
     ) -> Run:
         """Import the run in ``folder`` from its config.json and events; a known folder is read again.
 
         It is listed under ``experiment_id``, otherwise under an experiment with the same config or name, or a new
-        one. A new run gets ``tags``. ``predecessor``: id of the first stage of its chain, whose machine and devices a
+        one. A new run gets ``tags``. ``first_stage``: id of the first stage of its chain, whose machine and devices a
         new run copies.
         """
         if experiment_id is not None:
             self.experiment(experiment_id)  # raises StoreError if it was deleted
         experiments_by_key, listed = self._experiments_by_key(), self._listed(folder)
-        return self.run(self._import(folder, experiment_id, experiments_by_key, listed, tags, predecessor))
+        return self.run(self._import(folder, experiment_id, experiments_by_key, listed, tags, first_stage))
 
     def _import(
         self,
@@ -176,7 +176,7 @@ class Store(
         experiments_by_key: dict[str, int],
         listed: Mapping[str, _Listed],
         tags: Iterable[str] = (),
-        predecessor: int | None = None,
+        first_stage: int | None = None,
     ) -> int:
         """Import a run; returns its id. ``experiments_by_key``: from ``_experiments_by_key``; updated by this call."""
         run_dir = RunDir(folder.absolute())
@@ -197,7 +197,7 @@ class Store(
             experiment_id = self._experiment_for(config, experiments_by_key)
         if isinstance(config, LoggedConfig):
             tags = (*config.tags, *tags)
-        return self.add_imported(experiment_id, text, config, progress, tags, predecessor)
+        return self.add_imported(experiment_id, text, config, progress, tags, first_stage)
 
     def _experiment_for(self, config: RunConfig | LoggedConfig, experiments_by_key: dict[str, int]) -> int:
         """The experiment with the same config, otherwise with the same name; for a logged run, that of its project.
@@ -229,7 +229,7 @@ class Store(
     def import_logged(self) -> list[str]:
         """Add runs that scripts have started to log in the runs folder since the last call; returns error messages.
 
-        Cheap if nothing was added to the folder. A call stops after `_LISTING_SECONDS`; the next one continues.
+        Cheap if nothing was added to the folder. A call stops after `_IMPORT_SECONDS`; the next one continues.
         """
         try:
             stamp = self.runs_folder.stat().st_mtime_ns
@@ -240,7 +240,7 @@ class Store(
             return []
         with self._read() as session:
             listed_names = {PurePath(text).name for text in session.scalars(select(RunRow.folder))}
-        problems, unfinished, deadline = [], False, time.monotonic() + _LISTING_SECONDS
+        problems, unfinished, deadline = [], False, time.monotonic() + _IMPORT_SECONDS
         new_names = sorted(names - listed_names)
         experiments_by_key = self._experiments_by_key() if new_names else {}
         for name in new_names:
@@ -295,7 +295,7 @@ class Store(
                 row.deleted = time.time()
                 return
             if folders:
-                _refuse_restored(f"“{row.name}”", row.deleted)
+                _require_deleted(f"“{row.name}”", row.deleted)
                 remove([run.folder for run in runs if self.owns(run)])
             session.delete(row)
 
@@ -314,7 +314,7 @@ class Store(
                 row.deleted = time.time()
                 return
             if folder:
-                _refuse_restored(f"Run {row.key}", row.deleted)
+                _require_deleted(f"Run {row.key}", row.deleted)
                 remove([run.folder] if self.owns(run) else [])
             session.delete(row)
 
@@ -342,7 +342,7 @@ def _refuse_alive(run: Run) -> None:
         raise StoreError(f"The run {run.folder.name} is still active; stop it before deleting it.")
 
 
-def _refuse_restored(subject: str, deleted: float | None) -> None:
+def _require_deleted(subject: str, deleted: float | None) -> None:
     if deleted is None:
         raise StoreError(f"{subject} was not deleted: another window has restored it from the bin.")
 

@@ -47,13 +47,13 @@ class _ImageSearch:
     """The beams of one image and its finished captions; ``index`` is the image's position in the caller's batch."""
 
     index: int
-    prompt: int  # number of tokens in the prefix
+    prompt_length: int  # number of tokens in the prefix
     settings: GenerationSettings
     beams: list[_Beam]
     finished: list[Caption] = field(default_factory=list)  # best first, at most ``settings.beams``
 
     def finish(self, prefix: tuple[int, ...], scores: _Beam | _Candidate, has_end: bool) -> None:
-        score = score_of(scores.total, len(prefix) - self.prompt + has_end, self.settings.length_penalty)
+        score = score_of(scores.total, len(prefix) - self.prompt_length + has_end, self.settings.length_penalty)
         caption = Caption(prefix[1:], scores.log_probability, score, has_end)
         self.finished = sorted([*self.finished, caption], key=lambda c: -c.score)[: self.settings.beams]
 
@@ -65,10 +65,10 @@ class _ImageSearch:
             return False
         if self.settings.beam_stop == "enough":
             return True
-        length = len(self.beams[0].prefix) - self.prompt
+        length = len(self.beams[0].prefix) - self.prompt_length
         # A beam's total can only decrease, but a longer caption may be divided by a larger length.
         if self.settings.beam_stop == "certain" and self.settings.length_penalty > 0:
-            length = self.settings.max_tokens + 1 - self.prompt
+            length = self.settings.max_tokens + 1 - self.prompt_length
         best = max(beam.total for beam in self.beams)
         return self.finished[-1].score >= score_of(best, length, self.settings.length_penalty)
 
@@ -113,7 +113,7 @@ def search(
     prefix_of_row = [tuple(prefix)] * len(images)
     processors = Processors.of(settings, ids.enders)
     while True:
-        continuations = _continuations(logits, prefix_of_row, settings.beams, processors)
+        continuations = _best_continuations(logits, prefix_of_row, settings.beams, processors)
         final = {}
         for image_search in searches:
             image_search.advance(continuations, ids.enders)
@@ -132,7 +132,7 @@ def search(
 _Continuations = tuple[list[list[int]], list[list[float]], list[list[float]]]  # per row, best first
 
 
-def _continuations(
+def _best_continuations(
     logits: Tensor, prefixes: Sequence[tuple[int, ...]], beams: int, processors: Processors
 ) -> _Continuations:
     """The most likely tokens of each row: tokens, log-probabilities, scores for ranking.

@@ -138,7 +138,7 @@ class Evaluation:
                 features.append(encode_layers(network, pixels, self._runtime, [UNPROJECTED])[UNPROJECTED])
         return torch.cat(features), [dataset.labels(row)["group"] for row in rows]
 
-    def of_path(self, tuned: Network, base: RunDir, alphas: Sequence[float]) -> list[PathPoint]:
+    def measure_path(self, tuned: Network, base: RunDir, alphas: Sequence[float]) -> list[PathPoint]:
         """`measure` at each of ``alphas`` from ``base`` to ``tuned``; the base model is evaluated once."""
         initial = open_network(locate(f"{base.path}@last"), CPU)
         if base.path not in self._initial:
@@ -183,7 +183,7 @@ def run_cell(
     seconds = time.process_time() - start_time
     checkpoint = checkpoint_names(run)[-1]
     tuned = open_network(RunNetwork(run, checkpoint, arm.weights), CPU)
-    points = evaluation.of_path(tuned, base, study.alphas)
+    points = evaluation.measure_path(tuned, base, study.alphas)
     shutil.rmtree(folder, ignore_errors=True)
     return {"curve": curve_of(points), "cpu_seconds": round(seconds, 1), "steps": steps}
 

@@ -31,9 +31,9 @@ _PARAMS_PER_CALL = 100
 class Mirror(Protocol):
     """A run in another tool. ``restart``: points after this step are void."""
 
-    def log(self, step: int, time: float, values: Mapping[str, float]) -> None: ...
+    def log(self, step: int, wall_time: float, values: Mapping[str, float]) -> None: ...
 
-    def restart(self, step: int, time: float) -> None: ...
+    def restart(self, step: int, wall_time: float) -> None: ...
 
     def close(self, failed: bool) -> None: ...
 
@@ -102,21 +102,21 @@ class _TensorBoard:
         plain = {name: v if isinstance(v, (bool, int, float, str)) else str(v) for name, v in config.items()}
         self._add(0, started, summary=hparams(plain, start_time_secs=started))
 
-    def log(self, step: int, time: float, values: Mapping[str, float]) -> None:
+    def log(self, step: int, wall_time: float, values: Mapping[str, float]) -> None:
         value = self._summary.Summary.Value
         points = [value(tag=name, simple_value=number) for name, number in values.items()]
-        self._add(step, time, summary=self._summary.Summary(value=points))
+        self._add(step, wall_time, summary=self._summary.Summary(value=points))
 
-    def restart(self, step: int, time: float) -> None:
+    def restart(self, step: int, wall_time: float) -> None:
         session = self._event.SessionLog(status=self._event.SessionLog.START)
-        self._add(step + 1, time, session_log=session)
+        self._add(step + 1, wall_time, session_log=session)
         self._writer.flush()
 
     def close(self, failed: bool) -> None:
         self._writer.close()
 
-    def _add(self, step: int, time: float, **what: Any) -> None:
-        self._writer.add_event(self._event.Event(step=step, wall_time=time, **what))
+    def _add(self, step: int, wall_time: float, **what: Any) -> None:
+        self._writer.add_event(self._event.Event(step=step, wall_time=wall_time, **what))
 
 
 def _tensorboard(run: RunDir, config: RunConfig | LoggedConfig, output: Path) -> tuple[Mirror, str]:
@@ -132,14 +132,14 @@ class _MLflow:
         self._waiting: list[Any] = []
         self._ended = time.time()
 
-    def log(self, step: int, time: float, values: Mapping[str, float]) -> None:
-        self._ended = time
+    def log(self, step: int, wall_time: float, values: Mapping[str, float]) -> None:
+        self._ended = wall_time
         for name, value in values.items():
-            self._waiting.append(self._metric(self._names[name], value, round(time * 1000), step))
+            self._waiting.append(self._metric(self._names[name], value, round(wall_time * 1000), step))
         if len(self._waiting) >= _BATCH:
             self._flush()
 
-    def restart(self, step: int, time: float) -> None:
+    def restart(self, step: int, wall_time: float) -> None:
         """Does nothing, since MLflow keeps every logged point."""
 
     def close(self, failed: bool) -> None:
@@ -202,10 +202,10 @@ class _WandB:
     def __init__(self, run: Any) -> None:
         self._run = run
 
-    def log(self, step: int, time: float, values: Mapping[str, float]) -> None:
-        self._run.log({**values, "_timestamp": time}, step=step)
+    def log(self, step: int, wall_time: float, values: Mapping[str, float]) -> None:
+        self._run.log({**values, "_timestamp": wall_time}, step=step)
 
-    def restart(self, step: int, time: float) -> None:
+    def restart(self, step: int, wall_time: float) -> None:
         """Does nothing: an offline run cannot go back, and W&B warns about points that it omits."""
 
     def close(self, failed: bool) -> None:

@@ -85,8 +85,8 @@ class Columns:
         if field.key != "tag" or field.source is not Source.RUN:
             return self.sort_key(field)
         names = self._tags()
-        gather = func.jsonb_agg if self._postgres else func.json_group_array
-        return select(gather(names.c.name)).scalar_subquery()
+        aggregate = func.jsonb_agg if self._postgres else func.json_group_array
+        return select(aggregate(names.c.name)).scalar_subquery()
 
     def document(self) -> Sql:
         """The complete config as JSON text."""
@@ -151,8 +151,8 @@ class Columns:
 
     def _fact(self, key: str) -> Sql:
         if key == "tag":
-            glue = func.string_agg if self._postgres else func.group_concat
-            return select(glue(self._tags().c.name, ", ")).scalar_subquery()
+            aggregate = func.string_agg if self._postgres else func.group_concat
+            return select(aggregate(self._tags().c.name, ", ")).scalar_subquery()
         if key == "duration":
             end_time = case((RunRow.state.in_(_ALIVE), literal(time.time())), else_=RunRow.finished)
             return case((end_time >= RunRow.started, end_time - RunRow.started), else_=None)

@@ -31,15 +31,15 @@ def with_objectives(**objectives: Any) -> RunConfig:
 @pytest.mark.parametrize("turned", [False, True])
 def test_requirements_of_objectives_add_up(turned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = build_network(with_objectives(contrastive={}), small())
-    assert not plain.text_tokens
-    assert not plain.patch_tokens
+    assert not plain.returns_text_tokens
+    assert not plain.returns_patch_tokens
     config = with_objectives(contrastive={}, captioning={}, masked_patches={"prototypes": 8}, distill_similarity={})
     every = list(build_objectives(config))
     if turned:
         monkeypatch.setattr("core.objectives.build.build_objectives", lambda *_, **__: Objectives(every[::-1]))
     found = build_network(config, small("sd-coca-tiny"))
-    assert found.text_tokens
-    assert found.patch_tokens
+    assert found.returns_text_tokens
+    assert found.returns_patch_tokens
 
 
 def test_class_heads_exist_only_where_an_objective_trains_them() -> None:

@@ -94,12 +94,12 @@ def test_a_batch_is_resized_for_the_teacher_except_small_crops(monkeypatch: pyte
 
 def test_a_trained_teacher_is_in_eval_mode_and_keeps_what_the_objectives_read() -> None:
     student, trained = network("clip"), network("clip", 1)
-    student.text_tokens = student.patch_tokens = True
+    student.returns_text_tokens = student.returns_patch_tokens = True
     trained.train()
     teacher = FrozenTeacher(frozen_config().teacher, student, [trained])
     assert not any(part.training for part in trained.modules())
-    assert trained.text_tokens
-    assert trained.patch_tokens
+    assert trained.returns_text_tokens
+    assert trained.returns_patch_tokens
     asked: list[Batch] = []
 
     def heads(network: Network, fitted: Batch, output: Output) -> Output:

@@ -92,5 +92,5 @@ def test_rules_are_edited_saved_and_tested_on_existing_runs(window: MainWindow, 
     dialog.save.click()
     saved = AlertRules(conditions=("train/loss > 3",), command=("say", "a run"))
     assert (rules.of("mine"), rules.of("other")) == (saved, AlertRules())
-    dialog.follow.click()
+    dialog.use_defaults.click()
     assert (rules.has_own("mine"), dialog.rules()) == (False, AlertRules())

@@ -45,7 +45,7 @@ def test_runs_of_a_project_are_listed_once_under_its_experiment(store: Store) ->
 
 def test_many_new_runs_are_listed_in_several_calls(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     folders = [log(store.home, name, 0.1) for name in ("a", "b", "c")]
-    monkeypatch.setattr("sdgui.store.store._LISTING_SECONDS", -1.0)
+    monkeypatch.setattr("sdgui.store.store._IMPORT_SECONDS", -1.0)
     for number in (1, 2, 3, 3):
         store.import_logged()
         assert [run.folder for run in store.runs()] == folders[:number]

@@ -222,7 +222,7 @@ def test_a_run_of_another_program_names_its_machine(store: Store) -> None:
     assert store.place(other, HERE).machine == ""
     store.record_devices(other, "5", "far")
     progress = Progress(RunState.STARTING, 0)
-    like = store.run(store.add_imported(found.experiment_id, "stage-2", CONFIG, progress, predecessor=other))
+    like = store.run(store.add_imported(found.experiment_id, "stage-2", CONFIG, progress, first_stage=other))
     assert (like.devices, like.machine, like.devices_asked) == ("5", "far", "")
 
 

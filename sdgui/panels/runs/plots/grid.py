@@ -83,7 +83,7 @@ class PlotGrid(QWidget):
         self.toolbar.log_changed.connect(self._set_log)
         self.toolbar.x_mode_changed.connect(self._set_x_mode)
         self.toolbar.reset_requested.connect(self.reset_view)
-        self.toolbar.offers = lambda export: (
+        self.toolbar.is_available = lambda export: (
             any(card.drawn() for card in self._cards.values()) if export.name == "csv" else bool(self.drawn_cards())
         )
         self.toolbar.export_requested.connect(lambda export: ask_and_export(export, self.shown(), self, self.message))

@@ -31,7 +31,7 @@ class PlotToolbar(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.offers: Callable[[ExportFormat[WritePlots]], bool] = lambda _export: True  # whether a format is available
+        self.is_available: Callable[[ExportFormat[WritePlots]], bool] = lambda _export: True  # for a format
         self.smoothing = QSlider(Qt.Orientation.Horizontal, self)
         self.smoothing.setRange(0, 999)
         self.smoothing.setSingleStep(10)
@@ -96,11 +96,11 @@ class PlotToolbar(QWidget):
         """The menu of available formats; each entry emits ``export_requested``."""
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
-        for export in filter(self.offers, PLOT_FORMATS):
+        for export in filter(self.is_available, PLOT_FORMATS):
             action = menu.addAction(export.title)
             action.setToolTip(plain_tip(export.tip))
             action.triggered.connect(lambda _=False, export=export: self.export_requested.emit(export))
-        if any(self.offers(export) for export in PLOT_FORMATS if export.name != "csv"):
+        if any(self.is_available(export) for export in PLOT_FORMATS if export.name != "csv"):
             figure = menu.addAction("Figure for a paper…")
             figure.setToolTip("Set size, font and legend; also a LaTeX table of the last values")
             figure.triggered.connect(self.figure_requested)

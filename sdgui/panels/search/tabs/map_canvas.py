@@ -108,18 +108,18 @@ class MapCanvas(QWidget):
         theme().changed.connect(self._restyle)
         self._restyle()
 
-    def set_points(self, positions: Floats, groups: Sequence[int], images: int) -> None:
-        """Show points at ``positions`` (N, 2): first ``images`` images, then captions. ``groups``: colours, or OTHER.
+    def set_points(self, positions: Floats, groups: Sequence[int], image_count: int) -> None:
+        """Show points at ``positions`` (N, 2), the first ``image_count`` for images. ``groups``: colours, or OTHER.
 
         Everything is in view afterwards. If only the positions changed, marked points stay marked.
         """
         is_new = len(positions) != len(self._positions)
         self._positions, self._groups = positions, np.asarray(groups, np.int64)
-        self._image_count, self._marked = images, self._marked if not is_new else []
+        self._image_count, self._marked = image_count, self._marked if not is_new else []
         self._draw()
         self._draw_contours()
-        captions = count_with_unit(len(positions) - images, "caption")
-        self.setAccessibleDescription(f"{count_with_unit(images, 'image')}, {captions}")
+        captions = count_with_unit(len(positions) - image_count, "caption")
+        self.setAccessibleDescription(f"{count_with_unit(image_count, 'image')}, {captions}")
         self.show_all()
 
     def set_names(self, names: Sequence[tuple[str, Floats]]) -> None:

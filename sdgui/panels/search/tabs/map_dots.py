@@ -30,10 +30,10 @@ class MapDots(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
         self._image_count = 0
         self._bounds = QRectF()
 
-    def set_points(self, positions: Floats, colors: npt.NDArray[np.uint32], images: int) -> None:
+    def set_points(self, positions: Floats, colors: npt.NDArray[np.uint32], image_count: int) -> None:
         """Set the points. ``positions``: (N, 2); ``colors``: ARGB, (N,)."""
         self.prepareGeometryChange()
-        self._positions, self._colors, self._image_count = positions, colors, images
+        self._positions, self._colors, self._image_count = positions, colors, image_count
         if len(positions):
             low, high = positions.min(0), positions.max(0)
             self._bounds = QRectF(*low, *(high - low))
@@ -65,7 +65,12 @@ class MapDots(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
 
 
 def dots_image(
-    pixels: npt.NDArray[np.int32], colors: npt.NDArray[np.uint32], images: int, width: int, height: int, size: int = 1
+    pixels: npt.NDArray[np.int32],
+    colors: npt.NDArray[np.uint32],
+    image_count: int,
+    width: int,
+    height: int,
+    size: int = 1,
 ) -> QImage:
     """An image of discs over triangles with ``colors`` (N,) at ``pixels`` (N, 2). ``size``: scale of the symbols."""
     canvas = np.zeros((height, width), np.uint32)
@@ -74,7 +79,7 @@ def dots_image(
         (pixels[:, 0] >= edge) & (pixels[:, 0] < width - edge) & (pixels[:, 1] >= edge) & (pixels[:, 1] < height - edge)
     )
     flat, number = canvas.ravel(), np.arange(len(pixels))
-    for shape, kind in ((_TRIANGLE, number >= images), (_DISC, number < images)):
+    for shape, kind in ((_TRIANGLE, number >= image_count), (_DISC, number < image_count)):
         indices = np.flatnonzero(is_visible & kind)
         middle = pixels[indices, 1].astype(np.int64) * width + pixels[indices, 0]
         point_colors = colors[indices]

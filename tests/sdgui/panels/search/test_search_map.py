@@ -290,17 +290,17 @@ def test_thumbnails_that_do_not_overlap_are_shown_when_zoomed_in(qtbot: QtBot, p
 
 
 def test_words_that_would_cover_an_image_are_left_out(canvas: MapCanvas) -> None:
-    canvas.set_points(np.array([(0.0, 0.0), (1.0, 1.0)]), [0, 0], images=2)
+    canvas.set_points(np.array([(0.0, 0.0), (1.0, 1.0)]), [0, 0], image_count=2)
     canvas._box.setRange(xRange=(0.0, 1.0), yRange=(-0.2, 1.0), padding=0.1)
     pixel = canvas._box.viewPixelSize()[1]
-    canvas.set_points(np.array([(0.0, 0.0), (0.0, -45 * pixel), (1.0, 1.0)]), [0, 0, 0], images=3)
+    canvas.set_points(np.array([(0.0, 0.0), (0.0, -45 * pixel), (1.0, 1.0)]), [0, 0, 0], image_count=3)
     canvas._box.setRange(xRange=(0.0, 1.0), yRange=(-0.2, 1.0), padding=0.1)
     canvas.show_images(dict.fromkeys(range(3), QPixmap(40, 40)), {0: "above", 1: "below", 2: "apart"})
     assert [item.toPlainText() for item in canvas._word_items] == ["below", "apart"]
 
 
 def test_many_images_have_density_lines_below_thumbnails(canvas: MapCanvas) -> None:
-    canvas.set_points(np.random.default_rng(0).normal(size=(300, 2)), [0] * 300, images=300)
+    canvas.set_points(np.random.default_rng(0).normal(size=(300, 2)), [0] * 300, image_count=300)
     assert len(canvas._contours) == 4
     canvas.show_images({0: QPixmap(8, 8)})
     assert all(
@@ -308,7 +308,7 @@ def test_many_images_have_density_lines_below_thumbnails(canvas: MapCanvas) -> N
     )
     outer = canvas._contours[0].mapRectToParent(canvas._contours[0].boundingRect())
     assert outer.contains(canvas._contours[-1].mapRectToParent(canvas._contours[-1].boundingRect()))
-    canvas.set_points(np.zeros((3, 2)), [0] * 3, images=3)
+    canvas.set_points(np.zeros((3, 2)), [0] * 3, image_count=3)
     assert canvas._contours == []
 
 
