@@ -215,7 +215,7 @@ def compute_ahead(jobs: Iterable[Callable[[], T]], depth: int | Callable[[], int
     try:
         threads = torch.get_num_threads()
         pool.submit(use_one_core).result()
-        torch.set_num_threads(threads)  # for threads that start from now on; ``use_one_core`` has set it to 1
+        torch.set_num_threads(threads)  # for threads that have not read it yet; ``use_one_core`` has set it to 1
         for job in jobs:
             waiting.append(pool.submit(job))
             while len(waiting) > current_depth():
@@ -228,7 +228,7 @@ def compute_ahead(jobs: Iterable[Callable[[], T]], depth: int | Callable[[], int
 
 def use_one_core() -> None:
     """Make the calling thread, and threads started later, compute on one core until the number is set again."""
-    # The first call in a thread fixes the number of this thread, which would otherwise follow other threads' calls.
+    # PyTorch's thread count is per thread once the thread has read it; until then, other threads' calls change it.
     torch.get_num_threads()
     torch.set_num_threads(1)
 

@@ -99,7 +99,7 @@ class Network(nn.Module):
     def forward_student(self, batch: Batch, additional: bool = True, apply_prototypes: bool = True) -> Output:
         """The student's outputs for the clean view and, with ``additional``, its additional views.
 
-        The additional views are distilled, or the clean view if there are none. ``apply_prototypes=False`` skips the
+        Distils the additional views; if there are none, distils the clean view. ``apply_prototypes=False`` skips the
         prototype head, and the fusion if it is only computed for the head.
         """
         views = batch.student if additional else ()

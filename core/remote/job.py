@@ -23,22 +23,18 @@ NAME = "job.json"
 
 
 class Job(BaseModel):
-    """How a run was started. ``submitted``: time on this machine's clock. ``pid``: session leader of a direct start.
-
-    ``name``: the name of the Slurm job, "" for the run folder's name. ``result``: the file in the run folder that marks
-    completion, "" if the trainer's last event does.
-    """
+    """How a run was started."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
-    token: _ShortText
+    token: _ShortText  # identifies the request, so that a repeated request is recognised
     launcher: Launcher = "direct"
-    submitted: float = 0.0
-    pid: int = 0
+    submitted: float = 0.0  # time on this machine's clock
+    pid: int = 0  # session leader of a direct start
     started: float = 0.0  # start time of the process ``pid``
-    job: _ShortText = ""
-    name: _ShortText = ""
-    result: _ShortText = ""
+    job: _ShortText = ""  # number of the Slurm job
+    name: _ShortText = ""  # name of the Slurm job; "" for the run folder's name
+    result: _ShortText = ""  # file in the run folder that marks completion; "" if the trainer's last event does
 
 
 def read_job(run: RunDir) -> Job | None:

@@ -98,7 +98,7 @@ class Loop:
         if warning := micro_batch_warning(self.network, config.optim.micro_batch, config.optim.batch_size):
             self._log(warning)
         if self.parts.retain:  # needs the initial weights, which a checkpoint would replace
-            self._on_first_rank(self.validator.measure_initial)
+            self._on_first_rank(self.validator.measure_initial)  # written in ``run``, after the start event
         self.progress = self.checkpointing.resume()
         self._saved_step = self.progress.step or None  # None before the first checkpoint
         self._pending_save: PendingSave | None = None  # None once the checkpoint's event is written
@@ -258,9 +258,9 @@ class Loop:
         """The result of ``call`` on rank 0, on every rank. If weights are sharded, all ranks run ``call``."""
         if self.team.size == 1:
             return call()
-        # FSDP wraps the networks even if they are not sharded; rank 0 then runs ``call`` alone, so all weights are
-        # gathered now. If they are sharded, all ranks run it, and each block gathers its own weights in ``forward``.
-        # Cached caption decoding bypasses the blocks' ``forward``, so with captioning they are gathered now too.
+        # Not sharded: FSDP still wraps the networks, and rank 0 runs ``call`` alone, so all weights are gathered now.
+        # Sharded: all ranks run ``call``, and each block gathers its own weights in ``forward``.
+        # Sharded, with captioning: cached decoding bypasses the blocks' ``forward``, so they are gathered now too.
         gather_blocks = not self.team.sharded or self.config.objectives.captioning.weight > 0
         with unsharded_parts(self.parts.student, self.teacher, gather_blocks):
             if self.team.sharded:

@@ -96,7 +96,7 @@ class AlertsDialog(QDialog):
         box.setSingleStep(0.01 if is_share else 1.0)
         box.setMaximum(1.0 if is_share else 1e6)
         box.setSuffix(f" {unit}" if unit else "")
-        if unit != "min":  # 0 minutes is only no minimum time
+        if unit != "min":  # 0 minutes means no minimum time, not never
             box.setSpecialValueText("Never")
         hide_steps(box)
         return box

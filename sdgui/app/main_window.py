@@ -61,7 +61,7 @@ class MainWindow(QMainWindow):
         self.services = services
         self.selection = Selection()
         self.target = Target()
-        self._closes_without_asking = False  # if True, also while runs are active
+        self._closes_without_asking = False  # close without the question about active runs
         self._last_writes = LastWrites(services.writer, self)
         self._changes = Changes()  # accumulated since the last refresh
         self._refresh_timer = QTimer(self, singleShot=True, interval=0)  # one refresh for simultaneous changes

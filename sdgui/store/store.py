@@ -72,7 +72,10 @@ class Store(
     TaggingRecords,
     StepValueRecords,
 ):
-    """The database of the window. Every method is one transaction, is thread-safe, and raises StoreError."""
+    """The database of the window. Every method is one transaction, is thread-safe, and raises StoreError.
+
+    `Sessions` sets ``runs_folder``, ``_examined_names`` and ``_logged_stamp``.
+    """
 
     @classmethod
     def open(cls, home: Path | None = None, registry: RegistryAddress | None = None) -> Self:

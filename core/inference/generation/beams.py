@@ -137,7 +137,7 @@ def _best_continuations(
 ) -> _Continuations:
     """The most likely tokens of each row: tokens, log-probabilities, scores for ranking.
 
-    Includes at least one token per beam that does not end the caption.
+    Includes at least ``beams`` tokens that do not end the caption.
     """
     count = min((1 + len(processors.enders)) * beams, logits.shape[1])
     normaliser = logits.logsumexp(dim=-1, keepdim=True)  # (R, 1)
@@ -165,7 +165,10 @@ def _rank(beams: Sequence[_Beam], continuations: _Continuations) -> list[_Candid
 
 
 def _assign_rows(searches: Sequence[_ImageSearch]) -> tuple[list[int], list[tuple[int, ...]]]:
-    """Assign a row to each beam so that few rows move; returns the rows that beams continue, and their prefixes."""
+    """Assign a row to each beam, keeping most in place.
+
+    Returns, for each new row, the old row to copy its cache from, and its prefix.
+    """
     beams = [beam for image_search in searches for beam in image_search.beams]
     order = stable_order([beam.row for beam in beams])
     row_of = {index: row for row, index in enumerate(order)}

@@ -1,4 +1,7 @@
-"""One cell of the study: a recipe trained from a base model, and gain and retention at each point of its path.
+"""One cell of the study: trains a recipe from a base model, and evaluates the path between the two.
+
+The path goes from the base weights (alpha 0) to the tuned weights (alpha 1); gain and retention are measured at each of
+its points.
 
 A cell can be killed at any moment and started again: training resumes, and the path is evaluated again.
 """
@@ -58,7 +61,7 @@ def train_arm(study: AdaptStudy, arm: Arm, base: RunDir, pairs: Path, steps: int
     elif arm.anchors:
         settings.append(f"objectives.text_anchors.source={anchor_texts(pairs.parent, study.base_data, arm.anchors)}")
     start, remaining, stages = base, steps, [(settings, "run")]
-    if arm.first:
+    if arm.first:  # LP-FT: a first stage with these settings takes a third of the steps, the second takes the others
         stages.insert(0, (arm.first, "first"))
     for settings, name in stages:
         run = RunDir(folder / name)
@@ -95,8 +98,8 @@ class Evaluation:
         runtime: Runtime,
         probes: Mapping[str, tuple[Path, Path]] | None = None,
     ) -> None:
-        """``template``: a network of the architecture to evaluate. ``probes``: training and test images of a linear
-        probe of their group, by purpose.
+        """``template``: a network of the architecture to evaluate. ``probes``: per data set, the images to
+        train and to test a linear probe that predicts the group.
         """
         data, towers = preset_config("clip", "demo").data, template.towers
 

@@ -1,7 +1,8 @@
 """Imports runs of other tools into run folders, once or continuously while they are written.
 
-``import.json`` in the run folder contains the reader's position and the size of ``events.jsonl`` at that position: an
-import that was interrupted between the two truncates the events, so that nothing is read twice.
+``import.json`` in the run folder contains the reader's position and the size of ``events.jsonl`` at that position. If
+an import is interrupted after writing events but before ``import.json``, the next import truncates ``events.jsonl`` to
+the recorded size, so that no event is written twice.
 """
 
 from __future__ import annotations
@@ -47,12 +48,15 @@ FILE = "import.json"
 POLL_SECONDS = 0.5
 _HEARTBEAT_SECONDS = 10.0
 _POLLS_PER_SEARCH = 5  # polls between two searches for new runs
-_SEARCH_SECONDS = 0.1  # of a search per poll, so that the points of a thousand runs do not wait for it
+_SEARCH_SECONDS = 0.1  # time per poll spent searching, so that a thousand runs' new points do not wait for it
 _MAX_CONFIG_BYTES = MEGABYTE
 
 
 class ImportRecord(BaseModel):
-    """``import.json``. ``size``: bytes of ``events.jsonl``. ``step``: the last step. ``state``: the tool's."""
+    """``import.json``. ``size``: bytes of ``events.jsonl``. ``step``: the last step.
+
+    ``state``: the run's state as recorded by the tool.
+    """
 
     model_config = ConfigDict(strict=True, extra="ignore", defer_build=True)
 
@@ -145,6 +149,7 @@ class Importer:
             return
         events: list[Event] = []
         if self.record.size == 0 or (self.record.ended and part.events):
+            # The tool's start time, for the first start and if it is plausible; otherwise the time of the first event.
             first = next((event.time for event in part.events), self.dir.config.stat().st_mtime)
             recorded = part.started if part.started is not None and not self.record.size else first
             started = recorded if 0 <= recorded <= LATEST else first

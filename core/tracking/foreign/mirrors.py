@@ -57,7 +57,7 @@ def export_run(run: RunDir, tool: str, output: Path, follow: bool = False) -> st
 def _replay(run: RunDir, mirror: Mirror, follow: bool) -> bool:
     """Log every point that no later restart voids. Returns whether the run failed."""
     starts = [event.step for event in _events(run, RunStarted.kind) if isinstance(event, RunStarted)]
-    # After k starts, the last step whose points no later start voids.
+    # valid_up_to[k]: points logged after the k-th start are overwritten by a later start if their step is larger.
     valid_up_to = [min(starts[k:], default=1 << 62) for k in range(len(starts) + 1)]
     reader, starts_seen, ended, failed = EventReader(run.events), 0, False, False
     while True:
@@ -173,7 +173,7 @@ def _mlflow(run: RunDir, config: RunConfig | LoggedConfig, output: Path) -> tupl
 
 
 def _mlflow_name(name: str) -> str:
-    """A name that MLflow accepts: letters, digits and ``_-. :``, and ``/`` between parts of a path that stays inside.
+    """A name that MLflow accepts: letters, digits and ``_-. :``, in a relative path without ``..``.
 
     "R@1" becomes "R_1", and "../x" becomes "_/x".
     """

@@ -1,6 +1,6 @@
 """Fields as SQL, with the same values on SQLite and PostgreSQL.
 
-``sort_key`` has any sortable type; ``number`` and ``text`` are NULL if the value has another type.
+``sort_key`` has any sortable type; ``number`` is NULL if the value is not a number; ``text`` casts values to text.
 """
 
 from __future__ import annotations
@@ -75,7 +75,10 @@ class Columns:
         return self._fact(field.key)
 
     def group_key(self, field: Field) -> Sql:
-        """The value shared by the runs of a group, which can be bound again; for a metric, the number of the band."""
+        """The value shared by the runs of a group; for a metric, the number of the band.
+
+        It can be passed back as a query parameter.
+        """
         if field.source is Source.METRIC:
             return cast(func.round(self.number(field) / band_width(field) - _ALMOST_HALF), Integer)
         return self.text(field) if field.source is Source.SETTING else self.sort_key(field)
