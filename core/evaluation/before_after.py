@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -221,7 +222,8 @@ def _row(name: str, before: _Ranged, after: _Ranged, change: float, interval: In
         value, low, high = (format_metric(name, number) for number in values)
         cells.append(f"{value} <small>{low} to {high}</small>")
     difference, low, high = (f"{100 * number:+.1f}" for number in (change, interval.low, interval.high))
-    cells.append(f"{difference} <small>{low} to {high}</small>")
+    ends = "no interval" if math.isnan(interval.low) else f"{low} to {high}"
+    cells.append(f"{difference} <small>{ends}</small>")
     verdict = "better" if interval.low > 0 else "worse" if interval.high < 0 else "open"
     return f'<tr class="{verdict}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 

@@ -103,7 +103,7 @@ def table(report: Report) -> str:
     lines = [head]
     for name, value in outcome.metrics.items():
         line = f"  {name:<{width}}  {format_metric(name, value):>8}"
-        if name in bounds:
+        if name in bounds and math.isfinite(bounds[name].low):
             line += f"   {format_metric(name, bounds[name].low)} to {format_metric(name, bounds[name].high)}"
         lines.append(line)
     lines.extend(f"  note: {note}" for note in outcome.notes)
@@ -192,10 +192,13 @@ def comparison_table(a: Subject, b: Subject, differences: Mapping[str, Differenc
     lines = [f"A: {a.title}, {a.precision}", f"B: {b.title}, {b.precision}", f"A minus B on {a.dataset}:"]
     for name, difference in differences.items():
         low, high = _format_signed(name, difference.interval.low), _format_signed(name, difference.interval.high)
+        evidence = f"{low} to {high}   p = {difference.p:.2g}"
+        if math.isnan(difference.p):
+            evidence = "no interval (a single query or group)"
         mark = " *" if difference.significant else ""
         lines.append(
-            f"  {name:<{width}}  {_format_signed(name, difference.value):>8}   {low} to {high}"
-            f"   p = {difference.p:.2g}   A better on {difference.better}, B on {difference.worse}, equal on "
+            f"  {name:<{width}}  {_format_signed(name, difference.value):>8}   {evidence}"
+            f"   A better on {difference.better}, B on {difference.worse}, equal on "
             f"{difference.equal}{mark}"
         )
     return "\n".join(lines)
@@ -207,7 +210,7 @@ def comparison_json(a: Subject, b: Subject, differences: Mapping[str, Difference
         "v": REPORT_VERSION,
         "a": asdict(a),
         "b": asdict(b),
-        "differences": {n: asdict(d) for n, d in differences.items()},
+        "differences": _finite({name: asdict(difference) for name, difference in differences.items()}),
     }
 
 

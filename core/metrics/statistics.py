@@ -30,7 +30,7 @@ _BLOCK_DRAWS = 1 << 22
 
 @dataclass(frozen=True)
 class Interval:
-    """A confidence interval."""
+    """A confidence interval; its ends are NaN where a single unit was measured, which has no spread."""
 
     low: float
     high: float
@@ -41,7 +41,8 @@ class Interval:
 class Difference:
     """The mean of A minus the mean of B over the same queries.
 
-    ``p``: the two-sided bootstrap p-value of no difference. ``better``, ``worse`` and ``equal``: numbers of queries.
+    ``p``: the two-sided bootstrap p-value of no difference; NaN without an interval.
+    ``better``, ``worse`` and ``equal``: numbers of queries.
     """
 
     value: float
@@ -106,12 +107,13 @@ def paired_difference(a: Queries, b: Queries, draws: int = DRAWS, seed: int = SE
         )
     gain = _check_values(a.values) - _check_values(b.values)
     means = _bootstrap_means(Queries(gain, a.groups, a.strata), draws, seed)
+    has_interval = bool(np.isfinite(means).all())
     # One is added to both counts, so that a bootstrap p-value is never zero.
     tail = min(int((means <= 0).sum()), int((means >= 0).sum()))
     return Difference(
         value=float(gain.mean()),
         interval=_percentiles(means),
-        p=min(1.0, 2 * (tail + 1) / (draws + 1)),
+        p=min(1.0, 2 * (tail + 1) / (draws + 1)) if has_interval else math.nan,
         better=int((gain > 0).sum()),
         worse=int((gain < 0).sum()),
         equal=int((gain == 0).sum()),
@@ -145,9 +147,14 @@ def _percentiles(means: Floats) -> Interval:
 
 
 def _bootstrap_means(queries: Queries, draws: int, seed: int) -> Floats:
-    """The means (draws,) of ``draws`` samples with replacement, of queries or of whole groups of queries."""
+    """The means (draws,) of ``draws`` samples with replacement, of queries or of whole groups of queries.
+
+    All are NaN for a single query or group, whose resamples would all be equal.
+    """
     random = np.random.default_rng(seed)
     values = _check_values(queries.values)
+    if len(values if queries.groups is None else np.unique(queries.groups)) < 2:
+        return np.full(draws, math.nan)
     if queries.groups is not None:
         _, position = np.unique(queries.groups, return_inverse=True)
         sums, counts = np.bincount(position, values), np.bincount(position)

@@ -6,6 +6,7 @@ Flow: ``measuring`` makes a `Result` of an evaluator's `Classification`; its pla
 from __future__ import annotations
 
 import base64
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from core.metrics.classification.accuracy import Classification
 from core.metrics.classification.linear_probe import Curve
 from core.metrics.classification.probe import Probe
 from core.metrics.outcome import Task
-from core.metrics.statistics import compare, intervals, wilson
+from core.metrics.statistics import Difference, Interval, compare, intervals, wilson
 from core.spec.errors import UserError
 
 MISTAKES = 60  # included in a result
@@ -43,10 +44,7 @@ class Result:
         """The result as JSON for the panel. ``packed``: write confusion cells with `pack`, which are fast to read."""
         outcome = self.classification.outcome(self.kind, self.notes)
         ends = intervals(outcome.per_query)
-        metrics = {
-            name: {"value": value, "low": ends[name].low, "high": ends[name].high}
-            for name, value in outcome.metrics.items()
-        }
+        metrics = {name: {"value": value, **_interval_json(ends[name])} for name, value in outcome.metrics.items()}
         return {
             "result": self.key,
             "opened": self.opened,
@@ -175,12 +173,20 @@ def difference(a: Result, b: Result, shown: int) -> dict[str, Any]:
     return {
         "a": a.key,
         "b": b.key,
-        "differences": {
-            name: {**asdict(first), "significant": first.significant} for name, first in differences.items()
-        },
+        "differences": {name: _difference_json(difference) for name, difference in differences.items()},
         "per_class": per_class,
         "only_a": images(correct_a & ~correct_b),
         "only_b": images(correct_b & ~correct_a),
         "both_right": int((correct_a & correct_b).sum()),
         "both_wrong": int((~correct_a & ~correct_b).sum()),
     }
+
+
+def _difference_json(difference: Difference) -> dict[str, Any]:
+    interval = _interval_json(difference.interval)
+    return {**asdict(difference), "interval": interval, "significant": difference.significant}
+
+
+def _interval_json(interval: Interval) -> dict[str, float]:
+    """The ends of ``interval``; empty for a single image, which has no interval."""
+    return {} if math.isnan(interval.low) else {"low": interval.low, "high": interval.high}

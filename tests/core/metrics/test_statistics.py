@@ -136,3 +136,12 @@ def test_a_single_class_of_one_row_is_merged_with_the_smallest_other() -> None:
     hits = np.array([1.0] * 24 + [0.0])  # recalls 1, 1, 0
     found = interval(Queries(hits * weights, strata=strata))
     assert (found.low, found.high) == pytest.approx((1 / 3, 1))  # both 0, or both 1
+
+
+@pytest.mark.parametrize("groups", [None, np.array([3, 3])])
+def test_a_single_query_or_group_has_no_interval_and_no_p_value(groups: np.ndarray | None) -> None:
+    size = 1 if groups is None else 2
+    difference = paired_difference(Queries(np.ones(size), groups), Queries(np.zeros(size), groups))
+    assert difference.value == 1
+    assert np.isnan([difference.interval.low, difference.interval.high, difference.p]).all()
+    assert not difference.significant

@@ -262,6 +262,8 @@ def points(difference: float) -> str:
 
 
 def _interval_text(difference: Mapping[str, Any]) -> str:
+    if not difference["interval"]:
+        return "no interval: a single image"
     low, high = difference["interval"]["low"], difference["interval"]["high"]
     return f"95 %: {100 * low:+.1f} to {100 * high:+.1f}".replace("-", "−")
 
@@ -269,6 +271,8 @@ def _interval_text(difference: Mapping[str, Any]) -> str:
 def difference_sentence(difference: Mapping[str, Any], a: str, b: str) -> str:
     """A sentence on the difference of two accuracies with its paired interval."""
     gap = difference["value"]
+    if not difference["interval"]:
+        return f"{a} minus {b} is {points(gap)} ({_interval_text(difference)})."
     if not difference["significant"]:
         return (
             f"No significant difference: {a} minus {b} is {points(gap)} ({_interval_text(difference)}); "

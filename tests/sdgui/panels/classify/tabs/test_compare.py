@@ -124,6 +124,8 @@ def test_the_difference_is_shown_in_words_by_class_and_by_image(tab: CompareTab)
     assert (tab.only_b.items(), tab.titles[1].text()) == ([], f"Only {second} is correct")
     worse = difference | {"value": -0.033, "interval": {"low": -0.056, "high": -0.01}}
     assert difference_sentence(worse, "A", "B") == "B is better than A by 3.3 points (95 %: 1.0 to 5.6, paired)."
+    single = difference_sentence(difference | {"interval": {}, "significant": False}, "A", "B")
+    assert single.endswith("points (no interval: a single image).")
     even = difference_sentence(difference | {"significant": False}, "A", "B")
     assert even.startswith("No significant difference: A minus B is +3.3 points")
     tab.show_failure(fused, image)
