@@ -68,6 +68,7 @@ ARMS = {
 
 FAMILIES = {
     "adapt": "`sd-clip-adapt`",
+    "adapt-images": "`sd-clip-adapt`, image anchors",
     "anchors": "LDIFS, text anchors",
     "anchors-words": "LDIFS, general words as anchors",
     "anchors-stored": "stored image features, text anchors",
@@ -295,6 +296,7 @@ KINDS: dict[str, Callable[..., str]] = {
     "adapt-probes": adapt_probes,
     "adapt-difference": adapt_difference,
     "anchors-difference": partial(adapt_difference, family="anchors"),
+    "images-difference": partial(adapt_difference, family="adapt-images"),
 }
 
 

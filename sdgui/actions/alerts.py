@@ -69,7 +69,7 @@ class AlertsDialog(QDialog):
         self.conditions.setToolTip(
             "One per line: METRIC < NUMBER, METRIC > NUMBER or METRIC not finite; * matches any text"
         )
-        self.desktop = QCheckBox("If the window is not in front", self)
+        self.desktop = QCheckBox("Show a notification when the window is not in front", self)
         self.command, self.url = QLineEdit(self), QLineEdit(self)
         for line in (self.command, self.url):
             line.setClearButtonEnabled(True)

@@ -25,7 +25,7 @@ class RegistryChanges(QObject):
         super().__init__(parent)
         self._store = store
         self._last = -1  # id of the last known row
-        self.poller = Poller("registry changes", "Changes of others", self._work, self.trouble.emit)
+        self.poller = Poller("registry changes", "Changes by others", self._work, self.trouble.emit)
 
     def start(self) -> None:
         """Start polling if the registry is shared."""

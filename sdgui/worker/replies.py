@@ -132,7 +132,9 @@ def _failure(raw: dict[str, Any]) -> Failure:
     message, details = raw.get("message"), raw.get("details")
     if message == _CANCELLED:
         return Cancelled()
-    text = message[:_MAX_MESSAGE] if isinstance(message, str) and message else "The worker failed without a reason."
+    text = (
+        message[:_MAX_MESSAGE] if isinstance(message, str) and message else "The worker failed without giving a reason."
+    )
     if files := _files(raw.get("code")):
         return CodeNeeded(text, files=files)
     return Failure(text, details[-_MAX_DETAILS:] if isinstance(details, str) else "")

@@ -113,7 +113,10 @@ def _teacher_at_intervals(config: RunConfig) -> Problems:
     for part in filter(None, (objective.part_taught_in_every_step() for objective in objectives)):
         yield "teacher.every", f"The teacher is needed in every step for {part}: set this to 1."
     if all(objective.learns_from_teacher for objective in objectives):
-        yield "teacher.every", "The other steps have no objective: set this to 1, or set another objective's weight."
+        yield (
+            "teacher.every",
+            "Steps without the teacher would train nothing: set this to 1, or weight an objective that needs no teacher.",
+        )
 
 
 def _fusion(config: RunConfig) -> Problems:

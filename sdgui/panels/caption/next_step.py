@@ -21,8 +21,8 @@ ADD = (  # title, text, button, shortcut
 )
 TRAIN = (
     _TITLE,
-    "A captioning model describes your images here. Choose one above, or train the demo: sd-coca learns to name "
-    "emoji in a few minutes.",
+    "This panel captions your images with a captioning model. Choose one above, or train the demo: sd-coca learns to "
+    "name emoji in a few minutes.",
     "Train the sd-coca demo",
 )
 _MIN_IMAGES_FOR_BASE = 20_000  # with fewer images, the preset's demo size is used

@@ -374,7 +374,7 @@ class DefinePanel(DefiningPanel):
         self.form.set_values(values)
         self.save()
         titles = ", ".join(field_title(field) for field in values)
-        self._offer_undo(f"Adapted to this data: {titles}.", previous_config)
+        self._offer_undo(f"Settings adapted to this data: {titles}.", previous_config)
 
     def _offer_labels(self, facts: dict[str, Any]) -> None:
         labels = facts["labels"]

@@ -84,7 +84,12 @@ class IndexSheet(QFrame):
         grid.addWidget(self.build, 0, 4)
         rows = (
             (self.folder, self._browse(self.folder, "Choose the index's folder"), self.drop, self.refresh),
-            (self.old, self._browse(self.new, "Choose the new folder of the images"), self.new, self.move_images),
+            (
+                self.old,
+                self._browse(self.new, "Choose the folder that now contains the images"),
+                self.new,
+                self.move_images,
+            ),
         )
         for row, widgets in enumerate(rows, start=1):
             for column, widget in enumerate(widgets, start=1):

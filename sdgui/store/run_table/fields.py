@@ -64,7 +64,9 @@ FACTS: Mapping[str, Fact] = {
     "owner": Fact("Owner", Kind.TEXT, "Person who launched the run"),
     "parent": Fact("Parent", Kind.TEXT, "Run and step that this run continues, forks or fine-tunes"),
     "failure": Fact("Failure", Kind.TEXT, "Why the run failed"),
-    "recipe": Fact("Recipe", Kind.TEXT, "Runs with the same settings, whatever the seed"),
+    "recipe": Fact(
+        "Recipe", Kind.TEXT, "ID of the settings without the seed; equal for runs that differ only in the seed"
+    ),
     "key": Fact("Key", Kind.TEXT, "Run ID"),
 }
 SHARES = frozenset({"metric", "progress"})  # facts between 0 and 1, shown in per cent

@@ -25,7 +25,7 @@ _TITLES = {
     "train/pairs_per_s": "Pairs per second",
     "train/grad_norm": "Gradient norm",
     "train/momentum": "Teacher momentum",
-    "runtime/data_wait": "Share of the time waiting for data",
+    "runtime/data_wait": "Share of time spent waiting for data",
     "runtime/mfu": "Model FLOPs utilisation (MFU)",
     "runtime/memory_gib": "Memory in use (GiB)",
 }  # other metrics get a title made from their name
