@@ -115,7 +115,7 @@ def _teacher_at_intervals(config: RunConfig) -> Problems:
     if all(objective.learns_from_teacher for objective in objectives):
         yield (
             "teacher.every",
-            "Steps without the teacher would train nothing: set this to 1, or weight an objective that needs no teacher.",
+            "Steps without the teacher would train nothing: set this to 1, or use an objective that needs no teacher.",
         )
 
 
