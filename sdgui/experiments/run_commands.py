@@ -27,6 +27,7 @@ from sdgui.store.records import Experiment, Place, Run, StoreError
 from sdgui.widgets.message import Message
 
 _DATA_CHECK_MS = 8000  # maximum time that a launch waits for the check of its data
+_EXIT_POLLS = 40  # a trainer that has not exited by then is reported by the launcher
 _EXIT_POLL_MS = 250  # interval of checks whether a trainer has exited
 RESUMABLE = (RunState.PAUSED, RunState.STOPPED, RunState.FAILED, RunState.INTERRUPTED)
 
@@ -45,7 +46,7 @@ class RunCommands(QObject):
         super().__init__(parent)
         self._services = services
         self._writer = services.writer
-        self._waits_for_exit = False  # a resume waits for the previous trainer to exit
+        self._exiting = set[int]()  # runs whose resume waits for the previous trainer to exit
         self._waiting: list[tuple[int, bool]] = []  # launches that wait for the demo data: experiment, whether to queue
         self._checks: list[tuple[int, DataCheck]] = []  # data checks of launches, by experiment
         services.launcher.launched.connect(self._on_launched)
@@ -223,22 +224,34 @@ class RunCommands(QObject):
         self._services.follower.poll_now(run_id)
         self.changed.emit(Changes.of(run=run_id))
 
-    def resume(self, run: Run, polls_left: int = 40) -> None:
+    def resume(self, run: Run) -> None:
         """Resume a run in its folder, from its last checkpoint.
 
-        A trainer takes a moment to exit after it has reported the pause; the resume waits for that, for ``polls_left``
-        polls.
+        A trainer takes a moment to exit after it has reported the pause; the resume waits for that.
         """
-        status = run.dir.read_status()
-        if polls_left and not run.state.alive and status is not None and process_alive(status):
-            if not self._waits_for_exit:
-                self.message_requested.emit(
-                    Message("info", "The previous trainer is still shutting down; the run resumes in a moment.")
-                )
-            self._waits_for_exit = True
-            QTimer.singleShot(_EXIT_POLL_MS, self, lambda: self.resume(run, polls_left - 1))
+        if run.id in self._exiting:
             return
-        self._waits_for_exit = False
+        if self._is_exiting(run):
+            self._exiting.add(run.id)
+            self.message_requested.emit(
+                Message("info", "The previous trainer is still shutting down; the run resumes in a moment.")
+            )
+            self._resume_after_exit(run, _EXIT_POLLS)
+        else:
+            self._resume_now(run)
+
+    def _is_exiting(self, run: Run) -> bool:
+        status = run.dir.read_status()
+        return not run.state.alive and status is not None and process_alive(status)
+
+    def _resume_after_exit(self, run: Run, polls_left: int) -> None:
+        if polls_left and self._is_exiting(run):
+            QTimer.singleShot(_EXIT_POLL_MS, self, lambda: self._resume_after_exit(run, polls_left - 1))
+        else:
+            self._exiting.discard(run.id)
+            self._resume_now(run)
+
+    def _resume_now(self, run: Run) -> None:
         launcher = self._services.launcher
 
         def on_refused(error: UserError) -> None:

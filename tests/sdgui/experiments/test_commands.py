@@ -212,8 +212,30 @@ def test_a_resume_waits_for_the_trainer_to_exit(qtbot: QtBot, parts: Parts, monk
     qtbot.waitUntil(lambda: parts.launcher.done == [("resume", run.id)])
     qtbot.waitUntil(lambda: parts.started == [run.id])
     run.dir.write_status(own_status())
-    parts.runs.resume(run, polls_left=2)
+    monkeypatch.setattr(run_commands, "_EXIT_POLLS", 2)
+    parts.runs.resume(run)
     qtbot.waitUntil(lambda: len(parts.launcher.done) == 2, timeout=5000)
+
+
+def test_each_resume_that_waits_is_announced_and_launched_once(
+    qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_commands, "_EXIT_POLL_MS", 1)
+    exiting = [True]
+    monkeypatch.setattr(run_commands, "process_alive", lambda _status: bool(exiting))
+    runs = [parts.ended(parts.new()) for _ in range(2)]
+    for run in runs:
+        run.dir.create()
+        run.dir.write_status(own_status())
+    for run in (*runs, runs[0]):
+        parts.runs.resume(run)
+    assert [message.text.split(";")[0] for message in parts.messages] == 2 * [
+        "The previous trainer is still shutting down"
+    ]
+    exiting.clear()
+    qtbot.waitUntil(lambda: len(parts.launcher.done) == 2)
+    parts.wait(qtbot)
+    assert sorted(parts.launcher.done) == [("resume", run.id) for run in runs]
 
 
 def test_a_resume_shows_the_step_it_starts_from(qtbot: QtBot, parts: Parts) -> None:
