@@ -215,15 +215,19 @@ def _seeds_table(comparison: BeforeAfter) -> str:
 _Ranged = tuple[float, float, float]  # a value, and the ends of its range
 
 
+def _with_range(value: str, low: str, high: str, is_single: bool) -> str:
+    """A value with its range, which a single query does not have."""
+    return f"{value} <small>{'no interval' if is_single else f'{low} to {high}'}</small>"
+
+
 def _row(name: str, before: _Ranged, after: _Ranged, change: float, interval: Interval) -> str:
     """A metric's row: values with their ranges, and after minus before in points."""
     cells = [escape(name.replace("_", " "))]
     for values in (before, after):
         value, low, high = (format_metric(name, number) for number in values)
-        cells.append(f"{value} <small>{low} to {high}</small>")
+        cells.append(_with_range(value, low, high, math.isnan(values[1])))
     difference, low, high = (f"{100 * number:+.1f}" for number in (change, interval.low, interval.high))
-    ends = "no interval" if math.isnan(interval.low) else f"{low} to {high}"
-    cells.append(f"{difference} <small>{ends}</small>")
+    cells.append(_with_range(difference, low, high, math.isnan(interval.low)))
     verdict = "better" if interval.low > 0 else "worse" if interval.high < 0 else "open"
     return f'<tr class="{verdict}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 

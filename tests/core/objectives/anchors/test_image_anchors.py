@@ -20,22 +20,10 @@ from core.spec.config import ConfigError, RunConfig, override
 from core.spec.presets import preset_config
 from core.spec.run.model_names import locate
 from core.training.train_step import STEP_STREAM
-from tests.core.images import write_pairs
-from tests.core.training.base_runs import train_base
 from tests.core.training.test_train_step import opened
 
 CPU = torch.device("cpu")
 IMAGES = 6
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pairs(tmp_path_factory.mktemp("pairs"))[0]
-
-
-@pytest.fixture(scope="module")
-def base(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_base(data, tmp_path_factory.mktemp("base") / "run", epochs=1).path
 
 
 @pytest.fixture

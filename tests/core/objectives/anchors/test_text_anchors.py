@@ -21,23 +21,11 @@ from core.spec.run.folder import RunDir
 from core.spec.run.model_names import locate
 from core.training.train import train
 from core.training.train_step import STEP_STREAM
-from tests.core.images import write_pairs
-from tests.core.training.base_runs import train_base
 from tests.core.training.test_train import StopAt
 from tests.core.training.test_train_step import opened
 
 CPU = torch.device("cpu")
 TEXTS = ["a red square", "a small blue circle on the left", "a triangle", "green", "nothing at all"]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pairs(tmp_path_factory.mktemp("pairs"))[0]
-
-
-@pytest.fixture(scope="module")
-def base(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_base(data, tmp_path_factory.mktemp("base") / "run", epochs=1).path
 
 
 @pytest.fixture
