@@ -34,9 +34,15 @@ def style_axes(*axes: pg.AxisItem) -> None:
 
 def still_plot(parent: QWidget, left: pg.AxisItem, bottom: pg.AxisItem) -> pg.PlotWidget:
     """Make a static plot without a menu, which neither mouse nor keyboard moves."""
-    plot = pg.PlotWidget(parent, enableMenu=False, axisItems={"left": left, "bottom": bottom})
-    plot.hideButtons()
+    plot = plain_plot(parent, left, bottom, pg.ViewBox(enableMenu=False))
     plot.setMouseEnabled(False, False)
+    return plot
+
+
+def plain_plot(parent: QWidget | None, left: pg.AxisItem, bottom: pg.AxisItem, box: pg.ViewBox) -> pg.PlotWidget:
+    """Make a plot of ``box``, without buttons, frame and keyboard focus."""
+    plot = pg.PlotWidget(parent, viewBox=box, enableMenu=False, axisItems={"left": left, "bottom": bottom})
+    plot.hideButtons()
     plot.setFrameShape(pg.PlotWidget.Shape.NoFrame)
     plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     return plot

@@ -20,7 +20,7 @@ from sdgui.panels.runs.plots.series import Series, XMode
 from sdgui.widgets import formats
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.plot_axes import AxisKind, PlotAxis, ZoomBox, style_axes
+from sdgui.widgets.plot_axes import AxisKind, PlotAxis, ZoomBox, plain_plot, style_axes
 from sdgui.widgets.style.theme import SPACE, theme
 
 REDRAW_MS, _MOVE_MS = 50, 8  # delay before redrawing new points, and before redrawing a moved view
@@ -53,10 +53,7 @@ class PlotCanvas(QWidget):
     def _build(self) -> None:
         self._box = ZoomBox()
         self._bottom, self._left = PlotAxis("bottom", "step"), PlotAxis("left", self._kind)
-        self._view = pg.PlotWidget(viewBox=self._box, axisItems={"bottom": self._bottom, "left": self._left})
-        self._view.hideButtons()
-        self._view.setFrameShape(pg.PlotWidget.Shape.NoFrame)
-        self._view.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._view = plain_plot(self, self._left, self._bottom, self._box)
         self._view.getPlotItem().layout.setContentsMargins(SPACE // 2, SPACE // 2, SPACE, SPACE // 2)
         self._curves = PlotCurves(self._box)
         self._cross = pg.InfiniteLine(angle=90, movable=False)

@@ -1,6 +1,7 @@
 """The plane of gain and retention: a line of dots per run, its path of interpolated weights, and the share to retain.
 
-Flow: ``show_traces`` -> plot; hovering a dot shows its run, step or alpha, and values.
+Flow: ``show_traces`` -> plot; hovering a dot shows its run, step or alpha, and values; dragging zooms, a double click
+shows everything again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QPointF, Qt
+from PySide6.QtCore import QPointF, Qt, QTimer
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QWidget
 
@@ -18,11 +19,13 @@ from sdgui.panels.runs.retention.points import PlanePoint
 from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.plot_axes import PlotAxis, nearest_point, still_plot, style_axes
+from sdgui.widgets.plot_axes import PlotAxis, ZoomBox, nearest_point, plain_plot, style_axes
 from sdgui.widgets.relations.axis import Floats
 from sdgui.widgets.style.theme import SPACE, theme
 
 _HINT = "Small dots: validations. Thick line: path of interpolated weights. Point at a dot to see its values."
+_ZOOM_HINT = "Drag to zoom in."
+_RESET_HINT = "Double-click to show everything."
 # Diameters in px: of a validation, of a point of the path, and of the ring around the chosen point.
 _SMALL, _LARGE, _RING = 6, 9, 15
 _MARGIN = 0.08  # share of the range of the values that is added at each end
@@ -49,9 +52,13 @@ class RetentionPlot(QWidget):
         self._bottom, self._left = PlotAxis("bottom"), PlotAxis("left")
         self._bottom.setLabel("Retained (% of the initial model)")
         self._left.setLabel("Gained (mean recall, %)")
-        self.plot = still_plot(self, self._left, self._bottom)
+        self._box = ZoomBox()
+        self.plot = plain_plot(self, self._left, self._bottom, self._box)
         self.plot.scene().sigMouseMoved.connect(self._on_mouse_moved)
-        self.note = PlainLabel(_HINT, self, role="small")
+        self._is_zoomed = False  # if so, new points do not move the view
+        self._box.moved.connect(lambda _x, _y: self._set_zoomed(True))
+        self._box.reset_requested.connect(lambda: self._set_zoomed(False))
+        self.note = PlainLabel(self._hint(), self, role="small")
         self._traces: Sequence[Trace] = ()
         self._keep = 1.0
         self._points: list[tuple[Trace, PlanePoint]] = []  # in the order of _x and _y
@@ -61,12 +68,19 @@ class RetentionPlot(QWidget):
 
     def show_traces(self, traces: Sequence[Trace], keep: float) -> None:
         """Draw the runs, and a line at the share ``keep`` to retain."""
+        if [trace.name for trace in traces] != [trace.name for trace in self._traces]:
+            self._is_zoomed = False
         self._traces, self._keep = traces, keep
         self._points = [(trace, point) for trace in traces for point in (*trace.validations, *trace.path)]
         self._x, self._y = _positions([point for _, point in self._points])
         newest = [f"{trace.name}, {trace.validations[-1].text}" for trace in traces if trace.validations]
         self.setAccessibleDescription("; ".join([count_with_unit(len(traces), "run"), *newest]))
         self._draw()
+
+    def _set_zoomed(self, is_zoomed: bool) -> None:
+        self._is_zoomed = is_zoomed
+        self.note.setText(self._hint())
+        QTimer.singleShot(0, self, self._draw)  # replaces items, which is unsafe while a mouse event is delivered
 
     def _draw(self) -> None:
         style, plot = theme(), self.plot
@@ -76,9 +90,10 @@ class RetentionPlot(QWidget):
             axis.label.setDefaultTextColor(style.color("muted"))
         plot.clear()
         finite = np.isfinite(self._x) & np.isfinite(self._y)
-        x_range, y_range = _range([*self._x[finite], 100.0, 100 * self._keep]), _range(list(self._y[finite]) or [0.0])
-        plot.setXRange(*x_range, padding=0)
-        plot.setYRange(*y_range, padding=0)
+        if not self._is_zoomed:
+            plot.setXRange(*_range([*self._x[finite], 100.0, 100 * self._keep]), padding=0)
+            plot.setYRange(*_range(list(self._y[finite]) or [0.0]), padding=0)
+        x_range, y_range = self._box.viewRange()
         plot.addItem(self._keep_line(style.color("muted"), sum(x_range) / 2))
         self._show_legend()
         for trace in self._traces:
@@ -147,9 +162,12 @@ class RetentionPlot(QWidget):
         trace, point = self._points[index]
         return f"{trace.name}, {point.text}"
 
+    def _hint(self) -> str:
+        return f"{_HINT} {_RESET_HINT if self._is_zoomed else _ZOOM_HINT}"
+
     def _on_mouse_moved(self, position: QPointF) -> None:
         text = self.text_at(position)
-        self.note.setText(text or _HINT)
+        self.note.setText(text or self._hint())
         self.plot.setToolTip(plain_tip(text))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyqtgraph as pg
 import pytest
-from PySide6.QtCore import QPointF, Qt
+from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
@@ -117,6 +117,29 @@ def test_a_validation_retains_the_smallest_share_of_the_initial_recall() -> None
     without_start = RunHistory()
     without_start.apply([LATER])
     assert validation_points(without_start) == (), "there is no initial model to compare with"
+
+
+def test_a_zoomed_plane_stays_while_the_run_reports_and_a_double_click_resets_it(
+    panel: RunsPanel, services: Services
+) -> None:
+    run = add_run(services)
+    report(services, run, INITIAL, LATER)
+    part = shown(panel, run)
+    box = part.plot.plot.getViewBox()
+    everything = box.viewRange()
+    box.showAxRect(QRectF(QPointF(89, 29), QPointF(91, 31)), padding=0)  # as a drag does
+    QApplication.processEvents()
+    assert "Double-click" in part.plot.note.text()
+    zoomed = box.viewRange()
+    assert zoomed == near([(89, 91), (29, 31)])
+    report(services, run, validation(40, 0.31, old=0.76, other=0.36))
+    assert box.viewRange() == zoomed
+    assert lines(part) == [near([(100, 10), (90, 30), (90, 31)])]
+    box.reset_requested.emit()
+    QApplication.processEvents()
+    assert box.viewRange()[0] == pytest.approx(everything[0])
+    assert box.viewRange()[1][1] > everything[1][1], "the new point is in the view"
+    assert "Drag to zoom" in part.plot.note.text()
 
 
 def test_the_tab_is_offered_with_retained_data_and_follows_the_run(panel: RunsPanel, services: Services) -> None:
