@@ -90,10 +90,14 @@ def _base_answer(source: str, format: str, bad: Sequence[BadRow], samples: list[
 
 
 def _class_counts(source: Source) -> dict[str, int]:
-    """The number of distinct non-empty values of each label."""
-    values: dict[str, set[str]] = {name: set() for name in source.label_names}
-    for labels in {id(row.labels): row.labels for row in source.rows}.values():  # rows share their mappings
-        for name, value in labels.items():
-            if value:
-                values[name].add(value)
-    return {name: len(distinct) for name, distinct in values.items()}
+    """The number of distinct non-empty values of each label, the most useful label for classification first.
+
+    Labels that every image has come first; of these, the label with the fewest classes, but at least two.
+    """
+    mappings = {id(row.labels): row.labels for row in source.rows}.values()  # rows share their mappings
+    values = {name: {labels.get(name, "") for labels in mappings} for name in source.label_names}
+
+    def usefulness(name: str) -> tuple[bool, bool, int]:
+        return "" not in values[name], len(values[name]) > 1, -len(values[name])
+
+    return {name: len(values[name] - {""}) for name in sorted(values, key=usefulness, reverse=True)}

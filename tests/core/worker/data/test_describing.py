@@ -57,6 +57,18 @@ def test_a_table_is_counted(tmp_path: Path) -> None:
     assert "gone0.png" in reasons[0]
 
 
+def test_the_most_useful_label_for_classification_comes_first(tmp_path: Path) -> None:
+    rows = [("rare", "a", "all", "x"), ("", "b", "all", "x"), ("", "c", "all", "y"), ("some", "d", "all", "y")]
+    for number in range(len(rows)):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.png")
+    with (tmp_path / "pairs.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("filepath", "title", "tone", "concept", "constant", "group"))
+        writer.writerows((f"{number}.png", "a caption", *labels) for number, labels in enumerate(rows))
+    labels = describe_source(str(tmp_path / "pairs.csv"), Heard())["labels"]
+    assert list(labels.items()) == [("group", 2), ("concept", 4), ("constant", 1), ("tone", 2)]
+
+
 def test_images_without_captions_are_accepted_only_where_captions_are_optional(tmp_path: Path) -> None:
     (tmp_path / "deep" / ".hidden").mkdir(parents=True)
     (tmp_path / "notes.md").write_text("no image")
