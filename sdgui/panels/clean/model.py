@@ -8,10 +8,10 @@ therefore exact for all pairs, although only the pairs with the lowest match sco
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -43,10 +43,23 @@ class Pair:
         return min(BINS - 1, max(0, int(self.belief * BINS)))
 
 
+class PairState(NamedTuple):
+    """The user's verdict on a pair: a mark (True for mismatched) and a corrected caption ("" for none)."""
+
+    mark: bool | None
+    correction: str = ""
+
+
 class RankedPairs:
     """One ranking with the user's marks. ``threshold`` is in thousandths of the match score; 0 excludes nothing."""
 
-    def __init__(self, answer: Mapping[str, Any], marks: Mapping[Key, bool], ranked_at: float = 0.0) -> None:
+    def __init__(
+        self,
+        answer: Mapping[str, Any],
+        marks: Mapping[Key, bool],
+        corrections: Mapping[Key, str] | None = None,
+        ranked_at: float = 0.0,
+    ) -> None:
         """``answer``: the answer of ``noise_open``; ``ranked_at``: when a stored answer was computed (Unix time, s)."""
         self.ranked_at = ranked_at
         self.pairs = [
@@ -71,7 +84,7 @@ class RankedPairs:
         raw = answer.get("shuffled_bins")
         self.shuffled_bins = None if raw is None else np.asarray(raw, dtype=np.int64)
         self.marks: dict[Key, bool] = dict(marks)
-        self.corrections: dict[Key, str] = {}  # pair -> corrected caption; the basket has the fixes
+        self.corrections: dict[Key, str] = dict(corrections or {})  # pair -> caption; the basket has the fixes
         self.threshold = self.suggested_threshold()
         self.exclude_below = False  # whether unmarked pairs below the threshold are excluded too
 
@@ -126,12 +139,12 @@ class RankedPairs:
         return {"pairs": marked_keys, "below": self.threshold, "kept": right, "key": self.key}
 
     def excluded_pairs(self) -> list[Pair]:
-        """Excluded pairs: listed pairs without a correction, and unlisted pairs that are marked mismatched."""
+        """Excluded pairs without a correction; unlisted pairs only if they are marked mismatched."""
         listed_keys = {pair.key for pair in self.pairs}
         marked_keys = [key for key, wrong in self.marks.items() if wrong and key not in listed_keys]
-        unlisted = [Pair(path, caption, 0.0, None, 0, None) for path, caption in marked_keys]
-        listed = (pair for pair in self.pairs if self.is_excluded(pair) and pair.key not in self.corrections)
-        return [*listed, *unlisted]
+        unlisted = (Pair(path, caption, 0.0, None, 0, None) for path, caption in marked_keys)
+        excluded = [*filter(self.is_excluded, self.pairs), *unlisted]
+        return [pair for pair in excluded if pair.key not in self.corrections]
 
     def _is_unmarked_below(self, pair: Pair) -> bool:
         return pair.bin < self.threshold and pair.key not in self.marks
@@ -141,15 +154,11 @@ class RankedPairs:
         return any(pair.suggestion for pair in self.pairs)
 
     # Choosing
-    def mark(self, pairs: Iterable[Pair], wrong: bool | None) -> dict[Key, bool | None]:
-        """Set marks; returns the previous ones, for undo."""
-        before: dict[Key, bool | None] = {}
-        for pair in pairs:
-            before[pair.key] = self.marks.get(pair.key)
-            if wrong is None:
-                self.marks.pop(pair.key, None)
-            else:
-                self.marks[pair.key] = wrong
+    def set_states(self, states: Mapping[Key, PairState]) -> dict[Key, PairState]:
+        """Set marks and corrections; returns the previous ones, for undo."""
+        before = {key: PairState(self.marks.pop(key, None), self.corrections.pop(key, "")) for key in states}
+        self.marks |= {key: state.mark for key, state in states.items() if state.mark is not None}
+        self.corrections |= {key: state.correction for key, state in states.items() if state.correction}
         return before
 
     def filtered(self, pair_filter: Shown, words: str, sorting: Sorting, descending: bool) -> list[int]:

@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QWidget
 from core.spec.config import ConfigError, read_config
 from core.spec.run.folder import RunDir
 from sdgui.panels.clean.layout import CleanView
-from sdgui.panels.clean.model import Key, Pair, RankedPairs
+from sdgui.panels.clean.model import Key, PairState, RankedPairs
 from sdgui.panels.clean.source import NO_RUN
 from sdgui.panels.clean.table import CAPTION
 from sdgui.panels.clean.work import CLEANED, CleanWork, source_key
@@ -52,8 +52,9 @@ class CleanPanel(Panel):
         self._entered = False
         self.work = CleanWork(services.pool, services.store, self)
         self._recalled_source: tuple[str, str] | None = None  # run and data whose last ranking was requested
-        self._saved = ""  # path of the data saved from the shown ranking
-        self._earlier_marks: list[dict[Key, bool | None]] = []  # before each marking, for undo
+        self._other_source = ""  # the ranking's model and data if they differ from the current choice
+        self._saved = self._saved_run = ""  # path of the data saved last, and the run that ranked it
+        self._earlier_states: list[dict[Key, PairState]] = []  # before each change, for undo
         self._line_row = -1  # first row at or above the threshold
         self._stale: dict[int, None] = {}  # rows with outdated images, in order
         self._redraw_timer = QTimer(self, singleShot=True, interval=0)
@@ -137,10 +138,10 @@ class CleanPanel(Panel):
 
     def _on_source_changed(self) -> None:
         """Show the last ranking by the chosen run on the chosen data."""
-        request, choice = self.view.source.request(), self.view.source.model.choice()
+        request = self.view.source.request()
         key = (request["run"], request["data"]) if request is not None else None
-        if key is not None and choice is not None and key != self._recalled_source:
-            self.work.recall(key[0], choice.title, key[1])
+        if key is not None and key != self._recalled_source:
+            self.work.recall(*key)
         self._recalled_source = key
         self._update()
 
@@ -159,17 +160,24 @@ class CleanPanel(Panel):
         self.work.rank(choice, request)
         self._update()
 
+    def _end_progress(self) -> None:
+        if not self.work.is_busy:
+            self.view.strip.finish()
+
     def _on_rank_failed(self, failure: Failure) -> None:
-        self.view.strip.finish()
+        self._end_progress()
         message = failure_message(failure, "Ranking was cancelled.", self.rank, "Rank the pairs")
         self.view.bar.show_message(message)
         self._update()
 
     def _show(self, ranked_pairs: RankedPairs) -> None:
-        self.view.strip.finish()
+        self._end_progress()
+        self.view.table.commit_edit()
+        if self.ranked is not None and source_key(self.ranked.data) == source_key(ranked_pairs.data):
+            ranked_pairs.marks, ranked_pairs.corrections = self.ranked.marks, self.ranked.corrections
         self.ranked = ranked_pairs
         self.view.forget_items()
-        self._earlier_marks.clear()
+        self._earlier_states.clear()
         self._saved = ""
         ranked_pairs.exclude_below = self.view.exclude_below.isChecked()
         self.view.histogram.set_bins(ranked_pairs.bins, ranked_pairs.shuffled_bins)
@@ -242,7 +250,7 @@ class CleanPanel(Panel):
     def _on_threshold_moved(self, threshold: int) -> None:
         if self.ranked is not None:
             self.ranked.threshold = threshold
-            self._update()
+            self._show_counts()
             self._settle_timer.start()
 
     def _on_threshold_settled(self) -> None:
@@ -270,35 +278,28 @@ class CleanPanel(Panel):
         ranked_pairs, rows = self.ranked, self.selected_rows()
         if ranked_pairs is None or not rows:
             return
-        pairs = [ranked_pairs.pairs[self.visible_indices[row]] for row in rows]
-        self.work.forget_corrections(ranked_pairs, [pair.key for pair in pairs], self._services.basket)
-        is_repeated = wrong is not None and all(ranked_pairs.marks.get(pair.key) is wrong for pair in pairs)
-        self._remember_marks(ranked_pairs.mark(pairs, None if is_repeated else wrong), pairs)
+        keys = [ranked_pairs.pairs[self.visible_indices[row]].key for row in rows]
+        is_repeated = wrong is not None and all(ranked_pairs.marks.get(key) is wrong for key in keys)
+        self._change(ranked_pairs, dict.fromkeys(keys, PairState(None if is_repeated else wrong)))
         self._redraw(rows)
         if len(rows) == 1 and not is_repeated and rows[0] + 1 < len(self.visible_indices):
             self._choose(rows[0] + 1)
 
     def undo(self) -> None:
-        """Undo the last marking."""
-        if self.ranked is None or not self._earlier_marks:
+        """Undo the last marking or correction."""
+        if self.ranked is None or not self._earlier_states:
             return
-        marks_before = self._earlier_marks.pop()
-        indices = {pair.key: index for index, pair in enumerate(self.ranked.pairs)}
-        self.work.forget_corrections(self.ranked, marks_before, self._services.basket)
-        for key, mark in marks_before.items():
-            self.ranked.mark([self.ranked.pairs[indices[key]]], mark)
-        self.work.keep_marks(self.ranked, marks_before)
-        changed = {indices[key] for key in marks_before}
-        rows = [row for row, index in enumerate(self.visible_indices) if index in changed]
+        states = self._earlier_states.pop()
+        self.work.set_states(self.ranked, states, self._services.basket)
+        pairs = self.ranked.pairs
+        rows = [row for row, index in enumerate(self.visible_indices) if pairs[index].key in states]
         self._redraw(rows)
         if rows:
             self._choose(rows[0])
 
-    def _remember_marks(self, before: dict[Key, bool | None], pairs: list[Pair]) -> None:
-        assert self.ranked is not None
-        self._earlier_marks.append(before)
-        del self._earlier_marks[:-_MAX_UNDO]
-        self.work.keep_marks(self.ranked, {pair.key: self.ranked.marks.get(pair.key) for pair in pairs})
+    def _change(self, ranked_pairs: RankedPairs, states: dict[Key, PairState]) -> None:
+        self._earlier_states.append(self.work.set_states(ranked_pairs, states, self._services.basket))
+        del self._earlier_states[:-_MAX_UNDO]
 
     # Corrections
     def edit_caption(self) -> None:
@@ -312,13 +313,15 @@ class CleanPanel(Panel):
             self.correct(row, self.view.table.pairs.pair(row).suggestion)
 
     def correct(self, row: int, text: str) -> None:
-        """Add a corrected caption to the basket; the pair counts as mismatched until the basket is applied."""
+        """Add a corrected caption to the basket; the pair counts as mismatched until the basket is applied.
+
+        The original caption takes the correction and the mark back.
+        """
         ranked_pairs, pair, caption = self.ranked, self.view.table.pairs.pair(row), " ".join(text.split())
         if ranked_pairs is None or caption in ("", ranked_pairs.caption(pair)):
             return
-        self._remember_marks(ranked_pairs.mark([pair], True), [pair])
-        ranked_pairs.corrections[pair.key] = caption
-        self._services.basket.add(Finding(ranked_pairs.data, (self.work.fix(pair, caption),)))
+        state = PairState(None) if caption == pair.caption else PairState(True, caption)
+        self._change(ranked_pairs, {pair.key: state})
         self._redraw([row])
 
     # Saving
@@ -328,7 +331,7 @@ class CleanPanel(Panel):
         pairs = ranked_pairs.excluded_pairs() if ranked_pairs is not None else []
         if ranked_pairs is None or not pairs:
             return
-        self._services.basket.add(Finding(ranked_pairs.data, tuple(self.work.fix(pair) for pair in pairs)))
+        self._services.basket.add(Finding(ranked_pairs.data, tuple(self.work.fix(pair.key) for pair in pairs)))
         text = f"{count_with_unit(len(pairs), 'pair')} {'is' if len(pairs) == 1 else 'are'} in the basket."
         if (unlisted_count := ranked_pairs.excluded_count() - len(pairs) - len(ranked_pairs.corrections)) > 0:
             unlisted = count_with_unit(unlisted_count, "unlisted pair")
@@ -353,16 +356,16 @@ class CleanPanel(Panel):
         self.view.strip.start("Saving the pairs")
         self.work.save(self.ranked, path, replace)
 
-    def _on_saved(self, answer: SavedPairs) -> None:
-        self.view.strip.finish()
-        self._saved = str(answer["path"])
+    def _on_saved(self, answer: SavedPairs, run: str) -> None:
+        self._end_progress()
+        self._saved, self._saved_run = str(answer["path"]), run
         pairs = count_with_unit(answer["captions"], "pair")
         text = f"{pairs} saved as {self._saved}. You can use them in a new experiment."
         self.view.bar.show_message(info(text))
         self._update()
 
     def _on_save_failed(self, failure: Failure) -> None:
-        self.view.strip.finish()
+        self._end_progress()
         self.view.bar.show_message(failure_message(failure, "Saving was cancelled."))
 
     def use(self) -> None:
@@ -370,7 +373,7 @@ class CleanPanel(Panel):
         if not self._saved:
             return
         try:
-            config = read_config(RunDir(self.work.run).config)
+            config = read_config(RunDir(self._saved_run).config)
         except ConfigError as problem:
             self.view.bar.show_message(error(f"The run's config cannot be read: {problem}"))
             return
@@ -379,19 +382,19 @@ class CleanPanel(Panel):
             config.model_copy(update={"data": data, "name": f"{config.name} cleaned"[:100]})
         )
 
-    def _other_source(self) -> str:
-        """The ranking's model and data if they differ from the current choice, otherwise ""."""
-        request, ranked_pairs = self.view.source.request(), self.ranked
-        if request is None or ranked_pairs is None or not self.work.run:
-            return ""
-        is_current = self.work.is_by(request) and source_key(request["data"]) == source_key(ranked_pairs.data)
-        return "" if is_current else f"{self.work.title} on {ranked_pairs.data}"
-
     def _update(self) -> None:
         """Update the counts and the enabled state of the buttons."""
-        ranking = self.work.is_ranking
-        self.view.source.rank.setEnabled(self.view.source.request() is not None and not ranking)
-        self.view.show_counts(self.ranked, len(self.visible_indices), self._other_source())
+        request, ranking, ranked_pairs = self.view.source.request(), self.work.is_ranking, self.ranked
+        self.view.source.rank.setEnabled(request is not None and not ranking)
         self.view.use_button.setEnabled(bool(self._saved))
-        if self.ranked is None:
-            self.view.show_empty(self.view.source.request() is not None, ranking)
+        if ranked_pairs is None:
+            self.view.show_empty(request is not None, ranking)
+        elif request is not None and self.work.run:
+            is_current = self.work.is_by(request) and source_key(request["data"]) == source_key(ranked_pairs.data)
+            self._other_source = "" if is_current else f"{self.work.title} on {ranked_pairs.data}"
+        else:
+            self._other_source = ""
+        self._show_counts()
+
+    def _show_counts(self) -> None:
+        self.view.show_counts(self.ranked, len(self.visible_indices), self._other_source)

@@ -167,6 +167,11 @@ class PairsTable(CopyingTable):
         descending = head.sortIndicatorOrder() == Qt.SortOrder.DescendingOrder
         return _COLUMNS[head.sortIndicatorSection()][1], descending
 
+    def commit_edit(self) -> None:
+        """Take over the caption that is being edited, if any."""
+        if (editor := self.indexWidget(self.currentIndex().siblingAtColumn(CAPTION))) is not None:
+            self.commitData(editor)
+
     def set_chosen(self, rows: Sequence[int], current: int) -> None:
         """Select these rows without emitting a signal."""
         self._quiet = True

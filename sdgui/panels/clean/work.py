@@ -1,25 +1,25 @@
 """Clean's requests to a run's worker, and its marks and last rankings in the store.
 
 Flow: ``rank`` -> worker ``noise_open`` -> ``RankedPairs`` with the store's marks -> ``ranked``; ``save`` -> worker
-``noise_save`` -> ``saved``. If a ranking fails, the previous ranking stays and can still be saved. Rankings are
-stored by run and data; ``recall`` shows the last one again without a worker.
+``noise_save`` -> ``saved``, also if another ranking is shown by then. If a ranking fails, the previous ranking stays
+and can still be saved. Rankings are stored by run and data; ``recall`` shows the last one again without a worker.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from PySide6.QtCore import QObject, Signal
 
 from core.spec.config import expand_user
 from core.spec.data.fixes import Fix
-from sdgui.panels.clean.model import Key, Pair, RankedPairs
+from sdgui.panels.clean.model import Key, PairState, RankedPairs
 from sdgui.runs.background_tasks import BackgroundTasks
-from sdgui.shared.basket import Basket
+from sdgui.shared.basket import Basket, Finding
 from sdgui.shared.export.formats import ExportFormat
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.store.own.fixes import StoredFix
@@ -40,13 +40,13 @@ CLEANED: ExportFormat[Verb[SavedPairs]] = ExportFormat(
 class _Session:
     """The folder of the run that ranks, its title, and the calls to its worker.
 
-    ``weights``: the requested checkpoint and network; None for a stored ranking.
+    ``weights``: the requested checkpoint and network.
     """
 
     run: str
     title: str
     calls: WorkerCalls
-    weights: tuple[str, str] | None = None
+    weights: tuple[str, ...]
 
 
 class CleanWork(QObject):
@@ -55,7 +55,7 @@ class CleanWork(QObject):
     progress = Signal(str, int, int)  # activity, finished, total
     ranked = Signal(object)  # RankedPairs
     rank_failed = Signal(object)  # Failure
-    saved = Signal(object)  # SavedPairs
+    saved = Signal(object, str)  # SavedPairs, the folder of the run that ranked the pairs
     save_failed = Signal(object)  # Failure
     mark_failed = Signal(str)  # why marks could not be written to the store
 
@@ -64,6 +64,7 @@ class CleanWork(QObject):
         self._pool, self._store = pool, store
         self._requested: _Session | None = None  # session of the latest requested ranking
         self._current: _Session | None = None  # session of the shown ranking
+        self._saving: list[_Session] = []  # sessions that are writing pairs
         self.background = BackgroundTasks(self)
 
     @property
@@ -72,16 +73,19 @@ class CleanWork(QObject):
         return self._requested is not None and self._requested.calls.busy("rank")
 
     @property
+    def is_busy(self) -> bool:
+        """Whether a ranking is being computed, or pairs are being saved."""
+        return self.is_ranking or bool(self._saving)
+
+    @property
     def run(self) -> str:
         """The folder of the run whose ranking is shown; "" before the first."""
         return self._current.run if self._current is not None else ""
 
     def is_by(self, request: Mapping[str, str]) -> bool:
-        """Whether the shown ranking is by the run, checkpoint and networks of ``request``; those of a stored ranking
-        are unknown.
-        """
+        """Whether the shown ranking is by the run, checkpoint and networks of ``request``."""
         session = self._current
-        return session is not None and session.run == request["run"] and session.weights in (None, _weights(request))
+        return session is not None and (session.run, session.weights) == (request["run"], _weights(request))
 
     def rank(self, choice: ModelChoice, request: Mapping[str, str]) -> None:
         """Rank all pairs with this model. ``request``: the arguments of ``noise_open``."""
@@ -98,18 +102,18 @@ class CleanWork(QObject):
             self._requested.calls.close()
 
     def cancel(self) -> None:
-        for session in (self._requested, self._current):
-            if session is not None:
-                for purpose in ("rank", "save"):
-                    session.calls.cancel(purpose)
+        if self._requested is not None:
+            self._requested.calls.cancel("rank")
+        for session in self._saving:
+            session.calls.cancel("save")
 
     def _on_answer(self, session: _Session, answer: Ranking) -> None:
         """Read the marks of the data and store the ranking in the background, then show the ranking."""
-        key, store = source_key(str(answer["data"])), self._store
+        stored = {**answer, "title": session.title, "weights": session.weights}
 
         def read() -> RankedPairs:
-            store.keep_result(PANEL, session.run, key, answer)
-            return RankedPairs(answer, store.pair_marks(key))
+            self._store.keep_result(PANEL, session.run, source_key(answer["data"]), stored)
+            return self._with_verdicts(answer)
 
         failed = self.rank_failed.emit
         self.background.run(read, partial(self._complete, session), lambda sentence: failed(Failure(sentence)))
@@ -119,61 +123,88 @@ class CleanWork(QObject):
         """The title of the model whose ranking is shown; "" before the first."""
         return self._current.title if self._current is not None else ""
 
-    def recall(self, run: str, title: str, data: str) -> None:
+    def _with_verdicts(self, answer: Mapping[str, Any], ranked_at: float = 0.0) -> RankedPairs:
+        """The ranking with the user's marks, and the corrections that are in the basket."""
+        key = source_key(str(answer["data"]))
+        marks = self._store.pair_marks(key)
+        fixes = [entry.fix for entry in self._store.fixes() if source_key(entry.source) == key]
+        corrections = {(fix.path, fix.caption): fix.value for fix in fixes if fix.kind == "recaptioned"}
+        corrections = {pair: caption for pair, caption in corrections.items() if marks.get(pair)}
+        return RankedPairs(answer, marks, corrections, ranked_at)
+
+    def recall(self, run: str, data: str) -> None:
         """Show the run's last stored ranking of ``data``, if any; does nothing while pairs are being ranked."""
-        key, store = source_key(data), self._store
 
-        def read() -> RankedPairs | None:
-            result = store.last_result(PANEL, run, key, NOISE_OPEN.problem)
-            return None if result is None else RankedPairs(result.content, store.pair_marks(key), result.made)
+        def read() -> tuple[RankedPairs, Mapping[str, Any]] | None:
+            result = self._store.last_result(PANEL, run, source_key(data), NOISE_OPEN.problem)
+            return None if result is None else (self._with_verdicts(result.content, result.made), result.content)
 
-        self.background.run(read, partial(self._recalled, run, title))
+        self.background.run(read, partial(self._recalled, run))
 
-    def _recalled(self, run: str, title: str, pairs: RankedPairs | None) -> None:
-        if pairs is None or self.is_ranking:
+    def _recalled(self, run: str, stored: tuple[RankedPairs, Mapping[str, Any]] | None) -> None:
+        if stored is None or self.is_ranking:
             return
         self._drop_request()
-        self._requested = _Session(run, title, WorkerCalls(self._pool.client(pairs.model), self))
+        pairs, content = stored
+        title, weights = str(content.get("title", pairs.model)), tuple(content.get("weights", ()))
+        self._requested = _Session(run, title, WorkerCalls(self._pool.client(pairs.model), self), weights)
         self._complete(self._requested, pairs)
 
     def _complete(self, session: _Session, pairs: RankedPairs) -> None:
         if session is not self._requested:
             return  # another ranking was requested in the meantime
-        if self._current is not None and self._current is not session:
-            self._current.calls.close()
-        self._current = session
+        previous, self._current = self._current, session
+        if previous is not None:
+            self._close_unused(previous)
         self.ranked.emit(pairs)
 
     def save(self, pairs: RankedPairs, path: Path, replace: bool) -> None:
         """Write the pairs that are not excluded to ``path``."""
-        if self._current is not None:
-            # Clean excludes pairs; ``excluded`` would remove images with all their captions.
-            arguments = pairs.save_arguments() | {"data": pairs.data, "to": str(path), "excluded": []}
-            saved, failed = self.saved.emit, self.save_failed.emit
-            self._current.calls.ask("save", CLEANED.write, saved, failed, replace=replace, **arguments)
+        session = self._current
+        if session is None:
+            return
+        # Clean excludes pairs; ``excluded`` would remove images with all their captions.
+        arguments = pairs.save_arguments() | {"data": pairs.data, "to": str(path), "excluded": []}
 
-    def fix(self, pair: Pair, caption: str = "") -> Fix:
+        def end(outcome: SavedPairs | Failure) -> None:
+            self._saving.remove(session)
+            self._close_unused(session)
+            if isinstance(outcome, Failure):
+                self.save_failed.emit(outcome)
+            else:
+                self.saved.emit(outcome, session.run)
+
+        if session not in self._saving:  # a second request replaces the first
+            self._saving.append(session)
+        session.calls.ask("save", CLEANED.write, end, end, replace=replace, **arguments)
+
+    def _close_unused(self, session: _Session) -> None:
+        if session is not self._current and session not in self._saving:
+            session.calls.close()
+
+    # Marks and corrections
+    def fix(self, pair: Key, caption: str = "") -> Fix:
         """The fix that replaces the pair's caption by ``caption``, or excludes the pair if ``caption`` is empty."""
         kind: Literal["recaptioned", "wrong"] = "recaptioned" if caption else "wrong"
-        return Fix(kind=kind, path=pair.path, caption=pair.caption, value=caption, panel="Clean", run=self.run)
+        return Fix(kind=kind, path=pair[0], caption=pair[1], value=caption, panel="Clean", run=self.run)
 
-    @staticmethod
-    def forget_corrections(pairs: RankedPairs, keys: Iterable[Key], basket: Basket) -> None:
-        """Undo the corrections of these pairs, and remove their fixes from the basket."""
-        undone = {(*key, text) for key in keys if (text := pairs.corrections.pop(key, None)) is not None}
-        if not undone:
-            return
+    def set_states(self, pairs: RankedPairs, states: Mapping[Key, PairState], basket: Basket) -> dict[Key, PairState]:
+        """Mark and correct pairs, also in the store and the basket; returns the previous states."""
+        before = pairs.set_states(states)
+        store, key, marks = self._store, source_key(pairs.data), {pair: state.mark for pair, state in states.items()}
+        self.background.run(lambda: store.mark_pairs(key, marks), None, self.mark_failed.emit)
+        changed = [pair for pair in states if states[pair].correction != before[pair].correction]
+        undone = {(*pair, before[pair].correction) for pair in changed if not states[pair].correction}
 
         def remove(entries: Sequence[StoredFix]) -> None:
             fixes = {entry.id: entry.fix for entry in entries}
             basket.remove([number for number, fix in fixes.items() if (fix.path, fix.caption, fix.value) in undone])
 
-        basket.read(remove)
-
-    def keep_marks(self, pairs: RankedPairs, marks: Mapping[Key, bool | None]) -> None:
-        """Write marks to the store in the background."""
-        store, key = self._store, source_key(pairs.data)
-        self.background.run(lambda: store.mark_pairs(key, marks), None, self.mark_failed.emit)
+        if undone:
+            basket.read(remove)
+        fixes = tuple(self.fix(pair, states[pair].correction) for pair in changed if states[pair].correction)
+        basket.add(Finding(pairs.data, fixes))
+        return before
 
 
 def _weights(request: Mapping[str, str]) -> tuple[str, str]:

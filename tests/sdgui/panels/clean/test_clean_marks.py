@@ -13,7 +13,7 @@ from core.spec.config import RunConfig
 from sdgui.panels.clean.model import RankedPairs
 from sdgui.panels.clean.panel import CleanPanel
 from sdgui.worker.replies import Cancelled
-from tests.sdgui.panels.clean.cleaning import Open, make_run, press, ranked, some_pairs
+from tests.sdgui.panels.clean.cleaning import Open, close, make_run, press, ranked, some_pairs
 from tests.sdgui.panels.clean.test_clean_parts import place
 
 
@@ -81,6 +81,60 @@ def test_a_caption_is_corrected_in_place_and_its_fix_is_in_the_basket(qtbot: QtB
     assert (table.pairs.index(1, 1).data(), pairs.marks.get(pairs.pairs[1].key)) == ("a dog", None)
 
 
+def test_undo_restores_the_earlier_correction_and_the_original_caption_takes_it_back(
+    qtbot: QtBot, open_noise: Open
+) -> None:
+    panel = open_noise()
+    pairs = ranked(qtbot, panel)
+    key, store = pairs.pairs[0].key, panel._services.store
+
+    def corrections() -> list[str]:
+        panel._services.writer.wait()
+        return [entry.fix.value for entry in store.fixes()]
+
+    panel.correct(0, "first")
+    panel.correct(0, "second")
+    panel.undo()
+    assert (pairs.corrections, pairs.marks) == ({key: "first"}, {key: True})
+    qtbot.waitUntil(lambda: corrections() == ["first"])
+    panel.correct(0, pairs.pairs[0].caption)
+    assert (pairs.corrections, pairs.marks) == ({}, {}), "the original caption needs no fix"
+    qtbot.waitUntil(lambda: corrections() == [])
+    panel.undo()
+    qtbot.waitUntil(lambda: corrections() == ["first"])
+    panel._choose(0)
+    panel.mark(False)
+    qtbot.waitUntil(lambda: corrections() == [])
+    panel.undo()
+    assert pairs.corrections == {key: "first"}, "undo of a mark restores the correction"
+    qtbot.waitUntil(lambda: corrections() == ["first"])
+
+
+def test_corrections_outlive_their_ranking(qtbot: QtBot, open_noise: Open) -> None:
+    panel = open_noise()
+    ranked(qtbot, panel)
+    panel.correct(0, "first")
+    panel._choose(1)
+    panel.edit_caption()
+    editor = panel.view.table.findChild(QLineEdit)
+    assert editor is not None
+    editor.setText("being typed")
+    first_ranking = panel.ranked
+    panel.rank()
+    qtbot.waitUntil(lambda: panel.ranked is not first_ranking)
+    pairs = panel.ranked
+    assert pairs is not None
+    corrections = {pairs.pairs[0].key: "first", pairs.pairs[1].key: "being typed"}
+    assert pairs.corrections == corrections
+    assert pairs.excluded_pairs() == [], "the basket would replace the corrections"
+    panel._services.writer.wait()
+    close(panel, qtbot)
+    again = open_noise()
+    qtbot.waitUntil(lambda: again.ranked is not None)
+    assert again.ranked is not None
+    assert again.ranked.corrections == corrections
+
+
 def test_another_ranking_starts_over(qtbot: QtBot, open_noise: Open, tmp_path: Path) -> None:
     panel = open_noise()
     ranked(qtbot, panel)
@@ -111,8 +165,8 @@ def test_the_copy_of_an_experiment_with_the_longest_name_is_valid(
     qtbot: QtBot, place: CleanPanel, tmp_path: Path
 ) -> None:
     make_run(place._services, tmp_path / "run", tmp_path / "pairs.csv", "n" * 120)
-    place.work._recalled(str(tmp_path / "run"), "run", RankedPairs(some_pairs(), {}))
-    place._on_saved({"path": "/clean.csv", "kept": 1, "captions": 1})
+    place._show(RankedPairs(some_pairs(), {}))
+    place._on_saved({"path": "/clean.csv", "kept": 1, "captions": 1}, str(tmp_path / "run"))
     with qtbot.waitSignal(place.new_experiment_requested) as signal:
         place.use()
     RunConfig.model_validate(signal.args[0].model_dump())

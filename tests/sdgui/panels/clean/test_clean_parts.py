@@ -93,7 +93,8 @@ def test_a_path_for_saved_data_is_asked_and_a_missing_config_is_reported_when_th
 ) -> None:
     make_run(place._services, tmp_path / "run", tmp_path / "pairs.csv")
     place.on_enter()
-    place.work._recalled(str(tmp_path / "run"), "run", RankedPairs(some_pairs(data=str(tmp_path / "pairs.csv")), {}))
+    answer = some_pairs(data=str(tmp_path / "pairs.csv"))
+    place.work._recalled(str(tmp_path / "run"), (RankedPairs(answer, {}), answer))
     assert place.ranked is not None
     assert place.work.run == str(tmp_path / "run")
     starts: list[str] = []
@@ -113,7 +114,7 @@ def test_a_path_for_saved_data_is_asked_and_a_missing_config_is_reported_when_th
         monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, typed=typed: (str(tmp_path / typed), ""))
         place.ask_where()
     assert saved == [("mine.csv", False), ("mine.csv", True), ("other.csv", False)], "only what the dialog asked about"
-    place._on_saved({"path": "/clean.csv", "captions": 1234, "kept": 1, "excluded": 1})  # type: ignore[typeddict-unknown-key]
+    place._on_saved({"path": "/clean.csv", "captions": 1234, "kept": 1}, place.work.run)
     assert place.view.bar.text == "1,234 pairs saved as /clean.csv. You can use them in a new experiment."
     assert place.view.use_button.isEnabled()
     (tmp_path / "run" / "config.json").write_text("{")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 from pytestqt.qtbot import QtBot
 
-from sdgui.panels.clean.model import RankedPairs
+from sdgui.panels.clean.model import PairState, RankedPairs
 from sdgui.panels.clean.work import CleanWork, source_key
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.store.records import StoreError
@@ -28,7 +29,7 @@ class Works:
         self.work = CleanWork(cast(WorkerPool, self.workers), store)
         self.outcomes: list[tuple[str, Any]] = []
         for name in ("ranked", "rank_failed", "saved", "save_failed", "mark_failed"):
-            getattr(self.work, name).connect(lambda outcome, name=name: self.outcomes.append((name, outcome)))
+            getattr(self.work, name).connect(lambda outcome, *_run, name=name: self.outcomes.append((name, outcome)))
         self.work.progress.connect(lambda *progress: self.outcomes.append(("progress", progress)))
 
     def rank(self, model: str, data: str = "/d.csv") -> Worker:
@@ -70,7 +71,7 @@ def test_one_ranking_runs_at_a_time_and_the_shown_one_can_be_saved(qtbot: QtBot,
     assert [outcome.pairs[0].caption for name, outcome in works.outcomes if name == "ranked"] == ["w"]
     assert work.run == "/two"
     ranking = next(outcome for name, outcome in works.outcomes if name == "ranked")
-    ranking.mark(ranking.pairs[:1], True)
+    ranking.set_states({ranking.pairs[0].key: PairState(True)})
     work.save(ranking, Path("/x.csv"), True)
     do, request = two.asked[-1]
     assert (do, request["to"], request["replace"], request["pairs"], request["data"]) == (
@@ -89,11 +90,26 @@ def test_one_ranking_runs_at_a_time_and_the_shown_one_can_be_saved(qtbot: QtBot,
     assert works.outcomes[-1][0] == "save_failed"
 
 
+def test_a_save_goes_on_when_another_ranking_is_shown(qtbot: QtBot, works: Works) -> None:
+    work, one = works.work, works.rank("/one")
+    one.done.emit(1, some_pairs())
+    qtbot.waitUntil(lambda: names(works) == ["ranked"])
+    work.save(works.outcomes[0][1], Path("/x.csv"), False)
+    works.rank("/two").done.emit(1, some_pairs())
+    qtbot.waitUntil(lambda: names(works) == ["ranked"] * 2)
+    assert (one.given_up, work.run, work.is_busy) == ([], "/two", True)
+    saved: list[tuple[object, str]] = []
+    work.saved.connect(lambda answer, run: saved.append((answer, run)))
+    answer = {"path": "/x.csv", "kept": 3, "captions": 3}
+    one.done.emit(2, answer)
+    assert (saved, work.is_busy) == ([(answer, "/one")], False)
+
+
 def test_the_last_ranking_of_a_run_and_its_data_is_restored_with_marks(
     qtbot: QtBot, works: Works, tmp_path: Path
 ) -> None:
     work, store = works.work, works.work._store
-    work.recall("/one", "one", "/d.csv")
+    work.recall("/one", "/d.csv")
     work.background.wait()
     qtbot.wait(5)
     assert works.outcomes == [], "it never ranked"
@@ -101,22 +117,28 @@ def test_the_last_ranking_of_a_run_and_its_data_is_restored_with_marks(
     worker.done.emit(1, some_pairs())
     qtbot.waitUntil(lambda: names(works) == ["ranked"])
     first = works.outcomes[0][1]
-    work.keep_marks(first, {("/a.png", "a"): True})
+    basket = Mock()
+    work.set_states(first, {("/a.png", "a"): PairState(True)}, basket)
     work.background.wait()
     assert store.pair_marks(source_key("/d.csv")) == {("/a.png", "a"): True}
+    works.rank("/two").done.emit(1, some_pairs())
+    qtbot.waitUntil(lambda: names(works) == ["ranked"] * 2)
     works.outcomes.clear()
-    work.recall("/one", "one", "/d.csv")
+    work.recall("/one", "/d.csv")
     qtbot.waitUntil(lambda: names(works) == ["ranked"])
     again = works.outcomes[0][1]
     assert (again.marks, again.ranked_at > 0, first.ranked_at) == ({("/a.png", "a"): True}, True, 0.0)
+    assert work.title == "/one", "the title of the model that ranked"
+    by_one = {"run": "/one", "checkpoint": "best", "weights": ""}
+    assert [work.is_by(by_one), work.is_by({**by_one, "checkpoint": "last"})] == [True, False]
     works.outcomes.clear()
     store.keep_result("clean", "/old", source_key("/d.csv"), {"list": 5})
-    work.recall("/old", "old", "/d.csv")
+    work.recall("/old", "/d.csv")
     work.background.wait()
     qtbot.wait(5)
     assert works.outcomes == [], "another version's ranking"
     works.rank("/two")
-    work._recalled("/one", "one", again)
+    work._recalled("/one", (again, some_pairs()))
     assert (works.outcomes, work.is_ranking) == ([], True), "pairs are being ranked"
     assert source_key(str(tmp_path / "a" / ".." / "d.csv")) == source_key(str(tmp_path / "d.csv"))
 
@@ -134,7 +156,7 @@ def test_a_failed_store_is_reported_and_the_shown_ranking_stays(
 
     monkeypatch.setattr(store, "mark_pairs", full)
     monkeypatch.setattr(store, "keep_result", full)
-    work.keep_marks(ranking, {("/a.png", "a"): True})
+    work.set_states(ranking, {("/a.png", "a"): PairState(True)}, Mock())
     qtbot.waitUntil(lambda: works.outcomes[1:] == [("mark_failed", "The disk is full.")])
     works.rank("/two").done.emit(1, some_pairs(names="wxyz"))
     qtbot.waitUntil(lambda: works.outcomes[2:] == [("rank_failed", Failure("The disk is full."))])
