@@ -111,7 +111,8 @@ class CaptionMaker(QObject):
     def drop(self) -> list[str]:
         """Drop the queue without a signal and return its images; later answers are ignored."""
         jobs = [*([self._running_job] if self._running_job is not None else []), *self._jobs]
-        paths = [path for job in jobs for path in job.paths if path not in self._answered]
+        emitted = self._answered.difference(answer.path for answer in self._answers)
+        paths = [path for job in jobs for path in job.paths if path not in emitted]
         self._timer.stop()
         self._answers.clear()
         self._jobs.clear()

@@ -78,6 +78,8 @@ class CaptionsWork(QObject):
         """Caption ``paths`` and the images still queued with the new weights of the side's model."""
         queued = self.makers[side].drop()
         self._start_maker(side, dict.fromkeys([*paths, *queued]))
+        if not self.makers[side].busy:  # there is nothing to caption any more
+            self._end_side(side)
 
     def complete_side(self, side: Side) -> None:
         """Caption the images that this side has not captioned yet."""

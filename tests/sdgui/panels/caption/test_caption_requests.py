@@ -149,6 +149,33 @@ def test_queued_images_are_captioned_by_the_model_that_is_chosen_meanwhile(works
     assert all(entry.text for entry in works.model.entries())
 
 
+def test_progress_ends_if_nothing_is_left_for_the_newly_chosen_model(works: Works) -> None:
+    works.model.add_paths(["a"])
+    works.work.caption(["a"])
+    one = works.workers["one"]
+    one.answer("caption_open", FACTS)
+    caption(one, 0)
+    one.answer("caption", {})
+    works.work.caption(["a"])
+    one.answer("caption_open", FACTS)
+    one.say("caption", index=0, captions=[{"text": "another", "log_prob": None, "score": None}])
+    works.work.change_model("a")  # before the request has ended
+    assert (works.work.busy, works.strip.isHidden()) == (False, True)
+    assert works.undo.undoText() == "Re-caption 1 image"
+
+
+def test_answers_that_are_not_shown_yet_are_asked_again(works: Works) -> None:
+    works.model.add_paths(["a", "b", "c"])
+    works.work.caption(["a", "b", "c"])
+    one = works.workers["one"]
+    one.answer("caption_open", FACTS)
+    caption(one, 0)
+    caption(one, 1)  # waits for its batch
+    works.work.caption_again("a", [])
+    one.answer("caption_open", FACTS)
+    assert works.asked("one") == ["b", "c"]
+
+
 def test_stopped_or_failed_captioning_resumes_with_the_existing_images(works: Works) -> None:
     work, model = works.work, works.model
     model.add_paths(["a", "b", "c"])
