@@ -390,10 +390,8 @@ class DataPanel(Panel):
 
     def use(self, train: str = "", val: str | None = None) -> None:
         """Create an experiment that trains on ``train`` (default: the source), with the config of the views page."""
-        config = self.view.views.run_config() or preset_config("sd-clip", "base")
-        splits = {"train": train or self.rows.source}
-        if val is not None or not config.data.val:
-            splits["val"] = self._other_splits.get("val", "") if val is None else val
-        data = config.data.model_copy(update=splits)
+        config = self.view.views.run_config(self.rows.source) or preset_config("sd-clip", "base")
+        val = (config.data.val or self._other_splits.get("val", "")) if val is None else val
+        data = config.data.model_copy(update={"train": train or self.rows.source, "val": val})
         name = f"{config.name} on {Path(data.train).stem}" if config.name else Path(data.train).stem
         self.new_experiment_requested.emit(config.model_copy(update={"data": data, "name": name[:100]}))

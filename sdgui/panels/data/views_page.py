@@ -90,12 +90,13 @@ class ViewsPage(QWidget):
         self._source, self._rows = source, list(rows)
         self._on_changed()
 
-    def run_config(self) -> RunConfig | None:
-        """The config with the form's views, on the shown data; None if the form has errors."""
+    def run_config(self, source: str) -> RunConfig | None:
+        """The config with the form's views, trained on ``source``; None if the form has errors."""
         config = self.form.config()
-        if config is None:
-            return None
-        return config.model_copy(update={"data": config.data.model_copy(update={"train": self._source})})
+        if config is None or config.data.train == source:
+            return config
+        splits = {"train": source, "val": "", "test": ""}  # without the splits of the config's own data
+        return config.model_copy(update={"data": config.data.model_copy(update=splits)})
 
     def _load(self) -> None:
         config = self._listed[self.configs.currentIndex()]
@@ -105,10 +106,10 @@ class ViewsPage(QWidget):
     def _on_changed(self) -> None:
         self.use.setEnabled(self.form.config() is not None and bool(self._source))
         if self.isVisible():
-            self.preview.show_config(self.run_config() if self._source else None, self._rows)
+            self.preview.show_config(self.run_config(self._source) if self._source else None, self._rows)
 
     def _use(self) -> None:
-        config = self.run_config()
+        config = self.run_config(self._source)
         if config is not None:
             seed = self.preview.seed.value()
             self.new_experiment_requested.emit(config.model_copy(update={"seed": seed}))

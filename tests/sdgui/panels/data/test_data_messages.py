@@ -203,7 +203,7 @@ def test_views_use_the_config_that_trains_on_the_data(
     assert previews[-1] == ("/one.csv", [0, 1])
     assert page.use.isEnabled()
     page.form.set_values({"views.student.crop_min": 2.0})
-    assert page.run_config() is None
+    assert page.run_config("/one.csv") is None
     assert previews[-1] == (None, [0, 1])
     assert not page.use.isEnabled()
     page.configs.setCurrentIndex(0)

@@ -132,7 +132,7 @@ def views_follow_the_form_the_step_and_the_selection(panel: DataPanel, qtbot: Qt
     assert again.rows[0].images[0] != views.rows[0].images[0]
     with qtbot.waitSignal(preview.drawn):
         preview.seed.setValue(99)
-    assert page.run_config() is not None
+    assert page.run_config("") is not None
     with qtbot.waitSignal(panel.new_experiment_requested) as signal:
         page.use.click()
     assert (signal.args[0].seed, signal.args[0].views.student.mask) == (99, 1.0)

@@ -11,7 +11,7 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from core.spec.config import RunConfig
+from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
 from sdgui.panels.data import exclusions
 from sdgui.panels.data.layout import BROKEN, GROUPS
@@ -190,6 +190,21 @@ def test_new_experiments_validate_on_what_the_data_were_compared_with_or_are_tra
         ("/one-train.csv", "/one-held-out.csv"),
     ]  # fmt: skip
     assert configs[2].name.endswith("on kept")
+
+
+def test_a_new_experiment_does_not_validate_on_the_splits_of_other_data(qtbot: QtBot, panel: DataPanel) -> None:
+    other = override(preset_config("clip", "tiny"), ["data.train=/one.csv", "data.val=/val.csv", "data.test=/test.csv"])
+    panel.view.views.add_config("Run of another", other)
+    opened(qtbot, panel, "/two.csv", "a")
+    with qtbot.waitSignal(panel.new_experiment_requested) as signal:
+        panel.use()
+    data = signal.args[0].data
+    assert (data.train, data.val, data.test) == ("/two.csv", "", "")
+    opened(qtbot, panel, "/one.csv", "a")
+    with qtbot.waitSignal(panel.new_experiment_requested) as signal:
+        panel.use("/kept.csv")
+    data = signal.args[0].data
+    assert (data.train, data.val, data.test) == ("/kept.csv", "/val.csv", "/test.csv")
 
 
 def test_each_listed_config_shows_its_own_views(panel: DataPanel) -> None:
