@@ -74,9 +74,13 @@ class RunFollowing(QObject):
         run, source = self._run, self._source
         if run is not None and run.id != self.run_id:
             state = self._services.follower.state(run.id) or run.state
-            title = self._services.store.experiment(run.experiment_id).name
-            if source.show_run(run.id, Path(run.folder), title, state.alive):
-                self.run_id = run.id
+            try:
+                title = self._services.store.experiment(run.experiment_id).name
+            except StoreError as error:
+                self.message_requested.emit(Message("error", str(error)))
+            else:
+                if source.show_run(run.id, Path(run.folder), title, state.alive):
+                    self.run_id = run.id
         self.open_requested.emit()
         if all(source.target(side) is None for side in (0, 1)) and source.pickers[0].choice() is None:
             self.nothing_to_open.emit(self._why_nothing())

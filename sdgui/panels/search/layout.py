@@ -247,8 +247,10 @@ class SearchView(QWidget):
         self._stack.setCurrentIndex(0)
 
     def _search_demo(self) -> None:
-        """Search the demo images; create them first if necessary."""
+        """Search the demo images, without another model with the included one; create them first if necessary."""
         demo = self._services.demo
+        if self.source.pickers[0].choice() is None:
+            self.source.choose_included()
         if not demo.complete:
             demo.make()
             return

@@ -248,7 +248,7 @@ class SearchPanel(Panel):
 
     def _show_nothing(self, reason: str) -> None:
         self._empty_action = self.view.source.pickers[0].open
-        self.view.show_empty("No model to search with yet", reason, "Choose a model…")
+        self.view.show_empty("No model to search with yet", reason, "Choose a model…", offers_demo=True)
 
     def _run_empty_action(self) -> None:
         if self._empty_action is not None:

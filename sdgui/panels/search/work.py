@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,9 @@ class Target:
             return run_and_checkpoint(self.model)[0] == run_and_checkpoint(previous.model)[0]
         return tuned_name(self.model) == tuned_name(previous.model)
 
-    @property
+    @cached_property
     def is_updated_on_open(self) -> bool:
-        """Whether opening the target updates its index, as for a folder."""
+        """Whether opening the target updates its index, as for a folder. Each query asks, and a disk may be slow."""
         return not self.index and Path(self.data).is_dir() if self.data else False
 
     @property

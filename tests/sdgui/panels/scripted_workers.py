@@ -30,6 +30,9 @@ class Worker(QObject):
         self.asked.append((do, arguments))
         return len(self.asked)
 
+    def warm_up(self) -> None:
+        """Nothing is loaded."""
+
     def cancel(self, number: int) -> None:
         self.cancelled.append(number)
 

@@ -6,6 +6,7 @@ import pytest
 from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
+from core.spec.presets import preset_config
 from sdgui.panels.search.collection import DATA
 from sdgui.panels.search.model import Query
 from sdgui.panels.search.panel import SearchPanel
@@ -75,6 +76,24 @@ def test_while_the_demo_is_drawn_no_choice_is_missing(
     assert title() == "Opening mine", "what was chosen is not replaced"
     panel.view.drop.close_threads()
     panel.view.sides[0].gallery.close_threads()
+
+
+def test_without_a_usable_run_the_demo_is_offered_with_the_included_model(
+    qtbot: QtBot, workers: Workers, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(services.demo), "complete", property(lambda _demo: True))
+    run = services.store.add_run(services.store.add_experiment(preset_config("clip", "tiny"), "shapes").id)
+    host = QWidget()
+    qtbot.addWidget(host)
+    panel = SearchPanel(services, host)
+    panel.use_run(run.id)
+    button = panel.view.demo_button
+    assert (button.isHidden(), button.text()) == (False, "Search the demo images")
+    button.click()
+    target = panel.view.source.target(0)
+    assert target is not None
+    assert (target.data, target.title) == (str(services.demo.images), "emoji-coca")
+    panel.view.drop.close_threads()
 
 
 def test_without_images_the_demo_is_offered(

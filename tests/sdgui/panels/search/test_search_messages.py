@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from PySide6.QtWidgets import QFileDialog
@@ -17,7 +18,7 @@ from sdgui.panels.search.model import Query
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.shared.services import Services
-from sdgui.store.records import Progress
+from sdgui.store.records import Progress, StoreError
 from sdgui.widgets.message import Message
 from sdgui.worker.replies import Cancelled, Failure
 from tests.sdgui.panels.scripted_workers import Workers
@@ -149,7 +150,7 @@ def test_refused_drops_give_the_reason(search: SearchPanel) -> None:
 
 
 def test_a_run_is_searched_once_it_has_a_checkpoint_and_gives_the_reason_until_then(
-    qtbot: QtBot, search: SearchPanel
+    qtbot: QtBot, search: SearchPanel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, told = search._services.store, list[Message]()
     search.message_requested.connect(told.append)
@@ -169,6 +170,10 @@ def test_a_run_is_searched_once_it_has_a_checkpoint_and_gives_the_reason_until_t
         assert empty(search) == ("No model to search with yet", "Choose a model…")
     assert len(told) == 1
     following = search.following
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "experiment", Mock(side_effect=StoreError("The registry cannot be reached.")))
+        following.follow()
+    assert told.pop().text == "The registry cannot be reached."
     following._run, following.run_id = None, None
     choose(search)
     following.begin()

@@ -94,5 +94,8 @@ def test_another_step_has_the_same_network_and_images(change: dict[str, str], st
 def test_only_a_folder_grows(tmp_path: Path) -> None:
     for data, index in (("", ""), ("/gone", ""), ("", "/made")):
         assert not Target("m", "", "m", data=data, index=index).is_updated_on_open
-    assert Target("m", "", "m", data=str(tmp_path)).is_updated_on_open
+    folder = Target("m", "", "m", data=str(tmp_path))
+    assert folder.is_updated_on_open
+    tmp_path.rmdir()
+    assert folder.is_updated_on_open, "the disk is asked once, not by each query"
     assert not Target("m", "", "m", data=str(tmp_path), index="/made").is_updated_on_open
