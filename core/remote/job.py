@@ -30,11 +30,16 @@ class Job(BaseModel):
     token: _ShortText  # identifies the request, so that a repeated request is recognised
     launcher: Launcher = "direct"
     submitted: float = 0.0  # time on this machine's clock
-    pid: int = 0  # session leader of a direct start
+    pid: Annotated[int, Field(ge=0, lt=1 << 31)] = 0  # session leader of a direct start
     started: float = 0.0  # start time of the process ``pid``
     job: _ShortText = ""  # number of the Slurm job
     name: _ShortText = ""  # name of the Slurm job; "" for the run folder's name
     result: _ShortText = ""  # file in the run folder that marks completion; "" if the trainer's last event does
+
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether sbatch did not report a number; Slurm may nevertheless have accepted the job."""
+        return self.launcher == "slurm" and not self.job
 
 
 def read_job(run: RunDir) -> Job | None:

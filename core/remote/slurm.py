@@ -185,8 +185,10 @@ class Slurm:
                 f"there is no {command[0]} on this machine; choose another launcher, or load the Slurm module in the "
                 "machine's setup."
             ) from error
-        except (OSError, subprocess.SubprocessError) as error:
-            raise SlurmError(f"{command[0]} did not answer: {excerpt(str(error))}; try again.") from error
+        except subprocess.TimeoutExpired as error:
+            raise SlurmError(f"{command[0]} did not answer within {error.timeout:.0f} s; try again.") from error
+        except OSError as error:
+            raise SlurmError(f"{command[0]} cannot be started: {error.strerror or error}; try again.") from error
 
 
 def _job(state: str, reason: str, start: float | None, nodes: str, restarts: int) -> SlurmJob:

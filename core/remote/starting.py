@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -44,11 +45,10 @@ _DEVICE = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 class Starter:
-    """Starts runs in one runs folder; requests may come from several threads."""
+    """Starts runs in one runs folder; requests may come from several threads and connections."""
 
     def __init__(self, runs: Path, slurm: Slurm) -> None:
         self._runs, self._slurm = runs, slurm
-        self._lock = threading.Lock()
 
     def run(self, name: str) -> RunDir:
         """The folder of the run ``name``. Raises UserError for an invalid folder name."""
@@ -160,16 +160,35 @@ class Starter:
         """Start ``job`` in ``run``, unless an identical request has started it."""
         if invalid := [device for device in devices if not _DEVICE.fullmatch(device)]:
             raise UserError(f"{excerpt(invalid[0])} is not a device; use indices or UUIDs of GPUs.")
-        with self._lock:
+        with self._only_starter():
             existing = read_job(run)
-            is_repeated = existing is not None and existing.token == job.token
-            if existing is not None and is_repeated and (submitted := self._find_started(run, existing)):
-                return submitted
+            if existing is not None and (existing.token == job.token or existing.is_unconfirmed):
+                same_token = existing.model_copy(update={"token": job.token})
+                if submitted := self._find_started(run, same_token):
+                    return submitted
             self._require_ended(run, existing)
             prepare(existing)
             job = job.model_copy(update={"submitted": time.time()})
             write_job(run, job)  # before the start, so that a repeated request finds the job
             return begin(job)
+
+    @contextmanager
+    def _only_starter(self) -> Iterator[None]:
+        """Wait until no other thread or program starts a run in this runs folder, and keep them waiting.
+
+        A client that has lost its connection repeats a request while the program of that connection may still run
+        sbatch for it.
+        """
+        import filelock  # noqa: PLC0415  (most sessions start nothing)
+
+        lock = filelock.FileLock(self._runs / ".starting.lock")
+        with writing(self._runs, UserError):
+            self._runs.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _find_started(self, run: RunDir, job: Job) -> Submitted | None:
         """The job that an earlier, identical request started, even if it was not recorded completely."""

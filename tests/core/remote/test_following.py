@@ -20,6 +20,7 @@ from core.spec.machines.mirror import Mirror, digest_before
 from core.spec.machines.record import RemoteRecord
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, RunStatus
+from tests.core.remote.conftest import wait_for
 
 RECORD = RemoteRecord(machine="far", folder="/there/one", token="t")
 STATUS = RunStatus(pid=4, started=2.0, heartbeat=9.0, step=3, total_steps=9, doing="training", seconds_left=7.0)
@@ -177,3 +178,16 @@ def test_a_file_is_recognised_by_the_last_bytes_that_were_read(tmp_path: Path) -
     for offset in (1, 4096, 4097, 9000):
         assert digest_before(path, offset) == hashlib.sha256(data[max(0, offset - 4096) : offset]).hexdigest()
     assert digest_before(path, 0) == digest_before(tmp_path / "gone", 0) == ""
+
+
+def test_an_invalid_job_file_does_not_end_the_following_of_other_runs(run: RunDir, tmp_path: Path) -> None:
+    other = RunDir(tmp_path / "two")
+    other.create()
+    (run.path / "job.json").write_text('{"token": "t", "pid": -5, "started": 1.0, "result": "x"}')
+    sent: list[dict[str, Any]] = []
+    follower = Follower(sent.append, Slurm())
+    follower.follow(str(run.path), {})
+    wait_for(lambda: any(message["event"] == "trouble" for message in sent))
+    follower.follow(str(other.path), {})
+    wait_for(lambda: any(message["folder"] == str(other.path) for message in sent))
+    follower.stop()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +15,7 @@ import pytest
 
 from core.remote import starting
 from core.remote.job import Job, read_job, write_job
-from core.remote.slurm import Slurm, SlurmJob
+from core.remote.slurm import Slurm, SlurmError, SlurmJob
 from core.remote.starting import Starter
 from core.spec.chain import Chain, ChainStage
 from core.spec.errors import UserError
@@ -133,6 +136,49 @@ def test_a_job_with_a_lost_id_is_found_by_its_name(
     cluster.has.clear()
     write_job(run, Job(token="t", launcher="slurm", name=name))
     assert submit(starter, SLURM).job == "7", "it never came to Slurm"
+
+
+class SlowCluster(Cluster):
+    """A Slurm whose sbatch waits until another request arrives, and whose jobs have different numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called, self.may_answer = threading.Event(), threading.Event()
+
+    def submit(self, script: Path, name: str) -> str:
+        super().submit(script, name)
+        self.called.set()
+        self.may_answer.wait(60)
+        return str(len(self.taken))
+
+
+def test_a_request_repeated_over_another_connection_waits_for_sbatch(tmp_path: Path) -> None:
+    """The program of the lost connection may still run sbatch when the client has reconnected."""
+    cluster = SlowCluster()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(submit, Starter(tmp_path, cluster), SLURM)
+        assert cluster.called.wait(60)
+        second = pool.submit(submit, Starter(tmp_path, cluster), SLURM)
+        time.sleep(0.2)
+        cluster.may_answer.set()
+        assert (first.result(60).job, second.result(60).job) == ("1", "1")
+    assert len(cluster.taken) == 1
+
+
+def test_a_job_that_slurm_accepted_without_an_answer_is_not_submitted_again(
+    starter: Starter, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_answer(script: Path, name: str) -> str:
+        cluster.has[name] = "5"
+        raise SlurmError("sbatch did not answer within 20 s; try again.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster, "submit", no_answer)
+        with pytest.raises(UserError, match="try again"):
+            submit(starter, SLURM)
+    assert submit(starter, SLURM, token="again", config="").job == "5"
+    assert submit(starter, SLURM, token="again", config="").job == "5", "the repeated request"
+    assert cluster.taken == []
 
 
 def chain() -> str:
