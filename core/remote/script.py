@@ -8,6 +8,7 @@ orphans its workers.
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -174,5 +175,5 @@ def _ranks(machine: Machine, devices: Sequence[str]) -> int:
 
 
 def _sbatch_path(path: Path) -> str:
-    """``path`` escaped for sbatch, which reads % as the start of a pattern."""
-    return str(path).replace("%", "%%").replace(" ", "\\ ")
+    """``path`` escaped for sbatch, which reads % as the start of a pattern, and quotes and # as the shell does."""
+    return re.sub(r"""([\\\s"'#])""", r"\\\1", str(path).replace("%", "%%"))

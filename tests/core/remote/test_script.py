@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import time
 from collections.abc import Sequence
@@ -82,6 +83,14 @@ def test_a_job_requests_the_chosen_or_default_number_of_gpus(gpus: int, devices:
     assert lines["study"][:2] == [
         "--output=/home/a\\ person/runs/100%%\\ new/stdout.log", "--error=/home/a\\ person/runs/100%%\\ new/stderr.log",
     ]  # fmt: skip
+
+
+def test_sbatch_reads_the_paths_of_logs_as_written() -> None:
+    """sbatch reads quotes, backslashes and # as the shell does."""
+    run = RunDir('/home/o\'brien/"a" #1/b\\c')
+    [output, error, *_] = head_of(study_script(Machine(name="a", launcher="slurm"), run, ["run"]))
+    assert shlex.split(output, comments=True) == [f"--output={run.stdout}"]
+    assert shlex.split(error, comments=True) == [f"--error={run.stderr}"]
 
 
 @pytest.mark.parametrize(
