@@ -101,10 +101,10 @@ def _check_slurm(machine: Machine, slurm: Slurm) -> list[Finding]:
         remedy = f"Choose one of {', '.join(names)}."
         findings.append(Finding(name="Partition", works=False, detail=f"no {machine.partition}", remedy=remedy))
     else:
-        detail = ", ".join(
+        detail = "; ".join(
             f"{partition.name}: {partition.idle} of {partition.nodes} nodes idle, at most {partition.time}"
             for partition in partitions
-            if partition.name == machine.partition or (not machine.partition and partition.default)
+            if partition.name in machine.partition.split(",") or (not machine.partition and partition.default)
         )
         findings.append(Finding(name="Partition", works=True, detail=detail or "the default"))
     scontrol = shutil.which("scontrol") is not None

@@ -112,7 +112,7 @@ def test_a_runs_folder_that_cannot_be_written(
     ("partition", "works", "found"),
     [
         ("high", True, "high: 2 of 2 nodes idle, at most infinite"),
-        ("low,high", True, "the default"),
+        ("low,high", True, "low: 1 of 4 nodes idle, at most 1-00:00:00; high: 2 of 2 nodes idle, at most infinite"),
         ("low,none", False, "no low,none"),
         ("none", False, "no none"),
     ],
