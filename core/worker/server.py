@@ -108,11 +108,13 @@ class Worker:
         threading.Thread(target=self._listen, name="requests", daemon=True).start()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         self._reply({"event": "ready", "receives": str(self._received.folder)})
-        while (request := self._queue.get()) is not None:
-            self._answering.set()
-            self._answer(request)
-            self._answering.clear()
-        self._received.remove()
+        try:
+            while (request := self._queue.get()) is not None:
+                self._answering.set()
+                self._answer(request)
+                self._answering.clear()
+        finally:  # also if replies can no longer be written
+            self._received.remove()
 
     def _beat(self) -> None:
         while not self._shut_down.wait(HEARTBEAT_SECONDS):

@@ -19,6 +19,7 @@ import pytest
 from core.checkpoint.opening import open_model
 from core.data.dataset import open_dataset
 from core.inference.encoder import Features, encode_dataset, encode_texts
+from core.spec.machines.answers import pack_bytes
 from core.spec.reporter import Reporter
 from core.spec.run.events import Evaluated, EventReader
 from core.spec.run.folder import RunDir
@@ -277,6 +278,21 @@ def test_a_request_whose_images_failed_is_answered_once(client: Client, run: Run
     assert (reply["id"], reply["event"]) == ("with images", "failed")
     assert "is not a valid name" in reply["message"]
     assert client.ask("nothing")["message"].startswith("there is no verb")
+
+
+def test_received_images_are_removed_if_the_window_is_gone() -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            if '"ready"' not in text:
+                raise BrokenPipeError
+            return super().write(text)
+
+    part = {"do": "receive", "id": 1, "name": f"{'0' * 32}.png", "at": 0, "data": pack_bytes(b"a part")}
+    worker = Worker(io.StringIO(json.dumps(part) + '\n{"id": 1, "do": "x"}\n'), Closed())
+    with pytest.raises(BrokenPipeError):
+        worker.serve()
+    assert worker._received._bytes == len(b"a part")
+    assert not worker._received.folder.exists()
 
 
 def test_a_running_request_is_cancelled(client: Client, keys: dict[str, str], many: Path) -> None:
