@@ -31,7 +31,7 @@ from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, read_json
 from core.spec.reporter import Reporter
 from core.spec.run.model_names import RunNetwork, exact_name, locate, parse_interpolated, tuned_of
-from core.worker.session import Recent, Session, Verb, read_key, write_key
+from core.worker.session import Recent, Session, Verb, modified_at, read_key, write_key
 
 MAX_COLLECTIONS = 6  # collections in memory, such as two networks at a step and its neighbouring steps
 FACETS = 200  # listed values per label
@@ -41,7 +41,7 @@ FACETS = 200  # listed values per label
 class CollectionRequest:
     """An ``index``, or ``model`` (an exact name) over ``data``; empty ``data``: a run's validation data.
 
-    ``first``: only about this many rows of ``data``; 0: all.
+    ``first``: only about this many rows of ``data``; 0: all. ``modified``: when the data was modified.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
@@ -51,6 +51,7 @@ class CollectionRequest:
     weights: str
     data: str
     first: int = 0
+    modified: int = 0
 
 
 @dataclass
@@ -115,6 +116,7 @@ class SearchSession(Session):
                 weights=exact_weights,
                 data="" if kept_folder else data,
                 first=int(first) if data and not kept_folder else 0,
+                modified=0 if kept_folder else modified_at(expand_user(data or _held_out(exact))),
             )
             if _is_interpolated(exact):
                 self._drop_interpolated(exact)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,20 @@ def test_a_part_of_the_data_is_searched_before_the_rest_is_encoded(
     small = desk.open(Heard(), model=model, data=data, first=8)
     assert (small["images"], small["rest"]) == (12, 0), "not worth two requests"
     assert desk.open(Heard(), model=model, first=4)["rest"] == 0, "validation data is cached"
+
+
+def test_changed_data_is_read_again_when_opened(run: tuple[Path, Path], tmp_path: Path) -> None:
+    data = Path(shutil.copytree(run[1].parent, tmp_path / "data")) / run[1].name
+    lines = data.read_text().splitlines(keepends=True)
+    data.write_text("".join(lines[:5]))
+    desk, model = SearchSession(), str(run[0])
+    first = desk.open(Heard(), model=model, data=str(data))
+    heard = Heard()
+    assert desk.open(heard, model=model, data=str(data))["images"] == first["images"] == 4
+    assert heard.doing == []
+    data.write_text("".join(lines[:8]))
+    os.utime(data, ns=(0, 1))
+    assert desk.open(Heard(), model=model, data=str(data))["images"] == 7
 
 
 def test_opened_models_are_described(run: tuple[Path, Path], index: Path) -> None:
