@@ -10,7 +10,7 @@ from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.style.theme import SPACE
 
 SIZE = (1280, 800)
-_TREE_WIDTH = 296
+_TREE_WIDTH = 280  # a table of differences then fits beside the tree in the smallest window
 _LIFT = 6 * SPACE  # height of a one-line message
 
 

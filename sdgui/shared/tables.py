@@ -41,15 +41,15 @@ class CopyingTable(QTableView):
         model, metrics = self.model(), self.fontMetrics()
         for column in range(model.columnCount()):
             texts = (str(model.index(row, column).data()) for row in range(model.rowCount()))
-            heading = str(model.headerData(column, Qt.Orientation.Horizontal))
-            self.setColumnWidth(column, max(map(metrics.horizontalAdvance, (heading, *texts))) + 2 * SPACE)
+            heading = str(model.headerData(column, Qt.Orientation.Horizontal)).splitlines()
+            self.setColumnWidth(column, max(map(metrics.horizontalAdvance, (*heading, *texts))) + 2 * SPACE)
         self._fit_sorted(self.horizontalHeader().sortIndicatorSection())
 
     def _fit_sorted(self, column: int) -> None:
         """Make room for the sort arrow beside the heading of ``column`` (-1: none)."""
         if column >= 0 and self.isSortingEnabled():
-            heading = str(self.model().headerData(column, Qt.Orientation.Horizontal))
-            needed = self.fontMetrics().horizontalAdvance(heading) + 4 * SPACE
+            heading = str(self.model().headerData(column, Qt.Orientation.Horizontal)).splitlines()
+            needed = max(map(self.fontMetrics().horizontalAdvance, heading)) + 4 * SPACE
             self.setColumnWidth(column, max(self.columnWidth(column), needed))
 
     def copy(self) -> None:
@@ -59,7 +59,7 @@ class CopyingTable(QTableView):
         copies_all = len(selected) < 2
         rows = range(model.rowCount()) if copies_all else sorted({index.row() for index in selected})
         columns = range(model.columnCount()) if copies_all else sorted({index.column() for index in selected})
-        heads = [str(model.headerData(column, Qt.Orientation.Horizontal)) for column in columns]
+        heads = [str(model.headerData(column, Qt.Orientation.Horizontal)).replace("\n", " ") for column in columns]
         lines = ["\t".join(str(model.index(row, column).data()) for column in columns) for row in rows]
         QGuiApplication.clipboard().setText("\n".join(["\t".join(heads), *lines]))
 

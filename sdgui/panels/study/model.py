@@ -65,10 +65,10 @@ def interval_text(metric: str, mean: Mapping[str, Any], signed: bool = False) ->
     return f"{centre} [{number_text(metric, low, signed)}, {number_text(metric, high, signed)}]"
 
 
-def mean_text(metric: str, mean: Mapping[str, Any]) -> str:
+def mean_text(metric: str, mean: Mapping[str, Any], signed: bool = False) -> str:
     """A mean with half of its interval, such as ``40.6 ± 2.5``; only the mean for a single seed."""
     low, high = mean["low"], mean["high"]
-    centre = number_text(metric, mean["mean"])
+    centre = number_text(metric, mean["mean"], signed)
     return centre if low is None or high is None else f"{centre} ± {number_text(metric, (high - low) / 2)}"
 
 
@@ -133,7 +133,7 @@ def differences_table(results: Mapping[str, Any], network: str) -> Table:
                     Cell(comparison["baseline"], comparison["baseline"], right=False),
                     Cell(metric_title(metric), metric, right=False),
                     *_paired_cells(metric, paired),
-                    _holm_cell(adjusted.get((comparison["arm"], comparison["baseline"], metric))),
+                    _verdict_cell(adjusted.get((comparison["arm"], comparison["baseline"], metric))),
                     _probability_cell(paired["p_exact"]),
                     Cell(f"{ratio['mean']:.2f} x", ratio["mean"]) if ratio else Cell("–"),
                 ]
@@ -145,20 +145,19 @@ def differences_table(results: Mapping[str, Any], network: str) -> Table:
             ]
             reason = f"{' and '.join(missing)}: no finished run" if missing else "No seed finished in both arms"
             names = [Cell(comparison[key], comparison[key], reason, right=False) for key in ("arm", "baseline")]
-            rows.append([*names, Cell(reason, reason, right=False), *[Cell("–", tip=reason)] * 6])
+            rows.append([*names, Cell(reason, reason, right=False), *[Cell("–", tip=reason)] * 5])
             metrics.append("")
     kinds = {str(comparison.get("equal", "")) for comparison in results["compare"]}
     equal = _EQUAL.get(kinds.pop(), _DIFFERENT) if len(kinds) == 1 else _DIFFERENT
-    columns = ["Arm", "Against", "Metric", equal[0], "p (t)", "Significant (t)", "Significant (Holm)", "p (exact)"]
-    columns += ["Step cost"]
+    columns = ["Arm", "Against", "Metric", equal[0], "Significant (t)", "Significant (Holm)", "p (exact)", "Step cost"]
     tips = [
         "",
         "Baseline of the comparison",
         "",
-        f"Mean paired difference over seeds, with its 95 % interval; shares in percentage points. {equal[1]}",
-        "Paired t test, two-sided",
-        "Whether p (t) is below 0.05, that is, the interval excludes zero",
-        "Whether p (t), adjusted for all comparisons of final networks in this study (Holm 1979), is below 0.05",
+        "Mean paired difference over seeds ± half of its 95 % interval; shares in percentage points. " + equal[1],
+        "Whether p of the paired t test (two-sided) is below 0.05, that is, the interval excludes zero",
+        "Whether p of the t test, adjusted for all comparisons of final networks in this study (Holm 1979), is below "
+        "0.05",
         "Exact sign-flip permutation test, two-sided. With n seeds p is at least 2 / 2^n: 0.062 for 5 seeds",
         "Time per step relative to the baseline",
     ]
@@ -176,9 +175,10 @@ def _holm_p_values(results: Mapping[str, Any], network: str) -> dict[tuple[str, 
     return dict(zip(values, holm(list(values.values())), strict=True))
 
 
-def _holm_cell(p: float | None) -> Cell:
+def _verdict_cell(p: float | None, missing: str = "–") -> Cell:
+    """Whether a difference with this p value is significant; ``missing``: why it has none."""
     if p is None:
-        return Cell("–", math.nan, right=False)
+        return Cell(missing, math.nan, right=False)
     return Cell(f"{'yes' if p < 0.05 else 'no'} (p {'' if p < 0.001 else '= '}{probability_text(p)})", p, right=False)
 
 
@@ -189,9 +189,9 @@ def _paired_cells(metric: str, paired: Mapping[str, Any]) -> list[Cell]:
     is_better = (difference["mean"] > 0) is not is_rank(metric)
     role = "" if not is_significant else "good" if is_better else "error"
     reason = "one seed" if len(difference["values"]) == 1 else "no spread"  # why there is no interval
-    word = reason if difference["low"] is None else "yes" if is_significant else "no"
-    first = Cell(interval_text(metric, difference, signed=True), difference["mean"], f"by seed: {by_seed}", role)
-    return [first, _probability_cell(paired["p_t"]), Cell(word, word, right=False)]
+    text, interval = (show(metric, difference, signed=True) for show in (mean_text, interval_text))
+    first = Cell(text, difference["mean"], f"{interval}\nBy seed: {by_seed}", role, exported=interval)
+    return [first, _verdict_cell(paired["p_t"], reason)]
 
 
 def _probability_cell(p: float | None) -> Cell:

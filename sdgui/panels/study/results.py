@@ -23,6 +23,7 @@ from sdgui.widgets.style.theme import theme
 Index = QModelIndex | QPersistentModelIndex
 SORT = Qt.ItemDataRole.UserRole  # role of a cell's sort key
 METRIC = int(Qt.ItemDataRole.UserRole) + 1  # role of the metric that a cell is about
+_LINE = 8  # characters; longer headings have two lines
 
 
 def bars_of(results: Mapping[str, Any], metric: str, network: str, colors: Mapping[str, int]) -> list[Bar]:
@@ -68,7 +69,7 @@ class ResultsModel(HeadedModel):
 
     def heading(self, column: int, role: int) -> object:
         if role == Qt.ItemDataRole.DisplayRole:
-            return self.table.columns[column]
+            return two_lines(self.table.columns[column])
         if role == Qt.ItemDataRole.ToolTipRole:
             return plain_tip(self.table.tips[column]) or None
         if role == Qt.ItemDataRole.TextAlignmentRole and self.table.rows:
@@ -101,6 +102,12 @@ def make_sortable(view: QTableView) -> ResultsModel:
     view.setModel(proxy)
     view.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
     return model
+
+
+def two_lines(heading: str) -> str:
+    """A long ``heading`` in two lines: numbers are narrow. Its unit stays with the metric."""
+    start, space, end = heading.removesuffix(", %").rpartition(" ")
+    return f"{start}\n{end}{heading[len(start + space + end) :]}" if start and len(heading) > _LINE else heading
 
 
 def _alignment(cell: Cell) -> Qt.AlignmentFlag:

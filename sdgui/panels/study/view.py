@@ -144,8 +144,9 @@ class StudyView(QWidget):
 
     def _fit_table(self) -> None:
         if self.fits_table:
-            rows = max(_MIN_ROWS, self.means.model().rowCount()) + 2  # with the headings and a scroll bar
-            height = self.tables.tabBar().height() + rows * self.means.verticalHeader().defaultSectionSize()
+            rows = max(_MIN_ROWS, self.means.model().rowCount()) + 1  # with a scroll bar
+            height = self.tables.tabBar().height() + self.means.horizontalHeader().sizeHint().height()
+            height += rows * self.means.verticalHeader().defaultSectionSize()
             rest = max(1, self.split.height() - height)  # for the bars or the curves, of which one is hidden
             self.split.setSizes([height, rest, rest])
 

@@ -35,8 +35,8 @@ def test_a_started_study_fills_queue_tables_plot_and_tree(
     assert cells(means)[0][:3] == ["clip", "2", "10.5 ± 5.0"]
     assert cells(means)[1][:3] == ["sd-clip", "2", "20.5 ± 5.0"]
     (steps,) = cells(differences)
-    assert steps[:6] == ["sd-clip", "clip", "Test R@1", "+10.0 [+5.0, +15.0]", "0.010", "yes"]
-    assert steps[7] == "0.250", "the exact p comes after both verdicts"
+    assert steps[:6] == ["sd-clip", "clip", "Test R@1", "+10.0 ± 5.0", "yes (p = 0.010)", "yes (p = 0.010)"]
+    assert steps[6] == "0.250", "the exact p comes after both verdicts"
     assert [(bar.name, len(bar.values)) for bar in panel.view.bars.bars()] == [("clip", 2), ("sd-clip", 2)]
     panel.view.means.setCurrentIndex(panel.view.means.model().index(0, 0))  # an arm is no metric
     assert not panel.view.bars.isHidden()

@@ -24,7 +24,7 @@ from sdgui.panels.study.model import (
     number_text,
     to_csv,
 )
-from sdgui.panels.study.results import ResultsModel
+from sdgui.panels.study.results import ResultsModel, two_lines
 from sdgui.shared.tables import CopyingTable
 from sdgui.store.records import Run
 from tests.sdgui.panels.study.studying import a_study
@@ -45,7 +45,7 @@ def a_difference(mean: float, spread: float | None, significant: bool, *values: 
     return {
         "difference": a_mean(mean, spread, *values),
         "significant": significant,
-        "p_t": 0.0123,
+        "p_t": None if spread is None else 0.0123 if significant else 0.3,
         "p_exact": None,
     }
 
@@ -127,19 +127,20 @@ def test_a_difference_shows_significance_and_direction() -> None:
         "sd",
         "clip",
         "Test R@1",
-        "+10.0 [+8.0, +12.0]",
-        "0.012",
-        "yes",
+        "+10.0 ± 2.0",
+        "yes (p = 0.012)",
         "yes (p = 0.012)",
         "–",
         "1.50 x",
     ]
-    assert list(table.columns)[4:8] == ["p (t)", "Significant (t)", "Significant (Holm)", "p (exact)"]
+    assert list(table.columns)[4:7] == ["Significant (t)", "Significant (Holm)", "p (exact)"]
     assert list(table.metrics) == ["test/R@1"]
     assert not table.by_column
     first = table.rows[0]
-    assert (first[3].role, first[3].tip, first[3].value) == ("good", "by seed: +9.0, +11.0", 0.1)
-    assert (first[4].value, math.isnan(float(first[7].value))) == (0.0123, True)
+    assert (first[3].role, first[3].value) == ("good", 0.1)
+    assert first[3].tip == "+10.0 [+8.0, +12.0]\nBy seed: +9.0, +11.0"
+    assert first[3].exported == "+10.0 [+8.0, +12.0]"
+    assert (first[4].value, math.isnan(float(first[6].value))) == (0.0123, True)
     assert len(table.tips) == len(table.columns) == len(first)
 
     def only(paired: dict[str, Any]) -> list[Cell]:
@@ -147,14 +148,14 @@ def test_a_difference_shows_significance_and_direction() -> None:
         return list(differences_table(changed, "final").rows[0])
 
     worse = only(a_difference(-0.1, 0.02, True, -0.1, -0.1))
-    assert (worse[3].role, worse[5].text) == ("error", "yes")
+    assert (worse[3].role, worse[4].text) == ("error", "yes (p = 0.012)")
     lower_rank = compared(metrics={"test/text_to_image_mean_rank": {"final": a_difference(-2.0, 0.5, True, -2.0)}})
     cell = differences_table(lower_rank, "final").rows[0][3]
-    assert (cell.text, cell.role) == ("-2.000 [-2.500, -1.500]", "good")
+    assert (cell.text, cell.role) == ("-2.000 ± 0.500", "good")
     unclear = only(a_difference(0.1, 0.2, False, 0.0, 0.2))
-    assert (unclear[3].role, unclear[5].text) == ("", "no")
-    assert only(a_difference(0.1, None, False, 0.1))[5].text == "one seed"
-    assert only(a_difference(0.1, None, False, 0.1, 0.1))[5].text == "no spread"
+    assert (unclear[3].role, unclear[4].text) == ("", "no (p = 0.300)")
+    assert only(a_difference(0.1, None, False, 0.1))[4].text == "one seed"
+    assert only(a_difference(0.1, None, False, 0.1, 0.1))[4].text == "no spread"
     assert unclear[-1].text == "–"
 
 
@@ -167,7 +168,7 @@ def test_p_values_are_adjusted_for_all_comparisons_of_final_networks() -> None:
     assert cells == ["yes (p = 0.037)", "no (p = 0.060)", "no (p = 0.060)"]
     tiny = compared(metrics={"test/R@1": {"final": clear | {"p_t": 1e-5}}}, equal_clock={})
     (row,) = differences_table(tiny, "final").rows
-    assert (row[4].text, row[column].text) == ("< 0.001", "yes (p < 0.001)"), "no p is zero"
+    assert (row[4].text, row[column].text) == ("yes (p < 0.001)",) * 2, "no p is zero"
     assert [row[column].text for row in differences_table(several, "student").rows] == ["–"]
 
 
@@ -264,3 +265,11 @@ def test_pauses_do_not_count_as_training_time(tmp_path: Path) -> None:
 def test_budgets_are_the_time_and_need_no_earlier_run() -> None:
     timed = a_study(steps=0, budgets=[60, 120])
     assert estimate(timed, []) == Estimate(8, 2 * 2 * (60 + 120), None)
+
+
+def test_long_headings_have_two_lines() -> None:
+    assert two_lines("Test R@1, %") == "Test\nR@1, %"
+    assert two_lines("Zero-shot acc1, %") == "Zero-shot\nacc1, %"
+    assert two_lines("Significant (Holm)") == "Significant\n(Holm)"
+    for short in ("Training", "CIDEr, %", "p (t)"):
+        assert two_lines(short) == short
