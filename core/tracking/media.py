@@ -28,7 +28,7 @@ _IMAGE_FILES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 class Image:
     """An image: a file, a PIL image, or an array or tensor (H, W), (H, W, 3 or 4) or (3, H, W).
 
-    Integers range from 0 to 255, floats from 0 to 1.
+    Integers range from 0 to 255, floats and booleans from 0 to 1.
     """
 
     data: Any
@@ -93,6 +93,8 @@ def _table(name: str, table: Table) -> dict[str, Any]:
 
 
 def _cell(cell: Any) -> Any:
+    if getattr(cell, "ndim", None) == 0:  # a scalar of numpy or torch
+        cell = cell.item()
     if cell is None or isinstance(cell, (bool, float)) or (isinstance(cell, int) and abs(cell) < 1 << 63):
         return cell
     return excerpt_text(str(cell))[:1000]
@@ -125,7 +127,7 @@ def _write_image(data: Any, folder: Path, stem: str) -> str:
 def _free_path(folder: Path, stem: str, ending: str) -> Path:
     """An unused path, since the same name may be logged twice at one step."""
     path, number = folder / f"{stem}{ending}", 2
-    while path.exists():
+    while os.path.lexists(path):  # a link is never followed
         path, number = folder / f"{stem}-{number}{ending}", number + 1
     return path
 
@@ -142,13 +144,15 @@ def _to_pil(data: Any) -> Any:
 
     for method in ("detach", "cpu"):  # a tensor on any device
         data = getattr(data, method)() if hasattr(data, method) else data
+    if str(getattr(data, "dtype", "")) == "torch.bfloat16":  # unknown to numpy
+        data = data.float()
     try:
         pixels = np.asarray(data)
         if pixels.ndim == 3 and pixels.shape[0] in (1, 3) and pixels.shape[2] not in (1, 3, 4):
             pixels = pixels.transpose(1, 2, 0)
         if pixels.ndim == 3 and pixels.shape[2] == 1:
             pixels = pixels[:, :, 0]
-        if pixels.dtype.kind == "f":
+        if pixels.dtype.kind in "fb":
             pixels = np.nan_to_num(pixels.clip(0, 1)) * 255 + 0.5
         if pixels.dtype.kind not in "uifb" or pixels.ndim not in (2, 3) or not pixels.size:
             raise ValueError

@@ -19,7 +19,7 @@ from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.paths import expand_user
 from core.spec.reading import excerpt
-from core.spec.run.events import Lifecycle, RunStarted
+from core.spec.run.events import MAX_STEP, Lifecycle, RunStarted
 from core.spec.run.folder import RunDir, new_name
 from core.spec.run.logged import UNCATEGORIZED, LoggedConfig, read_logged
 from core.spec.run.provenance import write_provenance
@@ -55,8 +55,9 @@ def start_run(
     Raises UserError if the folder contains another run, is in use or cannot be written, and for invalid arguments.
     """
     logged = _logged_config(name, config, project)
+    total_steps = _valid_step("total_steps", total_steps)
     run = RunDir(_run_folder(name, folder, home))
-    start = _step_before(run, resume_step)
+    start = _step_before(run, None if resume_step is None else _valid_step("resume_step", resume_step))
     paths = [data] if isinstance(data, (str, os.PathLike)) else list(data)
     facts = {os.fspath(path): data_facts(expand_user(path)) for path in paths}
     seed = logged.config.get("seed")
@@ -111,6 +112,16 @@ def _run_folder(name: str, folder: str | Path | None, home: str | Path | None) -
     return Path(base).absolute() / "runs" / new_name(name)
 
 
+def _valid_step(argument: str, value: Any) -> int:
+    try:
+        number = int(value)
+        if number == value and 0 <= number <= MAX_STEP:
+            return number
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise UserError(f"{argument} must be a whole number from 0, not {excerpt(repr(value))}.")
+
+
 def _step_before(run: RunDir, resume_step: int | None) -> int:
     """The step after which the run starts. Raises UserError if the folder contains a run that cannot be resumed."""
     if not run.config.exists() and not run.events.exists():
@@ -121,9 +132,5 @@ def _step_before(run: RunDir, resume_step: int | None) -> int:
         )
     if read_logged(run.config) is None:
         raise UserError(f"{run.path} contains a run of the trainer; choose another folder.")
-    if type(resume_step) is not int or resume_step < 0:
-        raise UserError(
-            f"resume_step must be the step after which training continues, not {excerpt(repr(resume_step))}."
-        )
     Lifecycle(run.events).read()  # EventError if the events cannot be read
     return resume_step

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image as Pillow
 
 import core
@@ -22,6 +23,7 @@ from core.spec.run.events import Event, EventReader, Log, Metrics, RunFailed, Ru
 from core.spec.run.folder import RunDir
 from core.spec.run.logged import read_logged
 from core.tracking.logged_run import LoggedRun
+from core.tracking.media import sample_content
 
 SOURCE = Path(core.__file__).parent.parent
 
@@ -188,6 +190,32 @@ def test_samples_are_kept_with_their_images_in_the_run_folder(tmp_path: Path) ->
     for image, size in zip(images, [(4, 3), (5, 5), (6, 8)], strict=True):
         with Pillow.open(tmp_path / "run" / image["image"]) as kept:
             assert kept.size == size
+
+
+def test_scalars_of_numpy_are_numbers_and_masks_are_visible(tmp_path: Path) -> None:
+    table = core.Table(["f", "i"], [[np.float32(0.5), np.int64(3)]])
+    assert sample_content("t", table, tmp_path, 1)["rows"] == [[0.5, 3]]
+    images = [core.Image(np.eye(2, dtype=np.bool_)), core.Image(torch.eye(2, dtype=torch.bfloat16))]
+    for image in sample_content("masks", images, tmp_path, 1)["images"]:
+        with Pillow.open(tmp_path / image["image"]) as saved:
+            assert np.asarray(saved).tolist() == [[255, 0], [0, 255]]
+
+
+def test_images_are_never_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "run" / "samples").mkdir(parents=True)
+    (tmp_path / "run" / "samples" / "1-a-0.png").symlink_to(tmp_path / "elsewhere.png")
+    sample_content("a", core.Image(np.zeros((2, 2))), tmp_path / "run", 1)
+    assert not (tmp_path / "elsewhere.png").exists()
+
+
+@pytest.mark.parametrize("settings", [{"total_steps": -5}, {"total_steps": 2.5}, {"resume_step": "x"}])
+def test_invalid_steps_are_refused(tmp_path: Path, settings: dict[str, object]) -> None:
+    with pytest.raises(UserError, match="must be a whole number from 0"):
+        start(tmp_path, **settings)
+    assert not (tmp_path / "run").exists()
+    start(tmp_path, total_steps=np.int64(7)).finish()
+    assert isinstance(first := events(tmp_path / "run")[0], RunStarted)
+    assert first.total_steps == 7
 
 
 def test_a_folder_with_another_run_is_refused(tmp_path: Path) -> None:
