@@ -89,6 +89,8 @@ def _disabled_filters(git: str, folder: Path) -> dict[str, str]:
     output = _run_git(
         git, folder, ["config", "--null", "--name-only", "--get-regexp", r"^filter\."], _DISABLED, accept=(0, 1)
     )
+    if len(output) == MAX_DIFF_BYTES:  # truncated, so that some would remain
+        raise GitError("the repository has too many filters")
     overrides: dict[str, str] = {}
     for raw in output.split(b"\0"):
         name = os.fsdecode(raw)

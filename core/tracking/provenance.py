@@ -22,8 +22,8 @@ from typing import Any
 import psutil
 
 from core.spec.children import SOURCE
-from core.spec.files import write_whole
-from core.spec.run.folder import RunDir
+from core.spec.files import check_inside, write_whole
+from core.spec.run.folder import RunDir, RunDirError
 from core.tracking.git import MAX_DIFF_BYTES, GitError, digest, working_tree
 from core.tracking.gpus import gpu_facts
 
@@ -172,10 +172,11 @@ def _custom_files(run: RunDir, folder: Path) -> Iterator[tuple[str, str]]:
         if not is_own or path in seen or any(path.is_relative_to(root) for root in roots if root != folder):
             continue
         seen.add(path)
-        with suppress(OSError):
+        with suppress(OSError, RunDirError):
             if path.stat().st_size <= _MAX_FILE_BYTES:
                 content, name = path.read_bytes(), path.relative_to(folder)
                 copy = run.source / name
+                check_inside(run.path, [copy], RunDirError)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 write_whole(copy, content, durable=False)
                 yield name.as_posix(), hashlib.sha256(content).hexdigest()[:12]
@@ -184,13 +185,15 @@ def _custom_files(run: RunDir, folder: Path) -> Iterator[tuple[str, str]]:
 def data_facts(path: Path) -> dict[str, Any]:
     """A fingerprint of a data file or folder, independent of its location: file count, digest of names and sizes.
 
-    A single file of up to 64 MB is identified by a digest of its content. {} for a path that does not exist.
+    A single file of up to 64 MB is identified by a digest of its content. {} for a path that does not exist or cannot
+    be read.
     """
-    if path.is_file():
-        size = path.stat().st_size
-        if size > 64 << 20:
-            return {"bytes": size}
-        return {"bytes": size, "content": hashlib.sha256(path.read_bytes()).hexdigest()[:12]}
+    with suppress(OSError):
+        if path.is_file():
+            size = path.stat().st_size
+            if size > 64 << 20:
+                return {"bytes": size}
+            return {"bytes": size, "content": hashlib.sha256(path.read_bytes()).hexdigest()[:12]}
     listing, count = hashlib.sha256(), 0
     for folder, folders, files in os.walk(path):
         folders.sort()

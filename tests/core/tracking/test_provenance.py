@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,7 +20,7 @@ from core.spec.run.events import EventReader, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.provenance import differing, read_provenance
 from core.tracking import git
-from core.tracking.git import working_tree
+from core.tracking.git import GitError, working_tree
 from core.tracking.provenance import collect, data_facts, mask_secrets
 from core.training.train import train
 from tests.core.images import write_pairs
@@ -94,6 +95,13 @@ def test_no_command_named_by_a_repository_is_run(repository: Path, tmp_path: Pat
     assert (tmp_path / "sprung").exists(), "git itself falls into the trap"
 
 
+def test_filters_that_cannot_all_be_disabled_are_not_run(repository: Path) -> None:
+    with (repository / ".git" / "config").open("a", encoding="utf-8") as config:
+        config.writelines(f'[filter "{"x" * 900}{number}"]\n\tclean = cat\n' for number in range(1200))
+    with pytest.raises(GitError, match="too many filters"):
+        working_tree(repository)
+
+
 def test_a_large_diff_a_slow_git_and_no_git_are_reported(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,7 +151,22 @@ def test_a_script_and_its_modules_are_kept(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "source" / "own.py").read_text(encoding="utf-8") == "size = 3\n"
 
 
-def test_data_are_identified_by_content(tmp_path: Path) -> None:
+def test_modules_are_not_copied_through_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of a run that is resumed may have been received."""
+    (tmp_path / "code" / "part").mkdir(parents=True)
+    module = tmp_path / "code" / "part" / "own.py"
+    module.write_text("size = 3\n", encoding="utf-8")
+    monkeypatch.setitem(sys.modules, "own", SimpleNamespace(__file__=str(module)))  # type: ignore[arg-type]
+    run = RunDir(tmp_path / "run")
+    run.create()
+    (run.path / "source").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (run.path / "source" / "part").symlink_to(tmp_path / "elsewhere")
+    assert collect(run, tmp_path / "code")["files"] == {}
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_data_are_identified_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("here", "moved"):
         (tmp_path / name / "sub").mkdir(parents=True)
         (tmp_path / name / "sub" / "a.txt").write_text("abc", encoding="utf-8")
@@ -152,6 +175,12 @@ def test_data_are_identified_by_content(tmp_path: Path) -> None:
     assert data_facts(tmp_path / "here") != data_facts(tmp_path / "moved")
     assert data_facts(tmp_path / "here" / "sub" / "a.txt")["bytes"] == 3
     assert data_facts(tmp_path / "none") == {}
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert data_facts(tmp_path / "here" / "sub" / "a.txt") == {}
 
 
 def test_the_provenance_of_runs_is_compared() -> None:
