@@ -235,7 +235,7 @@ def _search_again(source: Path) -> Iterator[list[ForeignRun]]:
         yield from ([] for _ in range(_POLLS_PER_SEARCH - 1))
         runs: list[ForeignRun] = []
         deadline = time.monotonic() + _SEARCH_SECONDS
-        with suppress(UserError):  # a database is locked, or a folder was deleted: the next search may find more
+        with suppress(UserError, OSError):  # a database is locked, or a folder was deleted: the next search may differ
             for found in search_folders(source):
                 runs += found
                 if time.monotonic() > deadline:

@@ -377,6 +377,12 @@ def test_following_searches_a_large_folder_during_several_polls(
     shutil.rmtree(tmp_path)
     assert [next(polls) for _ in range(8)] == 8 * [[]], "a deleted folder may come back"
 
+    def vanish(source: Path) -> list[Any]:
+        raise FileNotFoundError(2, "No such file or directory", "checkpoint-5/trainer_state.json")
+
+    monkeypatch.setattr(importing, "search_folders", vanish)
+    assert [next(polls) for _ in range(8)] == 8 * [[]], "a trainer removes old checkpoints"
+
 
 def test_an_unreadable_run_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a", "b"):
