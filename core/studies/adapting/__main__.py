@@ -91,7 +91,14 @@ class Runner:
         number = 1000 * seed + draw  # seeds the data and the training of this cell
         replay = (self.study.base_data, arm.replay)
         pairs = training_pairs(
-            self.data, sets.gain, self.study.held_out, condition.pairs, condition.mismatched, number, replay
+            self.data,
+            sets.gain,
+            self.study.held_out,
+            condition.pairs,
+            condition.mismatched,
+            number,
+            replay,
+            condition.kind,
         )
         evaluation = self._evaluation(sets, base)
         folder = self.out / "runs" / f"{name}-{path.stem}"

@@ -56,10 +56,11 @@ def train_base(study: AdaptStudy, data: Path, run: RunDir, seed: int) -> None:
 def train_arm(study: AdaptStudy, arm: Arm, base: RunDir, pairs: Path, steps: int, seed: int, folder: Path) -> RunDir:
     """Train ``arm`` from ``base`` on the manifest ``pairs``; returns its run in ``folder``."""
     settings = [*arm.set]
-    if arm.anchors == "images":
-        settings.append(f"objectives.image_anchors.source={pairs.parent / study.base_data}")
-    elif arm.anchors:
-        settings.append(f"objectives.text_anchors.source={anchor_texts(pairs.parent, study.base_data, arm.anchors)}")
+    for kind in arm.anchors:
+        if kind == "images":
+            settings.append(f"objectives.image_anchors.source={pairs.parent / study.base_data}")
+        else:
+            settings.append(f"objectives.text_anchors.source={anchor_texts(pairs.parent, study.base_data, kind)}")
     start, remaining, stages = base, steps, [(settings, "run")]
     if arm.first:  # LP-FT: a first stage with these settings takes a third of the steps, the second takes the others
         stages.insert(0, (arm.first, "first"))

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from core.spec.config import Section, Text, field_lines
 from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, read_text
+from core.spec.study.config import NoiseKind
 
 Measure = Literal[
     "retained at equal gain",
@@ -20,6 +21,7 @@ Measure = Literal[
     "probe of new images at 85 %",
     "probe of old images at 85 %",
     "top-1 retained at equal gain",
+    "top-1 retained at equal gain (70 %)",
     "top-1 gained at 85 %",
 ]
 
@@ -34,10 +36,10 @@ class Arm(Section):
     first: list[Text] = Field([], description="Settings of a preceding stage of a third of the steps (LP-FT).")
     replay: float = Field(0.0, ge=0.0, le=1.0, description="Share of pairs of the base data to add.")
     weights: Literal["student", "teacher"] = "student"
-    anchors: Literal["", "captions", "half", "words", "images"] = Field(
-        "",
-        description="Text anchors: captions of the base data, those of half of its concepts, or the included words. "
-        "Image anchors: the images of the base data.",
+    anchors: list[Literal["captions", "half", "names", "words", "images"]] = Field(
+        [],
+        description="Text anchors: captions of the base data, those of half of its concepts, the names of its "
+        "concepts, or the included words. Image anchors: the images of the base data.",
     )
 
 
@@ -46,14 +48,15 @@ class Condition(Section):
 
     pairs: int = Field(ge=2)
     mismatched: float = Field(0.0, ge=0.0, lt=1.0)
+    kind: NoiseKind = "shuffled"
     draws: int = Field(1, ge=1)
     steps: int = Field(ge=1)
     families: list[Text] = Field([], description="Families to train (default: all).")
 
     @property
     def name(self) -> str:
-        """Such as ``1000-40``: pairs, and per cent of mismatched captions."""
-        return f"{self.pairs}-{100 * self.mismatched:g}"
+        """Such as ``1000-40`` or ``1000-40-in-group``: pairs, and per cent and kind of mismatched captions."""
+        return f"{self.pairs}-{100 * self.mismatched:g}" + ("" if self.kind == "shuffled" else f"-{self.kind}")
 
 
 class ArtistSets(Section):

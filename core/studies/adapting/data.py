@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from core.data.derived.manifest import manifest
-from core.data.derived.noisy import shuffle_rows
+from core.data.derived.noisy import mismatched_captions
 from core.data.sources.opening import GENERAL
 from core.spec.cells import unescape_cell
 from core.spec.errors import UserError
 from core.spec.files import write_whole
+from core.spec.study.config import NoiseKind
 
 SPLIT_SEED = 33  # selects the held-out pairs, which are the same for all cells
 COLUMNS = ("concept", "group")
@@ -48,9 +49,11 @@ def training_pairs(
     mismatched: float,
     draw: int,
     replay: tuple[str, float] = ("", 0.0),
+    kind: NoiseKind = "shuffled",
 ) -> Path:
     """A manifest of ``pairs`` training pairs of the manifest ``source``, drawn by ``draw``; a share ``mismatched`` has
-    another pair's caption. ``replay``: another manifest, and the share of ``pairs`` to add from it.
+    another pair's caption, with ``kind`` "in-group" one of the same group. ``replay``: another manifest, and the share
+    of ``pairs`` to add from it.
 
     Raises UserError if there are too few pairs.
     """
@@ -63,11 +66,12 @@ def training_pairs(
     rng = np.random.default_rng([SPLIT_SEED, draw])
     sampled_rows = [rows[i] for i in sorted(rng.permutation(pool)[:pairs].tolist())]
     if mismatched:
-        givers = shuffle_rows([(row["title"],) for row in sampled_rows], mismatched, draw)
-        sampled_rows = [
-            row | {"title": sampled_rows[giver]["title"]} for row, giver in zip(sampled_rows, givers, strict=True)
-        ]
+        originals = [(row["title"],) for row in sampled_rows]
+        captions = mismatched_captions(originals, mismatched, draw, kind, [row["group"] for row in sampled_rows])
+        sampled_rows = [row | {"title": title} for row, (title,) in zip(sampled_rows, captions, strict=True)]
     name = f"train-{Path(source).stem}-{pairs}-{100 * mismatched:g}-{draw}"
+    if kind != "shuffled":
+        name += f"-{kind}"
     replay_manifest, share = replay
     if share:
         replayed = read_rows(data / replay_manifest)
@@ -81,12 +85,13 @@ def training_pairs(
 
 
 def anchor_texts(data: Path, manifest: str, kind: str) -> str:
-    """The value of ``objectives.text_anchors.source`` for an arm's ``anchors``, with captions of ``manifest``."""
+    """The value of ``objectives.text_anchors.source`` for one of an arm's ``anchors``, with texts of ``manifest``."""
     if kind == "words":
         return GENERAL
     rows = [row for row in read_rows(data / manifest) if kind != "half" or _is_in_first_half(row["concept"])]
+    column = "concept" if kind == "names" else "title"
     path = data / f"anchors-{Path(manifest).stem}-{kind}.txt"
-    write_whole(path, "".join(f"{title}\n" for title in dict.fromkeys(row["title"] for row in rows)).encode())
+    write_whole(path, "".join(f"{text}\n" for text in dict.fromkeys(row[column] for row in rows)).encode())
     return str(path)
 
 

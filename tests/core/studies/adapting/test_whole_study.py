@@ -55,7 +55,17 @@ def test_training_data_are_not_held_out_and_mismatched_as_configured(data: Path)
         training_pairs(data, "one.csv", 12, 25, 0.0, 0)
 
 
-def test_anchors_are_captions_of_all_or_half_of_the_concepts(data: Path) -> None:
+def test_in_group_mismatches_have_a_caption_of_their_group(data: Path) -> None:
+    groups: dict[str, set[str]] = {}
+    for row in read_rows(data / "one.csv"):
+        groups.setdefault(row["group"], set()).add(row["title"])
+    titles = {row["filepath"]: row["title"] for row in read_rows(data / "one.csv")}
+    rows = read_rows(training_pairs(data, "one.csv", 12, 24, 0.5, 3, kind="in-group"))
+    assert all(row["title"] in groups[row["group"]] for row in rows)
+    assert any(row["title"] != titles[row["filepath"]] for row in rows)
+
+
+def test_text_anchors_are_captions_of_all_or_half_of_the_concepts_or_their_names(data: Path) -> None:
     rows = read_rows(data / "demo" / "train.csv")
     every, half = (
         Path(anchor_texts(data, "demo/train.csv", kind)).read_text().splitlines() for kind in ("captions", "half")
@@ -65,6 +75,8 @@ def test_anchors_are_captions_of_all_or_half_of_the_concepts(data: Path) -> None
     anchored = {concepts[title] for title in half}
     assert 0 < len(anchored) < len(set(concepts.values()))
     assert half == [title for title in every if concepts[title] in anchored]
+    names = Path(anchor_texts(data, "demo/train.csv", "names")).read_text().splitlines()
+    assert names == list(dict.fromkeys(row["concept"] for row in rows))
     assert read_texts(anchor_texts(data, "demo/train.csv", "words"))
 
 
