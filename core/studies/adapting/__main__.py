@@ -102,7 +102,8 @@ class Runner:
         )
         evaluation = self._evaluation(sets, base)
         folder = self.out / "runs" / f"{name}-{path.stem}"
-        cell = run_cell(self.study, arm, base, pairs, condition.steps, number, evaluation, folder)
+        steps = round(arm.step_share * condition.steps)
+        cell = run_cell(self.study, arm, base, pairs, steps, number, evaluation, folder)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, (json.dumps(cell) + "\n").encode())
         self.write()

@@ -35,6 +35,7 @@ class Arm(Section):
     set: list[Text] = Field([], description="Overrides, FIELD=VALUE.")
     first: list[Text] = Field([], description="Settings of a preceding stage of a third of the steps (LP-FT).")
     replay: float = Field(0.0, ge=0.0, le=1.0, description="Share of pairs of the base data to add.")
+    step_share: float = Field(1.0, gt=0.0, le=1.0, description="Share of a condition's steps, for equal time.")
     weights: Literal["student", "teacher"] = "student"
     anchors: list[Literal["captions", "half", "names", "words", "images"]] = Field(
         [],

@@ -13,19 +13,9 @@ from core.studies.adapting.results import is_tuned, select_arms
 FOLDER = resource_folder("studies") / "adapting"
 
 
-@pytest.fixture(
-    params=[
-        "adapt-anchors",
-        "adapt-concepts",
-        "adapt-five-bases",
-        "adapt-noise",
-        "adapt-one-base",
-        "adapt-probes",
-        "adapt-time",
-    ]
-)
+@pytest.fixture(params=sorted(path.name for path in FOLDER.glob("adapt-*.json")))
 def study(request: pytest.FixtureRequest) -> AdaptStudy:
-    return read_adapt_study(FOLDER / f"{request.param}.json")
+    return read_adapt_study(FOLDER / request.param)
 
 
 def test_every_arm_is_a_valid_recipe(study: AdaptStudy) -> None:
