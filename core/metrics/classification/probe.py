@@ -8,6 +8,7 @@ Legend: N rows, D features, K classes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -85,11 +86,12 @@ def save_probe(probe: Probe, path: Path, replace: bool = False) -> Path:
     if description in existing and not _describes_probe(description):
         raise EvaluationError(f"{description} exists and does not describe a probe; choose another name.")
     tensors = {"weight": probe.weight.contiguous(), "bias": probe.bias.contiguous()}
-    record = {"version": PROBE_VERSION, "features": probe.weight.shape[1]}
+    digest = hashlib.sha256(save(tensors)).hexdigest()
+    record = {"version": PROBE_VERSION, "features": probe.weight.shape[1], "digest": digest}
     record |= {field.name: getattr(probe, field.name) for field in fields(probe) if field.name not in tensors}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, save(tensors))
+        write_whole(path, save(tensors, {"digest": digest}))
         write_whole(description, json.dumps(record, ensure_ascii=False, indent=2).encode())
     except OSError as error:
         raise EvaluationError(f"cannot write the probe {path}: {error.strerror}; choose another folder.") from error
@@ -108,6 +110,7 @@ class _ProbeRecord(BaseModel):
     model_digest: str
     standardised: bool
     features: int | None = Field(default=None, ge=1)
+    digest: str = ""  # of the tensors, which have it too: if only one file was replaced, they differ
     text: str = ""
     candidates: list[str] = []
     templates: list[str] = []
@@ -131,7 +134,10 @@ def load_probe(path: Path) -> Probe:
     try:
         record = _read_record(file.with_suffix(".json"))
         tensors = read_tensors(
-            file, _MAX_TENSOR_BYTES, lambda shapes, _: _check_shapes(shapes, record, source), EvaluationError
+            file,
+            _MAX_TENSOR_BYTES,
+            lambda shapes, metadata: _check_header(shapes, metadata, record, source),
+            EvaluationError,
         )
     except FileNotFoundError as error:
         missing = excerpt(str(error.filename))
@@ -141,7 +147,7 @@ def load_probe(path: Path) -> Probe:
     weight, bias = tensors["weight"].float(), tensors["bias"].float()
     if not (weight.isfinite().all() and bias.isfinite().all()):
         raise EvaluationError(f"the probe {source} has weights that are NaN or infinite; train a new probe.")
-    content = record.model_dump(exclude={"version", "features"})
+    content = record.model_dump(exclude={"version", "features", "digest"})
     content |= {name: tuple(content[name]) for name in ("classes", "candidates", "templates")}
     return Probe(weight=weight, bias=bias, **content)
 
@@ -169,7 +175,9 @@ def _describes_probe(file: Path) -> bool:
     return True
 
 
-def _check_shapes(shapes: Mapping[str, tuple[int, ...]], record: _ProbeRecord, source: str) -> None:
+def _check_header(
+    shapes: Mapping[str, tuple[int, ...]], metadata: Mapping[str, str], record: _ProbeRecord, source: str
+) -> None:
     """Raise EvaluationError unless declared weight (K, D) and bias (K,) match the JSON; called before reading them."""
     weight, bias = shapes.get("weight", ()), shapes.get("bias", ())
     classes = len(record.classes)
@@ -179,5 +187,6 @@ def _check_shapes(shapes: Mapping[str, tuple[int, ...]], record: _ProbeRecord, s
         or bias != (classes,)
         or weight[1] < 1
         or record.features not in (None, weight[1])  # None: the width is not recorded
+        or record.digest != metadata.get("digest", "")
     ):
         raise EvaluationError(f"the probe {source} and its JSON do not belong together; save it again.")

@@ -250,9 +250,10 @@ class ClassifySession(Session):
 
     def _open(self, request: DataRequest, progress: Reporter) -> OpenedData:
         """The opened data, from memory or from the feature cache; read again if the files have changed."""
-        load = self._load
-        key = write_key(request), modification_times(request.data), modification_times(request.train)
-        return self._data.get(key, lambda: open_data(load(request.model, request.weights, progress), request, progress))
+        loaded = self._load(request.model, request.weights, progress)
+        sources = (request.data, request.train or loaded.model.data.train, request.val)
+        key = write_key(request), *map(modification_times, sources)
+        return self._data.get(key, lambda: open_data(loaded, request, progress))
 
     def _load(self, name: str, weights: str, progress: Reporter) -> LoadedModel:
         def load() -> LoadedModel:

@@ -31,7 +31,9 @@ class Evaluations(QObject):
         super().__init__(view)
         self._view, self._session, self._show_message = view, session, show_message
         self._queue: list[Evaluation] = []  # evaluations that have not started yet
-        self._refusals: list[str] = []  # error messages, if several methods were evaluated
+        self._total = 0  # number of evaluations that were started together
+        self._failures: list[tuple[Evaluation, Failure]] = []  # of these evaluations
+        self._awaited: ModelChoice | None = None  # interpolated weights that were chosen during an evaluation
         session.working.connect(self._show_progress)
         view.source.run_requested.connect(self.run)
         view.strip.cancelled.connect(self._cancel)
@@ -58,16 +60,20 @@ class Evaluations(QObject):
 
     def start(self, evaluations: Sequence[Evaluation]) -> None:
         """Compute ``evaluations`` one after another."""
-        self._queue, self._refusals = list(evaluations), []
+        self._queue, self._total, self._failures, self._awaited = list(evaluations), len(evaluations), [], None
         self._evaluate_next()
 
     def follow_interpolation(self, choice: ModelChoice) -> None:
         """Evaluate the shown result again with the interpolated weights ``choice``.
 
-        Ignored if the result is from another model. A result of other interpolated weights is replaced.
+        Ignored if the result is from another model. A result of other interpolated weights is replaced. Waits for the
+        end of a running evaluation.
         """
+        if self._session.busy("evaluate"):
+            self._awaited = choice
+            return
         results, shown = self._view.results, self._view.results.current()
-        if shown is None or shown.evaluation.method == "saved" or self._session.busy("evaluate"):
+        if shown is None or shown.evaluation.method == "saved":
             return
         target = shown.evaluation.target
         if (tuned_name(target.model), target.weights) != (tuned_name(choice.model), choice.network):
@@ -90,15 +96,12 @@ class Evaluations(QObject):
     def _evaluate_next(self) -> None:
         if not self._queue:
             self.set_busy("")
-            if self._refusals:
-                self._show_message(Message("warning", self._refusals[0], "\n".join(self._refusals[1:])))
+            self._report_failures()
+            self._follow_awaited()
             return
         evaluation = self._queue.pop(0)
-        several = bool(self._queue or self._refusals)
         self._show_start(evaluation)
-        self._session.evaluate(
-            evaluation, self._add_result, lambda failure: self._handle_failure(evaluation, failure, several)
-        )
+        self._session.evaluate(evaluation, self._add_result, lambda failure: self._handle_failure(evaluation, failure))
 
     def _show_start(self, evaluation: Evaluation) -> None:
         self.set_busy(f"{method_title(evaluation)}: opening the model")
@@ -108,15 +111,25 @@ class Evaluations(QObject):
         self._view.results.add(result, show=self._view.source.matches(result.evaluation.target))
         self._evaluate_next()
 
-    def _handle_failure(self, evaluation: Evaluation, failure: Failure, several: bool) -> None:
+    def _handle_failure(self, evaluation: Evaluation, failure: Failure) -> None:
         if isinstance(failure, Cancelled):
-            self._queue = []
+            self._queue, self._awaited = [], None
             self.failed(failure, self.run)
-        elif several:  # one method may not fit the model; the others continue
-            self._refusals.append(f"{method_title(evaluation)}: {failure.text}")
+        else:  # one method may not fit the model; the others continue
+            self._failures.append((evaluation, failure))
             self._evaluate_next()
-        else:
-            self.failed(failure, self.run)
+
+    def _report_failures(self) -> None:
+        if self._failures and len(self._failures) == self._total:  # such as code that is not allowed yet
+            self.failed(self._failures[0][1], self.run)
+        elif self._failures:
+            lines = [f"{method_title(evaluation)}: {failure.text}" for evaluation, failure in self._failures]
+            self._show_message(Message("warning", lines[0], "\n".join(lines[1:])))
+
+    def _follow_awaited(self) -> None:
+        choice, self._awaited = self._awaited, None
+        if choice is not None:
+            self.follow_interpolation(choice)
 
     def _show_progress(self, purpose: str, activity: str, completed: int, total: int) -> None:
         if purpose in _LONG and not self._view.strip.isHidden():
@@ -176,6 +189,7 @@ class Evaluations(QObject):
             self.set_busy("")
             self._view.results.add(result, show=False)
             self._view.compare.choose(first, evaluation)
+            self._follow_awaited()
 
         self._show_start(evaluation)
         self._session.evaluate(evaluation, done, self.failed, beside=first)

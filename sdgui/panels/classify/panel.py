@@ -261,7 +261,7 @@ class ClassifyPanel(Panel):
 
         def failed(failure: Failure) -> None:
             if not isinstance(failure, Cancelled):
-                matrix.editor.show_problem(failure.text)
+                matrix.fail_trial(failure.text)
 
         evaluation = Evaluation(current.evaluation.target, "zero-shot", settings)
         self.session.evaluate(evaluation, done, failed, "prompts", partial=show_trial)

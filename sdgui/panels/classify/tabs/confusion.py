@@ -201,6 +201,13 @@ class MatrixTab(QWidget):
         self._apply_order()
         self.editor.show_accuracy(result.accuracy, complete=False)
 
+    def fail_trial(self, problem: str) -> None:
+        """Show the matrix of the result again, and why the edited prompts could not be evaluated."""
+        if self._result is not None:
+            self.matrix.set_matrix(self._result.classes, *_cells(self._result))
+            self._apply_order()
+        self.editor.show_problem(problem)
+
     def show_class(self, index: int) -> None:
         """Go to the diagonal cell of a class."""
         self.matrix.set_current(index, index)

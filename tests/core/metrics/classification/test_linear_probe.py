@@ -127,6 +127,14 @@ def test_a_probe_round_trips(tmp_path: Path) -> None:
         again.logits(torch.zeros(3, 8))
 
 
+def test_a_probe_with_one_file_of_another_probe_is_refused(tmp_path: Path) -> None:
+    cats, dogs = (Probe(torch.full((2, 4), value), torch.zeros(2), ("a", "b"), C=1.0) for value in (1.0, 2.0))
+    file, other = save_probe(cats, tmp_path / "cats"), save_probe(dogs, tmp_path / "dogs")
+    other.replace(file)  # as if a save had been killed between the two files
+    with pytest.raises(EvaluationError, match="do not belong together"):
+        load_probe(file)
+
+
 @pytest.mark.parametrize("suffix", [".json", ".safetensors"])
 def test_saving_a_probe_never_overwrites_another(tmp_path: Path, suffix: str) -> None:
     probe = Probe(torch.zeros(10, 4), torch.zeros(10), DIGITS, C=1.0)

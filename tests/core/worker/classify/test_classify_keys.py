@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from core.worker.classify import session as classify_session
+from core.worker.classify.opened_data import open_data
 from tests.core.labelled import read
 from tests.core.worker.classify.desk_helpers import Answer, Desk
 
@@ -57,6 +59,18 @@ def test_an_evicted_result_is_measured_again(run: str, val: str, monkeypatch: py
     second = small.ask("open", model=run, data=val, label="shape")
     small.ask("knn", opened=second["opened"], k=3)
     assert small.ask("mistakes", result=a["result"])["images"] == a["mistakes"]
+
+
+def test_a_changed_training_table_of_the_run_is_read_again(run: str, val: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[object] = []
+    monkeypatch.setattr(classify_session, "open_data", lambda *given: (reads.append(given), open_data(*given))[1])
+    small = Desk()
+    for _ in range(2):
+        small.ask("open", model=run, data=val, label="colour")
+    assert len(reads) == 1
+    os.utime(Path(val).with_name("labelled-train.csv"))
+    small.ask("open", model=run, data=val, label="colour")
+    assert len(reads) == 2
 
 
 def test_a_key_names_the_checkpoint_and_not_the_current_best(opened: Answer) -> None:

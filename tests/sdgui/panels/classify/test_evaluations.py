@@ -10,13 +10,15 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
+from core.spec.run.model_names import InterpolatedName
 from sdgui.panels.classify.evaluations import CANCELLED, Evaluations
 from sdgui.panels.classify.model import Evaluation, EvaluationResult, Settings, Target
 from sdgui.panels.classify.results import ResultList
+from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
-from sdgui.worker.replies import Cancelled, Failure
+from sdgui.worker.replies import Cancelled, CodeNeeded, Failure
 from tests.sdgui.panels.classify.classifying import a_result, an_evaluation
 
 
@@ -34,6 +36,9 @@ class Session(QObject):
 
     def cancel(self, purpose: str) -> None:
         self.cancelled.append(purpose)
+
+    def drop(self, _purpose: str) -> None:
+        """Nothing is open."""
 
     def evaluate(self, *given: Any, **more: Any) -> None:
         self.calls.append(("evaluate", given, more))
@@ -165,6 +170,33 @@ def test_incompatible_methods_are_reported_at_the_end(parts: Parts) -> None:
     parts.end(3, a_result(METHODS[0]))
     parts.end(4, a_result(METHODS[1]))
     assert parts.messages == [told], "what was refused the last time is not told again"
+
+
+def test_a_failure_of_the_last_method_or_of_all_methods_is_reported(parts: Parts) -> None:
+    parts.evaluations.start(METHODS[:2])
+    parts.end(0, a_result(METHODS[0]))
+    parts.end(1, Failure("No images."))
+    assert (parts.messages[-1].level, parts.messages[-1].text) == ("warning", "20 nearest: No images.")
+    parts.evaluations.start(METHODS[:2])
+    parts.end(2, CodeNeeded("The model needs its code."))
+    parts.end(3, CodeNeeded("The model needs its code."))
+    assert (parts.messages[-1].level, parts.messages[-1].text) == ("error", "The model needs its code.")
+    assert parts.messages[-1].remedy is not None, "the code can be allowed"
+
+
+def test_weights_that_are_interpolated_during_an_evaluation_are_evaluated_after_it(parts: Parts) -> None:
+    evaluation = METHODS[0].with_target(model="/run@best")
+    parts.view.source.model = "/run@best"
+    parts.evaluations.start([evaluation])
+    parts.session.is_busy = True
+    for alpha in (0.4, 0.5):
+        model = str(InterpolatedName("/run@best", "", alpha))
+        parts.evaluations.follow_interpolation(ModelChoice(model, evaluation.target.weights, f"alpha {alpha}"))
+    assert len(parts.session.calls) == 1
+    parts.session.is_busy = False
+    parts.end(0, a_result(evaluation))
+    (_, given, _) = parts.session.calls[-1]
+    assert (given[0].target.model, given[3]) == (model, "interpolated")
 
 
 def test_a_failed_or_cancelled_evaluation_can_be_repeated(parts: Parts) -> None:

@@ -18,6 +18,7 @@ from sdgui.panels.classify.model import Settings, method_title
 from sdgui.panels.classify.prompts.draft import PromptDraft, TypedPrompts, join_names, split_names
 from sdgui.panels.classify.prompts.editor import PromptEditor
 from sdgui.widgets.message import Message
+from sdgui.worker.replies import Failure
 from tests.sdgui.panels.classify.classifying import OpenClassify, a_result, an_evaluation, asked, classify
 
 SHIFT_CTRL = Qt.KeyboardModifier.ShiftModifier | Qt.KeyboardModifier.ControlModifier
@@ -136,6 +137,22 @@ def test_a_trial_is_shown_only_for_the_selected_result(
     (show_trial,) = trials
     show_trial(a_result())
     assert panel.view.matrix.matrix.cells.count.tolist() == [1]
+
+
+def test_a_failed_trial_leaves_the_matrix_of_the_result(
+    open_classify: OpenClassify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = open_classify("")
+    matrix, calls = panel.view.matrix, list[tuple[Any, Any]]()
+    panel.view.results.add(a_result(an_evaluation("zero-shot")))
+    count = matrix.matrix.cells.count.tolist()
+    monkeypatch.setattr(panel.session, "evaluate", lambda *given, partial: calls.append((given[2], partial)))
+    panel._try_prompts('{"templates": ["a {}."]}')
+    ((failed, show_trial),) = calls
+    show_trial(a_result(an_evaluation("zero-shot"), cells=((0,), (0,), (1,))))
+    assert matrix.matrix.cells.count.tolist() == [1]
+    failed(Failure("The worker exited."))
+    assert (matrix.matrix.cells.count.tolist(), matrix.editor.state.text()) == (count, "The worker exited.")
 
 
 def test_controls_have_names_and_edits_are_undone_by_keys_and_buttons(
