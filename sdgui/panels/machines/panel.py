@@ -325,12 +325,18 @@ class MachinesPanel(Panel):
             for run_id in ids:
                 launcher.unqueue(run_id)
 
+        changes = Changes(runs=frozenset(ids))
+
         def done(_: object) -> None:
-            self.changed.emit(Changes(runs=frozenset(ids)))
+            self.changed.emit(changes)
             self.message_requested.emit(info(f"Removed {count_with_unit(len(ids), 'run')} from the queue."))
 
+        def failed(problem: UserError) -> None:
+            self.changed.emit(changes)  # the runs before the refused one were removed
+            self._on_write_failed(problem)
+
         if ids:
-            self._services.writer.submit(work, done, self._on_write_failed)
+            self._services.writer.submit(work, done, failed)
 
     def _place_runs(self, ids: list[int], host: str) -> None:
         store = self._services.store

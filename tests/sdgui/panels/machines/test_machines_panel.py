@@ -93,6 +93,11 @@ def test_waiting_runs_are_counted_dragged_moved_by_keys_and_removed(
     assert [set(change.runs) for change in changed] == [{first}]
     qtbot.waitUntil(lambda: panel.list.item(0).data(Qt.ItemDataRole.AccessibleTextRole) == "Queue, 1 waiting")
     with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(window.services.launcher, "unqueue", locked)
+        table.leave_requested.emit([second])
+        settle(window)
+    assert (set(changed.pop().runs), said.pop()) == ({second}, "The database is locked.")
+    with pytest.MonkeyPatch.context() as broken:
         for name in ("reorder_queue", "alive_runs"):
             broken.setattr(store, name, locked)
         table.rows.reordered.emit([second])
