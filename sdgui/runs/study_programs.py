@@ -56,7 +56,7 @@ class StudyPrograms(QObject):
     """The studies of the store; ``snapshot(study_id)`` is the last known status of a study."""
 
     changed = Signal(int)  # id of a study with a new snapshot
-    runs_added = Signal(object)  # frozenset[int]: runs of a study that are new in the store
+    runs_added = Signal(object)  # frozenset[int]: runs of a study that are new in the store, or on another device
     trouble = Signal(str)
     _notified = Signal(int)
 
@@ -73,6 +73,7 @@ class StudyPrograms(QObject):
         self._slots = slots
         self._snapshots: Mapping[int, StudySnapshot] = {}  # replaced as a whole by the thread
         self._known_folders: set[Path] = set()  # run folders that are or were in the store
+        self._places: dict[Path, tuple[str, str]] = {}  # run folder -> recorded device and machine
         self._jobs: dict[int, int] = {}  # study id -> parallel runs, as started by this window
         self._import_errors: dict[Path, str] = {}  # folder -> reported error
         self.poller = Poller("studies", "The studies", self._work, self.trouble.emit)
@@ -314,16 +315,15 @@ class StudyPrograms(QObject):
     def _try_to_import(self, study: StudyRecord, run: StudyRunSnapshot) -> int | None:
         """Call ``_import``; a failure is reported once, and the next poll tries again."""
         try:
-            run_id = self._import(study, run.arm, run.seed, run.folder)
-            if run_id is not None and (run.device or run.machine):
-                self._store.record_devices(run_id, run.device, run.machine)
+            added_id = self._import(study, run.arm, run.seed, run.folder)
+            moved_id = self._record_place(run)
         except (StoreError, ConfigError, OSError) as error:
             if self._import_errors.get(run.folder) != str(error):
                 self._import_errors[run.folder] = str(error)
                 self.trouble.emit(str(error))
             return None
         self._import_errors.pop(run.folder, None)
-        return run_id
+        return added_id or moved_id
 
     def _import(self, study: StudyRecord, arm: str, seed: int, folder: Path) -> int | None:
         """Add a started run to the store, under the experiment of its arm; returns its id if it is new."""
@@ -336,6 +336,19 @@ class StudyPrograms(QObject):
         run = self._store.import_run(folder, experiment, [f"seed {seed}"])
         self._known_folders.add(folder)
         return run.id
+
+    def _record_place(self, run: StudyRunSnapshot) -> int | None:
+        """Record where a run trains, which may change when its study is resumed; returns its id if it has changed."""
+        place = run.device, run.machine
+        is_placed = any(place) or run.state in ("training", "measuring")  # a CPU of this computer has no name
+        if run.folder not in self._known_folders or not is_placed or self._places.get(run.folder) == place:
+            return None
+        moved_id, stored = None, self._store.run_in(run.folder)
+        if stored is not None and (stored.devices, stored.machine) != place:
+            self._store.record_devices(stored.id, *place)
+            moved_id = stored.id
+        self._places[run.folder] = place
+        return moved_id
 
 
 def _machines(out: StudyDir) -> StudyMachines:

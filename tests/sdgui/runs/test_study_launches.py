@@ -169,6 +169,15 @@ def test_runs_of_a_study_are_listed_with_their_machine_under_one_experiment_per_
     qtbot.waitUntil(lambda: changed == [study.id])
     programs._follow_study(study)
     assert len(listed) == 1
+    runs[0].device, runs[0].machine = "0", ""  # the study was resumed
+    out.write_status(StudyStatus(finished=False, runs=runs).touch())
+    programs._follow_study(study)
+    assert (store.run(run.id).devices, store.run(run.id).machine) == ("0", "")
+    assert listed.pop() == frozenset({run.id})
+    runs[0].device, runs[0].state = "", "waiting"
+    out.write_status(StudyStatus(finished=False, runs=runs).touch())
+    programs._follow_study(study)
+    assert store.run(run.id).devices == "0", "the devices of its last start"
     out.run("clip", 1).config.write_text(preset_config("clip", "tiny").to_json(), encoding="utf-8")
     programs._follow_study(study)
     [_, second] = store.runs()
