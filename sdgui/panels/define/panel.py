@@ -61,6 +61,7 @@ class DefinePanel(DefiningPanel):
         self._experiment: Experiment | None = None
         self._chosen_run: int | None = None  # run that is selected in the tree
         self._run_id: int | None = None  # the run whose frozen config is shown
+        self._had_failed = False  # whether this run had failed when its config was shown
         self._frozen: RunConfig | None = None
         self._loaded: RunConfig | None = None  # the form's config before any edit
         self._undoable: Message | None = None  # offers to undo the last change of several settings
@@ -172,8 +173,9 @@ class DefinePanel(DefiningPanel):
 
     def on_enter(self) -> None:
         """Check whether the shown run has failed, or the training data was created, in the meantime."""
-        if self._run_id is not None and self._experiment is not None and self._has_failed(self._run_id):
-            self._show_failed(self._experiment.id, self._run_id)
+        run_id, experiment = self._run_id, self._experiment
+        if run_id is not None and experiment is not None and not self._had_failed and self._has_failed(run_id):
+            self._show_failed(experiment.id, run_id)
         self.advice.look_again()
 
     def focus_search(self) -> None:
@@ -214,10 +216,8 @@ class DefinePanel(DefiningPanel):
         if experiment.config is None:
             self._show_nothing()
             self._experiment = experiment
-            if experiment.logged_project:
-                self.bar.show_message(Message("info", _LOGGED))
-            else:
-                self.bar.show_message(Message("error", experiment.problem, experiment.config_json))
+            problem = Message("error", experiment.problem, experiment.config_json)
+            self.bar.show_message(Message("info", _LOGGED) if experiment.logged_project else problem)
             return
         self.bar.clear()
         self._load(experiment.config, read_only=False)
@@ -226,7 +226,7 @@ class DefinePanel(DefiningPanel):
         self._show_hint(experiment)
 
     def _show_run(self, experiment_id: int, run_id: int) -> None:
-        self._run_id = run_id
+        self._run_id, self._had_failed = run_id, self._has_failed(run_id)
         run, self._experiment = self._services.store.run(run_id), self.saver.stored(experiment_id)
         try:
             logged = read_logged(run.dir.config)

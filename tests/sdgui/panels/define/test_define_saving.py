@@ -100,6 +100,7 @@ def test_a_failed_run_shows_the_experiments_settings_to_fix(define: DefinePanel,
         define.select(Selection())
         define.select(Selection(experiment, run.id))
     define.bar.press_remedy()
+    define.on_enter()  # after a look at another panel
     assert define.form.draft()["seed"] == "41", "what it was launched with"
 
 
