@@ -20,6 +20,7 @@ from sdgui.shared.experiment_head import ExperimentHead
 from sdgui.shared.services import Services
 from sdgui.shared.time_travel import StepSlider
 from sdgui.widgets.layouts.boxes import vbox
+from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE
@@ -107,15 +108,9 @@ class TabsView(QWidget):
         self.tabs.setCornerWidget(self.time)
         self.retention.offered.connect(self._offer_retention)
         self._offer_retention(False)
-        vbox(
-            self.header,
-            self.bar,
-            self.remote_strip,
-            (self.tabs, 1),
-            into=self,
-            spacing=SPACE // 2,
-            margins=(0, SPACE // 2, 0, 0),
-        )
+        margins = (0, SPACE // 2, 0, 0)
+        column = vbox(self.header, self.remote_strip, (self.tabs, 1), spacing=SPACE // 2, margins=margins)
+        lay_over(self, column, self.bar, lift=0)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

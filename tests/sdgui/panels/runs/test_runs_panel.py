@@ -169,7 +169,13 @@ def test_a_bad_end_is_reported_once_per_run_and_cleared_on_resume(panel: RunsPan
     services.follower.show(first.id).apply(
         [START, RunFailed(step=2, error="E", message="It broke.", traceback="line 5")]
     )
+    select(panel, make_run(services))
+    QApplication.processEvents()
+    place = panel.tabs.view.tabs.geometry()
     select(panel, first)
+    QApplication.processEvents()
+    assert panel.tabs.view.bar.isVisible()
+    assert panel.tabs.view.tabs.geometry() == place, "nothing moves"
     assert panel.tabs.view.bar.text == "The run failed."
     assert panel.tabs.view.bar._details.toPlainText() == "CUDA is tired\n\nline 5"
     panel.tabs.view.bar.clear()
