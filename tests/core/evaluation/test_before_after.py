@@ -39,11 +39,11 @@ class Tags(HTMLParser):
         self.text += data
 
 
-def report(found: int) -> Report:
-    """Of 40 queries ``found`` were answered."""
-    values = np.array([1.0] * found + [0.0] * (40 - found))
-    name = "image_to_text_R@1"
-    outcome = Outcome(task="retrieval", samples=40, metrics={name: found / 40}, per_query={name: Queries(values)})
+def report(found: int, queries: int = 40) -> Report:
+    """``found`` of the queries were answered."""
+    values = np.array([1.0] * found + [0.0] * (queries - found))
+    name, share = "image_to_text_R@1", found / queries
+    outcome = Outcome(task="retrieval", samples=queries, metrics={name: share}, per_query={name: Queries(values)})
     return Report(Subject(model="m", dataset="val.csv"), outcome)
 
 
@@ -84,6 +84,17 @@ def test_the_page_holds_numbers_and_images_and_runs_nothing(tmp_path: Path) -> N
     assert "val.csv, 40 captions." in read.text, "the samples of retrieval are captions"
     assert "also differ in these settings" in read.text
     assert "seed: 0 before, 1 after" in read.text
+
+
+def test_the_difference_of_a_single_query_has_no_interval(tmp_path: Path) -> None:
+    before, after = report(0, queries=1), report(1, queries=1)
+    differences = compare(after.outcome, before.outcome)
+    save_page(BeforeAfter(before, after, differences, None, ("s.csv", "f.csv"), {}), tmp_path / "page", "Title", quiet)
+    read = Tags()
+    read.feed((tmp_path / "page").read_text(encoding="utf-8"))
+    assert "+100.0 no interval" in read.text
+    assert "nan" not in read.text
+    assert ("tr", {"class": "open"}) in read.tags
 
 
 def test_a_page_shows_the_first_fixes_and_a_new_label_runs_nothing(
