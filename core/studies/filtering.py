@@ -74,7 +74,7 @@ def evaluate_draw(
     rows, texts = torch.arange(len(captions)), [caption for (caption,) in changed]
     dropped = clean_probability(descriptors, texts, rows, model_fit=fit) < 0.5
     dropped_mismatched, mismatched_count, dropped_count = (
-        int(rows.sum()) for rows in (mismatched & dropped, mismatched, dropped)
+        int(mask.sum()) for mask in (mismatched & dropped, mismatched, dropped)
     )
     return {
         "kind": kind,
