@@ -31,7 +31,8 @@ from core.spec.reading import MEGABYTE, excerpt, read_json
 STUDY_VERSION: Literal[2] = 2
 Task = Literal["retrieval", "zero-shot", "linear-probe", "fused-probe", "knn", "captioning", "localisation", "noise"]
 NoiseKind = Literal["shuffled", "in-group", "word", "generic"]
-Number = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
+MAX_NUMBER = 1e12
+Number = Annotated[float, Field(ge=-MAX_NUMBER, le=MAX_NUMBER, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Pid = Annotated[int, Field(ge=0, lt=2**31)]
 RunState = Literal["waiting", "training", "measuring", "done", "failed"]  # the state of a run in a study

@@ -24,7 +24,8 @@ from core.spec.study.sweep import EarlyStopping, Objective, SearchRange, Value
 
 MAX_REPORT_BYTES = 64 * MEGABYTE
 TrialState = Literal["running", "complete", "stopped early", "failed"]
-ShortText = Annotated[str, Field(max_length=10_000)]
+MAX_TEXT_LENGTH = 10_000
+ShortText = Annotated[str, Field(max_length=MAX_TEXT_LENGTH)]
 
 
 class _Record(BaseModel):

@@ -98,6 +98,11 @@ class SweepQueue(StudyQueue):
     def _open_trials(self) -> list[FrozenTrial]:
         return [trial for trial in self.searcher.trials() if trial.state == TrialState.RUNNING]
 
+    def _active_trials(self) -> int:
+        """The number of trials with runs that can still be trained, unlike those of a machine that was not chosen."""
+        active_arms = {run.arm for run in self.status.runs if run.state not in ("done", "failed")}
+        return sum(trial_name(trial.number) in active_arms for trial in self._open_trials())
+
     def _trial_of(self, run: StudyRun) -> FrozenTrial:
         return self.searcher.trials()[int(run.arm.rpartition("-")[2])]
 
@@ -105,7 +110,7 @@ class SweepQueue(StudyQueue):
         return [run for run in self.status.runs if run.arm == trial_name(trial.number)]
 
     def _can_start_trial(self) -> bool:
-        if len(self.searcher.trials()) >= self.sweep.trials or len(self._open_trials()) >= self.sweep.parallel:
+        if len(self.searcher.trials()) >= self.sweep.trials or self._active_trials() >= self.sweep.parallel:
             return False
         if any(run.state == "waiting" for run in self.status.runs):
             return False

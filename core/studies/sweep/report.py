@@ -5,13 +5,13 @@ Flow: the searcher -> `write_report` -> the window and ``sweep show``.
 
 from __future__ import annotations
 
-import math
 from datetime import datetime
 
 from optuna.trial import FrozenTrial, TrialState
 
 from core.spec.files import write_whole
-from core.spec.study.sweep_report import SweepDir, SweepReport, TrialRecord
+from core.spec.study.config import MAX_NUMBER
+from core.spec.study.sweep_report import MAX_TEXT_LENGTH, SweepDir, SweepReport, TrialRecord
 from core.spec.study.sweep_report import TrialState as StateName
 from core.studies.sweep.searcher import Searcher, is_feasible
 
@@ -50,8 +50,8 @@ def _record(trial: FrozenTrial) -> TrialRecord:
         params=trial.params,
         values=list(trial.values) if state == "complete" else [],
         feasible=is_feasible(trial),
-        intermediate=[(step, value) for step, value in trial.intermediate_values.items() if math.isfinite(value)],
-        message=str(trial.user_attrs.get("message", "")),
+        intermediate=[(step, value) for step, value in trial.intermediate_values.items() if abs(value) <= MAX_NUMBER],
+        message=str(trial.user_attrs.get("message", ""))[:MAX_TEXT_LENGTH],
         started=_seconds(trial.datetime_start),
         ended=_seconds(trial.datetime_complete),
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 
 from core.__main__ import main
 from core.spec.errors import UserError
+from core.spec.machines.record import RemoteRecord, write_record
 from core.spec.study import StudyDir
 from core.spec.study.sweep import EarlyStopping, Sweep, read_sweep
 from core.spec.study.sweep_report import SweepDir, SweepReport
@@ -21,6 +24,8 @@ from core.studies.study.claiming import StudyError
 from core.studies.study.places import local_place
 from core.studies.study.places.selection import PlaceOptions
 from core.studies.sweep.confirm import confirm_study
+from core.studies.sweep.queue import SweepQueue
+from core.studies.sweep.report import write_report
 from core.studies.sweep.run import run_sweep
 from core.studies.sweep.searcher import Searcher
 from tests.core.images import write_pairs
@@ -134,6 +139,42 @@ def test_a_failed_trial_is_listed_and_the_others_continue(folder: Path, capsys: 
     assert "best.json already exists; choose another file" in capsys.readouterr().err
     assert main(["sweep", "run", str(folder / "out")]) == 0
     assert len(calls(folder)) == 4, "a failed trial is not trained again"
+
+
+def test_trials_begun_on_a_machine_that_is_not_chosen_do_not_block_the_others(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, sweep = SweepDir(folder / "out"), Sweep.model_validate(sweep_dict()).absolute(folder)
+    out.sweep.write_text(sweep.to_json())
+    Searcher(sweep, out.journal).propose()
+    begun = out.run("trial-0", 0)
+    begun.create()
+    write_record(begun, RemoteRecord(machine="gone", folder="/there/trial-0"))
+    polls = itertools.count()
+    write_status = SweepQueue._write_status
+
+    def count_polls(self: SweepQueue) -> None:
+        assert next(polls) < 1000, "the sweep never ends"
+        write_status(self)
+
+    monkeypatch.setattr(SweepQueue, "_write_status", count_polls)
+    report = run(folder, trials=2, parallel=1)
+    assert [one.state for one in report.trials] == ["running", "complete"]
+    status = out.read_status()
+    assert status is not None
+    assert "it was started on gone, which is not among the chosen machines" in status.runs[0].message
+
+
+def test_a_diverged_trial_is_reported_without_its_values(folder: Path) -> None:
+    out = SweepDir(folder / "out")
+    searcher = Searcher(Sweep.model_validate(sweep_dict(early_stopping={"kind": "median"})), out.journal)
+    for step, value in enumerate((1.0, math.nan, math.inf, 1e30)):
+        searcher.report(searcher.propose() or 0, step, value)
+    searcher.fail(0, "x" * 20_000)
+    write_report(out, searcher)
+    report = out.read_report()
+    assert report is not None
+    assert [one.intermediate for one in report.trials] == [[(0, 1.0)], [], [], []]
 
 
 def test_a_killed_trainer_resumes_beside_others(folder: Path) -> None:
