@@ -20,7 +20,7 @@ def published_results(name: str) -> dict[str, Any]:
     """The results of the built-in study ``name`` as plain data. Raises UserError if they are missing or damaged."""
     path = FOLDER / f"{name}.json"
     available = sorted(file.stem for file in FOLDER.glob("*.json"))
-    if path.stem not in available:
+    if name not in available:
         raise UserError(f"the study '{name}' has no published results; available: {', '.join(available)}.")
     raw = read_json(path, MAX_RESULTS_BYTES)
     if problem := results_problem(raw):

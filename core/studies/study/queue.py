@@ -206,7 +206,10 @@ class StudyQueue:
             except StudyError as error:
                 run.state, run.message = "failed", str(error)
                 continue
-            run.device, run.machine = place.offer() or "", place.name
+            device = place.offer()
+            if device is None:  # the facts about a remote machine have become too old
+                continue
+            run.device, run.machine = device, place.name
             self.running[index] = (place, place.begin(run, steps, run.device))
             trained = self.out.measures(run.arm, run.seed).exists()
             run.state, run.message = "measuring" if trained else "training", ""

@@ -44,7 +44,7 @@ from core.studies.study.budgets import step_time, steps_within
 from core.studies.study.claiming import StudyError
 from core.studies.study.cost_plot import draw_costs
 from core.studies.study.crossings import Difference, crossing
-from core.studies.study.places.place import trained_on
+from core.studies.study.places.place import known_machine
 from core.studies.study.plot import draw
 from core.studies.study.statistics import Paired, mean_of, paired_mean
 from core.studies.study.table import markdown
@@ -121,7 +121,7 @@ def _machine(out: StudyDir, study: Study) -> str:
                 timed_on.add(f"{record.device} of {record.machine}")
     versions = f"Python {platform.python_version()}, torch {version('torch')}"
     cores = f"{platform.machine()}, {os.cpu_count()} cores"
-    machines = (trained_on(out.run(arm.name, seed)) for arm in study.arms_to_train for seed in study.seeds)
+    machines = (known_machine(out.run(arm.name, seed)) for arm in study.arms_to_train for seed in study.seeds)
     names = sorted({name for name in machines if name is not None})
     trained_on_text = [f"trained on {', '.join(name or 'this computer' for name in names)}"] if any(names) else []
     return "; ".join([cores, versions, *trained_on_text, *(f"step times: {name}" for name in sorted(timed_on))])

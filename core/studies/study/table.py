@@ -41,7 +41,8 @@ def _with_interval(metric: str, mean: Mapping[str, Any], signed: bool = False) -
 def _facts(results: Mapping[str, Any]) -> str:
     seeds = ", ".join(map(str, results["seeds"]))
     budgets = ", ".join(f"{seconds:g} s" for seconds in results["budgets"])
-    length = f"Each arm is trained for each budget ({budgets})" if budgets else f"{results['steps']} steps per arm"
+    steps = f"{results['steps']} steps per arm" if results["steps"] else "Each arm is trained for its own budget"
+    length = f"Each arm is trained for each budget ({budgets})" if budgets else steps
     source = f" Config {results['config']}, on {results['machine']}." if results.get("config") else ""
     done_count = sum(len(arm["seeds"]) for arm in results["arms"].values())
     total = len(results["arms"]) * len(results["seeds"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from core.spec.errors import UserError
 from core.spec.machines.record import read_record
 from core.spec.run.folder import RunDir
 from core.spec.study import RunState, Study, StudyRun
@@ -58,10 +59,19 @@ class Place(Protocol):
 
 
 def trained_on(run: RunDir) -> str | None:
-    """The name of the machine on which ``run`` was started; None if it was not started. Raises UserError or
-    RecordError if its record cannot be read.
+    """The name of the machine on which ``run`` was started; None if it was not started.
+
+    Raises UserError if its record cannot be read.
     """
     if (record := read_record(run)) is not None:
         return record.machine
     has_begun = run.events.exists() or any(run.checkpoints.glob("*")) or any(run.exports.glob("measures.json"))
     return THIS_COMPUTER if has_begun else None
+
+
+def known_machine(run: RunDir) -> str | None:
+    """The machine of `trained_on`; None also if the run's record cannot be read."""
+    try:
+        return trained_on(run)
+    except UserError:
+        return None

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.spec.errors import UserError
 from core.spec.machines.machines import Machines
 from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.study import Study, StudyDir
@@ -24,7 +23,7 @@ from core.spec.study.machines import (
 )
 from core.studies.study.claiming import StudyError
 from core.studies.study.places.local_place import LocalPlace
-from core.studies.study.places.place import Place, trained_on
+from core.studies.study.places.place import Place, known_machine
 from core.studies.study.places.remote_place import RemotePlace, local_data
 
 MAX_JOBS = 1000
@@ -84,7 +83,7 @@ def _check_one_machine(study: Study, out: StudyDir, names: Sequence[str], before
     """
     if not needs_one_machine(study):
         return
-    machines = (_machine_of_started(out, arm.name, seed) for arm in study.arms_to_train for seed in study.seeds)
+    machines = (known_machine(out.run(arm.name, seed)) for arm in study.arms_to_train for seed in study.seeds)
     used_machines = {name for name in machines if name is not None}
     if any(out.times.glob("*.json")):
         used_machines |= set(before)
@@ -99,10 +98,3 @@ def _check_one_machine(study: Study, out: StudyDir, names: Sequence[str], before
             f"{', '.join(sorted(n or HERE for n in used_machines))}; continue on the same machine, or start the study "
             "in another folder."
         )
-
-
-def _machine_of_started(out: StudyDir, arm: str, seed: int) -> str | None:
-    try:
-        return trained_on(out.run(arm, seed))
-    except UserError:
-        return None

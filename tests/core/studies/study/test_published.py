@@ -9,6 +9,7 @@ import pytest
 
 from core.__main__ import main
 from core.spec.config import problems
+from core.spec.errors import UserError
 from core.spec.study import read_study
 from core.spec.study.records import results_problem
 from core.studies.study import published
@@ -49,6 +50,8 @@ def test_the_verb_prints_published_results_and_lists_their_names(capsys: pytest.
     assert "## Means" in shown
     assert main(["study", "nothing", "--published"]) == 1
     assert f"available: {NAMES[0]}" in capsys.readouterr().err
+    with pytest.raises(UserError, match="has no published results"):
+        published_results(f"nowhere/{NAMES[0]}")
     assert main(["study", NAMES[0]]) == 1
     assert "specify a folder" in capsys.readouterr().err
 

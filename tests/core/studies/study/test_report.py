@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core.spec.study import Arm
+from core.spec.errors import UserError
+from core.spec.study import Arm, Study, StudyDir
 from core.spec.study.records import results_problem
-from core.studies.study.results import _equal
+from core.studies.study.places.place import trained_on
+from core.studies.study.results import _equal, collect
 from core.studies.study.table import markdown
+from tests.core.studies.study.test_study import study_dict
 
 
 def mean(value: float, half: float | None = None) -> dict[str, Any]:
@@ -50,6 +54,20 @@ def results(**changed: Any) -> dict[str, Any]:
         "budgets": [],
         "crossings": [],
     } | changed
+
+
+def test_arms_with_their_own_budgets_have_no_common_steps() -> None:
+    assert "Each arm is trained for its own budget, seeds 0, 1." in markdown(results(steps=0))
+
+
+def test_an_unreadable_record_of_a_machine_does_not_prevent_the_results(tmp_path: Path) -> None:
+    study, out = Study.model_validate(study_dict()), StudyDir(tmp_path)
+    run = out.run(study.arms[0].name, study.seeds[0])
+    run.create()
+    (run.path / "remote.json").symlink_to("remote.json")
+    with pytest.raises(UserError):
+        trained_on(run)
+    assert collect(out, study)["machine"]
 
 
 def test_a_report_matches_a_hand_written_one() -> None:

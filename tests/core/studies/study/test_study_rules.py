@@ -155,6 +155,21 @@ def queue_of(tmp_path: Path, *places: Pretended, seeds: tuple[int, ...] = (0,)) 
     return StudyQueue(study, out, places, lambda text: None)
 
 
+def test_a_device_that_is_no_longer_known_to_be_free_gets_no_run(tmp_path: Path) -> None:
+    """The facts about a remote machine may become too old between two questions."""
+
+    class Fleeting(Pretended):
+        def offer(self) -> str | None:
+            self.asked = getattr(self, "asked", 0) + 1
+            return super().offer() if self.asked % 2 else None
+
+    place = Fleeting("far", ["4"])
+    queue = queue_of(tmp_path, place)
+    queue._start()
+    assert (place.begun, queue.running) == ([], {})
+    assert [run.state for run in queue.status.runs] == ["waiting", "waiting"]
+
+
 def test_runs_go_to_free_devices_and_refused_ones_wait_again(tmp_path: Path) -> None:
     near, far = Pretended("", ["0"]), Pretended("far", ["4", "5"])
     queue = queue_of(tmp_path, near, far, seeds=(0, 1))
