@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 import core
 
+STARTER = "SDGUI_STARTER"  # environment variable with the process ID of the program that called `start_program`
 SOURCE = Path(core.__file__).resolve().parent.parent  # the folder with the packages core and sdgui
 
 
@@ -51,7 +52,7 @@ def start_program(
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
-        env=environment() | dict(variables or {}),
+        env=environment() | {STARTER: str(os.getpid())} | dict(variables or {}),
         **(process_group() if detached else {}),
     )
 

@@ -26,6 +26,7 @@ from core.data.sources.opening import open_source
 from core.data.sources.rows import Row
 from core.evaluation.evaluate import Request, evaluate
 from core.evaluation.noise import rank_pairs
+from core.spec.children import STARTER
 from core.spec.config import RunConfig, override, read_config, teaching, with_absolute_paths
 from core.spec.errors import UserError
 from core.spec.failures import say_error, sentence
@@ -33,6 +34,7 @@ from core.spec.files import write_whole
 from core.spec.run.events import EventReader, Metrics, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import resolve
+from core.spec.run.processes import is_running, start_time
 from core.spec.study import Arm, Measure, Study, StudyDir, absolute, read_study
 from core.studies.study.data import data_path
 from core.studies.study.statistics import with_mean_recall
@@ -68,7 +70,7 @@ def main(arguments: list[str]) -> int:
     """Train and evaluate. Returns the exit status: 0 if both are done, 3 if stopped, 1 after an error."""
     folder, name, seed, steps = arguments
     keep_freed_memory()
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="parent", daemon=True).start()
+    end_with_study()
     return run_reporting_errors(lambda: work(StudyDir(Path(folder)), name, int(seed), int(steps)))
 
 
@@ -84,9 +86,15 @@ def run_reporting_errors(action: Callable[[], int]) -> int:
     return 1
 
 
-def _end_with_parent(parent: int) -> None:
-    """Save and stop if the study's process has exited, so that two trainers never work on one run."""
-    while os.getppid() == parent:
+def end_with_study() -> None:
+    """Save and stop when the study's process has exited, so that two trainers never work on one run."""
+    study = int(os.environ.get(STARTER) or os.getppid())  # it may have exited while this process loaded its libraries
+    threading.Thread(target=_end_with, args=(study,), name="study", daemon=True).start()
+
+
+def _end_with(pid: int) -> None:
+    started = start_time(pid)
+    while is_running(pid, started):
         time.sleep(1.0)
     os.kill(os.getpid(), signal.SIGTERM)
 

@@ -26,7 +26,7 @@ from core.spec.run.folder import RunDir
 from core.spec.study import StudyDir, absolute, read_study
 from core.spec.study.records import MIN_STEP_SECONDS, StepTimeFile
 from core.studies.study.claiming import StudyError
-from core.studies.study.job import run_config, run_reporting_errors
+from core.studies.study.job import end_with_study, run_config, run_reporting_errors
 from core.training.loop import Loop
 from core.training.memory import keep_freed_memory
 from core.training.progress import Heartbeat
@@ -128,6 +128,7 @@ def main(arguments: list[str]) -> int:
     """Measure one arm and write its step time. After an error, print the message on stderr and return 1."""
     folder, name, round_number = arguments
     keep_freed_memory()
+    end_with_study()
     return run_reporting_errors(lambda: measure_arm(StudyDir(Path(folder)), name, int(round_number)))
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +20,7 @@ from core.evaluation.noise import RankedPair, Ranking
 from core.evaluation.report import Report
 from core.evaluation.work import Request
 from core.metrics.outcome import Outcome, Queries
+from core.spec.children import STARTER
 from core.spec.config import override
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
@@ -171,7 +175,7 @@ def test_seconds_of_a_run(tmp_path: Path) -> None:
 
 @pytest.fixture
 def parentless(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job, "_end_with_parent", lambda parent: None)
+    monkeypatch.setattr(job, "end_with_study", lambda: None)
     monkeypatch.setattr(job, "keep_freed_memory", lambda: True)
 
 
@@ -214,10 +218,21 @@ def test_outcomes_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
 
 
 def test_a_job_ends_with_its_study(monkeypatch: pytest.MonkeyPatch) -> None:
-    parents = iter([7, 7, 1])
+    alive = iter([True, True, False])
     sent: list[tuple[int, int]] = []
-    fake = SimpleNamespace(getppid=lambda: next(parents), getpid=os.getpid, kill=lambda *at: sent.append(at))
-    monkeypatch.setattr(job, "os", fake)
-    monkeypatch.setattr(job, "time", SimpleNamespace(sleep=lambda seconds: None))
-    job._end_with_parent(7)
+    monkeypatch.setattr(os, "kill", lambda *at: sent.append(at))
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "is_running", lambda pid, started: pid == os.getppid() and next(alive))
+        patch.setattr(job, "time", SimpleNamespace(sleep=lambda seconds: None))
+        job._end_with(os.getppid())
     assert sent == [(os.getpid(), signal.SIGTERM)]
+
+
+def test_a_job_ends_if_its_study_exited_before_its_libraries_were_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = subprocess.Popen([sys.executable, "-c", ""])
+    study.wait()
+    ended = threading.Event()
+    monkeypatch.setattr(os, "kill", lambda *at: ended.set())
+    monkeypatch.setenv(STARTER, str(study.pid))
+    job.end_with_study()
+    assert ended.wait(60)
