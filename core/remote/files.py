@@ -1,6 +1,6 @@
 """Serves files of runs on this machine: checkpoints, chunks of files, thumbnails.
 
-Serves only files inside the run's folder, and thumbnails of the images named in its events.
+Serves only files inside the run's folder, and thumbnails of any image.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ class Sender:
         except UserError as error:
             self._reply({"id": number, "event": "failed", "message": str(error), "details": ""})
         except OSError as error:
-            message = f"{error.filename} cannot be read: {error.strerror or error}; check the file."
+            message = f"{error.filename or 'an image'} cannot be read: {error.strerror or error}; check the file."
             self._reply({"id": number, "event": "failed", "message": message, "details": ""})
         finally:
             with self._lock:

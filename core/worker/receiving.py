@@ -6,6 +6,7 @@ Flow: ``core.remote.image_uploads`` -> ``receive``, one file part each -> **rece
 from __future__ import annotations
 
 import os
+import platform
 import re
 import secrets
 import shutil
@@ -19,14 +20,16 @@ from core.spec.reading import excerpt
 from core.spec.run.processes import start_time
 
 _NAME = re.compile(r"[0-9a-f]{32}\.[a-z0-9]{1,5}")
-_FOLDER = re.compile(r"sdgui-sent-(\d{1,10})-[0-9a-f]{16}")
+# The folder for temporary files may be shared by several computers; a process ID belongs to one.
+_PREFIX = f"sdgui-sent-{re.sub('[^A-Za-z0-9]+', '-', platform.node())[:60]}-"
+_FOLDER = re.compile(rf"{_PREFIX}(\d{{1,10}})-[0-9a-f]{{16}}")
 
 
 class ReceivedImages:
     """The received images. Creates the folder when the first chunk arrives."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.gettempdir()) / f"sdgui-sent-{os.getpid()}-{secrets.token_hex(8)}"
+        self.folder = Path(tempfile.gettempdir()) / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
         self._bytes = 0
 
     def append_part(self, name: str, offset: int, data: str) -> None:
@@ -63,8 +66,8 @@ class ReceivedImages:
 
 
 def _remove_leftovers(parent: Path) -> None:
-    """Remove the folders of killed workers."""
-    for path in parent.glob("sdgui-sent-*"):
+    """Remove the folders of killed workers of this computer."""
+    for path in parent.glob(f"{_PREFIX}*"):
         match = _FOLDER.fullmatch(path.name)
         if match is None or path.is_symlink():
             continue

@@ -23,6 +23,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn, TextIO
 
 from core.checkpoint.interpolating import ENDPOINTS
@@ -122,6 +123,14 @@ class Worker:
                 self._reply({"event": "alive"})
 
     def _listen(self) -> None:
+        try:
+            with suppress(OSError):  # the window is gone, so that a reply cannot be written
+                self._read_requests()
+        finally:
+            self._shut_down.set()
+            self._queue.put(None)
+
+    def _read_requests(self) -> None:
         for line in self._requests:
             try:
                 request = parse_json(line, "a request")
@@ -139,8 +148,6 @@ class Worker:
                 break
             else:
                 self._queue.put(request)
-        self._shut_down.set()
-        self._queue.put(None)
 
     def _receive(self, request: Request) -> None:
         """Store a chunk of an image for a later request. If this fails, that request fails."""

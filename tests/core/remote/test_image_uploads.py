@@ -143,9 +143,11 @@ class Kept(io.BytesIO):
 
 def test_a_worker_keeps_uploads_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receiving.tempfile, "tempdir", str(tmp_path))
-    left = tmp_path / f"sdgui-sent-{2**31 - 9}-{'0' * 16}"
-    left.mkdir()
-    os.utime(left, (1.0, 1.0))
+    dead = f"{2**31 - 9}-{'0' * 16}"
+    left, foreign = tmp_path / f"{receiving._PREFIX}{dead}", tmp_path / f"sdgui-sent-another-computer-{dead}"
+    for folder in (left, foreign):
+        folder.mkdir()
+        os.utime(folder, (1.0, 1.0))
     received = receiving.ReceivedImages()
     name = "0" * 32 + ".png"
     for wrong in ("../a.png", "a.png", "0" * 32, "0" * 32 + ".png/x"):
@@ -155,12 +157,28 @@ def test_a_worker_keeps_uploads_in_its_folder(tmp_path: Path, monkeypatch: pytes
         received.append_part(name, 0, "?")
     received.append_part(name, 0, pack_bytes(b"one"))
     assert not left.exists(), "a killed worker's are removed"
+    assert foreign.exists(), "its worker may be alive"
     with pytest.raises(receiving.UserError, match="was lost"):
         received.append_part(name, 7, pack_bytes(b"two"))
     received.append_part(name, 0, pack_bytes(b"new"))
     assert (received.folder / name).read_bytes() == b"new"
     received.remove()
     assert not received.folder.exists()
+
+
+def test_an_error_while_an_image_is_read_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(image_uploads, "open_regular", lambda path, limit: Broken())
+    one, told = image(tmp_path / "a.png"), list[dict[str, Any]]()
+    sender = Sender(PathTranslator(tmp_path / "home", "gpu"), "gpu", Kept(), told.append)
+    sender.ready("/there")
+    sender.put(as_line({"id": 1, "do": "sizes", "images": [str(one)]}))
+    wait_for(lambda: told)
+    assert told[-1]["message"] == "an image cannot be read: Input/output error; check the file."
+    sender.close()
 
 
 def test_an_unreadable_image_is_reported_and_its_request_cancelled(

@@ -280,13 +280,14 @@ def test_a_request_whose_images_failed_is_answered_once(client: Client, run: Run
     assert client.ask("nothing")["message"].startswith("there is no verb")
 
 
-def test_received_images_are_removed_if_the_window_is_gone() -> None:
+def test_a_worker_ends_without_its_received_images_if_the_window_is_gone() -> None:
     class Closed(io.StringIO):
         def write(self, text: str) -> int:
             if '"ready"' not in text:
                 raise BrokenPipeError
             return super().write(text)
 
+    Worker(io.StringIO("no request\n"), Closed()).serve()
     part = {"do": "receive", "id": 1, "name": f"{'0' * 32}.png", "at": 0, "data": pack_bytes(b"a part")}
     worker = Worker(io.StringIO(json.dumps(part) + '\n{"id": 1, "do": "x"}\n'), Closed())
     with pytest.raises(BrokenPipeError):
