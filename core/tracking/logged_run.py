@@ -333,7 +333,8 @@ def _watch_exit() -> None:
 
     def exit_with_record(status: object = None, /) -> NoReturn:
         global _exit_error
-        _exit_error = SystemExit(status)
+        if threading.current_thread() is threading.main_thread():  # in another thread, it ends only that thread
+            _exit_error = SystemExit(status)
         previous_exit(status)  # type: ignore[arg-type]
 
     sys.excepthook, sys.exit = hook_with_record, exit_with_record

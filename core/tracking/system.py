@@ -121,9 +121,12 @@ class SystemMonitor:
             self._thread.join()
 
     def _sample_periodically(self) -> None:
-        sampler = SystemSampler(self._folder.parent)
+        try:
+            sampler = SystemSampler(self._folder.parent)
+        except (OSError, psutil.Error):  # a container without /proc: training continues
+            return
         while not self._ended.wait(self._seconds):
-            with suppress(OSError, psutil.Error):  # a full disk, or a container without /proc: training continues
+            with suppress(OSError, psutil.Error):  # such as a full disk
                 if self._rank:
                     self._folder.mkdir(exist_ok=True)
                     content = json.dumps(sampler.process() if self._local_rank else sampler.sample()).encode()

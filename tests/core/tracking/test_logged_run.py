@@ -79,6 +79,7 @@ def test_a_script_without_torch_writes_a_run_that_the_verbs_list(tmp_path: Path)
         ("raise ValueError('no such file')", "failed", "ValueError: no such file"),
         ("sys.exit(3)", "failed", "The script exited with 3."),
         ("sys.exit()", "done", ""),
+        ("import threading; t = threading.Thread(target=sys.exit, args=(3,)); t.start(); t.join()", "done", ""),
     ],
 )
 def test_the_end_of_the_script_is_recorded(tmp_path: Path, body: str, state: str, reason: str) -> None:

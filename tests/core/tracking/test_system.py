@@ -8,6 +8,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import psutil
+import pytest
+
 from core.tracking.gpus import Nvml
 from core.tracking.system import SystemMonitor, SystemSampler
 
@@ -44,6 +47,18 @@ def test_each_sample_is_taken_once_and_ranks_are_named(tmp_path: Path) -> None:
     assert "system/cpu_percent" in values
     with SystemMonitor(0, tmp_path) as never:
         assert never.take() == {}
+
+
+def test_a_machine_that_hides_its_load_is_not_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hidden() -> float:
+        raise FileNotFoundError(2, "No such file or directory", "/proc/stat")
+
+    errors: list[object] = []
+    monkeypatch.setattr(psutil, "cpu_percent", hidden)
+    monkeypatch.setattr(threading, "excepthook", errors.append)
+    with SystemMonitor(0.01, tmp_path) as monitor:
+        monitor._thread.join(60)
+    assert errors == []
 
 
 def test_other_ranks_leave_their_samples_in_the_run_folder(tmp_path: Path) -> None:
