@@ -143,5 +143,6 @@ class Heartbeat:
             return
         self._printed = seconds
         remaining = f", {duration(self._seconds_left)} left" if self._seconds_left is not None else ""
-        text = f"{self._activity}: step {self._step}/{self._total}{remaining}{f', {note}' if note else ''}"
+        step = f": step {self._step}/{self._total}" if self._total else ""  # unknown until training begins
+        text = f"{self._activity}{step}{remaining}{f', {note}' if note else ''}"
         print(f"\r\x1b[K{text}" if terminal else text, end="" if terminal else "\n", file=sys.stderr, flush=True)

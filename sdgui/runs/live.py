@@ -153,6 +153,8 @@ class LiveRun:
             return unreadable
         if self._status is not None and self._status.note:
             return self._status.note
+        if self.dir.pending_request() == "stop":  # a trainer that exits by itself clears the request
+            return "Ended as requested, before it could save. Resume continues from the last checkpoint."
         if line := error_line(self.dir.stderr_end()):
             return f"The trainer exited unexpectedly: {line}"
         return "The trainer exited unexpectedly; it may have been killed or run out of memory."

@@ -76,7 +76,7 @@ class WatchedRun:
             self._last_progress = current_time
         self._last_poll = current_time
         self.ended = not state.alive
-        if state is RunState.INTERRUPTED and status is not None:
+        if state is RunState.INTERRUPTED and status is not None and self.run.pending_request() != "stop":
             alerts += self.evaluator.interruption_alerts(status.heartbeat, status.note)
         # The silence of a mirrored run whose machine cannot be reached does not show that the run has stalled.
         out_of_reach = state is RunState.LOST_CONTACT and status is not None and bool(status.verdict)

@@ -94,7 +94,7 @@ def test_stderr_has_few_lines_including_the_last_step(
     for step in range(1, 5):
         now[0] += 1.0
         heartbeat.update("training", step, 4, f"loss {step}")
-    assert capsys.readouterr().err.splitlines() == ["loading: step 0/0", "training: step 4/4, 0 s left, loss 4"]
+    assert capsys.readouterr().err.splitlines() == ["loading", "training: step 4/4, 0 s left, loss 4"]
     now[0] += 11.0
     heartbeat.update("validating", 4, 4)
     assert capsys.readouterr().err.startswith("validating: step 4/4")
@@ -124,7 +124,7 @@ def test_a_terminal_has_one_redrawn_line_and_a_quiet_run_none(
         now[0] += seconds
         heartbeat.update_substep("decoding images", 3, 9)
         shown.append(capsys.readouterr().err)
-    line = "\r\x1b[Kdecoding images 3/9: step 0/0"
+    line = "\r\x1b[Kdecoding images 3/9"
     assert shown == [line, "", line, ""], "twice a second"
     heartbeat.update("training", 9, 9)
     assert capsys.readouterr().err == "\r\x1b[Ktraining: step 9/9"

@@ -179,6 +179,16 @@ def test_reasons_of_an_interruption(
     assert said in found.failure
 
 
+def test_a_run_that_was_ended_before_it_could_save_is_not_called_unexpected(tmp_path: Path, clock: list[float]) -> None:
+    live = new(tmp_path)
+    live.dir.stderr.write_text("Terminated\n")
+    live.dir.write_status(GONE)
+    live.dir.ask("stop")
+    found = live.poll()
+    assert found.state is RunState.INTERRUPTED
+    assert found.failure == "Ended as requested, before it could save. Resume continues from the last checkpoint."
+
+
 def test_a_finished_run_with_a_missing_folder_is_reported_until_it_is_back(tmp_path: Path, clock: list[float]) -> None:
     run = record(tmp_path / "run", state=RunState.DONE)
     live = new(run.folder, state=RunState.DONE)

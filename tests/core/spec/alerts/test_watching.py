@@ -55,6 +55,19 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
+def test_a_trainer_that_was_ended_as_requested_does_not_alert(
+    tmp_path: Path, process: subprocess.Popen[bytes]
+) -> None:
+    now = clock(process)
+    run = run_of(tmp_path, process, Metrics(step=1, values={"train/loss": 1.0}, time=now + 1))
+    watcher = Watcher(tmp_path)
+    watcher.add(run, now + 2)
+    run.ask("stop")
+    process.kill()
+    process.wait()
+    assert (watcher.poll(now + 4), watcher.watched) == ([], [])
+
+
 def test_a_killed_trainer_alerts_at_the_next_poll_once_across_programs(
     tmp_path: Path, process: subprocess.Popen[bytes]
 ) -> None:
