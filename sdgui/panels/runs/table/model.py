@@ -193,6 +193,8 @@ class RunTableModel(QAbstractTableModel):
             return title_of(self.fields[section])
         if role == _TIP:
             return plain_tip(f"{tip_of(self.fields[section])}\nClick to sort; right-click for more.")
+        if role == _ALIGN:
+            return _RIGHT if section and is_numeric(self.fields[section], None) else _LEFT
         return None
 
     def data(self, index: Index, role: int = int(_DISPLAY)) -> object:

@@ -71,6 +71,21 @@ def test_cells_are_painted_as_by_the_style_with_one_question_to_the_model(table:
     assert table.view.viewport().grab().toImage() == styled
 
 
+def test_headings_of_numbers_are_right_aligned_like_the_numbers(table: RunTable) -> None:
+    settle(table)
+    role, model = Qt.ItemDataRole.TextAlignmentRole, table.model
+    sides = {
+        model.headerData(column, Qt.Orientation.Horizontal): (
+            model.headerData(column, Qt.Orientation.Horizontal, int(role)) & Qt.AlignmentFlag.AlignRight,
+            model.index(0, column).data(role) & Qt.AlignmentFlag.AlignRight,
+        )
+        for column in range(model.columnCount())
+    }
+    right, left = (Qt.AlignmentFlag.AlignRight,) * 2, (Qt.AlignmentFlag(0),) * 2
+    assert (sides["Run"], sides["State"]) == (left, left)
+    assert (sides["Duration"], sides["Created"]) == (right, right)
+
+
 def test_cells_that_are_painted_again_while_they_are_read_are_read_once(
     table: RunTable, filled: tuple[Store, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
