@@ -91,6 +91,9 @@ class Tour(QFrame):
     def end(self) -> None:
         """Close the card and return the focus to the window."""
         self._window.removeEventFilter(self)
+        focused = self._window.focusWidget()
+        if focused is not None and self.isAncestorOf(focused):
+            self._window.setFocus()  # Qt would focus the first button of the rail
         self._mark.deleteLater()
         self._mark.hide()
         self.hide()

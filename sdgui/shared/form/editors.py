@@ -230,6 +230,11 @@ class PathEditor(TextEditor):
         self._browse.clicked.connect(self._ask)
         self.row.addWidget(self._browse)
 
+    def set_text(self, text: str) -> None:
+        """Show ``text``, and its end if it is too long: the name of a file says more than its folder."""
+        super().set_text(text)
+        self.line.setCursorPosition(len(text))
+
     def set_read_only(self, read_only: bool) -> None:
         super().set_read_only(read_only)
         self._browse.setVisible(not read_only)

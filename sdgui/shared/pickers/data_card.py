@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QSizePolicy, QWidget
 
@@ -72,13 +72,10 @@ class DataCard(QFrame):
             row.addWidget(image)
         row.addStretch(1)
         self._shelf.setFixedHeight(_SIDE)
-        words = vbox(self.figures, self.more, self.overlap, spacing=SPACE // 2)
-        foot = hbox((words, 1))
-        for button in (self.look, self.hold_out):
-            foot.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
+        foot = hbox((self.more, 1), self.look, self.hold_out)
         set_role(self.more, "small")
         set_role(self.overlap, "small")
-        vbox(self._shelf, foot, into=self, spacing=SPACE // 2, margins=SPACE)
+        vbox(self._shelf, self.figures, foot, self.overlap, into=self, spacing=SPACE // 2, margins=SPACE)
 
     def set_others(self, splits: Mapping[str, str]) -> None:
         """Set the other splits (name -> source) to compare with."""
@@ -194,16 +191,16 @@ def reasons_text(facts: SourceFacts) -> str:
 
 
 def overlap_text(facts: SourceFacts | None, splits: Mapping[str, str], shared: Mapping[str, int]) -> str:
-    """A text such as ``12 images (1.5 %) are also in val``, or that there is no overlap."""
+    """A text such as ``12 images (1.5 %) also in val``, or that there is no overlap."""
     if facts is None or not facts["images"]:
         return ""
     shared_counts = {name: shared[source] for name, source in splits.items() if source in shared}
     sentences = [
-        f"{count(number)} images ({percent(number / facts['images'])}) are also in {name}"
+        f"{count(number)} images ({percent(number / facts['images'])}) also in {name}"
         for name, number in shared_counts.items()
         if number
     ]
     clean = [name for name, number in shared_counts.items() if not number]
     if clean:
-        sentences.append(f"no image is also in {' or '.join(clean)}")
+        sentences.append(f"no image also in {' or '.join(clean)}")
     return " · ".join(sentences)

@@ -60,3 +60,4 @@ def test_the_help_menu_starts_it_and_the_window_goes_on(qtbot: QtBot, open_windo
     assert shown(window)[0].isAncestorOf(before)
     press(qtbot, window, Qt.Key.Key_Escape, NONE)
     assert shown(window) == []
+    assert QApplication.focusWidget() is window, "not the first button of the rail"

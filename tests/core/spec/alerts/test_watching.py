@@ -55,9 +55,7 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def test_a_trainer_that_was_ended_as_requested_does_not_alert(
-    tmp_path: Path, process: subprocess.Popen[bytes]
-) -> None:
+def test_a_trainer_that_was_ended_as_requested_does_not_alert(tmp_path: Path, process: subprocess.Popen[bytes]) -> None:
     now = clock(process)
     run = run_of(tmp_path, process, Metrics(step=1, values={"train/loss": 1.0}, time=now + 1))
     watcher = Watcher(tmp_path)
