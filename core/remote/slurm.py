@@ -66,6 +66,7 @@ class Slurm:
         self._run = run
         self._lock = threading.Lock()
         self._queued: dict[str, SlurmJob] = {}
+        self._queue_problem = ""  # why squeue failed; it may have taken long, so that not every run calls it again
         self._queue_time = float("-inf")
         # job -> state in squeue, and the result of scontrol for this state
         self._details: dict[str, tuple[str, SlurmJob | None]] = {}
@@ -131,8 +132,13 @@ class Slurm:
         """The job with this number; None if Slurm no longer knows it. Raises SlurmError if Slurm does not answer."""
         with self._lock:
             if time.monotonic() - self._queue_time > QUEUE_VALID_SECONDS:
-                self._queued = self._read_queue()
+                try:
+                    self._queued, self._queue_problem = self._read_queue(), ""
+                except SlurmError as error:
+                    self._queue_problem = str(error)
                 self._queue_time = time.monotonic()
+            if self._queue_problem:
+                raise SlurmError(self._queue_problem)
             queued = self._queued.get(job)
             state = queued.state if queued else ""
             details = self._details.get(job)

@@ -206,6 +206,7 @@ class Starter:
     def _require_ended(self, run: RunDir, job: Job | None) -> None:
         """Raise UserError if a trainer is running. Waits for a trainer that has written its last event to exit."""
         deadline = time.monotonic() + _EXIT_SECONDS
+        self._slurm.forget()
         while self._alive(run, job):
             has_ended = not WatchedRun(run, self._slurm).progress().state.alive
             if not has_ended or time.monotonic() > deadline:

@@ -188,6 +188,19 @@ def test_squeue_is_called_rarely_for_any_number_of_runs(monkeypatch: pytest.Monk
     assert commands.asked.count("squeue") == asked + 1, "what was done here is seen at once"
 
 
+def test_a_controller_that_does_not_answer_is_not_asked_for_every_run() -> None:
+    commands = Commands()  # every command fails
+    slurm = Slurm(commands)
+    for job in ("1", "2", "3"):
+        with pytest.raises(SlurmError, match="squeue failed"):
+            slurm.job(job)
+    assert commands.asked == ["squeue"]
+    commands.said["squeue"] = "1|PENDING|None|N/A|\n"
+    slurm.forget()
+    commands.said["scontrol"] = "JobState=PENDING"
+    assert slurm.job("1") is not None
+
+
 def test_a_job_that_ends_between_polls_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm_module, "QUEUE_VALID_SECONDS", -1.0)
     shown = "JobId=9 JobState={} Reason=None Restarts={} StartTime=2026-01-02T03:04:05 NodeList=n1"
