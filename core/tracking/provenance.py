@@ -36,6 +36,7 @@ _SECRET = r"key|token|password|passwd|secret|credential|jwt|auth"
 _SECRET_NAME = re.compile(_SECRET, re.IGNORECASE)
 _SECRET_OPTION = re.compile(rf"((?:--?)?[\w.+/-]*(?:{_SECRET})[\w.-]*)(=.*)?", re.IGNORECASE | re.DOTALL)
 _LOGIN = re.compile(r"(://)[^/@\s]+@")
+_QUERY = re.compile(rf"([?&][\w.-]*(?:{_SECRET}|sig)[\w.-]*=)[^&\s]+", re.IGNORECASE)
 _MASK = "***"
 _MAX_FILES, _MAX_FILE_BYTES = 200, 1 << 20
 
@@ -83,7 +84,7 @@ def trainer_folder() -> Path:
 
 
 def mask_secrets(command: Sequence[str]) -> list[str]:
-    """A command line with the values of secrets (``--api-key X``, ``token=X``, logins in URLs) replaced by ``***``."""
+    """A command line with the values of secrets (``--api-key X``, ``token=X``, also in URLs) replaced by ``***``."""
     masked_words, hide_next = [], False
     for word in command:
         option = _SECRET_OPTION.fullmatch(word)
@@ -93,7 +94,7 @@ def mask_secrets(command: Sequence[str]) -> list[str]:
             continue
         hide_next = False
         if option is None:
-            masked_words.append(_LOGIN.sub(rf"\1{_MASK}@", word))
+            masked_words.append(_QUERY.sub(rf"\1{_MASK}", _LOGIN.sub(rf"\1{_MASK}@", word)))
         elif option[2]:
             masked_words.append(f"{option[1]}={_MASK}")
         else:

@@ -136,6 +136,9 @@ def test_no_secret_is_recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert mask_secrets(["x", "password=a b", "-v", "https://me:pw@host/x", "--token", "--next"]) == [
         "x", "password=***", "-v", "https://***@host/x", "--token", "--next"
     ]  # fmt: skip
+    assert mask_secrets(["--data=https://host/x.tar?X-Amz-Signature=a1&part=2&api_key=b2"]) == [
+        "--data=https://host/x.tar?X-Amz-Signature=***&part=2&api_key=***"
+    ]
 
 
 def test_a_script_and_its_modules_are_kept(tmp_path: Path) -> None:
