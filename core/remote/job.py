@@ -32,7 +32,7 @@ class Job(BaseModel):
     submitted: float = 0.0  # time on this machine's clock
     pid: Annotated[int, Field(ge=0, lt=1 << 31)] = 0  # session leader of a direct start
     started: float = 0.0  # start time of the process ``pid``
-    job: _ShortText = ""  # number of the Slurm job
+    job: Annotated[str, Field(pattern=r"^\d{0,20}$")] = ""  # number of the Slurm job, never an option of scancel
     name: _ShortText = ""  # name of the Slurm job; "" for the run folder's name
     result: _ShortText = ""  # file in the run folder that marks completion; "" if the trainer's last event does
 

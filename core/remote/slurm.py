@@ -111,7 +111,7 @@ class Slurm:
     def job_named(self, name: str) -> str:
         """The number of a pending or running job called ``name``; "" if there is no such job."""
         output = self._output_of("squeue", "-h", "-u", _user(), "-n", name, "-o", "%i")
-        return output.split()[0] if output.split() else ""
+        return next((number for number in output.split() if number.isdigit()), "")
 
     def cancel(self, job: str) -> None:
         """Cancel ``job``. Raises SlurmError if that fails."""

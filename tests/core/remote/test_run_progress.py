@@ -12,6 +12,7 @@ from core.remote.job import Job, write_job
 from core.remote.run_progress import WatchedRun
 from core.remote.slurm import Slurm, SlurmError, SlurmJob
 from core.spec.chain import Chain, ChainStage
+from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.run.events import Event, EventWriter, Lifecycle, RunFailed, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
@@ -66,6 +67,15 @@ def run(tmp_path: Path) -> RunDir:
     run = RunDir(tmp_path / "run")
     run.create()
     return run
+
+
+def test_a_job_number_is_never_an_option_of_scancel(run: RunDir) -> None:
+    """``scancel --me`` cancels all jobs of the user."""
+    (run.path / "job.json").write_text('{"token": "t", "launcher": "slurm", "job": "--me"}')
+    cluster = Cluster()
+    with pytest.raises(UserError, match="job: String should match pattern"):
+        WatchedRun(run, cluster).end(kill=False)
+    assert cluster.heard == []
 
 
 WAITS, RUNS = SlurmJob("PENDING"), SlurmJob("RUNNING", began=NOW - 500, nodes="n1")
