@@ -128,8 +128,8 @@ def main(arguments: list[str]) -> int:
     out: Path = options.out
     rows: list[dict[str, Any]] = json.loads(out.read_text()) if out.exists() else []
     for name, _, source in (argument.partition("=") for argument in options.data):
-        dataset = _open(source)
-        fit = _encode(source, options.pretrained) if options.pretrained else None
+        dataset = open_pairs(source)
+        fit = encode_pairs(source, options.pretrained) if options.pretrained else None
         groups = [dataset.labels(row).get(GROUP, "") for row in range(len(dataset))]
         readable, descriptors = describe_images(dataset, None)
         assert torch.equal(readable, torch.arange(len(dataset)))
@@ -148,7 +148,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _encode(source: str, pretrained: str) -> ModelFit:
+def encode_pairs(source: str, pretrained: str) -> ModelFit:
     """How well the captions of ``source`` fit according to the model ``pretrained``."""
     model = open_model(pretrained)
     network, towers = model.network, model.network.towers
@@ -159,7 +159,7 @@ def _encode(source: str, pretrained: str) -> ModelFit:
     return ModelFit(features.images, features.texts, float(network.logit_scale.detach()))
 
 
-def _open(source: str) -> PairDataset:
+def open_pairs(source: str) -> PairDataset:
     config = override(preset_config("clip", "demo"), [f"data.train={source}"])
     return open_dataset(
         source, config.data, 96, lambda texts: torch.zeros(len(texts), 1, dtype=torch.long), pad_id=0, log=None

@@ -73,7 +73,7 @@ def word_evidence(features: Tensor, captions: Sequence[str], rows: Tensor, progr
     ``features`` (P, D): features of each caption's image. ``rows`` (P,): equal for captions of the same image. All
     ranks are 0.5 if no word occurs in several captions. ``progress`` counts processed pairs, and may raise to cancel.
     """
-    return ranks(_fit_twice(features, captions, rows, progress).odds)
+    return ranks(pair_odds(features, captions, rows, progress).odds)
 
 
 @torch.no_grad()
@@ -89,7 +89,7 @@ def clean_probability(
     ``model_fit``: how well they match according to a model that was not trained on these pairs. The other arguments
     are the same as in `word_evidence`.
     """
-    return _fit_twice(features, captions, rows, progress, model_fit).clean()
+    return pair_odds(features, captions, rows, progress, model_fit).clean()
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class PairOdds:
         return (1.0 - share) / share
 
 
-def _fit_twice(
+def pair_odds(
     features: Tensor,
     captions: Sequence[str],
     rows: Tensor,
