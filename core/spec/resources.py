@@ -8,6 +8,7 @@ from typing import Literal
 from core.spec.children import SOURCE
 
 Kind = Literal["architectures", "desktop", "general", "icons", "models", "pretrained", "prompts", "studies"]
+GENERAL = "general"  # as a data set or as anchors: the included images with captions, or words
 
 
 def resource_folder(kind: Kind) -> Path:

@@ -12,6 +12,7 @@ from typing import Final
 from core.spec.config import RunConfig, parse_config
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
+from core.spec.resources import GENERAL
 from sdgui.runs.models import included_models
 
 PRESET: Final = "sd-coca-adapt"  # fine-tunes the included model
@@ -33,9 +34,11 @@ def own_data_config(source: Path) -> RunConfig:
     data = _splits(source) if source.is_dir() else {"train": source}
     values = preset_config(PRESET, SIZE).model_dump(mode="json")
     values["data"] |= {split: str(path) for split, path in data.items()}
-    models = included_models()
-    values["towers"]["pretrained"] = str(models[0]) if models else ""
-    values["data"]["retain"] = "general" if models else ""
+    if models := included_models():
+        values["towers"]["pretrained"] = str(models[0])
+        values["data"]["retain"] = GENERAL
+        values["objectives"]["distill_features"]["weight"] = 1.0
+        values["objectives"]["image_anchors"] |= {"source": GENERAL, "weight": 1.0}
     values["name"] = source.name if source.is_dir() else source.stem
     return parse_config(json.dumps(values), str(source))
 

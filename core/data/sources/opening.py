@@ -20,12 +20,11 @@ from core.data.sources.rows import Row, Source
 from core.data.sources.shards.collection import Progress, check_shards_exist, read_shards
 from core.spec.config import expand_user
 from core.spec.reading import excerpt
-from core.spec.resources import resource_folder
+from core.spec.resources import GENERAL, resource_folder
 from core.spec.shards import is_shards, may_exist
 
 __all__ = ["BadRow", "DataError", "Row", "Source", "check_bad_share", "listing", "open_source"]
 
-GENERAL = "general"  # the name of the included set of images with captions
 FORMATS = (
     "a CSV or TSV file with columns filepath and title, a JSON lines file, a COCO captions JSON, "
     "a folder of class folders, a folder of images with .txt files, or shards (tars, as in shards/{000..099}.tar)"

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from core.data.dataset import Progress
 from core.data.errors import DataError
-from core.data.sources.opening import GENERAL, check_exists, open_source
+from core.data.sources.opening import check_exists, open_source
 from core.data.sources.rows import clean_caption
 from core.model.network import Network
 from core.objectives.anchors.anchors import Anchors
 from core.spec.config import RunConfig, TextAnchorsConfig
 from core.spec.paths import expand_user
 from core.spec.reading import MEGABYTE, read_text
-from core.spec.resources import resource_folder
+from core.spec.resources import GENERAL, resource_folder
 
 MAX_TEXTS = 20_000  # of more texts, this many are drawn; their features take 40 MB at width 512
 MAX_FILE_BYTES = 8 * MEGABYTE  # about 150,000 captions

@@ -13,10 +13,10 @@ import numpy as np
 
 from core.data.derived.manifest import manifest
 from core.data.derived.noisy import mismatched_captions
-from core.data.sources.opening import GENERAL
 from core.spec.cells import unescape_cell
 from core.spec.errors import UserError
 from core.spec.files import write_whole
+from core.spec.resources import GENERAL
 from core.spec.study.config import NoiseKind
 
 SPLIT_SEED = 33  # selects the held-out pairs, which are the same for all cells

@@ -40,7 +40,13 @@ def test_the_contents_of_a_folder_decide_the_training_data(
         (folder / name).mkdir() if name.endswith("/") else (folder / name).touch()
     assert taken(folder) == found
     assert own_data_config(folder).name == "mine"
-    assert own_data_config(folder).data.retain == "general", "what the included model forgets is measured"
+
+
+def test_the_included_model_is_kept_near_its_features_of_general_images(tmp_path: Path) -> None:
+    config = own_data_config(tmp_path)
+    anchors = config.objectives.image_anchors
+    assert (config.data.retain, anchors.source, anchors.weight) == ("general", "general", 1.0)
+    assert config.towers.pretrained.endswith("emoji-coca")
 
 
 @pytest.mark.parametrize("ending", [".TSV", ".jsonl"])
