@@ -1,11 +1,12 @@
 """The caption filter's ranking against cleanlab's, both of which drop the same number of pairs.
 
 Run: ``pip install cleanlab``, then
-``python -m tests.benchmarks.cleanlab_peer OUT.json NAME=DATA.csv ... [--pretrained RUN]``. Words are labels for cleanlab
-(`cleanlab.multilabel_classification`, Thyagarajan et al. 2022). Its probabilities are those of the filter's kernel
-ridge regression, cross-validated by scikit-learn, on the same image descriptors and, with a pretrained model, on its
-image features as well. cleanlab decides how many pairs to drop (confident learning); the filter drops as many, those
-with the lowest odds.
+``python -m tests.benchmarks.cleanlab_peer OUT.json NAME=DATA.csv ... [--pretrained RUN]``.
+
+Words are labels for cleanlab (`cleanlab.multilabel_classification`, Thyagarajan et al. 2022). Its probabilities are
+those of the filter's kernel ridge regression, cross-validated by scikit-learn, on the same image descriptors and, with
+a pretrained model, on its image features as well. cleanlab decides how many pairs to drop (confident learning); the
+filter drops as many, those with the lowest odds.
 """
 
 from __future__ import annotations
