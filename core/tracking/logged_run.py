@@ -251,15 +251,18 @@ class LoggedRun:
         return f'{_HEAD}{seconds!r},"step":{step},"values":{{{text}}}}}\n'.encode()
 
     def _end(self, outcome: Outcome | BaseException) -> None:
-        """Stop the threads, then write the buffered rows and the terminal event. Only the first call has an effect."""
-        if self._ended.is_set() or os.getpid() != self._pid:
+        """Stop the threads, then write the buffered rows and the terminal event, once.
+
+        If a second Ctrl+C interrupts this, it is completed when the process exits.
+        """
+        if self not in _open_runs or os.getpid() != self._pid:
             return
         self._ended.set()
         self._thread.join()
         self._monitor.__exit__(None, None, None)
-        _open_runs.discard(self)
         self._rows.append(self._terminal_event(outcome))
         self._write_rows()
+        _open_runs.discard(self)
         with suppress(OSError):
             self._events.sync()
             self._run.write_status(own_status(self._step, self._total))

@@ -22,6 +22,7 @@ from core.spec.errors import UserError
 from core.spec.run.events import Event, EventReader, Log, Metrics, RunFailed, RunFinished, RunStarted, Sample
 from core.spec.run.folder import RunDir
 from core.spec.run.logged import read_logged
+from core.tracking import logged_run
 from core.tracking.logged_run import LoggedRun
 from core.tracking.media import sample_content
 
@@ -97,6 +98,23 @@ def test_finish_records_the_end_of_a_run(tmp_path: Path) -> None:
     start(tmp_path, resume_step=0).finish(failed="diverged")
     row = read_row(RunDir(tmp_path / "run"))
     assert (row.state, row.note) == ("failed", "diverged")
+
+
+def test_a_second_interrupt_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = start(tmp_path)
+    run.log({"loss": 1.0}, step=1)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run._thread, "join", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run.finish()
+    logged_run._end_all()  # at exit
+    assert losses(tmp_path / "run") == {1: 1.0}
+    assert isinstance(events(tmp_path / "run")[-1], RunFinished)
+    start(tmp_path, resume_step=1).finish()
 
 
 def test_nothing_flushed_is_lost_when_the_script_is_killed(tmp_path: Path) -> None:
