@@ -38,6 +38,7 @@ from core.spec.run.code import unpack_code
 from core.spec.run.folder import RunDir
 from core.spec.run.processes import is_running, start_time
 from core.spec.run.starting import start_trainer
+from core.spec.run.status import process_alive
 
 _NAME = re.compile(r"[^\x00-\x1f/\\]{1,200}")
 _EXIT_SECONDS = 30.0  # time for a process to exit after its last event
@@ -215,8 +216,9 @@ class Starter:
 
     def _alive(self, run: RunDir, job: Job | None) -> bool:
         status = run.read_status()
-        if status is not None and status.is_local and is_running(status.pid, status.started):
-            return True
+        if status is not None and process_alive(status):
+            # On another computer with the same folders, only the heartbeat is known, which may be that of an ended run.
+            return status.is_local or WatchedRun(run, self._slurm).progress().state.alive
         if job is not None and chain_file(run.path) and is_running(job.pid, job.started):
             return True  # another stage of the chain is training
         slurm_job = self._slurm.job(job.job) if job is not None and job.job else None

@@ -22,6 +22,7 @@ from core.spec.errors import UserError
 from core.spec.machines.answers import Submitted
 from core.spec.machines.machine import Machine
 from core.spec.presets import preset_config
+from core.spec.run.events import EventWriter, RunFinished
 from core.spec.run.folder import RunDir
 from core.spec.run.status import own_status
 from tests.core.remote.conftest import run_config
@@ -119,6 +120,21 @@ def test_a_request_finds_its_process_even_if_unrecorded(starter: Starter, begun:
         run.write_status(dead)
         write_job(run, Job(token="t", submitted=began))  # its program was killed before it noted the process
         assert submit(starter).pid == found
+
+
+def test_a_trainer_on_another_computer_with_the_same_folders_is_left_alone(starter: Starter, begun: Begun) -> None:
+    """A cluster's name may lead to several login nodes."""
+    submit(starter)
+    run = starter.run("one")
+    run.write_status(replace(own_status(), host="another login node"))
+    with pytest.raises(UserError, match="is already running"):
+        submit(starter, token="2", config="")
+    assert len(begun.all) == 1
+    writer = EventWriter(run.events)
+    writer.write(RunFinished(step=3, outcome="paused"))
+    writer.close()
+    submit(starter, token="2", config="")
+    assert len(begun.all) == 2
 
 
 @pytest.mark.parametrize(("name", "asked"), [("", "one"), ("study-arm", "study-arm")])
