@@ -94,13 +94,12 @@ class NoiseSession(Session):
         like `save_subset`.
         """
         progress("reading the data", 0, 0)
-        left_out = {(path, caption) for path, caption in pairs}
+        excluded_pairs = {(path, caption) for path, caption in pairs}
         if below:
             ranking = self._ranking(key, data, progress)
-            spared = {(path, caption) for path, caption in kept}
-            doubted = {(pair.path, pair.caption) for pair in ranking.pairs if bin_of(pair.belief) < below}
-            left_out |= doubted - spared
-        saved = save_subset(data, Path(to), progress, excluded, replace=replace, excluded_pairs=left_out)
+            improbable = {(pair.path, pair.caption) for pair in ranking.pairs if bin_of(pair.belief) < below}
+            excluded_pairs |= improbable - {(path, caption) for path, caption in kept}
+        saved = save_subset(data, Path(to), progress, excluded, replace=replace, excluded_pairs=excluded_pairs)
         return {"path": str(saved.path), "kept": saved.images, "captions": saved.captions}
 
     def _ranking(self, key: str, data: str, progress: Progress) -> Ranking:
