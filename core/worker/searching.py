@@ -7,7 +7,7 @@ Flow: panel -> worker -> **session** -> core.search.index -> panel. A request na
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,8 @@ class SearchSession(Session):
         key = write_key(request)
         if request.index:  # which may have grown
             self._open.drop(lambda open_key: open_key == key)
-        loaded = self._get(key, progress)
+        loaded = self._get(key, progress)  # may use the model of the collection that is closed next
+        self._open.drop(lambda other: other != key and replace(_request(other), modified=request.modified) == request)
         collection, identity = loaded.collection, loaded.collection.encoder.identity
         return {
             "key": key,

@@ -112,6 +112,7 @@ def test_changed_data_is_read_again_when_opened(run: tuple[Path, Path], tmp_path
     data.write_text("".join(lines[:8]))
     os.utime(data, ns=(0, 1))
     assert desk.open(Heard(), model=model, data=str(data))["images"] == 7
+    assert len(desk._open) == 1, "the collection of the former data is closed"
 
 
 def test_opened_models_are_described(run: tuple[Path, Path], index: Path) -> None:
