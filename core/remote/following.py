@@ -20,7 +20,7 @@ from core.remote.slurm import Slurm
 from core.spec.errors import UserError
 from core.spec.machines.answers import RemoteStatus, pack_bytes
 from core.spec.machines.mirror import FILES, digest_before
-from core.spec.reading import open_regular, validate_as
+from core.spec.reading import excerpt, open_regular, validate_as
 from core.spec.run.folder import RunDir, RunDirError
 
 POLL_SECONDS = 0.05
@@ -138,11 +138,12 @@ class Follower:
                 followed_run.next_progress = monotonic_now + _PROGRESS_SECONDS
                 self._send_progress(followed_run, monotonic_now)
             followed_run.trouble = ""
-        except (OSError, UserError) as error:
+        except Exception as error:  # noqa: BLE001  a bug must not end the following of the other runs
             followed_run.next_progress = monotonic_now + _PROGRESS_SECONDS
-            if followed_run.trouble != str(error):
-                followed_run.trouble = str(error)
-                self._send({"event": "trouble", "folder": followed_run.folder, "message": str(error)})
+            message = _problem(followed_run.folder, error)
+            if followed_run.trouble != message:
+                followed_run.trouble = message
+                self._send({"event": "trouble", "folder": followed_run.folder, "message": message})
         quiet = _QUIET_POLL_SECONDS if monotonic_now - followed_run.last_growth > _QUIET_AFTER else 0.0
         followed_run.next_poll = monotonic_now + (quiet if followed_run.alive else _ENDED_POLL_SECONDS)
 
@@ -185,6 +186,14 @@ class Follower:
             return
         followed_run.last_progress, followed_run.next_renewal = progress, monotonic_now + _RENEWAL_SECONDS
         self._send({"event": "run_status", **progress.model_dump(mode="json")})
+
+
+def _problem(folder: str, error: Exception) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename or folder} cannot be read: {error.strerror or error}."
+    return f"{type(error).__name__}: {excerpt(str(error))}"
 
 
 def _without_times(progress: RemoteStatus | None) -> Any:

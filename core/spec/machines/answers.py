@@ -186,6 +186,13 @@ class Bytes(Answer):
     restart: bool = False
 
 
+class Trouble(Answer):
+    """Why a followed run cannot be read on its machine."""
+
+    folder: _Text
+    message: _Text
+
+
 class FileFacts(Answer):
     """A file of a checkpoint."""
 

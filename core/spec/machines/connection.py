@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from core.spec.errors import UserError
 from core.spec.machines import ssh
-from core.spec.machines.answers import Bytes, Hello, RemoteStatus
+from core.spec.machines.answers import Bytes, Hello, RemoteStatus, Trouble
 from core.spec.machines.machine import Machine
 from core.spec.machines.remote_process import RemoteProcess
 from core.spec.machines.ssh import ConnectionLost, MachineRefused
@@ -58,6 +58,9 @@ class Sink(Protocol):
 
     def update_status(self, remote_status: RemoteStatus) -> None:
         """Receive the state of the run, as reported by its machine."""
+
+    def report_trouble(self, trouble: Trouble) -> None:
+        """Receive the reason why the machine cannot read the run, until the next state."""
 
 
 @dataclass
@@ -260,6 +263,8 @@ class Connection:
             self._to_sink(reply, Bytes, "append")
         elif event == "run_status":
             self._to_sink(reply, RemoteStatus, "update_status")
+        elif event == "trouble":
+            self._to_sink(reply, Trouble, "report_trouble")
         elif event in ("done", "failed"):
             number = reply.get("id")
             if not isinstance(number, int):

@@ -21,9 +21,9 @@ from typing import Any
 
 from core.spec.errors import UserError, is_full
 from core.spec.files import write_whole
-from core.spec.machines.answers import Bytes, RemoteStatus
+from core.spec.machines.answers import Bytes, RemoteStatus, Trouble
 from core.spec.machines.record import RemoteRecord
-from core.spec.reading import open_regular
+from core.spec.reading import excerpt, open_regular
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.status import RunState, RunStatus
 
@@ -64,6 +64,7 @@ class Mirror:
         except OSError as error:
             raise run.unwritable(error) from error
         self.problem = ""  # why received data cannot be written
+        self.trouble = ""  # why the machine cannot read the run
         self.has_unlisted_checkpoints = True  # the machine may have checkpoints that ``checkpoints.json`` does not list
         self.gap = False  # received data could not be written, so that following must start again
         self.remote_status: RemoteStatus | None = None
@@ -125,7 +126,7 @@ class Mirror:
 
     def update_status(self, remote_status: RemoteStatus) -> None:
         """Write the status, with the heartbeat on the local clock."""
-        self.remote_status = remote_status
+        self.remote_status, self.trouble = remote_status, ""
         source, state = remote_status.status, remote_status.state
         status = RunStatus(
             pid=source.pid if source else 0,
@@ -137,6 +138,10 @@ class Mirror:
             seconds_left=source.seconds_left if source and state is RunState.RUNNING else None,
         )
         self.write_status(status, state, remote_status.note)
+
+    def report_trouble(self, trouble: Trouble) -> None:
+        """Keep the reason why the machine cannot read the run, until the next status."""
+        self.trouble = f"{self.record.machine}: {excerpt(trouble.message, 1000)}"
 
     def _heartbeat(self, remote_status: RemoteStatus) -> float:
         """The heartbeat on the local clock; its age is ignored if a scheduler reports the run as running or pending."""

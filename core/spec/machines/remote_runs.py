@@ -196,7 +196,7 @@ class RemoteRuns:
                 silent = {
                     entry.mirror.record.machine
                     for entry in self._attached.values()
-                    if entry.mirror.remote_status is None
+                    if entry.mirror.remote_status is None and not entry.mirror.trouble
                 }
             states = {machine: self._state(machine) for machine in silent}
             if time.monotonic() > deadline:
@@ -265,7 +265,7 @@ class RemoteRuns:
                         self._finish(entry)
                     if ticks % _MAINTENANCE_TICKS == 0:
                         self._maintain(entry)
-                    self._report(folder, entry.mirror.problem)
+                    self._report(folder, entry.mirror.problem or entry.mirror.trouble)
                 except (UserError, OSError) as error:
                     self._report(folder, str(error))
 

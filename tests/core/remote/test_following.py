@@ -78,16 +78,19 @@ def test_problems_of_following_are_reported_once(run: RunDir, monkeypatch: pytes
     sent: list[dict[str, Any]] = []
     following = Follower(sent.append, Slurm())
     followed = _FollowedRun(WatchedRun(run, Slurm()), {})
-    problem: list[str] = ["no disk."]
+    problem: list[Exception] = []
 
     def stand() -> RemoteStatus:
         if problem:
-            raise UserError(problem[0])
+            raise problem[0]
         return RemoteStatus(folder="f", state=RunState.RUNNING)
 
     monkeypatch.setattr(followed.watched, "progress", stand)
     told = []
-    for now in ("no disk.", "no disk.", "other.", "", "other."):
+    problems: list[Exception | None] = [
+        UserError("no disk."), UserError("no disk."), OSError(5, "Input/output error"), None, ValueError("a bug")
+    ]  # fmt: skip
+    for now in problems:
         problem[:] = [now] if now else []
         clock[0] += 2.0
         sent.clear()
@@ -96,9 +99,9 @@ def test_problems_of_following_are_reported_once(run: RunDir, monkeypatch: pytes
     assert told == [
         [("trouble", "no disk.")],
         [],
-        [("trouble", "other.")],
+        [("trouble", f"{run.path} cannot be read: Input/output error.")],
         [("run_status", None)],
-        [("trouble", "other.")],
+        [("trouble", "ValueError: a bug")],
     ]
     following.stop()
 

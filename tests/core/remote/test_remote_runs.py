@@ -74,6 +74,24 @@ def test_a_remote_run_is_mirrored_to_a_local_run_folder(remote: RemoteRuns, run:
     assert not status.is_local
 
 
+def test_a_run_that_its_machine_cannot_read_is_reported(machines: Machines, run: RunDir, trainer: Trainer) -> None:
+    trainer("--steps 2000 --delay 0.02")
+    reported: list[str] = []
+    remote = RemoteRuns(machines, lambda folder, sentence: reported.append(sentence))
+    remote.launch(run, "near", run_config())
+    wait_for(lambda: state(run) is RunState.RUNNING)
+    job = there(run).path / "job.json"
+    content = job.read_bytes()
+    job.write_text("{")
+    wait_for(lambda: reported)
+    assert reported[0].startswith(f"near: {job}, line 1: not JSON")
+    job.write_bytes(content)
+    run.ask("stop")
+    wait_for(lambda: state(run) is RunState.STOPPED)
+    assert len(reported) == 1
+    remote.close()
+
+
 def test_local_requests_reach_the_remote_trainer(remote: RemoteRuns, run: RunDir, trainer: Trainer) -> None:
     trainer("--steps 2000 --delay 0.02")
     remote.launch(run, "near", run_config())

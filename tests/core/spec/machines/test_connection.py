@@ -13,7 +13,7 @@ import pytest
 
 from core.spec.errors import UserError
 from core.spec.machines import connection as connection_module
-from core.spec.machines.answers import Bytes, RemoteStatus
+from core.spec.machines.answers import Bytes, RemoteStatus, Trouble
 from core.spec.machines.connection import Connection, ConnectionState
 from core.spec.machines.machine import Machine
 from core.spec.machines.machines import Machines
@@ -88,6 +88,9 @@ class Sink:
 
     def update_status(self, standing: RemoteStatus) -> None:
         self.given.append(standing.state.value)
+
+    def report_trouble(self, trouble: Trouble) -> None:
+        self.given.append(trouble.message)
 
 
 def test_unanswered_requests_are_repeated(lines: type[Spoken], connection: Connection) -> None:
