@@ -223,6 +223,8 @@ class CaptionsPanel(Panel):
         self._services.settings.setValue(f"captions/model_{side}", json.dumps(asdict(choice)))
         self.view.detail.set_titles({name: self._title(name) for name in SIDES})
         self.view.show_empty()
+        if side == "a":  # its libraries are loaded while the user chooses images
+            self._services.pool.client(choice.model, choice.title).warm_up()
         if self._held_paths is None and self.isVisible() and side in self.work.sides:
             self.work.change_model(side)
             self.work.open(side)

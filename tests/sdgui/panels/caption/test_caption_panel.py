@@ -15,9 +15,14 @@ from sdgui.panels.caption.model import HAND, Entry, ModelCaptions
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.worker.replies import Failure
-from tests.sdgui.panels.caption.conftest import CTRL, OpenPanel, drop, images, texts
+from tests.sdgui.panels.caption.conftest import CTRL, MODEL, OpenPanel, drop, images, texts
 from tests.sdgui.panels.caption.test_caption_maker import FACTS, caption
 from tests.sdgui.panels.caption.test_caption_requests import Works, works
+
+
+def test_the_worker_starts_when_a_model_is_chosen_before_there_are_images(panel: CaptionsPanel) -> None:
+    assert panel.model.rowCount() == 0
+    assert MODEL.model in [state.key for state in panel._services.pool.states()]
 
 
 def test_dropped_images_are_captioned_and_refusals_give_the_reason(
