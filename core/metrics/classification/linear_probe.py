@@ -121,7 +121,7 @@ def search_C(
         if position in accuracy or not 0 <= position < len(C_GRID):
             return
         share = len(accuracy) / fit_count
-        fit_progress = part_of(progress, share, share + 1 / fit_count, f"searching C: {C_GRID[position]:.1e}")
+        fit_progress = part_of(progress, share, share + 1 / fit_count, f"fitting with C = {C_GRID[position]:.2g}")
         model = fit_logistic(x, y, float(C_GRID[position]), settings, fit_progress)
         accuracy[position] = float((model.predict(val_x) == val_y).mean())
 

@@ -29,6 +29,7 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
+_NO_LABELS = "No labels"
 _OWN, _OTHER, _ALL = "", "other", "all"  # the model's training data, other training data; all methods
 
 
@@ -71,7 +72,7 @@ class ClassifySource(QWidget):
             box.setToolTip(plain_tip(tip))
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
             box.setMinimumWidth(10 * SPACE)
-        self.label.setPlaceholderText("No labels")
+        self.label.setPlaceholderText(_NO_LABELS)
         for text, key in (("Its own training data", _OWN), ("80 % of this data", SPLIT), ("Other data", _OTHER)):
             self.train.addItem(text, key)
         for method, text in METHODS.items():
@@ -100,7 +101,8 @@ class ClassifySource(QWidget):
         self.more.toggled.connect(self.options.setVisible)
         self.model.changed.connect(lambda _choice: self.model_changed.emit())
         self.data.described.connect(self._on_described)
-        self.data.changed.connect(lambda _source: self.label.clear())
+        self.data.changed.connect(self._on_data_changed)
+        self.data.refused.connect(lambda _sentence: self.label.setPlaceholderText(_NO_LABELS))
         for signal in (self.model.shown, self.data.changed, self.data.described, self.train_data.changed):
             signal.connect(lambda *_: self._update_button())
         self.train_data.described.connect(self._on_training_described)
@@ -141,6 +143,8 @@ class ClassifySource(QWidget):
     def set_busy(self, is_busy: bool) -> None:
         """Disable the button while a long request is running."""
         self._is_busy = is_busy
+        if is_busy:
+            self.button.clearFocus()  # Qt would focus the next widget, which may cancel the request
         self._update_button()
 
     def _update_button(self) -> None:
@@ -221,7 +225,12 @@ class ClassifySource(QWidget):
         return [Evaluation(target, method, self.options.settings()) for method in methods]
 
     # Following
+    def _on_data_changed(self, source: str) -> None:
+        self.label.clear()
+        self.label.setPlaceholderText("Reading…" if source else _NO_LABELS)
+
     def _on_described(self, facts: Mapping[str, Any]) -> None:
+        self.label.setPlaceholderText(_NO_LABELS)
         _fill_labels(self.label, facts, self._wanted_label)
         if not facts["labels"]:
             self.refused.emit(self.problem() if self.model.choice() else f"{facts['source']} has no labels.")

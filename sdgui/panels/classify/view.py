@@ -144,14 +144,15 @@ class ClassifyView(QWidget):
         return tab
 
     def _arrange(self) -> None:
+        beside = QWidget(self.split)  # messages lie over the tabs, not over the buttons below the list
+        lay_over(beside, vbox(self.tabs), self.bar)
         self.split.addWidget(self.results)
-        self.split.addWidget(self.tabs)
+        self.split.addWidget(beside)
         self.split.setStretchFactor(1, 1)
         self.split.setSizes([200, 720])
         remember_sizes(self.split, self._settings, "classify/split")
         margins = (2 * SPACE, SPACE, 2 * SPACE, SPACE)
-        column = vbox(self.source, self.notes, (self.split, 1), spacing=SPACE // 2, margins=margins)
-        lay_over(self, column, self.bar)
+        vbox(self.source, self.notes, (self.split, 1), into=self, spacing=SPACE // 2, margins=margins)
 
     def focus_search(self) -> None:
         """Focus the search box of the current tab."""

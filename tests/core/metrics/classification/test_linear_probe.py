@@ -190,7 +190,7 @@ def test_a_fit_can_be_cancelled() -> None:
         linear_probe(train, test, val, progress=cancel)
     shares = [share for share, _ in said]
     assert shares == sorted(shares)
-    assert said[0][1].startswith("searching C: 1.0e-06")
+    assert said[0][1].startswith("fitting with C = 1e-06")
 
 
 def test_few_shot_improves_with_shots_and_has_an_interval() -> None:
