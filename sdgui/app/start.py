@@ -193,6 +193,7 @@ def open_window(home: Path, demo: bool, registry: RegistryAddress | None = None)
     services = make_services(home, registry=registry)
     theme().set_scheme(_SCHEMES.get(str(services.settings.value("window/scheme")), "system"))
     window = MainWindow(services)
+    window.setFocus()  # otherwise Qt would focus the first button of the rail
     window.show()
     QTimer.singleShot(int(1e3 * FIRST_PANEL_SECONDS), window, services.follower.start)
     if not has_trainer():

@@ -16,7 +16,7 @@ from sdgui.shared.services import Services
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, duration
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import SPACE
 from sdgui.worker.pool import WorkerState
@@ -36,14 +36,16 @@ class Status(QStatusBar):
         self._services, self._model = services, model
         self._worker_runs: dict[str, int | None] = {}  # key of a worker -> id of the run that it opened
         self.runs = ElidedLabel("", self)
-        self.worker = PlainLabel(self, role="small")
+        self.worker = ElidedLabel("", self, role="small")
+        self.worker.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.setSizeGripEnabled(False)
         self.setContentsMargins(SPACE, 0, SPACE, 0)
         policy = self.runs.sizePolicy()
         policy.setRetainSizeWhenHidden(True)  # a status tip is shown in its place, and moves nothing
         self.runs.setSizePolicy(policy)
-        self.addWidget(self.runs, 2)
-        self.addPermanentWidget(self.worker)
+        # fixed shares, so that no text moves a cancel button
+        self.addWidget(self.runs, 3)
+        self.addPermanentWidget(self.worker, 3)
         self.basket = IconButton("ph.shopping-bag", _BASKET, "", "Basket", parent=self)
         self.basket.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # not a Tab stop; it has a shortcut
         self.basket.clicked.connect(self.basket_requested)
@@ -66,7 +68,7 @@ class Status(QStatusBar):
         for strip in strips:
             is_hidden = strip.isHidden()
             strip.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # never widens the window
-            self.insertPermanentWidget(1, strip, 3)  # after the runs
+            self.insertPermanentWidget(1, strip, 5)  # after the runs
             strip.setHidden(is_hidden)
 
     def _schedule_update(self) -> None:

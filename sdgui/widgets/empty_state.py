@@ -37,6 +37,7 @@ class EmptyState(QWidget):
         self._text.setMaximumWidth(60 * SPACE)
         self._text.setMinimumWidth(30 * SPACE)
         self._button = QPushButton(self)
+        self._button.clicked.connect(self._button.clearFocus)  # if it hid, Qt would focus the first button of the rail
         self._button.clicked.connect(self.activated)
         if primary:
             set_role(self._button, "primary")

@@ -76,7 +76,7 @@ class ProgressStrip(QFrame):
         self._title.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)  # beside the bar
         self._bar = QProgressBar(self)
         self._bar.setTextVisible(False)
-        self._bar.setMinimumWidth(12 * SPACE)
+        self._bar.setMinimumWidth(10 * SPACE)
         self._bar.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._figures = PlainLabel(self, role="muted")
         self._cancel = IconButton("ph.x", "Cancel", parent=self)

@@ -161,6 +161,22 @@ def test_progress_added_under_a_status_tip_does_not_show_the_runs_over_it(bar: S
     assert bar.runs.isVisible() != bool(bar.currentMessage())
 
 
+def test_no_text_moves_a_cancel_button(qtbot: QtBot, bar: Status) -> None:
+    strip = ProgressStrip()
+    bar.add_progress([strip])
+    bar.resize(1200, 40)
+    bar.show()
+    strip.start("Encoding images", 10)
+    QApplication.processEvents()
+    before = strip.geometry()
+    bar.worker.setText("worker: a run with a very long name · run 1 starting · data starting")
+    bar.runs.setText("1 running · a run with a very long name · run 1: 12 %, 1 min 2 s left")
+    strip.advance(4, title="Evaluating")
+    QApplication.processEvents()
+    assert strip.geometry() == before
+    assert strip._cancel.geometry().right() == strip.rect().right()
+
+
 def test_workers_are_named_and_a_crash_has_details(bar: Status) -> None:
     assert bar.worker.text() == "worker: not started"
     pool = cast(Pool, bar._services.pool)

@@ -155,6 +155,22 @@ def test_notices_float_over_the_content_and_move_nothing(qtbot) -> None:
     assert area.children().index(bar) > area.children().index(content), "on top"
 
 
+def test_a_button_that_hides_passes_its_focus_to_no_other(qtbot: QtBot) -> None:
+    window = QWidget()
+    rail = IconButton("ph.house", "Home", parent=window)
+    place = EmptyState("ph.flask", "No runs", "Start one.", "Try the demo", parent=window)
+    rail.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+    place.activated.connect(lambda: place.set_content("Starting", "Wait."))
+    qtbot.addWidget(window)
+    window.show()
+    window.activateWindow()
+    place._button.setFocus()
+    qtbot.waitUntil(place._button.hasFocus)
+    place._button.click()
+    assert place._button.isHidden()
+    assert QApplication.focusWidget() is None
+
+
 def test_the_empty_state_offers_one_step(qtbot) -> None:
     place = EmptyState("ph.flask", "No runs", "Start one.", "Try the demo", "Ctrl+D")
     qtbot.addWidget(place)
