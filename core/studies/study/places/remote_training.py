@@ -90,7 +90,10 @@ class RemoteTraining:
         except UserError as error:
             return self._fail(str(error))
         self.trouble = self._job.trouble
-        return self._handle_progress(progress) if progress is not None else None
+        try:
+            return self._handle_progress(progress) if progress is not None else None
+        except UserError as error:  # the local folder cannot be used; the run continues on its machine
+            return self._end(Ended(str(error)))
 
     def request_stop(self) -> None:
         """Request the run to stop. Without a connection, the request is sent when the run is next followed."""

@@ -108,6 +108,18 @@ class Parts:
         return read_record(self.dir)
 
 
+def test_a_local_folder_that_cannot_be_used_fails_only_its_run(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unusable(run: RunDir) -> None:
+        raise UserError(f"cannot write the run folder {run.path}.")
+
+    parts.begin()
+    monkeypatch.setattr(parts.mirrors, "attach", unusable)
+    parts.hears(Submitted(folder=THERE))
+    assert parts.stands(RunState.RUNNING) == Ended(f"cannot write the run folder {parts.dir.path}.")
+    assert len(parts.freed) == 1
+    assert parts.record is not None, "it continues on its machine"
+
+
 @pytest.fixture
 def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
     monkeypatch.setattr(remote_training, "_MIRROR_WAIT_SECONDS", 0.0)
