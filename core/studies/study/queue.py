@@ -201,16 +201,17 @@ class StudyQueue:
             place = self._place_of(run)
             if place is None:
                 continue
-            try:
-                steps = steps_of(self.out, self.study, self.study.arm(run.arm))
-            except StudyError as error:
-                run.state, run.message = "failed", str(error)
-                continue
             device = place.offer()
             if device is None:  # the facts about a remote machine have become too old
                 continue
+            try:
+                steps = steps_of(self.out, self.study, self.study.arm(run.arm))
+                training = place.begin(run, steps, device)
+            except UserError as error:  # such as a run folder that cannot be used
+                run.state, run.message = "failed", str(error)
+                continue
             run.device, run.machine = device, place.name
-            self.running[index] = (place, place.begin(run, steps, run.device))
+            self.running[index] = (place, training)
             trained = self.out.measures(run.arm, run.seed).exists()
             run.state, run.message = "measuring" if trained else "training", ""
             activity = "evaluating new measures" if trained else f"{steps} steps"

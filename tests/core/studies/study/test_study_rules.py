@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from core.spec.chain import Chain, ChainStage
 from core.spec.config import RunConfig, override
+from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.study import Study, StudyDir, StudyRun, StudyStatus, absolute
 from core.spec.study.records import MIN_STEP_SECONDS, MeasuresFile
@@ -153,6 +154,21 @@ def queue_of(tmp_path: Path, *places: Pretended, seeds: tuple[int, ...] = (0,)) 
     study, out = Study.model_validate(study_dict(seeds=list(seeds))), StudyDir(tmp_path)
     out.runs.mkdir(exist_ok=True)
     return StudyQueue(study, out, places, lambda text: None)
+
+
+def test_a_run_that_cannot_be_begun_fails_alone(tmp_path: Path) -> None:
+    class Refusing(Pretended):
+        def begin(self, run: StudyRun, steps: int, device: str) -> Any:
+            if run.arm == "base":
+                raise UserError("its folder is a link.")
+            return super().begin(run, steps, device)
+
+    place = Refusing("", ["0"])
+    queue = queue_of(tmp_path, place)
+    queue._start()
+    assert [(run.state, run.message) for run in queue.status.runs] == [
+        ("failed", "its folder is a link."), ("training", ""),
+    ]  # fmt: skip
 
 
 def test_a_device_that_is_no_longer_known_to_be_free_gets_no_run(tmp_path: Path) -> None:
