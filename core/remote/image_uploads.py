@@ -7,9 +7,9 @@ folder.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import queue
+import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -148,8 +148,7 @@ class Sender:
         path = Path(name)
         stat = path.stat()
         stamp = (stat.st_size, stat.st_mtime_ns)
-        digest = hashlib.sha256(f"{name}{stamp}".encode("utf-8", "surrogatepass")).hexdigest()
-        remote_name = f"{digest[:32]}{path.suffix.lower()}"
+        remote_name = f"{secrets.token_hex(16)}{path.suffix.lower()}"  # new, since the worker may read an earlier copy
         offset = 0
         with open_regular(path, limit=MAX_UPLOAD_BYTES) as file:
             while (chunk := file.read(CHUNK_BYTES)) or not offset:

@@ -96,6 +96,7 @@ def test_images_that_the_worker_lost_are_sent_again(parts: Parts, tmp_path: Path
     parts.ask(4, one, two)
     wait_for(lambda: len(parts.sent()) == 9)
     assert [line["do"] for line in parts.sent()[6:]] == ["receive", "receive", "x"], "the second alone"
+    assert parts.sent()[6]["name"] != parts.sent()[3]["name"], "another request may read the earlier copy"
     sender: Any = parts.sender
     write = sender._write
 
