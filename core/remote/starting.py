@@ -5,6 +5,7 @@ Flow: ``submit`` -> run folder with the config -> a process in a new session, to
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -175,14 +176,15 @@ class Starter:
 
     @contextmanager
     def _only_starter(self) -> Iterator[None]:
-        """Wait until no other thread or program starts a run in this runs folder, and keep them waiting.
+        """Wait until no other thread or program of this user starts a run in this runs folder, and keep them waiting.
 
         A client that has lost its connection repeats a request while the program of that connection may still run
         sbatch for it.
         """
         import filelock  # noqa: PLC0415  (most sessions start nothing)
 
-        lock = filelock.FileLock(self._runs / ".starting.lock")
+        user = os.getuid() if hasattr(os, "getuid") else 0  # a group may share the folder, but not the lock's file
+        lock = filelock.FileLock(self._runs / f".starting-{user}.lock")
         with writing(self._runs, UserError):
             self._runs.mkdir(parents=True, exist_ok=True)
             lock.acquire()
