@@ -208,7 +208,7 @@ class StudyQueue:
                 steps = steps_of(self.out, self.study, self.study.arm(run.arm))
                 training = place.begin(run, steps, device)
             except UserError as error:  # such as a run folder that cannot be used
-                run.state, run.message = "failed", str(error)
+                self._fail(run, str(error))
                 continue
             run.device, run.machine = device, place.name
             self.running[index] = (place, training)
@@ -228,18 +228,18 @@ class StudyQueue:
         try:
             machine = trained_on(self.out.run(run.arm, run.seed))
         except UserError as error:
-            run.state, run.message = "failed", str(error)
+            self._fail(run, str(error))
             return None
         fitting = [place for place in self.places if machine in (None, place.name)]
         usable = [place for place in fitting if not place.problem]
         if not fitting:
-            run.state = "failed"
-            run.message = (
+            self._fail(
+                run,
                 f"it was started on {machine or 'this computer'}, which is not among the chosen machines; choose it "
-                f"too, or remove {self.out.run(run.arm, run.seed).path} to train it again."
+                f"too, or remove {self.out.run(run.arm, run.seed).path} to train it again.",
             )
         elif not usable:
-            run.state, run.message = "failed", fitting[0].problem
+            self._fail(run, fitting[0].problem)
         return next((place for place in usable if place.offer() is not None), None)
 
     def _is_still_stopping(self, run: StudyRun) -> bool:
@@ -263,11 +263,14 @@ class StudyQueue:
             run.state, run.message, run.machine, run.device = "waiting", "", THIS_COMPUTER, ""
             place.problem = result.problem
         elif result.problem:
-            run.state, run.message = "failed", result.problem
-            self.log(f"failed: {run.arm}, seed {run.seed}: {result.problem}")
+            self._fail(run, result.problem)
         else:
             run.state, run.message = "done", ""
             self.write_results()
+
+    def _fail(self, run: StudyRun, message: str) -> None:
+        run.state, run.message = "failed", message
+        self.log(f"failed: {run.arm}, seed {run.seed}: {message}")
 
     def _write_status(self) -> None:
         problems = dict.fromkeys(place.problem or place.trouble for place in self.places)

@@ -158,11 +158,14 @@ def test_trials_begun_on_a_machine_that_is_not_chosen_do_not_block_the_others(
         write_status(self)
 
     monkeypatch.setattr(SweepQueue, "_write_status", count_polls)
-    report = run(folder, trials=2, parallel=1)
+    said: list[str] = []
+    wanted = Sweep.model_validate(sweep_dict(trials=2, parallel=1))
+    report = run_sweep(wanted, folder, out, said.append, PlaceOptions())
     assert [one.state for one in report.trials] == ["running", "complete"]
     status = out.read_status()
     assert status is not None
     assert "it was started on gone, which is not among the chosen machines" in status.runs[0].message
+    assert f"failed: trial-0, seed 0: {status.runs[0].message}" in said
 
 
 def test_a_diverged_trial_is_reported_without_its_values(folder: Path) -> None:
