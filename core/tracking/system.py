@@ -139,7 +139,7 @@ class SystemMonitor:
     def _read_other_ranks(self) -> dict[str, float]:
         values: dict[str, float] = {}
         for file in sorted(self._folder.glob("rank-*.json"))[:1024]:
-            with suppress(OSError, UserError):
+            with suppress(OSError, UserError, TypeError, ValueError):  # also a file that no rank wrote
                 if time.time() - file.stat().st_mtime > 3 * self._seconds:
                     continue
                 raw = read_json(file, 64 * KILOBYTE, root=self._folder, error=UnreadableError)

@@ -29,7 +29,8 @@ def test_a_sample_covers_machine_and_process(tmp_path: Path) -> None:
 def test_each_sample_is_taken_once_and_ranks_are_named(tmp_path: Path) -> None:
     (tmp_path / "system").mkdir()
     (tmp_path / "system" / "rank-1.json").write_text(json.dumps({"process_cpu_percent": 90.0}), encoding="utf-8")
-    (tmp_path / "system" / "rank-2.json").write_text("no JSON", encoding="utf-8")
+    for rank, content in ((2, "no JSON"), (3, '["a"]'), (4, '{"a": "b"}')):
+        (tmp_path / "system" / f"rank-{rank}.json").write_text(content, encoding="utf-8")
     sampled, seen = threading.Event(), list[Mapping[str, float]]()
 
     def report(values: Mapping[str, float]) -> None:
@@ -39,7 +40,7 @@ def test_each_sample_is_taken_once_and_ranks_are_named(tmp_path: Path) -> None:
     with SystemMonitor(0.05, tmp_path, report=report):
         assert sampled.wait(60)
     assert seen[0]["system/rank1/process_cpu_percent"] == 90.0
-    assert not any("rank2" in name for name in seen[0])
+    assert not any(f"rank{rank}" in name for name in seen[0] for rank in (2, 3, 4))
     own = SystemMonitor(0.05, tmp_path)
     with own:
         while not (values := own.take()):
