@@ -13,6 +13,7 @@ from sdgui.panels.runs.plots.series import Series
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.boxes import hbox, vbox
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _GUEST_LINES = (Qt.PenStyle.DotLine, Qt.PenStyle.DashDotLine)
@@ -39,11 +40,13 @@ class PlotCard(QFrame):
         self.setMinimumSize(30 * SPACE, 25 * SPACE)
         self.setAccessibleName(f"Plot: {chart.title}")
         self._title = ElidedLabel(chart.title, self, role="title")
+        self.teacher_line = PlainLabel("Dashed: teacher", self, role="small")
+        self.teacher_line.hide()
         self._button = IconButton("ph.arrows-out-simple", f"Maximise {chart.title}", parent=self)
         self._button.clicked.connect(lambda: self.maximize_requested.emit(chart.id))
         self._pin = IconButton("ph.push-pin", f"Pin {chart.title} to the top", checkable=True, parent=self)
         self._pin.clicked.connect(lambda: self.pin_requested.emit(chart.id))
-        top, half = hbox((self._title, 1), self._pin, self._button), SPACE // 2
+        top, half = hbox((self._title, 1), self.teacher_line, self._pin, self._button), SPACE // 2
         self._layout = vbox(top, None, into=self, spacing=0, margins=(SPACE + half, half, half, half))
 
     def set_maximized(self, maximized: bool) -> None:
@@ -84,6 +87,7 @@ class PlotCard(QFrame):
         """Add a series."""
         self.series[series.key] = series
         self._style_lines([series])
+        self._explain_lines()
         canvas = (self.host or self).canvas
         if canvas is not None and self._means is None:
             canvas.put(series)
@@ -116,7 +120,13 @@ class PlotCard(QFrame):
             if curve.style != Qt.PenStyle.DashLine:
                 curve.style = self._line
 
+    def _explain_lines(self) -> None:
+        """Name the line style of the teacher, if its curves are drawn."""
+        card = self.host or self
+        card.teacher_line.setVisible(any(curve.style == Qt.PenStyle.DashLine for curve in card._curves()))
+
     def _show(self) -> None:
+        self._explain_lines()
         card = self.host or self
         if card.canvas is not None:
             card.canvas.replace(card._curves())
@@ -136,6 +146,7 @@ class PlotCard(QFrame):
             del self.series[key]
             if (canvas := (self.host or self).canvas) is not None:
                 canvas.remove(key)
+        self._explain_lines()
 
     def refresh(self) -> None:
         """Redraw soon, if a canvas exists."""

@@ -63,6 +63,7 @@ def test_student_and_teacher_share_a_plot_and_validations_are_not_smoothed(grid:
         "second, teacher",
     ]
     assert [curve.style for curve in series][:2] == [Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine]
+    assert [card.teacher_line.isVisible() for card in grid._cards.values()] == [False, True]
     grid.toolbar.smoothing.setValue(900)
     loss, recall = (next(iter(grid._cards[name].series.values())) for name in grid.metrics())
     assert not np.array_equal(loss.smoothed, loss.values)
