@@ -93,6 +93,30 @@ class _Series:
         return True
 
 
+class CompleteTotals:
+    """Selects the reports whose total loss has all terms; in steps without the teacher it has fewer.
+
+    Totals with fewer terms would draw a sawtooth; the terms themselves have separate curves.
+    """
+
+    def __init__(self) -> None:
+        self._terms: frozenset[str] = frozenset()  # terms of the last complete total
+        self._shorter_reports = 0  # number of later reports with fewer terms
+
+    def restart(self) -> None:
+        """Begin a new segment of the run, which may have other terms."""
+        self._terms, self._shorter_reports = frozenset(), 0
+
+    def is_complete(self, values: Mapping[str, float]) -> bool:
+        """Whether the total loss of a report has the same terms as before, or more. Call this once per report."""
+        terms = _TERMS & values.keys()
+        if terms < self._terms and self._shorter_reports < _MAX_SHORTER_REPORTS:
+            self._shorter_reports += 1
+            return False
+        self._terms, self._shorter_reports = terms, 0
+        return True
+
+
 class RunHistory:
     """The curves and events of one run. Filled by one thread with ``apply``; other threads may read it at any time."""
 
@@ -106,8 +130,7 @@ class RunHistory:
         self._starts: list[RunStarted] = []
         self._terminal: RunFinished | RunFailed | None = None
         self._step = 0
-        self._terms: frozenset[str] = frozenset()  # terms of the total loss at the last step with all terms
-        self._shorter_reports = 0  # number of later reports with fewer terms
+        self._totals = CompleteTotals()
         self._seconds_before = 0.0  # training time of earlier segments without steps that were repeated later
         self._segment_start: float | None = None  # start time of this segment
         self._last_event_time: float | None = None
@@ -120,7 +143,7 @@ class RunHistory:
         self._logs, self._samples, self._checkpoints, self._evaluated, self._starts = [], [], [], [], []
         self._terminal = None
         self._step, self._seconds_before, self._segment_start = 0, 0.0, None
-        self._terms, self._shorter_reports = frozenset(), 0
+        self._totals.restart()
         self._last_event_time, self._worked_before = None, 0.0
 
     def apply(self, events: Iterable[Event]) -> frozenset[str]:
@@ -165,7 +188,7 @@ class RunHistory:
             self._segment_start = event.time
         seconds = self._seconds_before + max(0.0, event.time - self._segment_start)
         for name, value in event.values.items():
-            if name == TOTAL and not self._has_all_terms(event.values):
+            if name == TOTAL and not self._totals.is_complete(event.values):
                 continue
             points = self._pending.get(name)
             if points is None:
@@ -178,18 +201,6 @@ class RunHistory:
         if isinstance(event, Evaluated):
             self._evaluated.append(EvaluatedRow(event.step, event.time, dict(event.values)))
             changed.add("evaluated")
-
-    def _has_all_terms(self, values: Mapping[str, float]) -> bool:
-        """Whether a step's total loss has the same terms as before; in steps without the teacher it has fewer.
-
-        Totals with fewer terms would draw a sawtooth; the terms themselves have separate curves.
-        """
-        terms = _TERMS & values.keys()
-        if terms < self._terms and self._shorter_reports < _MAX_SHORTER_REPORTS:
-            self._shorter_reports += 1
-            return False
-        self._terms, self._shorter_reports = terms, 0
-        return True
 
     def _start(self, event: RunStarted, changed: set[str]) -> None:
         self._publish()
@@ -205,7 +216,7 @@ class RunHistory:
         self._worked_before = self.worked
         self._segment_start = self._last_event_time = event.time
         self._starts.append(event)
-        self._terms, self._shorter_reports = frozenset(), 0
+        self._totals.restart()
         self._terminal = None
         self._step = event.step
 

@@ -14,13 +14,13 @@ from typing import Any
 from core.spec.reading import excerpt
 from core.spec.run.events import Evaluated, Event, EventError, EventReader, Metrics, RunStarted, Sample
 from core.spec.run.status import RunState
+from sdgui.runs.history import TOTAL, CompleteTotals
 from sdgui.store.records import Run, RunLabel, ranks_runs
 from sdgui.store.store import Store
 
 MAX_LIVE, MAX_PAUSED, MAX_DONE, MAX_FAILED = 6, 4, 9, 4  # runs listed on Home; Runs lists all
 MAX_POINTS = 240  # points of a small curve
 IMAGES = 4  # images shown for a finished run
-_LOSS = "train/loss"
 _MIN_VALIDATIONS = 5  # with fewer, the curve shows the loss
 _LIVE = tuple(state for state in RunState if state.alive)
 _FAILED = (RunState.FAILED, RunState.INTERRUPTED)
@@ -99,6 +99,7 @@ class Glimpse:
         self._curves: dict[str, list[tuple[int, float]]] = {}  # metric -> (step, value)
         self._every: dict[str, int] = {}  # metric -> every n-th point is stored
         self._seen: dict[str, int] = {}  # metric -> points read so far
+        self._totals = CompleteTotals()
         self.images: tuple[Image, ...] = ()
 
     @property
@@ -109,7 +110,7 @@ class Glimpse:
         ]
         if ranking:  # the network with the higher last value
             return max(ranking, key=lambda name: self._curves[name][-1][1])
-        return _LOSS if len(self._curves.get(_LOSS, ())) > 1 else ""
+        return TOTAL if len(self._curves.get(TOTAL, ())) > 1 else ""
 
     @property
     def title(self) -> str:
@@ -138,11 +139,13 @@ class Glimpse:
 
     def _apply(self, event: Event) -> None:
         if isinstance(event, RunStarted):  # a resumed run repeats the steps after its checkpoint
+            self._totals.restart()
             for points in self._curves.values():
                 points[:] = [point for point in points if point[0] <= event.step]
         elif isinstance(event, (Metrics, Evaluated)):
             for name, value in event.values.items():
-                if (name == _LOSS or ranks_runs(name)) and math.isfinite(value):
+                is_shown = ranks_runs(name) or (name == TOTAL and self._totals.is_complete(event.values))
+                if is_shown and math.isfinite(value):
                     self._add(name, event.step, value)
         elif isinstance(event, Sample) and event.what == "retrieval":
             self.images = _images(self._to_local(event).content)

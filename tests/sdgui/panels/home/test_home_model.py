@@ -68,6 +68,15 @@ def test_a_summary_follows_the_loss_then_the_ranking_metric(store: Store, tmp_pa
     assert len(glimpse._curves["train/loss"]) <= MAX_POINTS
 
 
+def test_totals_of_steps_without_the_teacher_are_not_drawn(store: Store, tmp_path: Path) -> None:
+    alone = {"train/loss": 2.0, "train/contrastive": 2.0}
+    taught = {**alone, "train/loss": 5.0, "train/distill_logits": 3.0}
+    steps = [Metrics(step=step, values=alone if step % 3 else taught) for step in range(1, 10)]
+    glimpse = Glimpse(make_run(store, tmp_path / "run", *steps))
+    glimpse.read()
+    assert glimpse.curve == (2.0, 2.0, 5.0, 5.0, 5.0)
+
+
 def test_a_long_curve_is_thinned_evenly_without_non_finite_values(store: Store, tmp_path: Path) -> None:
     lost = [Metrics(step=0, values={"train/loss": value}) for value in (float("nan"), float("inf"))]
     glimpse = Glimpse(make_run(store, tmp_path / "run", *lost, *losses(*range(1, 1001))))
