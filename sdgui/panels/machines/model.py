@@ -13,6 +13,7 @@ from core.spec.machines.machine import Machine
 from core.spec.paths import expand_user
 from core.spec.reading import MEGABYTE, read_bytes
 from sdgui.runs.live import RunProgress
+from sdgui.shared.run_texts import percent_done
 from sdgui.store.records import Run
 from sdgui.widgets.formats import count_with_unit
 
@@ -109,7 +110,9 @@ def queue_rows(
             continue
         has_steps = run_progress is not None and run_progress.total_steps > 0
         text = (
-            f"{100 * run_progress.step // run_progress.total_steps} %" if run_progress is not None and has_steps else ""
+            f"{percent_done(run_progress.step, run_progress.total_steps)} %"
+            if run_progress is not None and has_steps
+            else ""
         )
         rows.append(_queue_row(run, names, None, str(state), run.devices, text, local_name))
     for position, run in enumerate(waiting, 1):

@@ -47,13 +47,13 @@ def test_the_queue_shows_active_then_waiting_runs() -> None:
         run(4, RunState.QUEUED, devices_asked="0,1"),
     ]
     progress = {
-        1: RunProgress(1, RunState.RUNNING, 30, 60, "training", None, None, ""),
+        1: RunProgress(1, RunState.RUNNING, 40, 60, "training", None, None, ""),
         2: RunProgress(2, RunState.DONE, 60, 60, "", None, None, ""),
         5: RunProgress(5, RunState.STARTING, 0, 0, "", None, None, ""),
     }
     rows = queue_rows(alive, waiting, {1: "clip · run 1"}, progress, "here")
     assert [(row.run_id, row.position, row.machine, row.devices, row.progress) for row in rows] == [
-        (1, None, "here", "2", "50 %"),
+        (1, None, "here", "2", "67 %"),
         (3, 1, "far", "first free", ""),
         (4, 2, "here", "0,1", ""),
     ]
