@@ -37,8 +37,9 @@ def _open_palette(window: Window) -> None:
 
 
 def _switch_appearance(window: Window) -> None:
-    schemes = list(_SCHEMES)
-    scheme = schemes[(schemes.index(theme().scheme) + 1) % len(schemes)]
+    other: Scheme = "light" if theme().dark else "dark"  # so that the first switch is visible
+    following: dict[Scheme, Scheme] = {"system": other, "dark": "light", "light": "system"}
+    scheme = following[theme().scheme]
     theme().set_scheme(scheme)
     window.services.settings.setValue("window/scheme", scheme)
     window.status.showMessage(f"Appearance: {_SCHEMES[scheme]}", 3000)

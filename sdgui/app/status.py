@@ -76,7 +76,7 @@ class Status(QStatusBar):
             self._update_timer.start()
 
     def show_runs(self) -> None:
-        """Show active runs, such as ``1 running · sd-clip demo · run 1: 62 %, 1 min 10 s left``."""
+        """Show active runs, such as ``2 running · clip · run 1: 62 %, 1 min 10 s left · clip · run 2: 5 %``."""
         parts, queued, running = [], 0, 0
         for run in self._model.runs():
             progress = self._services.follower.progress(run.id)
@@ -90,7 +90,7 @@ class Status(QStatusBar):
             running += 1
             if running <= _MAX_LISTED:
                 parts.append(f"{self._model.name(run.id)}: {position}{remaining}")
-        texts = [f"{running} running", *parts] if running else []
+        texts = [f"{running} running", *parts] if running > 1 else parts
         texts += self._studies()
         self.runs.setText(" · ".join([*(texts or ["No active runs"]), *([f"{queued} queued"] if queued else [])]))
 

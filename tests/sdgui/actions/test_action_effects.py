@@ -163,12 +163,15 @@ def test_a_stopping_run_can_be_ended_sooner(
 
 def test_the_theme_cycles_and_is_remembered(qapp: object) -> None:
     told, before = list[Any](), theme().scheme
+    was_dark, looks = theme().dark, []
     seen = []
     for _ in range(3):
         kept, said = do(told, "appearance")
+        looks.append(theme().dark)
         assert kept == ("services.settings.setValue", "window/scheme", theme().scheme)
         seen.append((theme().scheme, said[1]))
     assert theme().scheme == before
+    assert looks[0] is not was_dark, "the first switch is visible"
     texts = {"system": "follows the system", "light": "light", "dark": "dark"}
     assert sorted(seen) == sorted((name, f"Appearance: {text}") for name, text in texts.items())
 
