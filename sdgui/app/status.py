@@ -11,10 +11,9 @@ from PySide6.QtWidgets import QSizePolicy, QStatusBar, QWidget
 from core.spec.run.model_names import run_and_checkpoint
 from core.spec.run.status import RunState
 from sdgui.experiments.tree_model import ExperimentModel
-from sdgui.shared.run_texts import percent_done
 from sdgui.shared.services import Services
 from sdgui.widgets.elided_label import ElidedLabel
-from sdgui.widgets.formats import count, duration
+from sdgui.widgets.formats import count, duration, percent_done
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip

@@ -10,14 +10,7 @@ from core.spec.run.status import RunState
 from sdgui.runs.live import RunProgress
 from sdgui.runs.stopping import Stopping, StopStage
 from sdgui.store.records import BestPoint, Experiment, Run
-from sdgui.widgets.formats import count, count_with_unit, duration, value
-
-
-def percent_done(step: int, total: int) -> int:
-    """The share of finished steps, in per cent; 100 only at the end."""
-    if total <= 0:
-        return 0
-    return 100 if step >= total else min(99, round(100 * step / total))
+from sdgui.widgets.formats import count, count_with_unit, duration, percent_done, value
 
 
 def step_text(step: int, total: int) -> str:

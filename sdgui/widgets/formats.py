@@ -114,3 +114,10 @@ def _digits(number: float, spacing: float) -> str:
         return f"{number:.6g}"
     decimals = max(0, -math.floor(math.log10(spacing) + 1e-9))
     return f"{number:.{decimals}f}"
+
+
+def percent_done(step: int, total: int) -> int:
+    """The share of finished steps, in per cent; 100 only at the end."""
+    if total <= 0:
+        return 0
+    return 100 if step >= total else min(99, round(100 * step / total))

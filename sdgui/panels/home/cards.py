@@ -10,10 +10,10 @@ from PySide6.QtWidgets import QFrame, QProgressBar, QPushButton, QWidget
 
 from sdgui.panels.home.model import IMAGES, Glimpse
 from sdgui.runs.live import RunProgress
-from sdgui.shared.run_texts import best_tip, percent_done, state_line, time_text, when
+from sdgui.shared.run_texts import best_tip, state_line, time_text, when
 from sdgui.store.records import Run, ranks_runs
 from sdgui.widgets.elided_label import ElidedLabel
-from sdgui.widgets.formats import percent
+from sdgui.widgets.formats import percent, percent_done
 from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.boxes import hbox, vbox

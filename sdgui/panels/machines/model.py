@@ -13,9 +13,8 @@ from core.spec.machines.machine import Machine
 from core.spec.paths import expand_user
 from core.spec.reading import MEGABYTE, read_bytes
 from sdgui.runs.live import RunProgress
-from sdgui.shared.run_texts import percent_done
 from sdgui.store.records import Run
-from sdgui.widgets.formats import count_with_unit
+from sdgui.widgets.formats import count_with_unit, percent_done
 
 _MAX_INCLUDE_DEPTH = 8
 _MAX_CONFIG_FILES = 200
