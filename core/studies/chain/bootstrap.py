@@ -32,8 +32,8 @@ MATCHING = "matching"
 Progress = Callable[[str, int, int], None]
 
 
-def caption_and_filter(run: RunDir, source: str, manifest: Path, progress: Progress) -> dict[str, int]:
-    """Write ``manifest``: each image of ``source`` with its matching captions, original or generated.
+def caption_and_filter(run: RunDir, source: str, target: Path, progress: Progress) -> dict[str, int]:
+    """Write the manifest ``target``: each image of ``source`` with its matching captions, original or generated.
 
     A caption matches when the head's probability is at least 0.5; without a matching head, when its cosine is at least
     the median of the original pairs'. An image without a match keeps its best caption, so that the number of images
@@ -57,7 +57,7 @@ def caption_and_filter(run: RunDir, source: str, manifest: Path, progress: Progr
         if row not in best or score > best[row][0]:
             best[row] = (score, caption, is_generated)
     selected = {row: matching.get(row) or [best[row][1:]] for row in rows}
-    _write(manifest, data, selected, source)
+    _write(target, data, selected, source)
     counts = [is_generated for captions in selected.values() for _, is_generated in captions]
     return {"images": len(selected), "given": counts.count(False), "made": counts.count(True)}
 
