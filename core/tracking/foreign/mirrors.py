@@ -22,6 +22,7 @@ from core.spec.reading import excerpt
 from core.spec.run.events import Evaluated, Event, EventReader, Metrics, RunFailed, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.logged import LoggedConfig, experiment_name, read_any_config, settings_of
+from core.spec.run.status import derive_state
 
 POLL_SECONDS = 0.5
 _BATCH = 1000  # metrics of one call of MLflow, its maximum
@@ -55,12 +56,13 @@ def export_run(run: RunDir, tool: str, output: Path, follow: bool = False) -> st
 
 
 def _replay(run: RunDir, mirror: Mirror, follow: bool) -> bool:
-    """Log every point that no later restart voids. Returns whether the run failed."""
+    """Log every point that no later restart voids. Returns whether the run failed or was interrupted."""
     starts = [event.step for event in _events(run, RunStarted.kind) if isinstance(event, RunStarted)]
     # valid_up_to[k]: points logged after the k-th start are overwritten by a later start if their step is larger.
     valid_up_to = [min(starts[k:], default=1 << 62) for k in range(len(starts) + 1)]
     reader, starts_seen, ended, failed = EventReader(run.events), 0, False, False
     while True:
+        is_alive = derive_state(run.read_status(), None).alive  # before reading, so that the last points are read
         while events := reader.read():
             for event in events:
                 if isinstance(event, RunStarted):
@@ -74,6 +76,8 @@ def _replay(run: RunDir, mirror: Mirror, follow: bool) -> bool:
                     ended, failed = True, isinstance(event, RunFailed)
         if ended or not follow:
             return failed
+        if not is_alive:  # a killed trainer has recorded no end
+            return True
         time.sleep(POLL_SECONDS)
 
 

@@ -1,5 +1,7 @@
 import posixpath
 import struct
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,9 @@ import pytest
 import core
 from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
+from core.spec.run.status import own_status
 from core.tracking.foreign import wandb
-from core.tracking.foreign.mirrors import _mlflow_name, _MLflowNames, export_run
+from core.tracking.foreign.mirrors import _mlflow_name, _MLflowNames, _replay, export_run
 from core.tracking.foreign.runs import ForeignRun
 
 POINTS = {"train/loss": [(1, 0.1), (2, 0.2)], "val/R@1": [(2, 0.5), (3, float("inf"))]}
@@ -37,6 +40,30 @@ def test_tensorboard_reads_every_point(tmp_path: Path) -> None:
     assert shown == {name: [(step, float32(value)) for step, value in line] for name, line in POINTS.items()}
     with pytest.raises(UserError, match="already exists"):
         export_run(RunDir(tmp_path / "run"), "tensorboard", tmp_path / "out")
+
+
+class Points(dict[int, float]):
+    """A mirror that keeps the losses."""
+
+    def log(self, step: int, wall_time: float, values: Mapping[str, float]) -> None:
+        self[step] = values["loss"]
+
+    def restart(self, step: int, wall_time: float) -> None: ...
+
+    def close(self, failed: bool) -> None: ...
+
+
+def test_following_ends_when_the_trainer_was_killed(tmp_path: Path) -> None:
+    logged = core.start_run("killed", folder=tmp_path / "run", system_seconds=0, record_code=False)
+    logged.log({"loss": 0.5}, step=1)
+    logged.finish()
+    run = RunDir(tmp_path / "run")
+    *lines, _ending = run.events.read_bytes().splitlines(keepends=True)
+    run.events.write_bytes(b"".join(lines))
+    run.write_status(replace(own_status(), pid=2**31 - 9))
+    points = Points()
+    assert _replay(run, points, follow=True)
+    assert points == {1: 0.5}
 
 
 def float32(value: float) -> float:
