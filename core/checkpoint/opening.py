@@ -197,12 +197,12 @@ def _from_run(source: RunNetwork, device: torch.device) -> Network:
     code = CustomCode(source.run)
     if config.towers.build:
         code.load(config.towers.build)  # loaded first, so that its errors are not reported as a damaged checkpoint
-    only_trained = ("lora.", *(f"heads.{key.rpartition(':')[2]}." for key in config.objectives.custom))
+    training_only = ("lora.", *(f"heads.{key.rpartition(':')[2]}." for key in config.objectives.custom))
     config = _remove_custom_objectives(config)
 
     def used(values: Mapping[str, T]) -> dict[str, T]:
         """``values`` without what only training needs: LoRA's factors, and the heads of custom objectives."""
-        return {name: value for name, value in values.items() if not name.startswith(only_trained)}
+        return {name: value for name, value in values.items() if not name.startswith(training_only)}
 
     def build() -> Network:
         return build_network(config, dict(info.model), info.classes, code)

@@ -35,9 +35,11 @@ class _CancelledError(Exception):
 class Sender:
     """Forwards requests in a thread, each after its images; cancellations are forwarded immediately."""
 
-    def __init__(self, names: PathTranslator, machine: str, out: IO[bytes], reply: Callable[[Message], object]) -> None:
+    def __init__(
+        self, translator: PathTranslator, machine: str, out: IO[bytes], reply: Callable[[Message], object]
+    ) -> None:
         """``reply``: sends a reply to the window in place of the worker."""
-        self._names, self._machine, self._out, self._reply = names, machine, out, reply
+        self._translator, self._machine, self._out, self._reply = translator, machine, out, reply
         self._waiting: queue.SimpleQueue[tuple[bytes, Message | None] | None] = queue.SimpleQueue()
         self._write_lock, self._lock = threading.Lock(), threading.Lock()
         self._pending: set[Any] = set()  # requests that have not been forwarded yet
@@ -78,8 +80,8 @@ class Sender:
         with self._lock:
             uploads = self._uploads_by_request.pop(number, [])
             if failed:
-                for name in uploads:  # these files may be incomplete, so upload them again
-                    self._stamps.pop(name, None)
+                for image in uploads:  # these files may be incomplete, so upload them again
+                    self._stamps.pop(image, None)
             if failed and number in self._pending:
                 self._cancelled.add(number)
                 self._refused.add(number)
@@ -105,9 +107,11 @@ class Sender:
     def _forward(self, value: Message) -> None:
         number = value.get("id")
         try:
-            self._upload(number, [name for name in local_images(value, self._names) if self._needs_upload(name)])
+            self._upload(
+                number, [image for image in local_images(value, self._translator) if self._needs_upload(image)]
+            )
             self._raise_if_cancelled(number)
-            self._write(as_line(self._names.to_remote(value)))
+            self._write(as_line(self._translator.to_remote(value)))
         except _CancelledError:
             with self._lock:
                 is_refused = number in self._refused
@@ -123,14 +127,14 @@ class Sender:
                 for requests in (self._pending, self._cancelled, self._refused):
                     requests.discard(number)
 
-    def _needs_upload(self, name: str) -> bool:
-        stat = Path(name).stat()
-        return self._stamps.get(name) != (stat.st_size, stat.st_mtime_ns)
+    def _needs_upload(self, image: str) -> bool:
+        stat = Path(image).stat()
+        return self._stamps.get(image) != (stat.st_size, stat.st_mtime_ns)
 
-    def _upload(self, number: Any, names: list[str]) -> None:
-        if not names:
+    def _upload(self, number: Any, images: list[str]) -> None:
+        if not images:
             return
-        total = sum(Path(name).stat().st_size for name in names)
+        total = sum(Path(image).stat().st_size for image in images)
         if self._bytes_sent + total > MAX_UPLOAD_BYTES:
             raise UserError(
                 f"the {total >> 20} MB of images exceed the {(MAX_UPLOAD_BYTES - self._bytes_sent) >> 20} MB that can "
@@ -140,12 +144,12 @@ class Sender:
             self._raise_if_cancelled(number)
         if not self._folder:
             raise UserError(f"sdgui on {self._machine} does not accept uploaded images; update sdgui on that machine.")
-        for position, name in enumerate(names):
-            self._upload_file(number, name, partial(self._report_progress, number, position, len(names)))
-        self._report_progress(number, len(names), len(names))
+        for position, image in enumerate(images):
+            self._upload_file(number, image, partial(self._report_progress, number, position, len(images)))
+        self._report_progress(number, len(images), len(images))
 
-    def _upload_file(self, number: Any, name: str, progress: Callable[[], object]) -> None:
-        path = Path(name)
+    def _upload_file(self, number: Any, image: str, progress: Callable[[], object]) -> None:
+        path = Path(image)
         stat = path.stat()
         stamp = (stat.st_size, stat.st_mtime_ns)
         remote_name = f"{secrets.token_hex(16)}{path.suffix.lower()}"  # new, since the worker may read an earlier copy
@@ -163,9 +167,9 @@ class Sender:
         with self._lock:
             if number in self._cancelled:  # the worker has refused the request in the meantime
                 raise _CancelledError
-            self._stamps[name] = stamp
-            self._uploads_by_request.setdefault(number, []).append(name)
-        self._names.add_copy(name, f"{self._folder}/{remote_name}")
+            self._stamps[image] = stamp
+            self._uploads_by_request.setdefault(number, []).append(image)
+        self._translator.add_copy(image, f"{self._folder}/{remote_name}")
 
     def _report_progress(self, number: Any, done: int, total: int) -> None:
         activity = f"sending images to {self._machine}"
@@ -182,10 +186,10 @@ class Sender:
             self._out.flush()
 
 
-def local_images(value: Any, names: PathTranslator) -> list[str]:
+def local_images(value: Any, translator: PathTranslator) -> list[str]:
     """The local images in a request, in order, without duplicates."""
     return list(
-        dict.fromkeys(name for name in _texts(value) if _is_local_image(name) and not names.is_on_machine(name))
+        dict.fromkeys(name for name in _texts(value) if _is_local_image(name) and not translator.is_on_machine(name))
     )
 
 

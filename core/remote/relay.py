@@ -1,6 +1,6 @@
 """Relays a worker on another machine with the interface of a local worker: ``sdgui-core worker --on MACHINE``.
 
-Flow: window -> requests on stdin -> remote names -> ``ssh HOST sdgui-core worker`` -> replies -> local names -> stdout.
+Flow: window -> requests on stdin -> remote paths -> ``ssh HOST sdgui-core worker`` -> replies -> local paths -> stdout.
 Model and data stay on the machine; only requests, replies and the local images that a request names are transferred
 (``image_uploads``).
 """
@@ -27,7 +27,7 @@ _STDOUT = threading.Lock()  # both the worker's replies and `Sender` write to st
 
 def relay(machine: Machine, home: Path) -> int:
     """Forward lines until either side closes; return the remote worker's exit status. Raises UserError if refused."""
-    names = PathTranslator(home, machine.name)
+    translator = PathTranslator(home, machine.name)
     try:
         process = subprocess.Popen(
             ssh.core_command(machine, ["worker"]),
@@ -45,9 +45,9 @@ def relay(machine: Machine, home: Path) -> int:
     stderr_tail = bytearray()
     errors = threading.Thread(target=_pass_errors, args=(process.stderr, stderr_tail), daemon=True)
     errors.start()
-    sender = Sender(names, machine.name, process.stdin, _reply)
+    sender = Sender(translator, machine.name, process.stdin, _reply)
     threading.Thread(target=_pass_requests, args=(sender,), daemon=True).start()
-    has_answered = _pass_replies(names, process.stdout, sender)
+    has_answered = _pass_replies(translator, process.stdout, sender)
     sender.worker_ended()
     code = process.wait()
     errors.join(2.0)
@@ -65,7 +65,7 @@ def _pass_requests(sender: Sender) -> None:
     sender.close()
 
 
-def _pass_replies(names: PathTranslator, replies: IO[bytes], sender: Sender) -> bool:
+def _pass_replies(translator: PathTranslator, replies: IO[bytes], sender: Sender) -> bool:
     """Forward replies. Returns whether the worker sent any."""
     has_answered = False
     with replies:
@@ -77,7 +77,7 @@ def _pass_replies(names: PathTranslator, replies: IO[bytes], sender: Sender) -> 
                     sender.ready(str(value.get("receives", "")))
                 elif value.get("event") in ("done", "failed") and isinstance(value.get("id"), (int, str)):
                     sender.record_answer(value.get("id"), value["event"] == "failed")
-                line = as_line(names.to_local(value))
+                line = as_line(translator.to_local(value))
             if not _write(line):  # the window has closed; the worker's stdin ends together with our stdin
                 return has_answered
     return has_answered

@@ -188,8 +188,8 @@ class Loop:
         return {"train/loss": total, **metrics, "train/lr": lr, "train/grad_norm": norm}
 
     def _compute_gradient(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], Tensor, Tensor]:
-        """Compute clipped gradients; returns the weighted loss, the metrics, the gradient norm, and whether the step is
-        skipped (1.0 or 0.0, on the device) because losses or norm are not finite.
+        """Compute clipped gradients; returns the sum of the weighted losses, the metrics, the gradient norm, and
+        whether the step is skipped (1.0 or 0.0, on the device) because losses or norm are not finite.
         """
         self._statistics.remember()
         losses, metrics = self.step_losses(batch, self.step)
@@ -198,13 +198,13 @@ class Loop:
         if self.network.lora is not None:
             self.network.lora.project_gradients()
         norm = full_tensor(nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optim.clip_norm or math.inf))
-        weighted = mean_over_ranks(local_losses.detach())
+        mean_losses = mean_over_ranks(local_losses.detach())
         names = [f"train/{name}" for name in losses]
-        skipped = self._guard.is_not_finite(self.step, names, weighted, norm)
+        skipped = self._guard.is_not_finite(self.step, names, mean_losses, norm)
         if self.optimizer.defaults["fused"]:  # as on CPU, CUDA and MPS
             self.optimizer.found_inf = skipped  # type: ignore[attr-defined]  # if 1, the fused kernel updates nothing
         self._statistics.restore(skipped)
-        return weighted.sum(), metrics, norm, skipped
+        return mean_losses.sum(), metrics, norm, skipped
 
     def save_if_needed(self) -> None:
         """Save the state of an interrupted run, unless this step has already been saved."""

@@ -23,7 +23,7 @@ from sdgui.app.alerting import Alerting
 from sdgui.app.closing import LastWrites, ask_about_training
 from sdgui.app.demo_report import DemoReport, search_demo, show_demo
 from sdgui.app.layout import SIZE, fill_page, rail_beside, show_tree, tree_beside
-from sdgui.app.panel_stack import FIRST, FIRST_PANEL_SECONDS, PanelStack, load_panels
+from sdgui.app.panel_stack import FIRST_PANEL, FIRST_PANEL_SECONDS, PanelStack, load_panels
 from sdgui.app.problem_reports import ProblemReports
 from sdgui.app.rail import Rail
 from sdgui.app.status import Status
@@ -138,7 +138,7 @@ class MainWindow(QMainWindow):
         follower.state_changed.connect(self.services.launcher.check_queue)
         fetches = self.services.hosts.fetches
         fetches.fetched.connect(lambda _run, checkpoint: self.show_message(Message("info", f"Fetched: {checkpoint}")))
-        fetches.fetched.connect(lambda _run, checkpoint: self.services.pool.fetched(checkpoint.parent.parent))
+        fetches.fetched.connect(lambda _run, checkpoint: self.services.pool.answer_here(checkpoint.parent.parent))
         fetches.failed.connect(lambda _run, reason: self.show_message(Message("error", reason)) if reason else None)
         self.registry_changes.changed.connect(self._on_changed)
         self.services.studies.runs_added.connect(self._on_study_runs_added)
@@ -319,7 +319,7 @@ class MainWindow(QMainWindow):
         remember_sizes(self.split, settings, "window/split")
         self.experiments.reload()
         self.experiments.restore()
-        self.stack.restore(str(settings.value("window/place", FIRST)))
+        self.stack.restore(str(settings.value("window/place", FIRST_PANEL)))
         self.window_actions[self.panel_name].setChecked(True)
         self.experiments.setVisible(self.stack.spec.shows_tree)
 

@@ -22,7 +22,7 @@ from sdgui.shared.services import Selection, Services
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 
-FIRST = PANELS[0].name
+FIRST_PANEL = PANELS[0].name
 FIRST_PANEL_SECONDS = 0.7  # other threads start afterwards, because they would delay the display of the first panel
 _SPECS = {spec.name: spec for spec in PANELS}
 
@@ -38,7 +38,7 @@ class PanelStack(QStackedWidget):
         self.panels: dict[str, Panel] = {}
         self._shown_panels: dict[str, Panel] = {}  # built panels that have been shown
         self._selection = Selection()
-        self.current = FIRST
+        self.current = FIRST_PANEL
         self.currentChanged.connect(self._size_to_current)
 
     def _size_to_current(self, current: int) -> None:
@@ -55,7 +55,7 @@ class PanelStack(QStackedWidget):
 
     def restore(self, name: str) -> None:
         """Set the panel to show first; for an unknown name, the first in the table."""
-        self.current = name if name in _SPECS else FIRST
+        self.current = name if name in _SPECS else FIRST_PANEL
 
     def show_panel(self, name: str) -> Panel:
         """Show a panel; build it if needed."""

@@ -113,10 +113,10 @@ class WorkerPool(QObject):
         if key in self._members:
             self._members[key].client.shutdown()
 
-    def fetched(self, run: Path) -> None:
+    def answer_here(self, run_folder: Path) -> None:
         """Answer later requests on this computer, because a checkpoint of this run has been fetched."""
         for key, member in self._members.items():
-            if key.startswith(f"{run}@") and member.client.state != "off":
+            if key.startswith(f"{run_folder}@") and member.client.state != "off":
                 member.is_replaced = True
                 self._end_replaced(member)
 

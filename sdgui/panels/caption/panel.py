@@ -264,7 +264,7 @@ class CaptionsPanel(Panel):
     def caption_shown(self) -> None:
         """Caption all shown images again."""
         if self._has_model():
-            self.work.caption([entry.path for entry in self.model.shown()])
+            self.work.caption([entry.path for entry in self.model.visible_entries()])
 
     def _has_model(self) -> bool:
         if self.view.tools.pickers["a"].choice() is None:

@@ -77,5 +77,5 @@ def shown_samples(home: Path, run: RunDir, samples: tuple[Sample, ...]) -> tuple
         record = None
     if record is None:
         return samples
-    names = PathTranslator(home, record.machine)
-    return tuple(replace(sample, content=names.to_local(dict(sample.content))) for sample in samples)
+    translator = PathTranslator(home, record.machine)
+    return tuple(replace(sample, content=translator.to_local(dict(sample.content))) for sample in samples)

@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.app import panel_stack
 from sdgui.app.layout import SIZE, fill_page, rail_beside, tree_beside
-from sdgui.app.panel_stack import FIRST, PanelStack
+from sdgui.app.panel_stack import FIRST_PANEL, PanelStack
 from sdgui.app.rail import Rail
 from sdgui.panels.registry import PANELS
 from sdgui.shared.panel import Panel
@@ -120,7 +120,9 @@ def stack(qtbot: QtBot, told: list[str], monkeypatch: pytest.MonkeyPatch) -> Pan
     def build(name: str) -> Callable[[object, QWidget], Panel]:
         return lambda _services, parent: Noted(name, told, parent)
 
-    specs = {name: SimpleNamespace(build=build(name), shows_tree=name != "three") for name in (FIRST, "two", "three")}
+    specs = {
+        name: SimpleNamespace(build=build(name), shows_tree=name != "three") for name in (FIRST_PANEL, "two", "three")
+    }
     monkeypatch.setattr(panel_stack, "_SPECS", specs)
     stack = PanelStack(cast(Any, None))
     qtbot.addWidget(stack)
@@ -129,21 +131,21 @@ def stack(qtbot: QtBot, told: list[str], monkeypatch: pytest.MonkeyPatch) -> Pan
 
 
 def test_a_panel_is_built_once_and_notified_when_shown_and_left(stack: PanelStack, told: list[str]) -> None:
-    first = stack.show_panel(FIRST)
-    assert told == [f"{FIRST} built", f"{FIRST} select None", f"{FIRST} entered"]
+    first = stack.show_panel(FIRST_PANEL)
+    assert told == [f"{FIRST_PANEL} built", f"{FIRST_PANEL} select None", f"{FIRST_PANEL} entered"]
     told.clear()
     second = stack.show_panel("two")
-    assert told == ["two built", "two select None", f"{FIRST} left", "two entered"]
+    assert told == ["two built", "two select None", f"{FIRST_PANEL} left", "two entered"]
     assert (stack.current, stack.currentWidget()) == ("two", second)
     told.clear()
     assert stack.show_panel("two") is second
     assert told == ["two entered"], "it was not left"
-    assert stack.show_panel(FIRST) is first
-    assert told == ["two entered", "two left", f"{FIRST} entered"]
+    assert stack.show_panel(FIRST_PANEL) is first
+    assert told == ["two entered", "two left", f"{FIRST_PANEL} entered"]
 
 
 def test_news_reaches_every_built_panel(stack: PanelStack, told: list[str]) -> None:
-    stack.show_panel(FIRST)
+    stack.show_panel(FIRST_PANEL)
     stack.show_panel("two")
     stack.show_panel("three")  # without the tree beside it
     tells: list[tuple[Callable[[], object], str]] = [
@@ -154,5 +156,5 @@ def test_news_reaches_every_built_panel(stack: PanelStack, told: list[str]) -> N
     for tell, word in tells:
         told.clear()
         tell()
-        assert told[:2] == [f"{FIRST} {word}", f"two {word}"]
+        assert told[:2] == [f"{FIRST_PANEL} {word}", f"two {word}"]
         assert told[2:] == ([f"three {word}"] if word != "select 7" else [])

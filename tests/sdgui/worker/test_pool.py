@@ -212,8 +212,8 @@ def test_after_a_fetch_requests_are_answered_locally(tmp_path: Path, qtbot: QtBo
 
     assert words()[-1] == "there"
     there = None
-    pool.fetched(Path("/other"))
+    pool.answer_here(Path("/other"))
     assert words()[-1] == "there", "another run's"
-    pool.fetched(Path("/run"))
+    pool.answer_here(Path("/run"))
     assert words()[-1] == str(path)
     pool.close()

@@ -50,7 +50,7 @@ class CaptionEdits(QObject):
     def entries_to_edit(self) -> list[Entry]:
         """The entries that replacing changes: the selected ones if several are selected, otherwise all shown."""
         selected = self._list.selected()
-        return [entry for entry in (selected if len(selected) > 1 else self._model.shown()) if entry.text]
+        return [entry for entry in (selected if len(selected) > 1 else self._model.visible_entries()) if entry.text]
 
     def texts(self) -> list[str]:
         """The captions that replacing changes."""

@@ -62,7 +62,7 @@ class CaptionsModel(HeadedModel):
         """The number of entries per state, including hidden ones."""
         return Counter(entry.state for entry in self._entries.values())
 
-    def shown(self) -> list[Entry]:
+    def visible_entries(self) -> list[Entry]:
         """The entries that pass the filter, in order."""
         return [self._entries[path] for path in self._visible_paths]
 

@@ -90,7 +90,7 @@ def _metric_plot(grid: PlotGrid, card: PlotCard, x_range: Range | None, is_on_sc
         _, (low, high) = card.canvas.view_range()
         y_range = (10.0**low, 10.0**high) if grid.toolbar.log.isChecked() else (low, high)
     smoothed = grid.toolbar.weight > 0 and card.chart.smoothable
-    curves = [_curve(series, grid.toolbar.mode, smoothed) for series in card.drawn()]
+    curves = [_curve(series, grid.toolbar.mode, smoothed) for series in card.visible_series()]
     return MetricPlot(
         card.chart.id,
         card.title,

@@ -214,7 +214,7 @@ class PlotCanvas(QWidget):
         (low, high), _ = self.view_range()
         ratio = self.devicePixelRatioF()
         columns = max(16, int(self._box.width() * ratio))
-        bounds = self._curves.draw(low, high, columns)
+        bounds = self._curves.measure(low, high, columns)
         if self._auto_y:
             self._fit_y(*(bounds or (0.0, 1.0)))
         y_range = self.view_range()[1]
@@ -232,7 +232,7 @@ class PlotCanvas(QWidget):
         self._box.setYRange(low - pad, high + pad, padding=0)
 
     def _describe(self) -> None:
-        visible_series = self._curves.shown()
+        visible_series = self._curves.visible_series()
         self._empty.setVisible(not visible_series)
         hidden = self._curves.not_positive() if self._curves.log else 0
         self._note.setText(f"{formats.count(hidden)} values ≤ 0 are not shown on a log scale" if hidden else "")
@@ -275,7 +275,7 @@ class PlotCanvas(QWidget):
         self._timer.start(_MOVE_MS)  # sooner than for new points, so that moving feels smooth
 
     def _on_mouse_moved(self, position: QPointF) -> None:
-        if not self._box.sceneBoundingRect().contains(position) or not self._curves.shown():
+        if not self._box.sceneBoundingRect().contains(position) or not self._curves.visible_series():
             self._hide_reading()
             return
         x = float(self._box.mapSceneToView(position).x())

@@ -79,7 +79,7 @@ class PlotCard(QFrame):
         own = list(self.series.values()) if self._means is None else self._means
         return [*own, *(curve for guest in self.guests for curve in guest._curves())]
 
-    def drawn(self) -> list[Series]:
+    def visible_series(self) -> list[Series]:
         """The visible series that have points."""
         return [curve for curve in self._curves() if curve.visible and len(curve)]
 

@@ -1,7 +1,7 @@
 """Draws the curves inside a plot's view box: lines, bands, dots and marks of ``Series``.
 
-Flow: ``PlotCanvas`` sets the visible x range; ``draw`` looks up the extent of each pixel column; ``paint`` renders the
-lines once the y range is known. Faint curves have a mixed colour, not alpha.
+Flow: ``PlotCanvas`` sets the visible x range; ``measure`` looks up the extents in each pixel column; ``paint`` renders
+the lines once the y range is known. Faint curves have a mixed colour, not alpha.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _RAW_OPACITY, _FADED_OPACITY = 0.35, 0.22  # raw curves below smoothed ones; cur
 
 
 class PlotCurves:
-    """Draws the series of a view box. ``x_mode``, ``log`` and ``smooth`` control ``draw``."""
+    """Draws the series of a view box. ``x_mode``, ``log`` and ``smooth`` control ``measure``."""
 
     def __init__(self, box: Any) -> None:
         """``box``: the pyqtgraph view box to draw in."""
@@ -36,9 +36,9 @@ class PlotCurves:
         self.smooth = False
         self.lifted = ""  # the highlighted group, drawn in front
         self._box = box
-        self._columns = 1  # number of columns in the last ``draw``
+        self._columns = 1  # number of columns in the last ``measure``
         self._layers: list[list[LineExtent]] = []
-        self._lines = LinesItem(box, self._paths)
+        self._lines = LinesItem(box, self._polylines)
         self._dots = pg.ScatterPlotItem(pxMode=True, antialias=True)
         self._dots.setZValue(20)
         box.addItem(self._dots, ignoreBounds=True)
@@ -52,16 +52,16 @@ class PlotCurves:
         """Show exactly these series."""
         self.series = {curve.key: curve for curve in series}
 
-    def shown(self) -> list[Series]:
+    def visible_series(self) -> list[Series]:
         """The visible series that have points."""
         return [series for series in self.series.values() if series.visible and len(series)]
 
     def extent(self) -> tuple[float, float] | None:
         """The x range of the visible series; None if there are no points."""
-        ends = [(x[0], x[-1]) for series in self.shown() if len(x := series.x(self.x_mode))]
+        ends = [(x[0], x[-1]) for series in self.visible_series() if len(x := series.x(self.x_mode))]
         return (float(min(low for low, _ in ends)), float(max(high for _, high in ends))) if ends else None
 
-    def draw(self, low: float, high: float, columns: int) -> tuple[float, float] | None:
+    def measure(self, low: float, high: float, columns: int) -> tuple[float, float] | None:
         """Look up the lines' extents in the ``columns`` pixel columns from x = ``low`` to ``high``.
 
         Returns the y range of the lines; None if there are none. ``paint`` then draws them.
@@ -72,7 +72,7 @@ class PlotCurves:
         smooth: tuple[list[LineExtent], list[LineExtent]] = ([], [])
         bands: list[LineExtent] = []
         bounds: list[tuple[float, float]] = []
-        for series in self.shown():
+        for series in self.visible_series():
             if (ends := series.band_extents(self.log)) is not None:
                 extent = ends[0].columns(low, high, columns)[0], ends[1].columns(low, high, columns)[1]
                 bands.append(LineExtent(*extent, mix(self.color(series), ground, _BAND_OPACITY)))
@@ -87,10 +87,10 @@ class PlotCurves:
         return (min(b[0] for b in bounds), max(b[1] for b in bounds)) if bounds else None
 
     def paint(self, y_range: tuple[float, float], height: int, ratio: float) -> None:
-        """Paint the lines of the last ``draw``; sizes as in `draw_layers`."""
+        """Paint the lines of the last ``measure``; sizes as in `draw_layers`."""
         self._lines.show_images(draw_layers(self._layers, y_range, height, ratio))
 
-    def _paths(self) -> list[Polyline]:
+    def _polylines(self) -> list[Polyline]:
         """The visible bands and lines as polylines, from back to front."""
         (x0, x1), (y0, y1) = self._box.viewRange()
         width, height = self._box.width() / ((x1 - x0) or 1.0), self._box.height() / ((y1 - y0) or 1.0)
@@ -99,12 +99,12 @@ class PlotCurves:
             return [((x - x0) * width, (y1 - y) * height) for x, y in points]
 
         polylines = []
-        for series in self.shown():
+        for series in self.visible_series():
             color = mix(self.color(series), theme().color("surface"), _BAND_OPACITY)
             polylines += [Polyline(to_pixels(points), color, filled=True) for points in series.band_outlines(self.log)]
-        for series in self.shown():
+        for series in self.visible_series():
             for averaged in (False, True)[: 1 + self.smooth]:
-                x, y = series.drawn(self.x_mode, x0, x1, self._columns, averaged, self.log)
+                x, y = series.points_in_view(self.x_mode, x0, x1, self._columns, averaged, self.log)
                 color = self.color(series)
                 if self.smooth and not averaged:
                     color = mix(color, theme().color("surface"), _RAW_OPACITY)
@@ -114,7 +114,7 @@ class PlotCurves:
     def draw_dots(self, low: float, high: float, top: float) -> None:
         """Draw dots for points that lines do not show, and triangles at ``top`` for non-finite values."""
         spots: list[dict[str, Any]] = []
-        for series in self.shown():
+        for series in self.visible_series():
             x, color = series.x(self.x_mode), self.color(series)
             for i in series.dots(self.x_mode, low, high, _MAX_DOTS):
                 y = series.values[i]
@@ -134,10 +134,10 @@ class PlotCurves:
         return mix(color, theme().color("surface"), _FADED_OPACITY) if faded else color
 
     def readings(self, x: float, slack: float) -> list[Reading]:
-        """The nearest point of every shown curve that reaches ``x`` within ``slack``, largest value first."""
-        readings, shown = [], self.shown()
-        has_several_metrics = len({series.metric for series in shown}) > 1
-        for series in shown:
+        """The nearest point of every visible curve that reaches ``x`` within ``slack``, largest value first."""
+        readings, all_series = [], self.visible_series()
+        has_several_metrics = len({series.metric for series in all_series}) > 1
+        for series in all_series:
             i = series.nearest(self.x_mode, x, slack)
             if i is not None:
                 nearest_x, raw = float(series.x(self.x_mode)[i]), float(series.values[i])
@@ -148,7 +148,7 @@ class PlotCurves:
 
     def not_positive(self) -> int:
         """The number of values that a log scale cannot show."""
-        return sum(int((series.values <= 0).sum()) for series in self.shown())
+        return sum(int((series.values <= 0).sum()) for series in self.visible_series())
 
 
 def _bounds(low: Floats, high: Floats) -> list[tuple[float, float]]:

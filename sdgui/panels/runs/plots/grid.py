@@ -84,9 +84,13 @@ class PlotGrid(QWidget):
         self.toolbar.x_mode_changed.connect(self._set_x_mode)
         self.toolbar.reset_requested.connect(self.reset_view)
         self.toolbar.is_available = lambda export: (
-            any(card.drawn() for card in self._cards.values()) if export.name == "csv" else bool(self.drawn_cards())
+            any(card.visible_series() for card in self._cards.values())
+            if export.name == "csv"
+            else bool(self.drawn_cards())
         )
-        self.toolbar.export_requested.connect(lambda export: ask_and_export(export, self.shown(), self, self.message))
+        self.toolbar.export_requested.connect(
+            lambda export: ask_and_export(export, self.plots_to_export(), self, self.message)
+        )
         self.legend.hovered.connect(self._highlight)
         self.legend.toggled.connect(self._on_toggled)
         self.legend.soloed.connect(self._show_only)
@@ -364,9 +368,9 @@ class PlotGrid(QWidget):
     def drawn_cards(self) -> list[PlotCard]:
         """The maximised plot, or all plots in unfolded sections, if they have points."""
         cards = [self._cards[self._maximized]] if self._maximized is not None else self.page.cards()
-        return [card for card in cards if card.drawn()]
+        return [card for card in cards if card.visible_series()]
 
-    def shown(self) -> ShownPlots:
+    def plots_to_export(self) -> ShownPlots:
         """The plots and curves to export."""
         rows = [(card_id, series) for card_id in self.metrics() for series in self._cards[card_id].series.values()]
         cards = self.drawn_cards()
@@ -374,5 +378,5 @@ class PlotGrid(QWidget):
             self._prepare_canvas(card)
         self._share_extent()
         frames = [(card.title, card.make_canvas()) for card in cards]
-        legend = legend_of(self.legend.shown_entries(), [series for card in cards for series in card.drawn()])
+        legend = legend_of(self.legend.shown_entries(), [series for card in cards for series in card.visible_series()])
         return ShownPlots([(card_id, series) for card_id, series in rows if series.visible], frames, legend)

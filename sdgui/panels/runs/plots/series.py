@@ -1,7 +1,7 @@
 """The numbers of a curve: growing arrays, smoothed values, and what to draw of them in a given view.
 
 Flow: ``PlotGrid`` appends points; ``PlotCurves`` gets the minimum and maximum in each pixel column, so that no spike is
-lost at any zoom: from ``extents`` for the screen, and as points from ``drawn`` for exported files. No Qt widgets.
+lost at any zoom: from ``extents`` for the screen, and from ``points_in_view`` for exported files. No Qt widgets.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ class Series:
             self._extents[key] = Extents(self.x(mode), y)
         return self._extents[key]
 
-    def drawn(
+    def points_in_view(
         self, mode: XMode, low: float, high: float, columns: int, smooth: bool, log: bool
     ) -> tuple[Floats, Floats]:
         """The points to draw of the raw or smoothed curve; with ``log``, log10 values with gaps for values <= 0."""

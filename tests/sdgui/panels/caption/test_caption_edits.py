@@ -141,7 +141,7 @@ def test_undoing_a_removal_leaves_images_added_again(qtbot: QtBot, panel: Captio
     drop(qtbot, panel, [*paths[:2], paths[3]])
     panel.model.update([panel.model.at(row).with_text("typed since", "hand") for row in (0, 2)])
     panel.undo.undo()
-    entries = panel.model.shown()
+    entries = panel.model.visible_entries()
     assert {Path(entry.path).name: entry.text for entry in entries} == {
         "a.png": "typed since",
         "b.png": "mine, typed first",
@@ -184,7 +184,7 @@ def test_the_filter_has_states_and_words_and_copying_takes_the_selection(
     panel.edits.type(panel.model.at(2).path, "mine")
     panel.edits.type(panel.model.at(3).path, "")
     panel.model.update([panel.model.at(0).with_captions("b", ModelCaptions("b", (Candidate("another"),)))])
-    shown = lambda: "".join(entry.name[0] for entry in panel.model.shown())  # noqa: E731
+    shown = lambda: "".join(entry.name[0] for entry in panel.model.visible_entries())  # noqa: E731
     found = {}
     for title in (
         "All images",

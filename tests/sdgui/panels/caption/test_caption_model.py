@@ -122,11 +122,11 @@ def test_rows_match_a_plain_list(qapp: object, steps: list[tuple[Any, ...]]) -> 
     expected = sorted(plain, key=lambda path: plain[path][0])
     assert [(entry.path, entry.text) for entry in model.entries()] == [(path, plain[path][1]) for path in expected]
     assert {path: entry for path, entry in told.items() if entry is not None} == {e.path: e for e in model.entries()}
-    shown = [entry.path for entry in model.shown()]
+    shown = [entry.path for entry in model.visible_entries()]
     assert [path for path in expected if path in shown] == shown
     assert [model.row(path) for path in shown] == list(range(model.rowCount()))
     model.set_filter(has_one)
-    assert [entry.path for entry in model.shown()] == [path for path in expected if "one" in plain[path][1]]
+    assert [entry.path for entry in model.visible_entries()] == [path for path in expected if "one" in plain[path][1]]
 
 
 NUMBER = st.one_of(st.none(), st.floats(-1e300, 1e300))

@@ -42,7 +42,7 @@ def test_dropped_images_are_captioned_and_refusals_give_the_reason(
     ]
     assert panel.view.bar.text.endswith("1 file that is not an image was skipped. 1 image could not be captioned.")
     panel.view.bar.press_remedy()
-    assert [entry.name for entry in panel.model.shown()] == ["bad.png"]
+    assert [entry.name for entry in panel.model.visible_entries()] == ["bad.png"]
     qtbot.waitUntil(lambda: panel.view.counts.text() == "3 images · 1 shown · 2 captioned · 1 refused")
     panel.view.list.choose(bad.path)
     assert panel.view.detail.state.text() == "Refused: it is no image"

@@ -106,7 +106,7 @@ def test_metrics_are_combined_in_one_plot_and_separated_again(grid: PlotGrid) ->
                       (("Total loss", solid), ("Learning rate", dotted))}  # fmt: skip
     names = [reading.name for reading in loss.canvas.readings(9.0)]
     assert "run r1 · Learning rate" in names
-    assert [title for title, _ in grid.shown().frames] == ["Mean recall", "Total loss + Learning rate"]
+    assert [title for title, _ in grid.plots_to_export().frames] == ["Mean recall", "Total loss + Learning rate"]
     grid.remove_run("r2")
     assert {curve.group for curve in loss.canvas.series()} == {"r1"}
     grid.arrange(grid._arrangement.separate(LOSS))

@@ -31,12 +31,12 @@ def series(key: str, values: list[float], first: float = 1.0, **options: object)
 
 
 def test_the_value_range_of_the_visible_points(curves: PlotCurves) -> None:
-    assert curves.draw(0.0, 10.0, 100) is None
+    assert curves.measure(0.0, 10.0, 100) is None
     curves.put(series("a", [1.0, 2.0, -3.0, 4.0]))
     curves.put(series("b", [9.0], first=50.0))
-    assert curves.draw(1.0, 4.0, 100) == (-3.0, 4.0)
+    assert curves.measure(1.0, 4.0, 100) == (-3.0, 4.0)
     curves.log = True
-    low, high = curves.draw(1.0, 4.0, 100) or (np.nan, np.nan)
+    low, high = curves.measure(1.0, 4.0, 100) or (np.nan, np.nan)
     assert (low, high) == (0.0, pytest.approx(np.log10(4.0)))
     assert curves.not_positive() == 1
     curves.series["a"].visible = False
@@ -45,14 +45,14 @@ def test_the_value_range_of_the_visible_points(curves: PlotCurves) -> None:
     mean = series("m", [2.0, 2.0], first=1.0)
     mean.band = (np.array([1.0, 1.5]), np.array([3.0, 7.0]))
     curves.put(mean)
-    assert curves.draw(1.0, 2.0, 100) == (1.0, 7.0), "with its interval"
+    assert curves.measure(1.0, 2.0, 100) == (1.0, 7.0), "with its interval"
 
 
 def test_a_gap_splits_a_line_and_a_lone_point_is_a_dot(curves: PlotCurves) -> None:
     curves._box.setRange(xRange=(0.0, 10.0), yRange=(0.0, 10.0), padding=0)
     curves.put(series("a", [np.nan, 2.0, 4.0, np.nan, np.nan, 6.0, np.inf], first=0.0))
-    curves.draw(0.0, 10.0, 100)
-    assert [len(path.points) for path in curves._paths()] == [2, 1]
+    curves.measure(0.0, 10.0, 100)
+    assert [len(path.points) for path in curves._polylines()] == [2, 1]
     curves.draw_dots(0.0, 10.0, top=9.5)
     spots = {(spot.symbol(), spot.pos().x(), spot.pos().y()) for spot in curves._dots.points()}
     assert ("o", 5.0, 6.0) in spots

@@ -147,7 +147,7 @@ def grid(qtbot: QtBot) -> PlotGrid:
 
 def test_all_plots_with_points_are_exported_once_and_none_is_blank(grid: PlotGrid, tmp_path: Path) -> None:
     assert any(card.canvas is None for card in grid._cards.values()), "some were never scrolled to"
-    plots = grid.shown()
+    plots = grid.plots_to_export()
     titles = [title for title, _ in plots.frames]
     assert len(titles) == len(set(titles)) == 8
     assert [entry.name for entry in plots.legend] == ["first run", "second run", "student", "teacher"]

@@ -75,7 +75,7 @@ def test_a_gap_stays_a_gap() -> None:
     y = np.ones(10_000)
     y[4000:6000] = np.nan
     series.replace(np.arange(10_000), y)
-    x, drawn = series.drawn("step", 0, 10_000, 100, smooth=False, log=False)
+    x, drawn = series.points_in_view("step", 0, 10_000, 100, smooth=False, log=False)
     assert np.isnan(drawn[(x > 4100) & (x < 5900)]).all()
     assert np.isfinite(drawn[(x < 3900) | (x > 6100)]).all()
 
@@ -83,7 +83,7 @@ def test_a_gap_stays_a_gap() -> None:
 def test_a_log_scale_omits_only_non_positive_values() -> None:
     series = Series("a")
     series.replace(np.arange(6), [1.0, 0.0, -3.0, np.inf, 100.0, np.nan])
-    _, y = series.drawn("step", 0, 5, 100, smooth=False, log=True)
+    _, y = series.points_in_view("step", 0, 5, 100, smooth=False, log=True)
     np.testing.assert_array_equal(y, [0.0, np.nan, np.nan, np.nan, 2.0, np.nan])
 
 
