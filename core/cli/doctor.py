@@ -23,7 +23,7 @@ from typing import Literal
 
 from core.cli.homes import add_home
 from core.cli.terminal import Subparsers
-from core.spec.children import SOURCE, environment
+from core.spec.children import SOURCE_FOLDER, environment
 from core.spec.installed import Extra, add_command, installed_version, missing
 
 State = Literal["ok", "optional", "warning", "error"]  # optional: not installed, and needed by some commands only
@@ -140,7 +140,7 @@ def lines(checks: Sequence[Check]) -> list[str]:
 
 
 def _program() -> Check:
-    location = f"checkout {SOURCE}" if (SOURCE / "pyproject.toml").is_file() else str(SOURCE)
+    location = f"checkout {SOURCE_FOLDER}" if (SOURCE_FOLDER / "pyproject.toml").is_file() else str(SOURCE_FOLDER)
     return Check("sdgui", "ok", f"{installed_version('sdgui') or 'not installed'}, {location}")
 
 

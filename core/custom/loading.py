@@ -17,7 +17,7 @@ from torch import nn
 
 from core.custom.failures import user_code
 from core.spec.errors import nearest
-from core.spec.extending.references import GIVEN, Reference, parse_reference
+from core.spec.extending.references import PASSED_OBJECT, Reference, parse_reference
 from core.spec.run.code import CodeError, check_allowed, copy_path, digest_of, read_copy, source_of
 from core.spec.run.folder import RunDir
 
@@ -56,7 +56,7 @@ class CustomCode:
     def _given_object(self, reference: Reference) -> Any:
         if reference.name not in self._given:
             raise CodeError(
-                f"{reference.name} is an object that was passed to core.train ({GIVEN}:{reference.name}); call "
+                f"{reference.name} is an object that was passed to core.train ({PASSED_OBJECT}:{reference.name}); call "
                 "core.train with the object again, or use a file instead."
             )
         value = self._given[reference.name]

@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.float64]
 
 GAMMA = np.uint64(0x9E3779B97F4A7C15)
 # Stream ids: the last key of each kind of draw of a view. An id is never reused for another kind.
-CROP, FLIP, AUGMENT, ERASE, MASK, COLOUR, KEEP = range(7)
+CROP, FLIP, AUGMENT, ERASE, MASK, COLOUR, KEEP_PATCHES = range(7)
 
 
 def _mix(z: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

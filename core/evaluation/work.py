@@ -15,7 +15,7 @@ from core.checkpoint.opening import Model
 from core.data.dataset import Log, PairDataset
 from core.inference.encoder import UNPROJECTED, check_layer
 from core.inference.labelled import LabelledFeatures, open_labelled, size_notes, unreadable
-from core.metrics.classification.few_shot import DRAWS
+from core.metrics.classification.few_shot import DEFAULT_DRAWS
 from core.metrics.classification.knn import NEIGHBOURS
 from core.metrics.classification.logistic import ProbeData, ProbeSettings
 from core.metrics.classification.prompts import DEFAULT_TEMPLATES
@@ -47,7 +47,7 @@ class Request:
     layer: str = UNPROJECTED
     k: int = NEIGHBOURS
     shots: tuple[int, ...] = ()
-    draws: int = DRAWS
+    draws: int = DEFAULT_DRAWS
     texts: tuple[str, ...] = ()
     rerank: int = 0
     cluster: str = ""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from core.custom.callbacks import Callback
 from core.spec.config import RunConfig, override, validate, with_absolute_paths
 from core.spec.errors import UserError
-from core.spec.extending.references import GIVEN
+from core.spec.extending.references import PASSED_OBJECT
 from core.spec.presets import Size, preset_config
 from core.spec.run.code import CodeUse
 from core.spec.run.events import Outcome
@@ -76,13 +76,13 @@ def train(
         if name in python_objects:
             raise UserError(f"two objectives are called {name}; rename one of them.")
         python_objects[name] = loss
-        raw["objectives"]["custom"][f"{GIVEN}:{name}"] = {"weight": weight}
+        raw["objectives"]["custom"][f"{PASSED_OBJECT}:{name}"] = {"weight": weight}
     if dataset is not None:
         splits = dict(dataset) if isinstance(dataset, Mapping) else {"train": dataset}
         if unknown := [name for name in splits if name not in SPLITS]:
             raise UserError(f"unknown key {unknown[0]!r} in dataset; use {', '.join(SPLITS)}.")
         python_objects["dataset"] = _dataset_function(splits)
-        raw["data"] |= {"dataset": f"{GIVEN}:dataset", **{name: name for name in splits}}
+        raw["data"] |= {"dataset": f"{PASSED_OBJECT}:dataset", **{name: name for name in splits}}
     run = RunDir(Path(folder).absolute())
     config = with_absolute_paths(validate(raw, "the config"))
     return train_run(config, run, quiet=quiet, code_policy=code, python_objects=python_objects, callbacks=callbacks)

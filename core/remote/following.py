@@ -19,7 +19,7 @@ from core.remote.run_progress import WatchedRun
 from core.remote.slurm import Slurm
 from core.spec.errors import UserError
 from core.spec.machines.answers import RemoteStatus, pack_bytes
-from core.spec.machines.mirror import FILES, digest_before
+from core.spec.machines.mirror import MIRRORED_FILES, digest_before
 from core.spec.reading import excerpt, open_regular, validate_as
 from core.spec.run.folder import RunDir, RunDirError
 
@@ -53,9 +53,9 @@ class _FollowedRun:
     def __init__(self, watched: WatchedRun, files: dict[str, _KnownPart]) -> None:
         self.watched = watched
         self.folder = str(watched.run.path)
-        self.offsets, self.from_start = dict.fromkeys(FILES, 0), set(FILES)
+        self.offsets, self.from_start = dict.fromkeys(MIRRORED_FILES, 0), set(MIRRORED_FILES)
         for name, known_part in files.items():
-            if name in FILES and _has_same_start(watched.run.path / name, known_part):
+            if name in MIRRORED_FILES and _has_same_start(watched.run.path / name, known_part):
                 self.offsets[name] = known_part.offset
                 self.from_start.discard(name)
         self.next_poll, self.next_progress, self.next_renewal = 0.0, 0.0, 0.0
@@ -132,7 +132,7 @@ class Follower:
             return
         try:
             has_lifecycle_event = False
-            for name in FILES:
+            for name in MIRRORED_FILES:
                 has_lifecycle_event = self._send_new_bytes(followed_run, name) or has_lifecycle_event
             if has_lifecycle_event or monotonic_now >= followed_run.next_progress:
                 followed_run.next_progress = monotonic_now + _PROGRESS_SECONDS
@@ -177,7 +177,7 @@ class Follower:
             offset += len(data)
             followed_run.offsets[name] = offset
             has_lifecycle_event = has_lifecycle_event or _LIFECYCLE_MARK in data
-        return has_lifecycle_event and name == FILES[0]
+        return has_lifecycle_event and name == MIRRORED_FILES[0]
 
     def _send_progress(self, followed_run: _FollowedRun, monotonic_now: float) -> None:
         progress = followed_run.watched.progress()

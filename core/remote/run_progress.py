@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from core.remote.job import Job, read_job
 from core.remote.processes import end_processes
-from core.remote.script import REQUEUES
+from core.remote.script import REQUEUE_LOG
 from core.remote.slurm import Slurm, SlurmJob
 from core.spec.chain import chain_file
 from core.spec.errors import UserError
@@ -161,7 +161,7 @@ class WatchedRun:
 
     def _why_requeued(self) -> str:
         try:
-            text = read_text(self.run.path / REQUEUES, 256 * KILOBYTE, root=self.run.path, error=RunDirError)
+            text = read_text(self.run.path / REQUEUE_LOG, 256 * KILOBYTE, root=self.run.path, error=RunDirError)
         except (FileNotFoundError, UserError):
             return ""
         return next((line.partition(" ")[2] for line in reversed(text.split("\n")) if line.strip()), "")

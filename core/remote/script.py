@@ -14,12 +14,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from core.spec.children import SOURCE
+from core.spec.children import SOURCE_FOLDER
 from core.spec.machines.machine import CPUS_PER_GPU, Machine
 from core.spec.run.folder import RunDir
 
-SCRIPT = "job.sbatch"
-REQUEUES = "requeues.log"  # the reasons for requeueing, one per line
+SCRIPT_FILE = "job.sbatch"
+REQUEUE_LOG = "requeues.log"  # the reasons for requeueing, one per line
 
 _WAIT = """
 requeue=""
@@ -112,7 +112,7 @@ def _script(
     machine: Machine, logs: str, run_folder: str, command: str, devices: Sequence[str], run: str = "$RUN"
 ) -> str:
     """``logs``: the run folder in sbatch's syntax; ``run_folder`` and ``run``: the run folder in the shell's syntax."""
-    body = _WAIT.replace("{command}", command).replace("{requeues}", REQUEUES).replace("{run}", run)
+    body = _WAIT.replace("{command}", command).replace("{requeues}", REQUEUE_LOG).replace("{run}", run)
     body = body.replace("{soon}", str(machine.warning + 60))
     return "\n".join([*_header(machine, logs, devices), "", *_setup(machine, run_folder), body])
 
@@ -145,8 +145,8 @@ def _setup(machine: Machine, run_folder: str) -> list[str]:
         # Since Slurm 22.05, srun does not inherit this value from sbatch, and its task would get only one core.
         '[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"',
     ]
-    if SOURCE.name not in ("site-packages", "dist-packages"):  # not installed: a checkout
-        lines.append(f"export PYTHONPATH={shlex.quote(str(SOURCE))}${{PYTHONPATH:+:$PYTHONPATH}}")
+    if SOURCE_FOLDER.name not in ("site-packages", "dist-packages"):  # not installed: a checkout
+        lines.append(f"export PYTHONPATH={shlex.quote(str(SOURCE_FOLDER))}${{PYTHONPATH:+:$PYTHONPATH}}")
     return [*machine.setup.strip().splitlines(), *lines]
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from core.remote.job import Job, read_job, write_job
 from core.remote.run_progress import WatchedRun
 from core.remote.script import (
-    SCRIPT,
+    SCRIPT_FILE,
     chain_command,
     chain_script,
     direct_command,
@@ -266,7 +266,7 @@ class Starter:
         return Submitted(folder=str(run.path), pid=process.pid)
 
     def _sbatch(self, run: RunDir, job: Job, script: str) -> Submitted:
-        path = run.path / SCRIPT
+        path = run.path / SCRIPT_FILE
         run.clear_control()
         with writing(path, UserError):
             run.status.unlink(missing_ok=True)  # written by the previous trainer

@@ -15,7 +15,7 @@ from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.reading import excerpt
 from core.spec.run.folder import RunDir
-from core.spec.study import NAME, StudyDir
+from core.spec.study import VALID_NAME, StudyDir
 
 FOLDER = "studies"  # subfolder of the runs folder
 _FILE = re.compile(r"study\.json|arms/[0-9a-f]{8,64}\.json")
@@ -43,7 +43,7 @@ def parse_study_task(runs: Path, study: str, request: Sequence[str]) -> StudyTas
     if expected_count != len(numbers) or not all(number.isdecimal() and len(number) < 20 for number in numbers):
         raise UserError(f"{excerpt(' '.join(request))} is not a job of a study; update sdgui.")
     for name in (study, arm):
-        if not NAME.fullmatch(name):
+        if not VALID_NAME.fullmatch(name):
             raise UserError(
                 f"{excerpt(name)} is not a valid name for a study's folder; use only letters, digits, . _ -"
             )

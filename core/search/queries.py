@@ -24,7 +24,7 @@ from core.search.errors import QueryError
 from core.search.index.encoding import Encoder
 from core.search.index.nearest import Floats
 
-RAW = "raw"  # use no prompt template
+NO_TEMPLATE = "raw"  # use no prompt template
 MAX_TEXT_LENGTH = 10_000  # characters per text; the tokenizer would truncate a longer text anyway
 MAX_CACHED = 256  # terms with cached vectors, so that each key press encodes only one term
 MAX_WEIGHT = 1e6
@@ -46,7 +46,7 @@ class Query:
     """Terms, and the prompt templates for text: "raw", the name of a bundled set, or a file."""
 
     terms: tuple[Term, ...]
-    prompts: str = RAW
+    prompts: str = NO_TEMPLATE
 
     @property
     def kind(self) -> str:
@@ -151,7 +151,7 @@ class Embedder:
         words, notes = clean_text(text)
         if not words:
             raise QueryError("the query contains no usable characters; enter text.")
-        templates = ("{}",) if prompts in ("", RAW) else load_templates(prompts)
+        templates = ("{}",) if prompts in ("", NO_TEMPLATE) else load_templates(prompts)
         tokens = self._encoder.tokens([template.replace("{}", words) for template in templates])
         if tokens.shape[1] >= self._encoder.model.network.towers.context_length:
             notes.append(f"the query is long: the model reads only its first {tokens.shape[1]} tokens.")

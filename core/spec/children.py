@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 
 import core
 
-STARTER = "SDGUI_STARTER"  # environment variable with the process ID of the program that called `start_program`
-SOURCE = Path(core.__file__).resolve().parent.parent  # the folder with the packages core and sdgui
+STARTER_VARIABLE = "SDGUI_STARTER"  # environment variable: process ID of the program that called `start_program`
+SOURCE_FOLDER = Path(core.__file__).resolve().parent.parent  # the folder with the packages core and sdgui
 
 
 def python_command(module: str) -> list[str]:
@@ -30,8 +30,8 @@ def environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a child process: this program's or ``base``, with unbuffered UTF-8 output."""
     variables = dict(os.environ if base is None else base)
     variables |= {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "PYTHONUTF8": "1", "PYTHONSAFEPATH": "1"}
-    if SOURCE.name not in ("site-packages", "dist-packages"):  # a checkout that is not installed
-        variables["PYTHONPATH"] = os.pathsep.join(filter(None, (str(SOURCE), variables.get("PYTHONPATH"))))
+    if SOURCE_FOLDER.name not in ("site-packages", "dist-packages"):  # a checkout that is not installed
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, (str(SOURCE_FOLDER), variables.get("PYTHONPATH"))))
     return variables
 
 
@@ -52,7 +52,7 @@ def start_program(
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
-        env=environment() | {STARTER: str(os.getpid())} | dict(variables or {}),
+        env=environment() | {STARTER_VARIABLE: str(os.getpid())} | dict(variables or {}),
         **(process_group() if detached else {}),
     )
 

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from core.spec.children import SOURCE
+from core.spec.children import SOURCE_FOLDER
 from core.spec.errors import UserError
 
 Extra = Literal[
@@ -143,9 +143,9 @@ def _origin() -> str:
 
 def add_command(extra: Extra | None = None) -> str:
     """The command that adds ``extra`` to this installation (without ``extra``: reinstalls it), using pip or uv."""
-    checkout = (SOURCE / "pyproject.toml").is_file()
+    checkout = (SOURCE_FOLDER / "pyproject.toml").is_file()
     extras = f"[{extra}]" if extra else ""
-    target = f'-e "{SOURCE}{extras}"' if checkout else f'"sdgui{extras}{_origin()}"'
+    target = f'-e "{SOURCE_FOLDER}{extras}"' if checkout else f'"sdgui{extras}{_origin()}"'
     python = os.path.normpath(sys.executable)
     if find_spec("pip") is not None:
         return f'"{python}" -m pip install {target}'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from core.spec.children import SOURCE
+from core.spec.children import SOURCE_FOLDER
 
 Kind = Literal["architectures", "desktop", "general", "icons", "models", "pretrained", "prompts", "studies"]
 GENERAL = "general"  # as a data set or as anchors: the included images with captions, or words
@@ -16,7 +16,7 @@ def resource_folder(kind: Kind) -> Path:
     return resources_root() / kind
 
 
-def resources_root(source: Path = SOURCE) -> Path:
+def resources_root(source: Path = SOURCE_FOLDER) -> Path:
     """The folder of all bundled files of the program in ``source``: inside ``sdgui`` (wheel) or next to it."""
     installed = source / "sdgui" / "resources"
     return installed if installed.is_dir() else source / "resources"
@@ -25,4 +25,4 @@ def resources_root(source: Path = SOURCE) -> Path:
 def pages_folder() -> Path:
     """The folder of the documentation: with the other resources (wheel), or ``docs`` (checkout)."""
     installed = resources_root() / "docs"
-    return installed if installed.is_dir() else SOURCE / "docs"
+    return installed if installed.is_dir() else SOURCE_FOLDER / "docs"

@@ -16,14 +16,14 @@ from core.spec.errors import UserError
 from core.spec.paths import expand_user, is_file, is_folder
 from core.spec.reading import UnreadableError, excerpt, open_regular
 
-SUFFIX = ".tar"
+TAR_SUFFIX = ".tar"
 SEPARATOR = "::"
 MAX_SHARDS = 1 << 20  # shards in a pattern
 MAX_BRACES = 64
 MAX_MEMBER_BYTES = 256 << 20  # size of an image
 # Suffixes that are allowed in a folder of shards; with other files, such as images, it is a folder of images.
 _ALLOWED_SUFFIXES = frozenset(
-    (SUFFIX, ".index", ".json", ".jsonl", ".csv", ".tsv", ".parquet", ".txt", ".md", ".log", ".tmp")
+    (TAR_SUFFIX, ".index", ".json", ".jsonl", ".csv", ".tsv", ".parquet", ".txt", ".md", ".log", ".tmp")
 )
 _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
 _WILD = re.compile(r"[*?\[]")
@@ -41,7 +41,7 @@ class Member:
 
 def names_shards(text: str) -> bool:
     """Whether ``text`` has the form of a tar or a pattern of tars, without checking that it exists."""
-    return all(part.lower().rstrip("}").endswith(SUFFIX) for part in text.split(SEPARATOR))
+    return all(part.lower().rstrip("}").endswith(TAR_SUFFIX) for part in text.split(SEPARATOR))
 
 
 def may_exist(source: str) -> bool:
@@ -68,7 +68,7 @@ def _contains_shards(folder: Path) -> bool:
             suffix = Path(entry.name).suffix.lower()
             if suffix not in _ALLOWED_SUFFIXES and not entry.name.startswith("."):
                 return False  # a folder of images usually returns at the first file
-            has_tar = has_tar or suffix == SUFFIX
+            has_tar = has_tar or suffix == TAR_SUFFIX
     return has_tar
 
 
@@ -89,7 +89,7 @@ def expand_pattern(pattern: str, error: type[UserError] = UnreadableError) -> li
         for name in _expand(part):
             path = expand_user(name)
             if is_folder(path):
-                paths += _matching(path, "*" + SUFFIX, error)
+                paths += _matching(path, "*" + TAR_SUFFIX, error)
             elif _WILD.search(name) and not is_file(path):
                 anchor = path.anchor
                 paths += _matching(Path(anchor or "."), str(path)[len(anchor) :], error)
@@ -108,7 +108,7 @@ def member_path(tar: str | Path, offset: int, size: int, name: str) -> str:
 def split_member(path: str | Path) -> Member | None:
     """The location that ``path`` denotes; None if it is not the path of an image in a tar."""
     text = str(path)
-    match = _MEMBER.fullmatch(text) if SUFFIX in text else None
+    match = _MEMBER.fullmatch(text) if TAR_SUFFIX in text else None
     return Member(match["tar"], int(match["offset"]), int(match["size"])) if match else None
 
 

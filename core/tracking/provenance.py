@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from core.spec.children import SOURCE
+from core.spec.children import SOURCE_FOLDER
 from core.spec.files import check_inside, write_whole
 from core.spec.run.folder import RunDir, RunDirError
 from core.tracking.git import MAX_DIFF_BYTES, GitError, digest, working_tree
@@ -80,7 +80,7 @@ def script_folder() -> Path:
 
 def trainer_folder() -> Path:
     """The folder of the trainer's code if it is a checkout, otherwise the current folder."""
-    return SOURCE if SOURCE.name not in ("site-packages", "dist-packages") else Path.cwd()
+    return SOURCE_FOLDER if SOURCE_FOLDER.name not in ("site-packages", "dist-packages") else Path.cwd()
 
 
 def mask_secrets(command: Sequence[str]) -> list[str]:
@@ -160,7 +160,7 @@ def _code(run: RunDir | None, folder: Path) -> dict[str, Any]:
 
 def _custom_files(run: RunDir, folder: Path) -> Iterator[tuple[str, str]]:
     """Copy the script and each loaded module under ``folder`` into the run, and yield their names and digests."""
-    if folder == SOURCE:  # the trainer's own code: the commit identifies it
+    if folder == SOURCE_FOLDER:  # the trainer's own code: the commit identifies it
         return
     roots = [Path(path).resolve() for path in (sys.prefix, sys.base_prefix)]
     seen: set[Path] = set()
@@ -169,7 +169,9 @@ def _custom_files(run: RunDir, folder: Path) -> Iterator[tuple[str, str]]:
         if not isinstance(file, str) or len(seen) >= _MAX_FILES:
             continue
         path = Path(file).resolve()
-        is_own = path.suffix == ".py" and path.is_relative_to(folder) and not path.is_relative_to(SOURCE / "core")
+        is_own = (
+            path.suffix == ".py" and path.is_relative_to(folder) and not path.is_relative_to(SOURCE_FOLDER / "core")
+        )
         if not is_own or path in seen or any(path.is_relative_to(root) for root in roots if root != folder):
             continue
         seen.add(path)

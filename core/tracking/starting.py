@@ -25,7 +25,7 @@ from core.spec.run.logged import UNCATEGORIZED, LoggedConfig, read_logged
 from core.spec.run.provenance import write_provenance
 from core.tracking.logged_run import LoggedRun
 from core.tracking.provenance import collect, data_facts, script_folder
-from core.tracking.system import SECONDS
+from core.tracking.system import SAMPLE_SECONDS
 
 __all__ = ["start_run"]
 
@@ -40,7 +40,7 @@ def start_run(
     resume_step: int | None = None,
     total_steps: int = 0,
     data: str | Path | Iterable[str | Path] = (),
-    system_seconds: float = SECONDS,
+    system_seconds: float = SAMPLE_SECONDS,
     record_code: bool = True,
 ) -> LoggedRun:
     """Start a run that this script logs; the window and ``sdgui-core runs`` show it.

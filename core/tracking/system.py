@@ -23,7 +23,7 @@ from core.spec.files import write_whole
 from core.spec.reading import KILOBYTE, UnreadableError, read_json
 from core.tracking.gpus import Nvml
 
-SECONDS = 5.0  # default interval between samples
+SAMPLE_SECONDS = 5.0  # default interval between samples
 _MEGABYTE = 1e6
 
 Report = Callable[[Mapping[str, float]], None]

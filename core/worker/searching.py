@@ -24,7 +24,7 @@ from core.search.errors import IndexFolderError, QueryError
 from core.search.filters import Filter, read_date, read_size
 from core.search.index.build import build_index, relocate
 from core.search.index.manifest import Manifest, read_manifest
-from core.search.queries import RAW, Query, clean_text, read_terms
+from core.search.queries import NO_TEMPLATE, Query, clean_text, read_terms
 from core.search.results import Options, Searcher
 from core.spec.config import expand_user
 from core.spec.errors import UserError
@@ -173,7 +173,7 @@ class SearchSession(Session):
         minus: Any = None,
         caption: int | None = None,
         k: int = 50,
-        prompts: str = RAW,
+        prompts: str = NO_TEMPLATE,
         find: str = "images",
         group: bool = True,
         filters: dict[str, Any] | None = None,

@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from core.spec.alerts.rules import FILE, AlertError, AlertRules, Rules
+from core.spec.alerts.rules import RULES_FILE, AlertError, AlertRules, Rules
 from core.spec.alerts.watching import RunAlert, replay
 from core.spec.chain import run_label
 from core.spec.errors import UserError
@@ -45,7 +45,7 @@ class AlertsDialog(QDialog):
     def __init__(self, store: Store, parent: QWidget) -> None:
         super().__init__(parent)
         self.setWindowTitle("Alerts")
-        self._store, self._rules = store, Rules(store.home / FILE)
+        self._store, self._rules = store, Rules(store.home / RULES_FILE)
         self._tasks = BackgroundTasks(self)
         self._experiment: tuple[int, str] = (0, "")
         self._build()

@@ -18,7 +18,7 @@ from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.resources import pages_folder
 
-FIRST = "tutorial.md"
+FIRST_PAGE = "tutorial.md"
 _IMAGE = re.compile(r"^!\[[^\]]*\]\([^)]*\)\s*$", re.MULTILINE)
 _GENERATED = re.compile(r"\[([^\]]*)\]\((?:\.\./)*generated/[^)]*\)")
 _TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
@@ -49,7 +49,7 @@ def help_page(name: str, folder: Path | None = None, cache: Path | None = None) 
         raise UserError("The pages of the documentation are not installed; reinstall sdgui.")
     digest = hashlib.sha256("\0".join(part for page in pages.items() for part in page).encode()).hexdigest()[:16]
     out = (cache or Path(platformdirs.user_cache_path("sdgui", appauthor=False))) / "help" / digest
-    target = out / _html_name(name if name in pages else FIRST)
+    target = out / _html_name(name if name in pages else FIRST_PAGE)
     if not target.is_file():
         for page_name, text in _rendered(pages).items():
             path = out / _html_name(page_name)

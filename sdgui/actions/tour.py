@@ -14,7 +14,7 @@ from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
-SHOWN = "tour/shown"
+SHOWN_SETTING = "tour/shown"
 STEPS = (  # action of a button in the rail, title, text
     ("search", "Search", "Describe an image: the included model searches the demo images."),
     ("caption", "Caption", "Drop your images here, or try a demo image. Edit and export the captions."),
@@ -36,8 +36,8 @@ def start_tour(window: Window, takes_focus: bool = True) -> None:
 def offer_tour(window: Window) -> None:
     """Start the tour unless it was shown before; the focus does not change, since the user may be typing."""
     settings = window.services.settings
-    if settings.value(SHOWN) not in (True, "true"):
-        settings.setValue(SHOWN, True)
+    if settings.value(SHOWN_SETTING) not in (True, "true"):
+        settings.setValue(SHOWN_SETTING, True)
         start_tour(window, takes_focus=False)
 
 

@@ -9,7 +9,7 @@ from sdgui.widgets.layouts.over import lay_over, set_lift
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.style.theme import SPACE
 
-SIZE = (1280, 800)
+INITIAL_SIZE = (1280, 800)
 _TREE_WIDTH = 280  # a table of differences then fits beside the tree in the smallest window
 _LIFT = 6 * SPACE  # height of a one-line message
 
@@ -53,7 +53,7 @@ def tree_beside(tree: QWidget, page: QWidget) -> QSplitter:
     split.addWidget(tree)
     split.addWidget(page)
     split.setStretchFactor(1, 1)
-    split.setSizes([_TREE_WIDTH, SIZE[0] - _TREE_WIDTH])
+    split.setSizes([_TREE_WIDTH, INITIAL_SIZE[0] - _TREE_WIDTH])
     split.setChildrenCollapsible(False)
     return split
 

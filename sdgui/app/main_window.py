@@ -22,7 +22,7 @@ from sdgui.actions.window import Target
 from sdgui.app.alerting import Alerting
 from sdgui.app.closing import LastWrites, ask_about_training
 from sdgui.app.demo_report import DemoReport, search_demo, show_demo
-from sdgui.app.layout import SIZE, fill_page, rail_beside, show_tree, tree_beside
+from sdgui.app.layout import INITIAL_SIZE, fill_page, rail_beside, show_tree, tree_beside
 from sdgui.app.panel_stack import FIRST_PANEL, FIRST_PANEL_SECONDS, PanelStack, load_panels
 from sdgui.app.problem_reports import ProblemReports
 from sdgui.app.rail import Rail
@@ -313,7 +313,7 @@ class MainWindow(QMainWindow):
     # Opening and closing
     def _restore(self) -> None:
         settings = self.services.settings
-        self.resize(QSize(*SIZE).boundedTo(self.screen().availableSize()))
+        self.resize(QSize(*INITIAL_SIZE).boundedTo(self.screen().availableSize()))
         if (geometry := settings.value("window/geometry")) is not None:
             self.restoreGeometry(geometry)
         remember_sizes(self.split, settings, "window/split")

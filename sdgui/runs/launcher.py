@@ -34,7 +34,7 @@ from sdgui.runs.machines.slots import GPUS_NOT_ANSWERED, MachineSlots
 from sdgui.runs.program import core_command, reap, start_trainer, torchrun_command, train_options
 from sdgui.runs.stopping import Stopping, StopPlan, StopStage, finish_stops, trainer_ended
 from sdgui.store.queue import Slots
-from sdgui.store.records import HERE, Place, Run, StoreError
+from sdgui.store.records import THIS_COMPUTER, Place, Run, StoreError
 from sdgui.store.sessions import slug
 from sdgui.store.store import Store
 
@@ -100,7 +100,7 @@ class Launcher(QObject):
         self.chains = ChainWatch(store, self)
         self.chains.start()
 
-    def launch(self, experiment_id: int, chain: Chain | None = None, place: Place = HERE) -> Run:
+    def launch(self, experiment_id: int, chain: Chain | None = None, place: Place = THIS_COMPUTER) -> Run:
         """Start a run of the experiment now, ignoring the queue; with ``chain``, all its stages in order.
 
         Returns the run (of a chain, its first stage). Raises UserError; the run and its files are then removed.
@@ -166,7 +166,7 @@ class Launcher(QObject):
         pausing = {run_id: Stopping(run_id, StopStage.PAUSING, None) for run_id in list(self._pausing)}
         return pausing | {run_id: plan.current for run_id, plan in self._stops.items()}
 
-    def enqueue(self, experiment_id: int, chain: Chain | None = None, place: Place = HERE) -> Run:
+    def enqueue(self, experiment_id: int, chain: Chain | None = None, place: Place = THIS_COMPUTER) -> Run:
         """Queue a run with a frozen config, to be started when its machine has a free device. Raises UserError."""
         self._check_trainer_installed(place.host)
         if chain:

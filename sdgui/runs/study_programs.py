@@ -26,7 +26,7 @@ from core.spec.run.processes import start_time
 from core.spec.study import Study, StudyDir, absolute, read_study
 from core.spec.study.confirming import confirmable_trials, confirming_study
 from core.spec.study.machines import StudyMachines, needs_one_machine, read_machines, trains_here, write_machines
-from core.spec.study.sweep import DEFAULT, Sweep, is_sweep_file, read_sweep
+from core.spec.study.sweep import DEFAULT_ARM, Sweep, is_sweep_file, read_sweep
 from core.spec.study.sweep_report import SweepDir, trial_name
 from sdgui.runs.machines.slots import GPUS_NOT_ANSWERED, Reserved
 from sdgui.runs.poller import Poller
@@ -117,7 +117,7 @@ class StudyPrograms(QObject):
 
         ``config``: content of arms/default.json, to which the sweep's ``config`` refers.
         """
-        record = self.add(sweep.study([]), {DEFAULT: config} if config else {})
+        record = self.add(sweep.study([]), {DEFAULT_ARM: config} if config else {})
         self._write_sweep(record.folder, sweep.absolute(record.folder))
         return record
 

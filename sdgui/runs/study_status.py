@@ -20,7 +20,7 @@ from core.spec.run.status import RunStatus, process_alive
 from core.spec.study import Arm, Study, StudyDir, StudyStatus, read_study
 from core.spec.study.machines import read_machines
 from core.spec.study.records import MAX_MEASURES_BYTES, MeasuresFile, results_problem
-from core.spec.study.sweep import DEFAULT
+from core.spec.study.sweep import DEFAULT_ARM
 from core.spec.study.sweep_report import SweepDir, SweepReport
 
 RESULTS_VERSION = 1
@@ -137,7 +137,7 @@ def _sweep(out: SweepDir, before: StudySnapshot | None) -> tuple[SweepReport | N
 def _arms(out: SweepDir, study: Study) -> list[Arm]:
     """The arms to train; a sweep does not train its default."""
     is_sweep = out.sweep.is_file()
-    return [arm for arm in study.arms_to_train if not is_sweep or arm.name != DEFAULT]
+    return [arm for arm in study.arms_to_train if not is_sweep or arm.name != DEFAULT_ARM]
 
 
 def _state(out: SweepDir, study: Study, status: StudyStatus | None) -> State:

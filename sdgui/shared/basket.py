@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # the window opens before a gallery is needed
 
 C = TypeVar("C")
 
-SHORTCUT = "Ctrl+Alt+B"  # adds the selection to the basket, in every panel
+BASKET_SHORTCUT = "Ctrl+Alt+B"  # adds the selection to the basket, in every panel
 _MAX_UNDO = 100  # number of changes that can be undone
 
 
@@ -132,7 +132,9 @@ def basket_action(
         if finding is not None:
             basket(context).add(finding)
 
-    return Action(name, group, "Add to the &basket", tip, run, SHORTCUT, enabled, icon="ph.shopping-bag", menus=menus)
+    return Action(
+        name, group, "Add to the &basket", tip, run, BASKET_SHORTCUT, enabled, icon="ph.shopping-bag", menus=menus
+    )
 
 
 def offer_in_menu(

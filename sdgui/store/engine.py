@@ -19,7 +19,7 @@ from sdgui.store.records import StoreError, StoreUnavailableError
 BUSY_SECONDS = 10.0
 _OUTAGE_SECONDS = 10.0  # time after a failed request in which the main thread does not try the server
 
-WRITE = {"sqlite_begin": "IMMEDIATE"}  # execution option: take the write lock at BEGIN, and wait for it
+WRITE_LOCK = {"sqlite_begin": "IMMEDIATE"}  # execution option: take the write lock at BEGIN, and wait for it
 
 
 class ServerGoneError(StoreUnavailableError):
@@ -75,7 +75,7 @@ class Database:
 def sqlite_database(path: Path) -> Database:
     """Open the SQLite database in a file."""
     engine = make_engine(path)
-    writer = engine.execution_options(**WRITE)
+    writer = engine.execution_options(**WRITE_LOCK)
     return Database(path, engine, writer, writer, lambda error: store_error(error, path))
 
 

@@ -12,7 +12,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection
 
-from sdgui.store.engine import WRITE, make_engine
+from sdgui.store.engine import WRITE_LOCK, make_engine
 from sdgui.store.records import StoreError
 
 
@@ -24,7 +24,7 @@ def upgrade(path: Path, scripts: Path) -> None:
     """
     engine = make_engine(path, foreign_keys=False)
     try:
-        with engine.connect().execution_options(**WRITE) as connection, connection.begin():
+        with engine.connect().execution_options(**WRITE_LOCK) as connection, connection.begin():
             broken_before = _broken(connection)
             run_revisions(connection, scripts)
             broken = _broken(connection) - broken_before

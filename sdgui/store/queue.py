@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from core.spec.run.status import RunState
 from sdgui.store.records import Place, Run, StoreError
 from sdgui.store.registry.activity import record_activity
-from sdgui.store.runs import ALIVE, RunRecords, queue_end, run_row, set_launched
+from sdgui.store.runs import ALIVE_STATES, RunRecords, queue_end, run_row, set_launched
 from sdgui.store.sessions import ON_HOST
 from sdgui.store.tables import ExperimentRow, RunRow
 
@@ -45,7 +45,7 @@ class QueueRecords(RunRecords):
         """Put a run at the end of the queue, unless it is already queued. Raises StoreError if it is active."""
         with self._write() as session:
             row = self._own_row(session, run_id)
-            if row.state in ALIVE:
+            if row.state in ALIVE_STATES:
                 raise StoreError("This run is still active; pause or stop it first.")
             if row.queue_position is None:
                 row.queue_position, row.state = queue_end(session), RunState.QUEUED.value
@@ -67,7 +67,7 @@ class QueueRecords(RunRecords):
         """Request other devices for an inactive run, or another machine for a run that has not started."""
         with self._write() as session:
             row = self._own_row(session, run_id)
-            if row.state in ALIVE and row.launched is not None:
+            if row.state in ALIVE_STATES and row.launched is not None:
                 raise StoreError(
                     "This run has started, so it stays on its machine; launch its experiment again to train elsewhere."
                 )
@@ -147,7 +147,10 @@ class QueueRecords(RunRecords):
     def _busy(self, session: Session, host: str, except_run: int = -1) -> list[str]:
         """The devices of each live run on a machine."""
         query = select(RunRow.devices).where(
-            RunRow.state.in_(ALIVE), RunRow.deleted.is_(None), RunRow.queue_position.is_(None), RunRow.machine == host
+            RunRow.state.in_(ALIVE_STATES),
+            RunRow.deleted.is_(None),
+            RunRow.queue_position.is_(None),
+            RunRow.machine == host,
         )
         if not host:
             query = query.where(RunRow.folder.startswith(self._local_prefix, autoescape=True))

@@ -82,8 +82,8 @@ class Place:
     devices: str = ""
 
 
-HERE = Place()
-HUES = 20  # run colours; palette index + HUES is the next shade of the same colour
+THIS_COMPUTER = Place()
+HUE_COUNT = 20  # run colours; palette index + HUES is the next shade of the same colour
 
 
 @dataclass(frozen=True)

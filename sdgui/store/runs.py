@@ -17,8 +17,8 @@ from core.spec.run.logged import LoggedConfig
 from core.spec.run.status import RunState
 from sdgui.store.experiments import experiment_record, experiment_row
 from sdgui.store.records import (
-    HERE,
-    HUES,
+    HUE_COUNT,
+    THIS_COMPUTER,
     BestPoint,
     Ending,
     MetricSummary,
@@ -59,7 +59,7 @@ _PROGRESS_COLUMNS = (
     RunRow.machine,
     RunRow.remote_folder,
 )
-ALIVE = [state.value for state in RunState if state.alive]
+ALIVE_STATES = [state.value for state in RunState if state.alive]
 _ENDINGS: Mapping[str, Ending] = {"done": "done", "stopped": "stopped", "paused": "paused", "failed": "failed"}
 
 
@@ -112,7 +112,7 @@ class RunRecords(Sessions):
     def alive_runs(self) -> list[Run]:
         """Runs with a live trainer, according to their recorded state."""
         with self._read() as session:
-            query = select(RunRow).where(RunRow.state.in_(ALIVE), RunRow.deleted.is_(None)).order_by(RunRow.id)
+            query = select(RunRow).where(RunRow.state.in_(ALIVE_STATES), RunRow.deleted.is_(None)).order_by(RunRow.id)
             return [self._run_record(row) for row in session.scalars(query)]
 
     def run_in(self, folder: Path, include_deleted: bool = False) -> Run | None:
@@ -170,7 +170,7 @@ class RunRecords(Sessions):
         numbers = {row.id: row.ordinal if row.deleted is None else row.key for row in rows}
         return {row.id: RunLabel(f"{row.name} · run {numbers[row.id]}", row.color) for row in rows}
 
-    def add_run(self, experiment_id: int, queued: bool = False, place: Place = HERE) -> Run:
+    def add_run(self, experiment_id: int, queued: bool = False, place: Place = THIS_COMPUTER) -> Run:
         """Add a run with the experiment's current config. The folder is only named here; the launcher creates it.
 
         ``place``: requested machine and devices. Raises StoreError if the config has a problem.
@@ -357,7 +357,7 @@ def _row_from_config(session: Session, experiment_id: int, config: RunConfig | L
 def _next_color(session: Session, experiment_id: int) -> int:
     """The palette index of a new run: the next unused one. Runs of a study arm have shades of one colour."""
     arm = select(StudyArmRow.experiment_id).where(StudyArmRow.experiment_id == experiment_id)
-    next_shade = select(func.max(RunRow.color) + HUES).where(RunRow.experiment_id.in_(arm))
+    next_shade = select(func.max(RunRow.color) + HUE_COUNT).where(RunRow.experiment_id.in_(arm))
     used = select(aliased(RunRow).color)
     unused = select(func.coalesce(func.min(RunRow.color) + 1, 0)).where((RunRow.color + 1).not_in(used))
     return int(session.scalars(select(func.coalesce(next_shade.scalar_subquery(), unused.scalar_subquery()))).one())

@@ -19,9 +19,9 @@ from sdgui.worker.client import AskCode, WorkerClient
 
 MAX_WORKERS = 2  # models in memory at the same time
 IDLE_MINUTES = 10.0
-DATA = "data"  # key of the worker that reads tables and folders; it loads no model and is not counted
-CHECKS = "data checks"  # key of the worker that reads every image of a source, so that nothing waits for it
-_WITHOUT_MODEL = frozenset((DATA, CHECKS))
+DATA_WORKER = "data"  # key of the worker that reads tables and folders; it loads no model and is not counted
+CHECK_WORKER = "data checks"  # key of the worker that reads every image of a source, so that nothing waits for it
+_WITHOUT_MODEL = frozenset((DATA_WORKER, CHECK_WORKER))
 _IDLE_CHECK_MS = 15_000  # interval of checks for idle processes
 _STATES = {
     "off": "not started",

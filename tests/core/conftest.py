@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.spec.children import SOURCE
+from core.spec.children import SOURCE_FOLDER
 from core.tracking import provenance
 from core.tracking.git import WorkingTree, working_tree
 
@@ -36,7 +36,7 @@ def own_working_tree() -> Iterator[None]:
     ours = cache(working_tree)
 
     def report(folder: Path) -> WorkingTree | None:
-        return ours(folder) if folder == SOURCE else working_tree(folder)
+        return ours(folder) if folder == SOURCE_FOLDER else working_tree(folder)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(provenance, "working_tree", report)

@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 from core.spec.presets import preset_config
 from sdgui.app.main_window import MainWindow
 from sdgui.panels.classify.panel import ClassifyPanel
-from sdgui.panels.classify.view import PARTS
+from sdgui.panels.classify.view import TAB_NAMES
 from sdgui.panels.registry import PANELS
 from sdgui.panels.study.panel import StudyPanel
 from tests.sdgui.conftest import OpenWindow
@@ -27,7 +27,7 @@ def whole(open_window: OpenWindow) -> MainWindow:
     for spec in PANELS:
         place = window.show_panel(spec.name)
         if isinstance(place, ClassifyPanel):
-            assert all(getattr(place.view, part) is not None for part in PARTS)
+            assert all(getattr(place.view, part) is not None for part in TAB_NAMES)
     return window
 
 

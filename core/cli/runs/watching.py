@@ -36,7 +36,7 @@ def add(commands: Subparsers) -> None:
 
 
 def _watch(arguments: argparse.Namespace) -> int:
-    from core.spec.alerts.rules import FILE, AlertError, Rules
+    from core.spec.alerts.rules import RULES_FILE, AlertError, Rules
     from core.spec.alerts.watching import Watcher, replay
     from core.spec.machines.machines import Machines
     from core.spec.machines.remote_runs import RemoteRuns
@@ -46,7 +46,7 @@ def _watch(arguments: argparse.Namespace) -> int:
         raise AlertError(f"the file {arguments.rules} does not exist; create it, or omit --rules.")
     named = [find_run(home, name) for name in arguments.runs]
     if arguments.dry_run:
-        for alert in replay(named or runs(home), Rules(arguments.rules or home / FILE)):
+        for alert in replay(named or runs(home), Rules(arguments.rules or home / RULES_FILE)):
             _print(alert, arguments.json)
         return 0
     watcher = Watcher(home, arguments.rules)

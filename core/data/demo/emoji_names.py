@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-IMAGES = "images"  # folder of the rendered images
+IMAGES_FOLDER = "images"  # folder of the rendered images
 _TONE = re.compile(r" ?\b(medium-light|medium-dark|light|medium|dark) skin tone\b")
 _DIRECTION = re.compile(r" facing right$")
 _GENDERS = {
@@ -98,7 +98,7 @@ class Emoji:
     @property
     def filepath(self) -> str:
         """The path of the image, relative to the demo folder."""
-        return f"{IMAGES}/{self.code}.png"
+        return f"{IMAGES_FOLDER}/{self.code}.png"
 
 
 def parse_name(code: str, name: str) -> Emoji:

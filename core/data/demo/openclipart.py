@@ -25,8 +25,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from core.data.demo.emoji_names import IMAGES
-from core.data.demo.openmoji import SIZE
+from core.data.demo.emoji_names import IMAGES_FOLDER
+from core.data.demo.openmoji import IMAGE_SIZE
 from core.data.derived.manifest import manifest
 from core.data.errors import BadRow, ImageError
 from core.data.images import Pixels, decode
@@ -58,7 +58,7 @@ def write_openclipart(source: Path, folder: Path, log: Log) -> None:
         raise UserError(missing_source_message(source))
     rows = [row for row in open_source(source).rows if row.labels.get("class", UNSORTED) != UNSORTED]
     log(f"resizing {len(rows)} images of {source}")
-    (folder / IMAGES).mkdir(parents=True, exist_ok=True)
+    (folder / IMAGES_FOLDER).mkdir(parents=True, exist_ok=True)
     readable, bad_rows = _read(rows, folder)
     distinct, left_out = _remove_copies(source, readable, folder)
     categories = {name: images for name, images in sorted(distinct.items()) if len(images) >= MIN_CATEGORY_IMAGES}
@@ -119,8 +119,8 @@ def _read(rows: Sequence[Row], folder: Path) -> tuple[list[tuple[Row, str]], lis
 def _read_small(file: Path, folder: Path) -> tuple[str, Pixels | None] | ImageError:
     """The name of the small image, from the digest of ``file``; and its pixels unless the image is already written."""
     try:
-        name = f"{IMAGES}/{hashlib.sha256(file.read_bytes()).hexdigest()[:32]}.png"
-        return name, None if (folder / name).exists() else decode(file, SIZE, DataConfig().max_megapixels)
+        name = f"{IMAGES_FOLDER}/{hashlib.sha256(file.read_bytes()).hexdigest()[:32]}.png"
+        return name, None if (folder / name).exists() else decode(file, IMAGE_SIZE, DataConfig().max_megapixels)
     except ImageError as error:
         return error
     except OSError as error:

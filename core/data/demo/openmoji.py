@@ -23,7 +23,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-from core.data.demo.emoji_names import IMAGES, Emoji, parse_name
+from core.data.demo.emoji_names import IMAGES_FOLDER, Emoji, parse_name
 from core.data.derived.manifest import manifest
 from core.data.errors import DataError
 from core.spec.files import write_whole
@@ -40,7 +40,7 @@ else:
     _missing = None
 
 LAYOUT = 1  # version of the written files; raised when names, labels or splits change
-SIZE = 80  # pixels per side: the demo's model sees 64, and decoded images are a quarter larger
+IMAGE_SIZE = 80  # pixels per side: the demo's model sees 64, and decoded images are a quarter larger
 SPLITS = ("train", "val", "test", "unseen")
 LABELS = ("concept", "tone", "gender", "group")
 VERSION_FILE = "demo.json"
@@ -54,7 +54,7 @@ SEED = 20
 Progress = Callable[[int, int], None]  # (done, total); may raise to cancel
 
 
-def write_demo_data(folder: Path, size: int = SIZE, progress: Progress | None = None) -> dict[str, int]:
+def write_demo_data(folder: Path, size: int = IMAGE_SIZE, progress: Progress | None = None) -> dict[str, int]:
     """Write images and ``train.csv``, ``val.csv``, ``test.csv``, ``unseen.csv``; returns the number of pairs in each.
 
     A complete set is left unchanged; a partial set is completed. Raises DataError if the packages are missing, or if
@@ -165,10 +165,10 @@ def _prepare(folder: Path, size: int) -> None:
     version_file = folder / VERSION_FILE
     before = _content(version_file)
     _require_own_data(folder, before)
-    (folder / IMAGES).mkdir(parents=True, exist_ok=True)
+    (folder / IMAGES_FOLDER).mkdir(parents=True, exist_ok=True)
     content = (json.dumps(version_info, indent=2, ensure_ascii=False) + "\n").encode()
     if before != content:
-        for stale in (folder / IMAGES).glob("*.png"):
+        for stale in (folder / IMAGES_FOLDER).glob("*.png"):
             if _RENDERED.fullmatch(stale.name):
                 stale.unlink()
         write_whole(version_file, content)
@@ -179,8 +179,8 @@ def _require_own_data(folder: Path, current: bytes | None) -> None:
     other = ""
     if current is None:
         other = next((f"{name}.csv" for name in SPLITS if (folder / f"{name}.csv").exists()), "")
-        if not other and (folder / IMAGES).is_dir() and any((folder / IMAGES).iterdir()):
-            other = f"images in {IMAGES}/"
+        if not other and (folder / IMAGES_FOLDER).is_dir() and any((folder / IMAGES_FOLDER).iterdir()):
+            other = f"images in {IMAGES_FOLDER}/"
     elif not _is_demo_version(current):
         other = f"a file {VERSION_FILE}"
     if other:
@@ -196,7 +196,7 @@ def _is_demo_version(current: bytes) -> bool:
 
 
 def _render_missing(folder: Path, entries: Sequence[Emoji], size: int, progress: Progress | None) -> None:
-    with os.scandir(folder / IMAGES) as rendered_entries:
+    with os.scandir(folder / IMAGES_FOLDER) as rendered_entries:
         rendered = {entry.name for entry in rendered_entries}
     missing = sorted((entry for entry in entries if f"{entry.code}.png" not in rendered), key=lambda entry: entry.code)
     for done, entry in enumerate(missing, 1):

@@ -17,7 +17,7 @@ from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.shards import is_shards
 
-SUFFIX = ".csv"
+MANIFEST_SUFFIX = ".csv"
 
 Pair = tuple[str, str, Sequence[object]]  # image path relative to the manifest, caption, additional cells
 
@@ -52,8 +52,8 @@ def labels_of(row: Row, names: Sequence[str]) -> list[str]:
 
 def check_target(target: Path, data: str, replace: bool) -> None:
     """Raise UserError unless ``target`` is a CSV, is not ``data`` itself, and does not exist (unless ``replace``)."""
-    if target.suffix.lower() != SUFFIX:
-        raise UserError(f"the file name {target} must end with {SUFFIX}.")
+    if target.suffix.lower() != MANIFEST_SUFFIX:
+        raise UserError(f"the file name {target} must end with {MANIFEST_SUFFIX}.")
     if not is_shards(data) and target.exists() and target.resolve() == expand_user(data).resolve():
         raise UserError(f"{target} is the data set itself, which is not overwritten; choose another name.")
     if target.exists() and not replace:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from core.data.derived.manifest import SUFFIX, check_target, labels_of, manifest, write_with_record
+from core.data.derived.manifest import MANIFEST_SUFFIX, check_target, labels_of, manifest, write_with_record
 from core.data.derived.names import folder_of, names_below
 from core.data.errors import ImageError
 from core.data.images import image_bytes
@@ -178,7 +178,7 @@ def stem_of(data: str) -> str:
 def free_names(folder: Path, stems: Sequence[str]) -> list[Path]:
     """An unused file name for each of ``stems`` in ``folder``, all with the same number if one of the names exists."""
     for number in range(1, 10_000):
-        candidates = [folder / f"{stem}{f'-{number}' if number > 1 else ''}{SUFFIX}" for stem in stems]
+        candidates = [folder / f"{stem}{f'-{number}' if number > 1 else ''}{MANIFEST_SUFFIX}" for stem in stems]
         if not any(path.exists() for path in candidates):
             return candidates
     raise UserError(f"{folder} already has ten thousand parts of this data; remove some of them.")

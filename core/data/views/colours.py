@@ -29,7 +29,7 @@ from core.ranks.transfer import to_device
 
 Rows = npt.NDArray[Any]
 
-DRAWS = 9  # random numbers per image: four probabilities, four for the jitter, one for the blur
+DRAWS_PER_IMAGE = 9  # random numbers per image: four probabilities, four for the jitter, one for the blur
 SIGMA = (0.1, 2.0)  # range of the blur's sigma, in pixels of an image with side SIDE
 SIDE = 224
 BRIGHTNESS, CONTRAST, HUE = 0.4, 0.4, 0.1  # strengths of the jitter (DINO)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from core.data.draws import AUGMENT, COLOUR, ERASE, FLIP, Floats, Integers, uniforms
-from core.data.views.colours import DRAWS, distort_colours, is_distorted
+from core.data.views.colours import DRAWS_PER_IMAGE, distort_colours, is_distorted
 from core.data.views.randaugment import randaugment
 from core.data.views.recipe import ViewRecipe
 from core.ranks.transfer import to_device
@@ -69,7 +69,7 @@ def draw_distortion(recipe: ViewRecipe, seed: int, epoch: Integers, rows: Intege
     distortion = Distortion(
         recipe,
         flip=uniforms(1, *key, FLIP)[:, 0] if recipe.flip else None,
-        colours=uniforms(DRAWS, *key, COLOUR) if is_distorted(recipe) else None,
+        colours=uniforms(DRAWS_PER_IMAGE, *key, COLOUR) if is_distorted(recipe) else None,
         augment=uniforms(2 * operations, *key, AUGMENT).reshape(-1, operations, 2) if operations else None,
         erase=uniforms(5, *key, ERASE) if recipe.erase > 0 else None,
     )

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from core.data.draws import KEEP, MASK, Floats, Integers, uniforms
+from core.data.draws import KEEP_PATCHES, MASK, Floats, Integers, uniforms
 from core.data.views.recipe import ViewRecipe
 
 BLOCK_ATTEMPTS = 32  # attempts to place a block, before single patches complete the mask
@@ -53,7 +53,7 @@ def draw_visible(recipe: ViewRecipe, side: int, seed: int, epoch: Integers, rows
     """
     if recipe.keep == 1.0:
         return None
-    draws = uniforms(side * side, seed, epoch, rows, view, KEEP)  # (B, P)
+    draws = uniforms(side * side, seed, epoch, rows, view, KEEP_PATCHES)  # (B, P)
     order = np.argsort(draws, axis=1)[:, : max(1, round(recipe.keep * side * side))]
     return torch.from_numpy(np.sort(order, axis=1))
 

@@ -35,8 +35,8 @@ from core.metrics.inputs import EvaluationError, Progress, no_progress, part_of
 from core.metrics.outcome import Floats, Integers, Outcome
 from core.metrics.statistics import Interval, student_interval
 
-SHOTS = (1, 2, 4, 8, 16)
-DRAWS = 3
+DEFAULT_SHOTS = (1, 2, 4, 8, 16)
+DEFAULT_DRAWS = 3
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ def few_shot(
     train: ProbeData,
     test: ProbeData,
     val: ProbeData | None = None,
-    shots: Sequence[int] = SHOTS,
-    draws: int = DRAWS,
+    shots: Sequence[int] = DEFAULT_SHOTS,
+    draws: int = DEFAULT_DRAWS,
     settings: ProbeSettings = DEFAULT_SETTINGS,
     progress: Progress = no_progress,
 ) -> list[FewShotPoint]:

@@ -18,7 +18,7 @@ from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.reading import MEGABYTE, excerpt, read_json, validate
 
-FILE = "alerts.json"
+RULES_FILE = "alerts.json"
 _CONDITION = re.compile(r"^(\S+)\s+(?:([<>])\s*(\S+)|(not finite))$")
 _Text = Annotated[str, Field(max_length=2000)]
 

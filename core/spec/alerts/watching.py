@@ -13,7 +13,7 @@ from pathlib import Path
 
 from core.spec.alerts.evaluating import Alert, Evaluator
 from core.spec.alerts.log import AlertLog
-from core.spec.alerts.rules import FILE, AlertRules, Rules
+from core.spec.alerts.rules import RULES_FILE, AlertRules, Rules
 from core.spec.chain import run_label
 from core.spec.errors import UserError
 from core.spec.reading import excerpt
@@ -97,7 +97,7 @@ class Watcher:
 
     def __init__(self, home: Path, rules: Path | None = None) -> None:
         """``rules``: a rules file to use instead of the home folder's."""
-        self.rules = Rules(rules or home / FILE)
+        self.rules = Rules(rules or home / RULES_FILE)
         self.problems: list[str] = []
         self._reported: set[str] = set()
         self._log = AlertLog(home)

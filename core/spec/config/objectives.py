@@ -22,7 +22,7 @@ from core.spec.config.distillation import (
 from core.spec.config.labelled import ClassificationConfig, ConsistencyConfig
 from core.spec.config.objective import ObjectiveConfig, RampShare, Weight, WeightRamp
 from core.spec.config.pairs import CaptioningConfig, ContrastiveConfig, MaskedWordsConfig, MatchingConfig
-from core.spec.extending.references import FORM, parse_reference
+from core.spec.extending.references import REFERENCE_FORM, parse_reference
 from core.spec.reading import excerpt
 
 
@@ -116,7 +116,7 @@ class ObjectivesConfig(Section):
         for key in custom:
             reference = parse_reference(key)
             if reference is None:
-                raise ValueError(f"{excerpt(repr(key))} is not a reference to code; write {FORM}")
+                raise ValueError(f"{excerpt(repr(key))} is not a reference to code; write {REFERENCE_FORM}")
             if reference.name in taken_names:
                 raise ValueError(f"another objective is already called {reference.name}; rename the custom one")
             taken_names.add(reference.name)

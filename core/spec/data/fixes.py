@@ -15,7 +15,7 @@ from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, read_json, validate
 
 Kind = Literal["wrong", "excluded", "recaptioned", "relabelled", "added"]
-KINDS: tuple[Kind, ...] = ("wrong", "excluded", "recaptioned", "relabelled", "added")
+FIX_KINDS: tuple[Kind, ...] = ("wrong", "excluded", "recaptioned", "relabelled", "added")
 VERSION: Literal[1] = 1
 ENDING = ".fixes.json"  # replaces the suffix of the copy
 _MAX_RECORD_BYTES = 256 * MEGABYTE

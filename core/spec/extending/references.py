@@ -16,15 +16,15 @@ from pydantic_core import PydanticCustomError
 
 from core.spec.paths import expand_user, is_file
 
-FORM = "FILE.py:NAME or MODULE:NAME"
-GIVEN = "python"  # the place of an object that was passed to ``core.train``
+REFERENCE_FORM = "FILE.py:NAME or MODULE:NAME"
+PASSED_OBJECT = "python"  # the place of an object that was passed to ``core.train``
 
 
 @dataclass(frozen=True)
 class Reference:
     """A name in a file or an installed module."""
 
-    place: str  # a path that ends with .py, the dotted name of a module, or GIVEN
+    place: str  # a path that ends with .py, the dotted name of a module, or PASSED_OBJECT
     name: str
 
     def __str__(self) -> str:
@@ -38,7 +38,7 @@ class Reference:
     @property
     def is_given(self) -> bool:
         """Whether the reference is to an object passed to ``core.train``, which exists only in that program."""
-        return self.place == GIVEN
+        return self.place == PASSED_OBJECT
 
     @property
     def path(self) -> Path:
@@ -69,7 +69,7 @@ def _is_name(text: str) -> bool:
 
 def _reference_text(text: str) -> str:
     if text and not is_reference(text):
-        raise PydanticCustomError("reference", "Must be a reference to code, as {form}", {"form": FORM})
+        raise PydanticCustomError("reference", "Must be a reference to code, as {form}", {"form": REFERENCE_FORM})
     return text
 
 

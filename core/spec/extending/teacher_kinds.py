@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-from core.spec.extending.references import FORM, is_reference
+from core.spec.extending.references import REFERENCE_FORM, is_reference
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def _check_kind(name: str) -> str:
     if name not in TEACHER_KINDS and not is_reference(name):
         kinds = ", ".join(TEACHER_KINDS)
         message = "Must be one of {kinds}, or an update rule as {form}"
-        raise PydanticCustomError("kind", message, {"kinds": kinds, "form": FORM})
+        raise PydanticCustomError("kind", message, {"kinds": kinds, "form": REFERENCE_FORM})
     return name
 
 

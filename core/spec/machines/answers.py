@@ -12,14 +12,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from core.spec.run.events import LATEST, Step, Time
+from core.spec.run.events import LATEST_TIME, Step, Time
 from core.spec.run.status import RunState, RunStatus
 
 _Bytes = Annotated[int, Field(ge=0, lt=1 << 62)]
 _Count = Annotated[int, Field(ge=0, lt=1 << 31)]
 _Text = Annotated[str, Field(max_length=100_000)]
 _Line = Annotated[str, Field(max_length=4096)]
-_Seconds = Annotated[float, Field(ge=-LATEST, le=LATEST)]
+_Seconds = Annotated[float, Field(ge=-LATEST_TIME, le=LATEST_TIME)]
 _Load = Annotated[float, Field(ge=0, le=1e9)]
 _MAX_ITEMS = 10_000  # of any list
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from core.spec.children import SOURCE, environment, process_group
+from core.spec.children import SOURCE_FOLDER, environment, process_group
 from core.spec.errors import UserError
 from core.spec.installed import add_command, installed_version
 from core.spec.machines import ssh
@@ -88,9 +88,9 @@ def packed_program() -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for name in PACKAGES:
-            tar.add(SOURCE / name, arcname=name, filter=_anonymous)
-        resources = resources_root(SOURCE)
-        if not resources.is_relative_to(SOURCE / "sdgui"):  # a checkout: move them to their place in a wheel
+            tar.add(SOURCE_FOLDER / name, arcname=name, filter=_anonymous)
+        resources = resources_root(SOURCE_FOLDER)
+        if not resources.is_relative_to(SOURCE_FOLDER / "sdgui"):  # a checkout: move them to their place in a wheel
             tar.add(resources, arcname="sdgui/resources", filter=_anonymous)
         version = installed_version("sdgui")
         info = f"Metadata-Version: 2.1\nName: sdgui\nVersion: {version}\n".encode()

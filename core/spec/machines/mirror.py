@@ -27,7 +27,7 @@ from core.spec.reading import excerpt, open_regular
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.status import RunState, RunStatus
 
-FILES = ("events.jsonl", "stdout.log", "stderr.log")
+MIRRORED_FILES = ("events.jsonl", "stdout.log", "stderr.log")
 DIGEST_BYTES = 4096  # the last bytes before an offset identify a file
 REFRESH_SECONDS = 8.0  # between two writes of a status in which only the heartbeat changes
 
@@ -85,7 +85,7 @@ class Mirror:
         """The size of each local file, and a digest of its end, which identifies the remote file."""
         self.gap = False
         files = {}
-        for name in FILES:
+        for name in MIRRORED_FILES:
             path = self.run.path / name
             size = _size(path)
             files[name] = {"offset": size, "digest": digest_before(path, size)}

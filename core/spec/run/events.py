@@ -30,7 +30,7 @@ from core.spec.reading import MEGABYTE, excerpt, first_problem, open_regular, ou
 EVENTS_VERSION: Literal[1] = 1
 MAX_LINE_BYTES = 4 * MEGABYTE  # a sample with many captions has a few hundred kB
 MAX_STEP = 1 << 53  # the largest step that float64 curves can represent
-LATEST = 2.5e11  # seconds since the epoch (the year 9892); later times have no local time on some systems
+LATEST_TIME = 2.5e11  # seconds since the epoch (the year 9892); later times have no local time on some systems
 MAX_VALUES = 2000  # metrics per event
 MAX_NAME_LENGTH = 200  # length of a metric's name
 Outcome = Literal["done", "stopped", "paused"]
@@ -48,7 +48,7 @@ def _within_bounds(content: Any) -> Any:
 
 
 Step = Annotated[int, Field(ge=0, le=MAX_STEP)]
-Time = Annotated[float, Field(ge=0, le=LATEST)]
+Time = Annotated[float, Field(ge=0, le=LATEST_TIME)]
 _Value = Annotated[float, Field(strict=False)]  # "nan", "inf" and "-inf" are numbers too
 Values = Annotated[Mapping[Annotated[str, Field(max_length=MAX_NAME_LENGTH)], _Value], Field(max_length=MAX_VALUES)]
 Content = Annotated[Mapping[str, Any], AfterValidator(_within_bounds)]

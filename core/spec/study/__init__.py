@@ -3,10 +3,10 @@
 from core.spec.study.config import (
     DEMO,
     MAX_ITEMS,
-    NAME,
     OPENCLIPART,
     RENDERED_FILES,
     STUDY_VERSION,
+    VALID_NAME,
     Arm,
     Measure,
     NoiseSpec,
@@ -23,10 +23,10 @@ from core.spec.study.folder import StudyDir, StudyRun, StudyStatus
 __all__ = [
     "DEMO",
     "MAX_ITEMS",
-    "NAME",
     "OPENCLIPART",
     "RENDERED_FILES",
     "STUDY_VERSION",
+    "VALID_NAME",
     "Arm",
     "Measure",
     "NoiseSpec",

@@ -39,7 +39,7 @@ RunState = Literal["waiting", "training", "measuring", "done", "failed"]  # the 
 DEMO = "demo:"  # prefix for a file of the rendered demo data
 RENDERED_FILES = ("train.csv", "val.csv", "test.csv", "unseen.csv")
 OPENCLIPART = "openclipart:"  # prefix for train.csv and test.csv of Debian's clip art, by category
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")  # names that become files and folders
+VALID_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")  # names that become files and folders
 MAX_STUDY_BYTES = MEGABYTE
 MAX_ITEMS = 500  # arms, seeds or measures
 MAX_BUDGET_SECONDS = 1e9
@@ -68,7 +68,7 @@ class NoiseSpec(Section):
     @model_validator(mode="after")
     def _distinct_files(self) -> NoiseSpec:
         for file_name in (self.name, self.kept):
-            if not NAME.fullmatch(file_name):
+            if not VALID_NAME.fullmatch(file_name):
                 raise ValueError(f"noise: '{excerpt(file_name)}' is not a valid name; use only letters, digits, . _ -")
         if (self.kind == "in-group") != bool(self.within):
             raise ValueError("noise: set `within` to a label column for in-group, and leave it empty for other kinds")
@@ -142,7 +142,7 @@ class Study(Section):
         arms, seeds = Counter(names), Counter(self.seeds)
         _check_each(
             names,
-            lambda name: bool(NAME.fullmatch(name)),
+            lambda name: bool(VALID_NAME.fullmatch(name)),
             "the arm name {!r} is not valid; use only letters, digits, . _ -",
         )
         _check_each(names, lambda name: arms[name] == 1, "two arms are called {!r}; rename one")
@@ -155,7 +155,9 @@ class Study(Section):
         rendered = [
             location.partition(":")[2] for location in self.data.values() if location.startswith((DEMO, OPENCLIPART))
         ]
-        _check_each(rendered, lambda file: bool(NAME.fullmatch(file)), "data: {!r} is not a file of the rendered data")
+        _check_each(
+            rendered, lambda file: bool(VALID_NAME.fullmatch(file)), "data: {!r} is not a file of the rendered data"
+        )
         reserved = {file.casefold() for file in (*rendered, *RENDERED_FILES)}
         _check_each(
             list(copies),
@@ -261,7 +263,9 @@ def check_budgets(study: Study) -> None:
         )
     names = [arm.name for arm in study.arms_to_train] if study.budgets else []
     counts = Counter(names)
-    _check_each(names, lambda name: bool(NAME.fullmatch(name)), "budgets: {!r} is not a valid run name; rename the arm")
+    _check_each(
+        names, lambda name: bool(VALID_NAME.fullmatch(name)), "budgets: {!r} is not a valid run name; rename the arm"
+    )
     _check_each(names, lambda name: counts[name] == 1, "budgets: two arms would be called {!r}; rename one")
 
 

@@ -21,13 +21,13 @@ from core.spec.reading import KILOBYTE, read_json, validate
 from core.spec.study.config import MAX_ITEMS, Study
 from core.spec.study.folder import StudyDir
 
-HERE = "here"  # the name for this computer
-ANY = "any"  # the name for this computer and every listed machine
+THIS_COMPUTER = "here"  # the name for this computer
+ANY_MACHINE = "any"  # the name for this computer and every listed machine
 FILE = "machines.json"
 
 
 class StudyMachines(BaseModel):
-    """The machines of a study. ``on``: names of machines, `HERE` or `ANY`; empty for this computer.
+    """The machines of a study. ``on``: names of machines, `THIS_COMPUTER` or `ANY_MACHINE`; empty for this computer.
 
     ``folder``: the name of the study's folder on other machines.
     """
@@ -68,7 +68,7 @@ def trains_here(on: Sequence[str]) -> bool:
 
 def select_machines(on: Sequence[str], known_names: Iterable[str]) -> list[str]:
     """The names of the machines that ``on`` selects from ``known_names``; "" (this computer) comes first."""
-    selected = {"" if name in (HERE, LOCAL) else name for name in on} or {""}
-    if ANY in selected:
-        selected = (selected - {ANY}) | {"", *known_names}
+    selected = {"" if name in (THIS_COMPUTER, LOCAL) else name for name in on} or {""}
+    if ANY_MACHINE in selected:
+        selected = (selected - {ANY_MACHINE}) | {"", *known_names}
     return sorted(selected, key=lambda name: (name != "", on.index(name) if name in on else len(on), name))

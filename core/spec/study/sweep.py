@@ -33,9 +33,9 @@ from core.spec.study.config import (
 )
 
 SWEEP_VERSION: Literal[1] = 1
-DEFAULT = "default"  # the arm with the base config, which is not trained: budgets are measured with it
+DEFAULT_ARM = "default"  # the arm with the base config, which is not trained: budgets are measured with it
 SET_BY_SWEEP = ("name", "seed", "optim.epochs", "data.train", "data.val")
-COSTS = ("step_seconds", "train_seconds", "memory_gib")  # metrics that every trial reports
+COST_METRICS = ("step_seconds", "train_seconds", "memory_gib")  # metrics that every trial reports
 WILCOXON_P = 0.1
 
 Value = bool | int | float | str | None
@@ -94,7 +94,9 @@ class SearchRange(Section):
 class Objective(Section):
     """A metric of the final network to optimise, averaged over the trial's seeds."""
 
-    metric: Text = Field("val/R@1", description="MEASURE/METRIC of a measure, or one of " + ", ".join(COSTS) + ".")
+    metric: Text = Field(
+        "val/R@1", description="MEASURE/METRIC of a measure, or one of " + ", ".join(COST_METRICS) + "."
+    )
     direction: Literal["maximize", "minimize"] = "maximize"
 
 
@@ -212,10 +214,10 @@ class Sweep(Section):
             raise ValueError(f"space: a grid needs choices or a larger step for {name}")
 
     def study(self, trials: Sequence[tuple[str, Params]]) -> Study:
-        """A study with the arm `DEFAULT`, which is not trained, and one arm per ``(name, params)`` of ``trials``."""
+        """A study with `DEFAULT_ARM`, which is not trained, and one arm per ``(name, params)`` of ``trials``."""
         measures = self.measures or [Measure(name="val", task="retrieval", data=self.val)]
         base = {"preset": self.preset, "config": self.config, "budget": self.budget}
-        arms = [Arm(name=DEFAULT, **base)]
+        arms = [Arm(name=DEFAULT_ARM, **base)]
         arms += [Arm(name=name, set=settings(params), **base) for name, params in trials]
         raw = self.model_dump(include={"name", "about", "size", "set", "data", "train", "val", "steps", "seeds"})
         return Study.model_validate({**raw, "noise": self.noise, "arms": arms, "measures": measures})

@@ -26,7 +26,7 @@ from core.data.sources.opening import open_source
 from core.data.sources.rows import Row
 from core.evaluation.evaluate import Request, evaluate
 from core.evaluation.noise import rank_pairs
-from core.spec.children import STARTER
+from core.spec.children import STARTER_VARIABLE
 from core.spec.config import RunConfig, override, read_config, teaching, with_absolute_paths
 from core.spec.errors import UserError
 from core.spec.failures import say_error, sentence
@@ -88,7 +88,8 @@ def run_reporting_errors(action: Callable[[], int]) -> int:
 
 def end_with_study() -> None:
     """Save and stop when the study's process has exited, so that two trainers never work on one run."""
-    study = int(os.environ.get(STARTER) or os.getppid())  # it may have exited while this process loaded its libraries
+    # From the environment, since the study may have exited while this process loaded its libraries.
+    study = int(os.environ.get(STARTER_VARIABLE) or os.getppid())
     threading.Thread(target=_end_with, args=(study,), name="study", daemon=True).start()
 
 

@@ -12,7 +12,7 @@ from core.spec.files import write_whole
 from core.spec.study import Study, StudyDir, read_study
 from core.spec.study.confirming import confirming_study
 from core.spec.study.machines import trains_here
-from core.spec.study.sweep import DEFAULT, Sweep, read_sweep
+from core.spec.study.sweep import DEFAULT_ARM, Sweep, read_sweep
 from core.spec.study.sweep_report import SweepDir
 from core.studies.study.budgets import measure_arms, measure_locally, step_time
 from core.studies.study.claiming import StudyError
@@ -51,8 +51,8 @@ def _measure_default_seconds(sweep: Sweep, log: Log) -> float:
         default_only = sweep.study([])
         write_whole(scratch.study, default_only.to_json().encode())
         prepare(scratch, default_only, log)
-        problems = measure_arms(scratch, [DEFAULT], threading.Event(), log, lambda: None, measure_locally)
-        if DEFAULT in problems:
-            raise StudyError(f"cannot measure the step time of the default config: {problems[DEFAULT]}")
-        seconds = sweep.steps * step_time(scratch, default_only, DEFAULT).step_seconds
+        problems = measure_arms(scratch, [DEFAULT_ARM], threading.Event(), log, lambda: None, measure_locally)
+        if DEFAULT_ARM in problems:
+            raise StudyError(f"cannot measure the step time of the default config: {problems[DEFAULT_ARM]}")
+        seconds = sweep.steps * step_time(scratch, default_only, DEFAULT_ARM).step_seconds
     return float(f"{seconds:.3g}")

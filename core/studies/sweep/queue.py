@@ -20,7 +20,7 @@ from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.run.events import Evaluated, EventReader
 from core.spec.study import Study, StudyRun
-from core.spec.study.sweep import COSTS, DEFAULT, Params, Sweep, read_sweep
+from core.spec.study.sweep import COST_METRICS, DEFAULT_ARM, Params, Sweep, read_sweep
 from core.spec.study.sweep_report import SweepDir, trial_name
 from core.studies.study.claiming import StudyError
 from core.studies.study.places.place import Ended, Place
@@ -45,8 +45,8 @@ class SweepQueue(StudyQueue):
         self._consecutive_failures = 0
         self._readers: dict[int, EventReader] = {}
         self._logged_once: set[str] = set()
-        runs = {(run.arm, run.seed): run for run in self.status.runs if run.arm != DEFAULT}
-        arms = [arm.name for arm in study.arms if arm.name != DEFAULT]
+        runs = {(run.arm, run.seed): run for run in self.status.runs if run.arm != DEFAULT_ARM}
+        arms = [arm.name for arm in study.arms if arm.name != DEFAULT_ARM]
         self.status.runs = [runs[arm, seed] for arm in arms for seed in study.seeds]
         for trial in searcher.trials():
             if trial.state != TrialState.RUNNING:
@@ -229,11 +229,11 @@ class SweepQueue(StudyQueue):
         return False
 
     def _metrics(self, run: StudyRun) -> dict[str, float]:
-        """All metrics of a measured run: the metrics of its final network, and its costs (`COSTS`)."""
+        """All metrics of a measured run: the metrics of its final network, and its costs (`COST_METRICS`)."""
         measures = self.out.read_measures(run.arm, run.seed) or {"networks": {}}
         networks = measures["networks"]
         metrics = dict(networks.get("teacher") or networks.get("student") or {})
-        return metrics | {name: float(measures[name]) for name in COSTS if name in measures}
+        return metrics | {name: float(measures[name]) for name in COST_METRICS if name in measures}
 
     def _mean_metrics(self, runs: Sequence[StudyRun]) -> dict[str, float]:
         """Metrics that all runs have, averaged over the runs."""

@@ -25,7 +25,7 @@ from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.reading import MEGABYTE, UnreadableError, excerpt, open_regular, read_json, validate
 from core.spec.run.events import (
-    LATEST,
+    LATEST_TIME,
     MAX_STEP,
     Event,
     EventWriter,
@@ -152,7 +152,7 @@ class Importer:
             # The tool's start time, for the first start and if it is plausible; otherwise the time of the first event.
             first = next((event.time for event in part.events), self.dir.config.stat().st_mtime)
             recorded = part.started if part.started is not None and not self.record.size else first
-            started = recorded if 0 <= recorded <= LATEST else first
+            started = recorded if 0 <= recorded <= LATEST_TIME else first
             start = RunStarted(
                 step=self.record.step, total_steps=0, config_digest=config.digest(), time=started, provenance={}
             )
@@ -160,7 +160,7 @@ class Importer:
         events += part.events
         self.points += sum(len(event.values) for event in part.events if isinstance(event, Metrics))
         self.record.step = max([self.record.step, *(e.step for e in part.events if isinstance(e, Metrics))])
-        ended = part.ended if part.ended is not None and 0 <= part.ended <= LATEST else 0.0
+        ended = part.ended if part.ended is not None and 0 <= part.ended <= LATEST_TIME else 0.0
         self.record.last_time = max([ended, self.record.last_time, *(event.time for event in part.events)])
         self.record.position = part.position
         self._append(writer, events)

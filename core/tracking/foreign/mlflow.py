@@ -15,7 +15,7 @@ from typing import Any
 from core.spec.reading import excerpt
 from core.tracking.foreign.databases import database_files, query, sqlite_tables
 from core.tracking.foreign.runs import (
-    PART,
+    PART_BYTES,
     ForeignError,
     ForeignRun,
     Part,
@@ -127,7 +127,7 @@ def _read_rows(run: ForeignRun, position: Position) -> Iterator[Part]:
         run.path,
         "SELECT rowid, key, CASE WHEN is_nan THEN 'nan' ELSE value END, timestamp, step FROM metrics"
         " WHERE run_uuid = ? AND rowid > ? ORDER BY rowid LIMIT ?",
-        (run.key, last, PART // 100),
+        (run.key, last, PART_BYTES // 100),
     ):
         part = Part()
         for _, key, value, time, step in rows:

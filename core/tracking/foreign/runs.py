@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, excerpt, open_regular
-from core.spec.run.events import LATEST, MAX_NAME_LENGTH, MAX_STEP, MAX_VALUES, Event, Metrics
+from core.spec.run.events import LATEST_TIME, MAX_NAME_LENGTH, MAX_STEP, MAX_VALUES, Event, Metrics
 
-PART = MEGABYTE  # approximate size of a part of a source, whose events take up to 100 times as much memory
+PART_BYTES = MEGABYTE  # approximate size of a part of a source, whose events take up to 100 times as much memory
 MAX_NUMBERS = 50 * MAX_VALUES  # numbers in one entry of a log; more are left out
 _MAX_ITEMS = 1_000_000  # approximate number of items in JSON; each uses up to 300 bytes of memory
 _SAME_MOMENT = 0.01  # seconds: values of one step logged within this time become one event
@@ -82,7 +82,7 @@ class Part:
         else:
             numbers = {name: number for name, value in values.items() if (number := as_number(value)) is not None}
         valid_step = step if type(step) is int and 0 <= step <= MAX_STEP else as_step(step)
-        if valid_step is None or not 0 <= time <= LATEST:
+        if valid_step is None or not 0 <= time <= LATEST_TIME:
             self.problems["points without a valid step and time"] += 1
             return
         for name in list(numbers):
@@ -156,7 +156,7 @@ def flat_numbers(values: Mapping[str, Any], prefix: str = "", depth: int = 8) ->
 
 
 def new_lines(path: Path, root: Path, offset: int) -> Iterator[tuple[list[bytes], int]]:
-    """The complete lines after ``offset``, and the offset after them, about `PART` bytes at a time.
+    """The complete lines after ``offset``, and the offset after them, about `PART_BYTES` at a time.
 
     Lines longer than a part are skipped. Raises ReplacedError if the file is shorter than ``offset``.
     """
@@ -165,10 +165,10 @@ def new_lines(path: Path, root: Path, offset: int) -> Iterator[tuple[list[bytes]
             raise ReplacedError
         file.seek(offset)
         too_long = False
-        while chunk := file.read(PART):
+        while chunk := file.read(PART_BYTES):
             end = chunk.rfind(b"\n") + 1
             if not end:
-                if len(chunk) < PART:
+                if len(chunk) < PART_BYTES:
                     return
                 too_long = True
                 offset += len(chunk)

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.spec.reading import MEGABYTE, excerpt, open_regular
-from core.spec.run.events import LATEST, MAX_STEP, RunStarted
+from core.spec.run.events import LATEST_TIME, MAX_STEP, RunStarted
 from core.tracking.foreign.runs import (
     MAX_NUMBERS,
-    PART,
+    PART_BYTES,
     ForeignError,
     ForeignRun,
     Part,
@@ -97,7 +97,7 @@ def _read_file(path: Path, root: Path, offset: int) -> Iterator[tuple[Part, int]
 def _read_part(file: BinaryIO, offset: int, size: int, part: Part, problem: str) -> int:
     """Decode the records in the next chunk, and return the offset of the first record after it."""
     file.seek(offset)
-    chunk, cursor = file.read(PART), 0
+    chunk, cursor = file.read(PART_BYTES), 0
     payloads: list[tuple[int, int]] = []  # start and length of each record's data
     while cursor + 16 <= len(chunk):
         header = chunk[cursor : cursor + 12]
@@ -228,7 +228,7 @@ def _add_event(data: bytes, part: Part) -> None:
         elif number == 7:
             session = content(value)
     is_restart = session and dict(fields(session)).get(1) == _START  # the points from this step on are void
-    if is_restart and 0 < step <= MAX_STEP and 0 <= time <= LATEST:
+    if is_restart and 0 < step <= MAX_STEP and 0 <= time <= LATEST_TIME:
         part.events.append(RunStarted(step=step - 1, time=time, total_steps=0, config_digest=""))
     values: dict[str, object] = {}
     for number, value in fields(summary):

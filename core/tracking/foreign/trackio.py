@@ -11,7 +11,7 @@ from core.spec.reading import excerpt
 from core.tracking.foreign.databases import database_files, query, sqlite_tables
 from core.tracking.foreign.runs import (
     MAX_NUMBERS,
-    PART,
+    PART_BYTES,
     ForeignRun,
     Part,
     Position,
@@ -58,7 +58,7 @@ def read(run: ForeignRun, position: Position) -> Iterator[Part]:
             f"SELECT id, timestamp, {step}, metrics FROM {table}"
             f" WHERE {_key(columns)} = ? AND id > ? ORDER BY id LIMIT ?"
         )
-        while rows := query(run.path, sql, (run.key, position.get(table, 0), PART // 500)):
+        while rows := query(run.path, sql, (run.key, position.get(table, 0), PART_BYTES // 500)):
             part, size = Part(), 0
             for row, time, row_step, metrics in rows:
                 position[table] = row
@@ -67,7 +67,7 @@ def read(run: ForeignRun, position: Position) -> Iterator[Part]:
                 values = dict(islice(flat_numbers(_finite(lenient_json(content)), prefix), MAX_NUMBERS))
                 part.add(position["step"] if row_step is None else row_step, iso_time(str(time)) or 0.0, values)
                 size += len(content)
-                if size > PART:
+                if size > PART_BYTES:
                     part.position = dict(position)
                     yield part
                     part, size = Part(), 0

@@ -22,7 +22,7 @@ from core.spec.reading import excerpt, open_regular
 from core.spec.run.events import Metrics
 from core.tracking.foreign.runs import (
     MAX_NUMBERS,
-    PART,
+    PART_BYTES,
     ForeignError,
     ForeignRun,
     Part,
@@ -39,7 +39,7 @@ _MAGIC = b":W&B\xe1\xbe\x00"
 _BLOCK = 32768
 _HEADER = struct.Struct("<IHB")
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
-_MAX_RECORD_BYTES = PART  # longer records contain no metrics
+_MAX_RECORD_BYTES = PART_BYTES  # longer records contain no metrics
 _FIRST_RECORDS = 10  # one of them describes the run
 _NUMBER_STARTS = [bytes([byte]) for byte in b"-0123456789NI"]  # of JSON's numbers, NaN and Infinity
 _starts_with_summary = re.compile(rb"\x08[\x80-\xff]*[\x00-\x7f]\x1a").match  # the record's number, then field 3
@@ -82,7 +82,7 @@ def read(run: ForeignRun, position: Position) -> Iterator[Part]:
             _add_record(record, part)
         except WireError:
             part.problems[problem] += 1
-        if count > PART:
+        if count > PART_BYTES:
             part.position["step"] = _last_step(part)
             yield part
             part, count = Part(position=dict(part.position)), 0

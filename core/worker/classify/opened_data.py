@@ -33,7 +33,7 @@ from core.worker.classify.keys import DataRequest
 from core.worker.classify.trying import TriedImages
 from core.worker.session import modified_at, write_key
 
-SPLIT = "split"  # named as training data: split the data into training and test images
+SPLIT_OF_DATA = "split"  # named as training data: split the data into training and test images
 MAX_LISTED = 100  # skipped rows listed with their reasons
 
 
@@ -201,7 +201,7 @@ def open_data(loaded: LoadedModel, request: DataRequest, progress: Progress) -> 
 
 
 def modification_times(source: str) -> tuple[int, ...]:
-    """When a table was modified, or a folder and its class folders; (0,) for anything else, such as ``SPLIT``."""
+    """When a table was modified, or a folder and its class folders; (0,) otherwise, as for ``SPLIT_OF_DATA``."""
     path = expand_user(source)
     class_folders = sorted(folder for folder in path.iterdir() if folder.is_dir()) if source and is_folder(path) else []
     return tuple(map(modified_at, (path, *class_folders)))
@@ -216,7 +216,7 @@ def _open_training_data(
 ) -> tuple[Splits | None, list[str]]:
     """The training and test data; None with reasons if the data must be split."""
     run_train = model.data.train
-    if request.train == SPLIT or (not request.train and not (run_train and expand_user(run_train).exists())):
+    if request.train == SPLIT_OF_DATA or (not request.train and not (run_train and expand_user(run_train).exists())):
         return None, []
     if request.train:
         train = labelled_features(request.train, request.train_label or request.label)

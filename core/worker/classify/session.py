@@ -13,7 +13,7 @@ from typing import Any
 from core.checkpoint.opening import model_key, open_model
 from core.inference.encoder import PROJECTED, UNPROJECTED
 from core.inference.images import find_images
-from core.metrics.classification.few_shot import DRAWS, SHOTS
+from core.metrics.classification.few_shot import DEFAULT_DRAWS, DEFAULT_SHOTS
 from core.metrics.classification.knn import NEIGHBOURS
 from core.metrics.classification.probe import Probe, load_probe, save_probe
 from core.metrics.classification.prompts import DEFAULT_TEMPLATES, load_templates
@@ -122,8 +122,8 @@ class ClassifySession(Session):
         kind: str = "image",
         text: str = "predicted",
         templates: str = DEFAULT_TEMPLATES,
-        shots: Sequence[int] = SHOTS,
-        draws: int = DRAWS,
+        shots: Sequence[int] = DEFAULT_SHOTS,
+        draws: int = DEFAULT_DRAWS,
     ) -> dict[str, Any]:
         """Fit probes on a few images per class. Each point of ``curve`` is also sent as a partial answer.
 

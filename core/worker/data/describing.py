@@ -19,7 +19,7 @@ from core.spec.shards import is_shards
 REASONS = 20  # bad rows listed with reasons
 SAMPLES = 8  # sample images
 MAX_CAPTIONS = 6  # images with this many captions or more are counted together
-PLAIN = "images without captions"
+WITHOUT_CAPTIONS = "images without captions"
 
 
 def describe_source(source: str, progress: Reporter, images_only: bool = False) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def describe_source(source: str, progress: Reporter, images_only: bool = False) 
         images = plain_images(folder, progress) if images_only and folder.is_dir() else []
         if not images:
             raise
-        return {**_base_answer(source, PLAIN, [], images[:SAMPLES]), "images": len(images)}
+        return {**_base_answer(source, WITHOUT_CAPTIONS, [], images[:SAMPLES]), "images": len(images)}
     counts = [0] * MAX_CAPTIONS
     for row in source_rows.rows:
         counts[min(len(row.captions), MAX_CAPTIONS) - 1] += 1

@@ -18,7 +18,7 @@ from core.data.sources.shards.collection import Shards, rows_of_shards
 from core.spec.config import expand_user
 from core.spec.reporter import Reporter
 from core.spec.shards import is_shards
-from core.worker.data.describing import PLAIN
+from core.worker.data.describing import WITHOUT_CAPTIONS
 
 PART = 500  # rows per partial answer
 MAX_ROWS = 200_000  # listed rows
@@ -64,7 +64,7 @@ def rows_of(source: str, progress: Reporter, images_only: bool = False) -> tuple
         image_paths = plain_images(folder, progress) if images_only and folder.is_dir() else []
         if not image_paths:
             raise
-        source_rows = Source(source, PLAIN, [Row(path, ()) for path in image_paths], [])
+        source_rows = Source(source, WITHOUT_CAPTIONS, [Row(path, ()) for path in image_paths], [])
     return source_rows, len(source_rows.rows)
 
 

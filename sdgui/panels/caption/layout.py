@@ -15,7 +15,7 @@ from sdgui.panels.caption.list.replace import ReplaceBar
 from sdgui.panels.caption.list.rows import CaptionsModel
 from sdgui.panels.caption.list.table import CaptionsList
 from sdgui.panels.caption.model import STATE_TEXTS
-from sdgui.panels.caption.next_step import ADD, TRAIN
+from sdgui.panels.caption.next_step import CHOOSE_IMAGES_STEP, TRAIN_DEMO_STEP
 from sdgui.panels.caption.settings import CaptionSettings, read_settings, settings_text
 from sdgui.shared.services import Services
 from sdgui.widgets.drop_target import DropTarget
@@ -108,7 +108,7 @@ class CaptionView(QWidget):
         self.stack.setCurrentIndex(1 if len(self._model) else 0)
         if not len(self._model):
             has_model = self.tools.pickers["a"].choice() is not None
-            self.empty.set_content(*(ADD if has_model else TRAIN))
+            self.empty.set_content(*(CHOOSE_IMAGES_STEP if has_model else TRAIN_DEMO_STEP))
             self.examples.setVisible(has_model and self.examples.fill())
 
     def show_counts(self) -> None:

@@ -20,7 +20,7 @@ from sdgui.worker.verbs import CaptionText
 Side = Literal["a", "b"]
 SIDES: tuple[Side, Side] = ("a", "b")
 _MAX_NUMBER = 1e300  # larger numbers are not displayed
-HAND = "hand"  # origin of a caption written by hand
+HAND_WRITTEN = "hand"  # origin of a caption written by hand
 State = Literal["waiting", "captioned", "edited", "refused"]
 STATE_TEXTS: dict[State, str] = {
     "waiting": "without a caption",
@@ -46,7 +46,8 @@ class ModelCaptions:
 class Entry:
     """One image. ``position``: its place in the list, ascending; ``text``: the caption to export.
 
-    ``origin``: who wrote ``text``: a side, ``HAND``, or "" if there is no caption; ``refused``: why captioning failed.
+    ``origin``: who wrote ``text``: a side, ``HAND_WRITTEN``, or "" if there is no caption.
+    ``refused``: why captioning failed.
     """
 
     path: str
@@ -62,7 +63,7 @@ class Entry:
 
     @property
     def state(self) -> State:
-        if self.origin == HAND:
+        if self.origin == HAND_WRITTEN:
             return "edited"
         if self.refused and not self.text:
             return "refused"
@@ -121,12 +122,12 @@ def provenance(entry: Entry, origins: Mapping[str, Mapping[str, Any]]) -> dict[s
     """The provenance of an entry's caption; ``edited`` if it was written by hand over a model's caption."""
     side = entry.origin if entry.origin in SIDES else next((name for name in SIDES if name in entry.captions), "")
     about = dict(origins.get(entry.captions[side].origin, {})) if side in SIDES and side in entry.captions else {}
-    return {**about, "edited": True} if entry.origin == HAND else about
+    return {**about, "edited": True} if entry.origin == HAND_WRITTEN else about
 
 
 def to_captioned_image(entry: Entry, origins: Mapping[str, Mapping[str, Any]]) -> CaptionedImage:
     """The entry in the form that the exporters expect."""
-    candidate = entry.candidate() if entry.origin != HAND else None
+    candidate = entry.candidate() if entry.origin != HAND_WRITTEN else None
     return CaptionedImage(entry.path, (candidate or Candidate(entry.text),), provenance(entry, origins))
 
 

@@ -12,14 +12,14 @@ from sdgui.store.store import Store
 
 DEMO = "sd-coca demo"
 _TITLE = "Caption your images"
-ADD = (  # title, text, button, shortcut
+CHOOSE_IMAGES_STEP = (  # title, text, button, shortcut
     _TITLE,
     "Drop images or folders here from the file manager or a browser, or paste them (Ctrl+V). Captions "
     "appear one by one; edit, compare and export them, or train on them.",
     "Choose images…",
     "Ctrl+Shift+A",
 )
-TRAIN = (
+TRAIN_DEMO_STEP = (
     _TITLE,
     "This panel captions your images with a captioning model. Choose one above, or train the demo: sd-coca learns to "
     "name emoji in a few minutes.",

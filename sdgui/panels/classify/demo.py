@@ -13,14 +13,14 @@ from sdgui.runs.models import run_facts
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 
-PURPOSE = (
+PANEL_PURPOSE = (
     "Evaluate a model on labelled images: accuracy with its interval, per-class accuracy, the confusion matrix and "
     "the most confident mistakes. Choose a model and labelled data above, or drop a folder with one subfolder per "
     "class here."
 )
-BUTTON = "Classify the demo's groups"
-LABEL = "group"
-TABLE = "unseen.csv"  # the only split with images of every group
+DEMO_BUTTON = "Classify the demo's groups"
+DEMO_LABEL = "group"
+DEMO_TABLE = "unseen.csv"  # the only split with images of every group
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ def next_step(store: Store) -> DemoStep:
         demos = {number: folder for number, folder in folders.items() if (folder / "demo.json").is_file()}
         runs = [run for number in demos for run in store.runs(number)]
         for run in sorted(runs, key=lambda run: (names[run.experiment_id] != SHOWN_FIRST, -run.id)):
-            table = demos[run.experiment_id] / TABLE
+            table = demos[run.experiment_id] / DEMO_TABLE
             if table.is_file() and run_facts(run.dir).steps:
-                return DemoStep(PURPOSE, BUTTON, run.id, str(table))
+                return DemoStep(PANEL_PURPOSE, DEMO_BUTTON, run.id, str(table))
     except StoreError:
-        return DemoStep(PURPOSE)
-    tables = [folder / TABLE for folder in demos.values() if (folder / TABLE).is_file()]
+        return DemoStep(PANEL_PURPOSE)
+    tables = [folder / DEMO_TABLE for folder in demos.values() if (folder / DEMO_TABLE).is_file()]
     if tables:
-        return DemoStep(PURPOSE, BUTTON, data=str(tables[0]))
-    return DemoStep(PURPOSE, "Try the demo", make=True)
+        return DemoStep(PANEL_PURPOSE, DEMO_BUTTON, data=str(tables[0]))
+    return DemoStep(PANEL_PURPOSE, "Try the demo", make=True)

@@ -21,8 +21,8 @@ from sdgui.widgets.formats import percent
 Integers = NDArray[np.int32]
 Method = Literal["zero-shot", "image", "fused", "knn", "saved"]
 
-SPLIT = "split"  # the worker's word for: train on one part of the same data, test on the other
-LAYER = "before the projection"
+SPLIT_OF_DATA = "split"  # the worker's word for: train on one part of the same data, test on the other
+DEFAULT_LAYER = "before the projection"
 METHODS: dict[Method, str] = {
     "image": "Linear probe",
     "zero-shot": "Zero-shot",
@@ -43,9 +43,9 @@ class Target:
     title: str  # title of the model
     data: str
     label: str = ""
-    train: str = ""  # "": the model's training data, SPLIT, or a source
+    train: str = ""  # "": the model's training data, SPLIT_OF_DATA, or a source
     train_label: str = ""
-    layer: str = LAYER
+    layer: str = DEFAULT_LAYER
 
     def request(self) -> dict[str, Any]:
         """The arguments of the verb ``classify_open``."""

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QCheckBox, QWidget
 
 from core.spec.data.prompt_sets import is_inline
 from core.spec.resources import resource_folder
-from sdgui.panels.classify.model import LAYER, Settings
+from sdgui.panels.classify.model import DEFAULT_LAYER, Settings
 from sdgui.widgets.file_dialogs import ask_open
 from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.layouts.flow_layout import FlowLayout
@@ -39,7 +39,7 @@ class OptionsRow(QWidget):
         self._restore()
 
     def _build(self) -> None:
-        self._layer.addItem(LAYER, LAYER)
+        self._layer.addItem(DEFAULT_LAYER, DEFAULT_LAYER)
         self._layer.addItem("embedding", "embedding")
         for file in sorted(_PROMPTS.glob("*.txt"), key=lambda file: (file.stem != "photo", file.stem)):
             self._prompts.addItem(file.stem, file.stem)

@@ -15,7 +15,7 @@ from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QWidget
 
 from core.spec.data.prompt_sets import is_inline
-from sdgui.panels.classify.demo import LABEL, PURPOSE, DemoStep, next_step
+from sdgui.panels.classify.demo import DEMO_LABEL, PANEL_PURPOSE, DemoStep, next_step
 from sdgui.panels.classify.evaluations import Evaluations
 from sdgui.panels.classify.kept import forget, keep, kept_results
 from sdgui.panels.classify.model import Evaluation, EvaluationResult, Settings, Target
@@ -25,7 +25,7 @@ from sdgui.panels.classify.tabs.compare import result_title
 from sdgui.panels.classify.tabs.confusion import PAGE as CELL_PAGE
 from sdgui.panels.classify.tabs.mistakes import PAGE as MISTAKES_PAGE
 from sdgui.panels.classify.travel import ClassifyTravel
-from sdgui.panels.classify.view import PARTS, ClassifyView
+from sdgui.panels.classify.view import TAB_NAMES, ClassifyView
 from sdgui.panels.classify.work import ClassifySession
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.shared.export.menu import ExportMenu
@@ -46,7 +46,7 @@ class ClassifyPanel(Panel):
         super().__init__(parent)
         self._services = services
         self._actions: Actions | None = None
-        self._demo = DemoStep(PURPOSE)
+        self._demo = DemoStep(PANEL_PURPOSE)
         self._searches = 0  # requests for the next step since the last answer
         self._restored = False
         self._opened_answers: dict[Target, Mapping[str, Any]] = {}  # data -> answer of ``classify_open``
@@ -103,7 +103,7 @@ class ClassifyPanel(Panel):
         if not self._restored:
             self._restored = True
             self.view.restore()
-            make_in_turns(self.view, PARTS)
+            make_in_turns(self.view, TAB_NAMES)
             store = self._services.store
             self._services.writer.submit(lambda: kept_results(store), self._restore_results)
             if self.view.source.model.choice() is None:
@@ -133,7 +133,7 @@ class ClassifyPanel(Panel):
         if self._searches == 1:
             store = self._services.store
             self._tasks.run(
-                lambda: next_step(store), self._show_next_step, lambda _: self._show_next_step(DemoStep(PURPOSE))
+                lambda: next_step(store), self._show_next_step, lambda _: self._show_next_step(DemoStep(PANEL_PURPOSE))
             )
 
     def _show_next_step(self, step: DemoStep) -> None:
@@ -149,7 +149,7 @@ class ClassifyPanel(Panel):
             if self._actions is not None:
                 self._actions["demo"].trigger()
         elif self._demo.data and (self._demo.run_id is None or source.model.choose_run(self._demo.run_id)):
-            source.set_label(LABEL)
+            source.set_label(DEMO_LABEL)
             source.set_training("")
             source.set_method("image")
             source.data.set_source(self._demo.data)

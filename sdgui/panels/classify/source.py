@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QComboBox, QPushButton, QWidget
 
 from core.spec.run.model_names import tuned_name
 from core.spec.shards import may_exist
-from sdgui.panels.classify.model import METHODS, SPLIT, Evaluation, Method, Target
+from sdgui.panels.classify.model import METHODS, SPLIT_OF_DATA, Evaluation, Method, Target
 from sdgui.panels.classify.options import OptionsRow
 from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.pickers.interpolation import InterpolationSlider
@@ -73,7 +73,11 @@ class ClassifySource(QWidget):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
             box.setMinimumWidth(10 * SPACE)
         self.label.setPlaceholderText(_NO_LABELS)
-        for text, key in (("Its own training data", _OWN), ("80 % of this data", SPLIT), ("Other data", _OTHER)):
+        for text, key in (
+            ("Its own training data", _OWN),
+            ("80 % of this data", SPLIT_OF_DATA),
+            ("Other data", _OTHER),
+        ):
             self.train.addItem(text, key)
         for method, text in METHODS.items():
             self.method.addItem(text, method)
@@ -168,8 +172,8 @@ class ClassifySource(QWidget):
         self.method.setCurrentIndex(max(0, self.method.findData(method)))
 
     def set_training(self, train: str) -> None:
-        """Choose the training data: "" for the model's training data, SPLIT, or a source."""
-        if train in (_OWN, SPLIT):
+        """Choose the training data: "" for the model's training data, SPLIT_OF_DATA, or a source."""
+        if train in (_OWN, SPLIT_OF_DATA):
             self.train.setCurrentIndex(self.train.findData(train))
         else:
             self.train.setCurrentIndex(self.train.findData(_OTHER))

@@ -32,7 +32,7 @@ from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import SPACE
 
 _Tab = TypeVar("_Tab", bound=QWidget)
-PARTS = ("accuracy", "matrix", "mistakes", "curves", "compare", "trying")  # in the order of their tabs
+TAB_NAMES = ("accuracy", "matrix", "mistakes", "curves", "compare", "trying")  # in the order of their tabs
 _PAGES = (AccuracyTab, MatrixTab, MistakesTab, CurvesTab, CompareTab, TryTab)
 
 
@@ -89,7 +89,7 @@ class ClassifyView(QWidget):
         self.tabs.tabBar().setAccessibleName("Results in detail")
         self.tabs.setCornerWidget(self.notes.button)
         # Reading the property creates the tab; the first one, with the empty state, is created with the first result.
-        self.tabs.currentChanged.connect(lambda number: getattr(self, PARTS[number]) if number else None)
+        self.tabs.currentChanged.connect(lambda number: getattr(self, TAB_NAMES[number]) if number else None)
 
     # The tabs
     @cached_property

@@ -14,14 +14,14 @@ from sdgui.panels.clean.histogram import BINS, ScoreHistogram
 from sdgui.panels.clean.model import Pair, RankedPairs, Shown, Sorting
 from sdgui.panels.clean.source import CleanSource
 from sdgui.panels.clean.table import PairsTable
-from sdgui.shared.basket import SHORTCUT
+from sdgui.shared.basket import BASKET_SHORTCUT
 from sdgui.shared.services import Services
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.formats import count, count_with_unit, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.layouts.boxes import hbox, vbox
-from sdgui.widgets.layouts.over import FOOT, lay_over
+from sdgui.widgets.layouts.over import FOOT_HEIGHT, lay_over
 from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
@@ -68,7 +68,7 @@ class CleanView(QWidget):
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.body)
         column = vbox(self.source, (self.stack, 1), margins=(2 * SPACE, SPACE, 2 * SPACE, SPACE))
-        lay_over(self, column, self.bar, lift=FOOT + _TOOLS_HEIGHT)
+        lay_over(self, column, self.bar, lift=FOOT_HEIGHT + _TOOLS_HEIGHT)
         for view in (self.gallery.view, self.table):
             view.installEventFilter(self)
         self._restore_layout()
@@ -116,7 +116,7 @@ class CleanView(QWidget):
         self.basket_button = QPushButton("Add to &basket", body)
         tip = "Add the excluded pairs to the basket of data fixes, to apply and retrain later (Ctrl+Alt+B)"
         self.basket_button.setToolTip(plain_tip(tip))
-        self.basket_button.setShortcut(QKeySequence(SHORTCUT))
+        self.basket_button.setShortcut(QKeySequence(BASKET_SHORTCUT))
         self.save_button = QPushButton("&Save as new data…", body)
         self.save_button.setToolTip("Save the remaining pairs as a new table (Ctrl+S)")
         self.save_button.setShortcut(QKeySequence("Ctrl+S"))

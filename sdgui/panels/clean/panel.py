@@ -18,7 +18,7 @@ from sdgui.panels.clean.layout import CleanView
 from sdgui.panels.clean.model import Key, PairState, RankedPairs
 from sdgui.panels.clean.source import NO_RUN
 from sdgui.panels.clean.table import CAPTION
-from sdgui.panels.clean.work import CLEANED, CleanWork, source_key
+from sdgui.panels.clean.work import CLEANED_TABLE, CleanWork, source_key
 from sdgui.shared.basket import Finding
 from sdgui.shared.export.formats import free_path
 from sdgui.shared.failures import failure_message
@@ -344,8 +344,8 @@ class CleanPanel(Panel):
             return
         data = Path(self.ranked.data)
         folder = data if data.is_dir() else data.parent
-        start = free_path(folder / f"{data.stem}-{CLEANED.file_name}")
-        if file := ask_save(self, CLEANED.title, start, CLEANED.filter, CLEANED.suffix):
+        start = free_path(folder / f"{data.stem}-{CLEANED_TABLE.file_name}")
+        if file := ask_save(self, CLEANED_TABLE.title, start, CLEANED_TABLE.filter, CLEANED_TABLE.suffix):
             self.save(file.path, replace=file.replaces)
 
     def save(self, path: Path, replace: bool = False) -> None:

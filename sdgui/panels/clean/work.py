@@ -31,7 +31,7 @@ from sdgui.worker.verbs import NOISE_OPEN, NOISE_SAVE, Ranking, SavedPairs, Verb
 
 PANEL = "clean"  # rankings are stored under this name
 MAX_LISTED = 3000  # listed pairs, those with the lowest match scores; counts and thresholds cover all pairs
-CLEANED: ExportFormat[Verb[SavedPairs]] = ExportFormat(
+CLEANED_TABLE: ExportFormat[Verb[SavedPairs]] = ExportFormat(
     "csv", "Save the cleaned pairs", "Save the remaining pairs as a new table", NOISE_SAVE, "Tables", ".csv", "cleaned"
 )
 
@@ -176,7 +176,7 @@ class CleanWork(QObject):
 
         if session not in self._saving:  # a second request replaces the first
             self._saving.append(session)
-        session.calls.ask("save", CLEANED.write, end, end, replace=replace, **arguments)
+        session.calls.ask("save", CLEANED_TABLE.write, end, end, replace=replace, **arguments)
 
     def _close_unused(self, session: _Session) -> None:
         if session is not self._current and session not in self._saving:

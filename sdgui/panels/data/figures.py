@@ -12,7 +12,7 @@ from PySide6.QtCore import QEvent, QPoint, QRect, QSize, Qt, Signal
 from PySide6.QtGui import QHelpEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QComboBox, QHeaderView, QSizePolicy, QToolTip, QTreeWidget, QTreeWidgetItem, QWidget
 
-from sdgui.panels.data.model import NONE
+from sdgui.panels.data.model import NO_VALUE
 from sdgui.widgets.formats import count, percent
 from sdgui.widgets.layouts.boxes import STYLE_SPACING, hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
@@ -95,8 +95,8 @@ class FiguresPage(QWidget):
         items = []
         for label_count in self._facts["labels"][name]:
             value, images = label_count["value"], label_count["images"]
-            item = QTreeWidgetItem([value or NONE, count(images), percent(images / total)])
-            item.setToolTip(0, plain_tip(value or NONE))
+            item = QTreeWidgetItem([value or NO_VALUE, count(images), percent(images / total)])
+            item.setToolTip(0, plain_tip(value or NO_VALUE))
             for column in (1, 2):
                 item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             items.append(item)

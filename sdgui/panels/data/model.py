@@ -62,7 +62,7 @@ class SourceRows:
             texts = self._texts
             rows = [row for row in rows if word in texts[row]]
         if row_filter.label and row_filter.label in self.labels and row_filter.value:
-            values, value = self.labels[row_filter.label], "" if row_filter.value == NONE else row_filter.value
+            values, value = self.labels[row_filter.label], "" if row_filter.value == NO_VALUE else row_filter.value
             rows = [row for row in rows if values[row] == value]
         if row_filter.subset == "kept":
             rows = [row for row in rows if row not in self.excluded]
@@ -76,9 +76,9 @@ class SourceRows:
         return list(rows)
 
     def values(self, label: str) -> list[str]:
-        """The values of a label, sorted; `NONE` stands for rows without a value."""
+        """The values of a label, sorted; `NO_VALUE` stands for rows without a value."""
         values = set(self.labels.get(label, ()))
-        return sorted(value for value in values if value) + ([NONE] if "" in values else [])
+        return sorted(value for value in values if value) + ([NO_VALUE] if "" in values else [])
 
     def rows_of(self, paths: Iterable[str]) -> list[int]:
         """The rows of these images; unknown paths are ignored."""
@@ -135,4 +135,4 @@ class SourceRows:
         return copies
 
 
-NONE = "(none)"  # stands for a row without a value of the label
+NO_VALUE = "(none)"  # stands for a row without a value of the label

@@ -15,7 +15,7 @@ from sdgui.panels.data import exclusions
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.worker.calls import WorkerCalls
 from sdgui.worker.data_verbs import DATA_CHECK, DATA_OPEN, DATA_SAVE
-from sdgui.worker.pool import CHECKS, DATA, WorkerPool
+from sdgui.worker.pool import CHECK_WORKER, DATA_WORKER, WorkerPool
 
 _OPEN, _CHECK, _SAVE = "open", "check", "save"
 
@@ -36,8 +36,8 @@ class DataWork(QObject):
     def __init__(self, pool: WorkerPool, home: Path, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._home = home
-        self._data = WorkerCalls(pool.client(DATA, "data"), self)
-        self._checks = WorkerCalls(pool.client(CHECKS, "data checks"), self)
+        self._data = WorkerCalls(pool.client(DATA_WORKER, "data"), self)
+        self._checks = WorkerCalls(pool.client(CHECK_WORKER, "data checks"), self)
         self._files = BackgroundTasks(self)
         for calls in (self._data, self._checks):
             calls.progress.connect(self.progress)

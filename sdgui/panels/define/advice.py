@@ -25,7 +25,7 @@ from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, Role, set_role
 from sdgui.worker.calls import WorkerCalls
-from sdgui.worker.pool import DATA
+from sdgui.worker.pool import DATA_WORKER
 from sdgui.worker.replies import Cancelled, Failure, Lost
 from sdgui.worker.verbs import DESCRIBE_SOURCE, SourceFacts
 
@@ -41,7 +41,7 @@ class AdviceBar(QFrame):
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         set_role(self, "card")
-        self._calls = WorkerCalls(services.pool.client(DATA, "define"), self)
+        self._calls = WorkerCalls(services.pool.client(DATA_WORKER, "define"), self)
         self._source = ""
         self._facts: SourceFacts | None = None  # about the training data; None until the data has been read
         self._facts_of_source: dict[tuple[str, int], SourceFacts] = {}  # by path and modification time

@@ -14,7 +14,7 @@ from sdgui.shared.form.form import ConfigForm
 from sdgui.shared.form.row import FormRow
 from sdgui.shared.pickers.data_card import DataCard
 from sdgui.shared.pickers.data_facts import DataFacts
-from sdgui.shared.pickers.refusals import FIELDS
+from sdgui.shared.pickers.refusals import DATA_FIELDS
 from sdgui.shared.services import Services
 
 _TYPING_PAUSE_MS = 700
@@ -39,7 +39,7 @@ class DataCards(QObject):
         self.cards: dict[str, _Card] = {}
         self._typing_timer = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
         self._typing_timer.timeout.connect(self._update_cards)
-        form.set_companions(FIELDS, self._make_card)
+        form.set_companions(DATA_FIELDS, self._make_card)
         form.updated.connect(self._typing_timer.start)
 
     def _make_card(self, row: FormRow) -> QWidget:
@@ -56,7 +56,7 @@ class DataCards(QObject):
     def _update_cards(self) -> None:
         """Update the cards to the sources in the data fields."""
         texts = self._form.draft()
-        sources = {field: texts[field].strip() for field in FIELDS}
+        sources = {field: texts[field].strip() for field in DATA_FIELDS}
         for field, card in self.cards.items():
             source = sources[field]
             card.widget.set_writable(field == _TRAIN and not self._form.read_only)

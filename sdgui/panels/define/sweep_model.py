@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.spec.config import RunConfig, with_absolute_paths
-from core.spec.study.sweep import DEFAULT, SearchRange, Sweep, Value, check_values
+from core.spec.study.sweep import DEFAULT_ARM, SearchRange, Sweep, Value, check_values
 from sdgui.shared.form.fields import FieldSpec, parse, text_of
 
 _RANGE = re.compile(r"(\S+)\s+to\s+(\S+?)(?:\s+step\s+(\S+))?(\s+log)?")
@@ -72,7 +72,7 @@ def sweep_of(config: RunConfig, space: Mapping[str, SearchRange], steps: int, tr
             raise ValueError(f"Choose {name} data first; trials are compared on the validation data.")
     return Sweep(
         name=f"{config.name or 'Experiment'} sweep"[:60],
-        config=f"arms/{DEFAULT}.json",
+        config=f"arms/{DEFAULT_ARM}.json",
         data={"train": data.train, "val": data.val},
         space=dict(space),
         steps=steps,

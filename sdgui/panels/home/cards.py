@@ -8,7 +8,7 @@ from PySide6.QtCore import QPointF, QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QFrame, QProgressBar, QPushButton, QWidget
 
-from sdgui.panels.home.model import IMAGES, Glimpse
+from sdgui.panels.home.model import IMAGES_PER_RUN, Glimpse
 from sdgui.runs.live import RunProgress
 from sdgui.shared.run_texts import best_tip, state_line, time_text, when
 from sdgui.store.records import Run, ranks_runs
@@ -20,7 +20,7 @@ from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, run_color, set_role, theme
 
-WIDTH = 44 * SPACE  # minimum width in px; each row has as many cards as fit
+MIN_CARD_WIDTH = 44 * SPACE  # minimum width in px; each row has as many cards as fit
 _ICON = 18  # px
 _IMAGE = 8 * SPACE  # width and height in px
 _CURVE = 9 * SPACE  # height in px of a finished run's curve, below its images
@@ -39,7 +39,7 @@ class RunCard(QFrame):
         super().__init__(parent)
         self.run, self._name, self._state = run, name, ""
         set_role(self, "card")
-        self.setMinimumWidth(WIDTH)
+        self.setMinimumWidth(MIN_CARD_WIDTH)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self._icon = PlainLabel(self)
@@ -128,7 +128,7 @@ class DoneCard(RunCard):
         search.setAccessibleName(f"Search with {name}")
         search.clicked.connect(lambda: self.search_requested.emit(run.id))
         self.head.addWidget(search)
-        self.images = [ImageLabel(_IMAGE, self) for _ in range(IMAGES)]
+        self.images = [ImageLabel(_IMAGE, self) for _ in range(IMAGES_PER_RUN)]
         for image in self.images:
             image.hide()
         self.body.addLayout(hbox(*self.images, None, spacing=2 * SPACE))

@@ -20,7 +20,7 @@ from sdgui.store.store import Store
 
 MAX_LIVE, MAX_PAUSED, MAX_DONE, MAX_FAILED = 6, 4, 9, 4  # runs listed on Home; Runs lists all
 MAX_POINTS = 240  # points of a small curve
-IMAGES = 4  # images shown for a finished run
+IMAGES_PER_RUN = 4  # images shown for a finished run
 _MIN_VALIDATIONS = 5  # with fewer, the curve shows the loss
 _LIVE = tuple(state for state in RunState if state.alive)
 _FAILED = (RunState.FAILED, RunState.INTERRUPTED)
@@ -166,7 +166,7 @@ def _images(content: Mapping[str, Any]) -> tuple[Image, ...]:
     """The top image for each caption of the sample, ranked by the teacher if there is one."""
     entries = content.get("teacher") or content.get("student")
     images = []
-    for entry in entries[:IMAGES] if isinstance(entries, Sequence) and not isinstance(entries, str) else ():
+    for entry in entries[:IMAGES_PER_RUN] if isinstance(entries, Sequence) and not isinstance(entries, str) else ():
         hits = entry.get("hits") if isinstance(entry, Mapping) else None
         image = hits[0].get("image") if isinstance(hits, list) and hits and isinstance(hits[0], Mapping) else None
         if isinstance(image, str) and image:

@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from sdgui.panels.home.cards import WIDTH, DoneCard, FailedCard, LiveCard, PausedCard, RunCard
+from sdgui.panels.home.cards import MIN_CARD_WIDTH, DoneCard, FailedCard, LiveCard, PausedCard, RunCard
 from sdgui.panels.home.model import HomeRuns
 from sdgui.store.records import Run
 from sdgui.widgets.actions import ActionButton, Actions
@@ -39,7 +39,7 @@ class _Section(QWidget):
         super().__init__(parent)
         self.title = PlainLabel(title, self, role="title")
         self.cards = QWidget(self)
-        self.row: QLayout = EvenFlowLayout(WIDTH, self.cards) if side_by_side else QVBoxLayout(self.cards)
+        self.row: QLayout = EvenFlowLayout(MIN_CARD_WIDTH, self.cards) if side_by_side else QVBoxLayout(self.cards)
         self.row.setContentsMargins(0, 0, 0, 0)
         self.row.setSpacing(SPACE)
         vbox(self.title, self.cards, into=self, margins=(0, 0, 0, SPACE))

@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
 
-QUEUE = "\0queue"  # key of the first entry; not a valid machine name
+QUEUE_KEY = "\0queue"  # key of the first entry; not a valid machine name
 # Roles of an item's data: the attributes of Entry.
 _KEY = Qt.ItemDataRole.UserRole
 _LINE = _KEY + 1
@@ -30,7 +30,7 @@ _ICON_SIZE = 20  # px
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry of the list. ``key``: the machine's name, or ``QUEUE``; ``line``: the muted text below the title.
+    """An entry of the list. ``key``: the machine's name, or ``QUEUE_KEY``; ``line``: the muted text below the title.
 
     ``icon`` and its colour ``role`` show the state of the machine.
     """
@@ -79,7 +79,7 @@ class MachineList(QListWidget):
                     item.setData(role, value)
         self._quiet = False
         if not previous_key or self.key() != previous_key:
-            self.choose(previous_key or QUEUE)
+            self.choose(previous_key or QUEUE_KEY)
 
     def key(self) -> str:
         """The key of the current entry; "" if there is none."""

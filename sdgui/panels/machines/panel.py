@@ -16,7 +16,7 @@ from core.spec.machines.answers import Facts, Finding
 from core.spec.machines.install import without_configured_python
 from core.spec.machines.machine import LOCAL, Machine
 from core.spec.reading import UnreadableError, validate
-from sdgui.panels.machines.machine_list import QUEUE, Entry, MachineList
+from sdgui.panels.machines.machine_list import QUEUE_KEY, Entry, MachineList
 from sdgui.panels.machines.machine_page import MachinePage
 from sdgui.panels.machines.model import queue_rows, ssh_names, summary
 from sdgui.panels.machines.queue_page import QueuePage
@@ -199,7 +199,7 @@ class MachinesPanel(Panel):
 
     def _entries(self) -> list[Entry]:
         waiting = len(self.queue.table.rows.waiting())
-        entries = [Entry(QUEUE, "Queue", f"{waiting} waiting" if waiting else "No queued runs", "ph.queue")]
+        entries = [Entry(QUEUE_KEY, "Queue", f"{waiting} waiting" if waiting else "No queued runs", "ph.queue")]
         for machine in self._machines:
             state, facts = self._hosts.state(machine.name), self._hosts.facts(machine.name)
             icon, role = (

@@ -46,7 +46,7 @@ from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 IMAGES_TAB, EVALUATION, MAP = range(3)
-LATE = ("filters", "sheet", "evaluation", "map")  # widgets created after the panel is visible, or on first use
+LATE_WIDGETS = ("filters", "sheet", "evaluation", "map")  # widgets created after the panel is visible, or on first use
 _TABS = (
     ("Ima&ges", "Search images by words and images (Alt+G)"),
     ("E&valuation", "Rank of the correct answer for every known query (Alt+V)"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-RAW = "raw"
+NO_TEMPLATE = "raw"
 Find = Literal["images", "captions"]
 _FILTERS = ("folders", "labels", "min_size", "max_size", "after", "before")
 
@@ -56,7 +56,7 @@ class Query:
 
     words: str = ""
     parts: tuple[Part, ...] = ()
-    prompts: str = RAW
+    prompts: str = NO_TEMPLATE
     find: Find = "images"
     filters: Mapping[str, Any] = field(default_factory=dict)
     group: bool = True
@@ -125,7 +125,7 @@ class Query:
         query = cls(
             str(raw.get("words", "")),
             tuple(part for part in parts if part.title),
-            str(raw.get("prompts", RAW)),
+            str(raw.get("prompts", NO_TEMPLATE)),
             find,
             filters,
             bool(raw.get("group", True)),

@@ -15,14 +15,14 @@ from PySide6.QtWidgets import QApplication, QWidget
 
 from sdgui.panels.search.collection import DATA, HELD_OUT, INDEX
 from sdgui.panels.search.following import RunFollowing
-from sdgui.panels.search.layout import EVALUATION, IMAGES_TAB, LATE, MAP, SearchView
+from sdgui.panels.search.layout import EVALUATION, IMAGES_TAB, LATE_WIDGETS, MAP, SearchView
 from sdgui.panels.search.model import Part, Query
 from sdgui.panels.search.opening import COMPARISON, OpeningMessages
 from sdgui.panels.search.queries import SearchQueries
 from sdgui.panels.search.query.history import SearchHistory
 from sdgui.panels.search.tab_results import TabResults
 from sdgui.panels.search.tabs.known_queries import KnownQuery
-from sdgui.panels.search.travel import AHEAD, SearchTravel
+from sdgui.panels.search.travel import OPEN_AHEAD, SearchTravel
 from sdgui.panels.search.why.following import WhyFollowing
 from sdgui.panels.search.work import ABOUT_TARGET, WHY, SearchSession, Target, same_collection
 from sdgui.shared.failures import failure_message
@@ -123,7 +123,7 @@ class SearchPanel(Panel):
             self._restore()
             if self._services.demo.making:
                 self._on_demo_changed()
-            make_in_turns(self.view, LATE)
+            make_in_turns(self.view, LATE_WIDGETS)
             QTimer.singleShot(0, self, self._begin)  # after the new panel is painted
         else:
             self.following.follow()
@@ -328,7 +328,7 @@ class SearchPanel(Panel):
             widget.set_name(self.view.source.short_name(side), f"{self.view.source.name(side)}\n{about}".strip())
 
     def _show_progress(self, side: int, purpose: str, activity: str, completed: int, total: int) -> None:
-        if purpose == AHEAD:
+        if purpose == OPEN_AHEAD:
             return
         # these requests are mostly short: progress is shown only once the worker reports some
         is_quiet = purpose in ("query", "facets", "evaluate", "compare", WHY) and activity == "starting"

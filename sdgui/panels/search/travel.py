@@ -23,7 +23,7 @@ from sdgui.worker.calls import WorkerCalls
 from sdgui.worker.replies import Failure
 from sdgui.worker.verbs import SEARCH_OPEN, SEARCH_TRAVEL, TravelSaved
 
-AHEAD = "ahead"  # purpose of requests that open a step in advance
+OPEN_AHEAD = "ahead"  # purpose of requests that open a step in advance
 
 
 class SearchTravel(QObject):
@@ -71,7 +71,7 @@ class SearchTravel(QObject):
         (session, step), later = pending[0], pending[1:]
         if (target := session.target) is not None:
             session.ask_plain(
-                AHEAD,
+                OPEN_AHEAD,
                 SEARCH_OPEN,
                 lambda _facts: self._open_in_advance(later),
                 lambda _failure: None,
@@ -96,7 +96,7 @@ class SearchTravel(QObject):
 
     def _show_step(self, step: int) -> None:
         for session in self._sessions:
-            session.drop(AHEAD)
+            session.drop(OPEN_AHEAD)
         self._view.source.go_to_step(step)
 
     # Export

@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 
 from core.spec.config import ConfigError, RunConfig, override, read_config
 from core.spec.presets import PRESETS, preset_config
-from core.spec.study import NAME, Arm, Study
+from core.spec.study import VALID_NAME, Arm, Study
 from sdgui.shared.form.texts import field_title, value_text
 from sdgui.store.records import Experiment
 from sdgui.widgets.formats import free_name
@@ -104,7 +104,7 @@ class ArmsList(QListWidget):
 def arm_name(text: str) -> str:
     """``text`` as an arm name, which is valid as a folder name."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:50] or "arm"
-    return name if NAME.match(name) else "arm"
+    return name if VALID_NAME.match(name) else "arm"
 
 
 def arm_config(study: Study, arm: Arm) -> RunConfig:

@@ -21,8 +21,8 @@ from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import theme
 
 Index = QModelIndex | QPersistentModelIndex
-SORT = Qt.ItemDataRole.UserRole  # role of a cell's sort key
-METRIC = int(Qt.ItemDataRole.UserRole) + 1  # role of the metric that a cell is about
+SORT_ROLE = Qt.ItemDataRole.UserRole  # role of a cell's sort key
+METRIC_ROLE = int(Qt.ItemDataRole.UserRole) + 1  # role of the metric that a cell is about
 _LINE = 8  # characters; longer headings have two lines
 
 
@@ -80,9 +80,9 @@ class ResultsModel(HeadedModel):
         cell = self.table.rows[index.row()][index.column()]
         if role == Qt.ItemDataRole.DisplayRole:
             return cell.text
-        if role == SORT:
+        if role == SORT_ROLE:
             return cell.value if isinstance(cell.value, str) or not math.isnan(cell.value) else -math.inf
-        if role == METRIC:
+        if role == METRIC_ROLE:
             return self.table.metrics[index.column() if self.table.by_column else index.row()]
         if role == Qt.ItemDataRole.ToolTipRole:
             return plain_tip(cell.tip) or None
@@ -97,7 +97,7 @@ def make_sortable(view: QTableView) -> ResultsModel:
     """Give ``view`` a model whose columns can be sorted; at first, its rows are in the order of the study."""
     model, proxy = ResultsModel(view), QSortFilterProxyModel(view)
     proxy.setSourceModel(model)
-    proxy.setSortRole(int(SORT))
+    proxy.setSortRole(int(SORT_ROLE))
     view.setSortingEnabled(True)
     view.setModel(proxy)
     view.sortByColumn(-1, Qt.SortOrder.AscendingOrder)

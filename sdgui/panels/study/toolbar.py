@@ -12,7 +12,7 @@ from PySide6.QtGui import QAction, QMouseEvent
 from PySide6.QtWidgets import QComboBox, QMenu, QPushButton, QWidget
 
 from core.spec.errors import UserError
-from core.spec.study.machines import ANY, HERE
+from core.spec.study.machines import ANY_MACHINE, THIS_COMPUTER
 from sdgui.panels.study.ending import StudyEnding
 from sdgui.runs.machines.hosts import Hosts
 from sdgui.runs.study_status import StudySnapshot
@@ -113,12 +113,12 @@ _MAX_NAME_LENGTH = 20  # of a machine's name
 class MachinesButton(QPushButton):
     """A button that chooses the machines; its text is, for example, ``This computer`` or ``3 machines``."""
 
-    machines_chosen = Signal(object)  # list[str]: names of machines, HERE and ANY
+    machines_chosen = Signal(object)  # list[str]: names of machines, THIS_COMPUTER and ANY_MACHINE
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._hosts: Hosts | None = None
-        self._chosen_names: list[str] = [HERE]
+        self._chosen_names: list[str] = [THIS_COMPUTER]
         set_role(self, "flat")
         self.machines = _StaysOpen(self)
         self.machines.aboutToShow.connect(self.fill)
@@ -132,8 +132,8 @@ class MachinesButton(QPushButton):
 
     def show_chosen(self, names: Sequence[str]) -> None:
         """Show the chosen machines; [] stands for this computer."""
-        if list(names or [HERE]) != self._chosen_names:
-            self._chosen_names = list(names or [HERE])
+        if list(names or [THIS_COMPUTER]) != self._chosen_names:
+            self._chosen_names = list(names or [THIS_COMPUTER])
             self._show()
 
     def fill(self) -> None:
@@ -145,10 +145,10 @@ class MachinesButton(QPushButton):
             names = [machine.name for machine in listed if not machine.is_local]
         except UserError as error:
             self.machines.addAction(str(error)).setEnabled(False)
-        for title, name in ((_title(HERE), HERE), *((name, name) for name in names)):
+        for title, name in ((_title(THIS_COMPUTER), THIS_COMPUTER), *((name, name) for name in names)):
             self._add(title, name)
         self.machines.addSeparator()
-        self._add("Any free machine", ANY)
+        self._add("Any free machine", ANY_MACHINE)
         if not names:
             self.machines.addAction("Add machines in Machines (Ctrl+4)").setEnabled(False)
 
@@ -162,11 +162,13 @@ class MachinesButton(QPushButton):
 
     def _tick(self, name: str, checked: bool) -> None:
         """Handle a tick: *Any free machine* excludes the others; without ticks, this computer is chosen."""
-        if name == ANY:
-            names = [ANY] if checked else [HERE]
+        if name == ANY_MACHINE:
+            names = [ANY_MACHINE] if checked else [THIS_COMPUTER]
         else:
-            names = [other for other in self._chosen_names if other not in (name, ANY)] + ([name] if checked else [])
-        self._chosen_names = names or [HERE]
+            names = [other for other in self._chosen_names if other not in (name, ANY_MACHINE)] + (
+                [name] if checked else []
+            )
+        self._chosen_names = names or [THIS_COMPUTER]
         for action in self.machines.actions():
             action.setChecked(action.data() in self._chosen_names)
         self._show()
@@ -178,7 +180,9 @@ class MachinesButton(QPushButton):
         text = titles[0] if len(titles) == 1 else f"{count(len(titles))} machines"
         text = text if len(text) <= _MAX_NAME_LENGTH else text[: _MAX_NAME_LENGTH - 1] + "…"
         self.setText(text.replace("&", "&&"))
-        self.setIcon(theme().icon("ph.laptop" if self._chosen_names == [HERE] else "ph.hard-drives", "accent_text"))
+        self.setIcon(
+            theme().icon("ph.laptop" if self._chosen_names == [THIS_COMPUTER] else "ph.hard-drives", "accent_text")
+        )
         self.setToolTip(plain_tip(f"The study's runs train on: {names}. Each run uses the first free device"))
         self.setAccessibleName(f"Machines of the study: {names}")
 
@@ -195,4 +199,4 @@ class _StaysOpen(QMenu):
 
 
 def _title(name: str) -> str:
-    return {HERE: "This computer", ANY: "Any machine"}.get(name, name)
+    return {THIS_COMPUTER: "This computer", ANY_MACHINE: "Any machine"}.get(name, name)

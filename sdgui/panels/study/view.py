@@ -25,7 +25,7 @@ from sdgui.panels.study.arms import fill_arms
 from sdgui.panels.study.cost_curves import CostCurves, cost_curves, crossing_texts
 from sdgui.panels.study.error_bars import ErrorBars
 from sdgui.panels.study.model import Table, differences_table, means_table, metric_heading
-from sdgui.panels.study.results import METRIC, bars_of, bars_title, make_sortable
+from sdgui.panels.study.results import METRIC_ROLE, bars_of, bars_title, make_sortable
 from sdgui.runs.study_status import StudyRunSnapshot, StudySnapshot
 from sdgui.shared.tables import CopyingTable
 from sdgui.store.studies import StudyRecord
@@ -228,7 +228,7 @@ class StudyView(QWidget):
             self.bars.set_bars(title + bars_title(bars), bars)
 
     def _on_cell_chosen(self, index: QModelIndex, _before: QModelIndex) -> None:
-        metric = index.data(METRIC) if index.isValid() else ""
+        metric = index.data(METRIC_ROLE) if index.isValid() else ""
         is_metric = (
             self._snapshot is not None
             and self._snapshot.results is not None

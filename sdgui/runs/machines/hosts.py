@@ -29,7 +29,7 @@ from sdgui.runs.machines.colleagues import ColleagueRuns
 from sdgui.runs.machines.fetching import Fetches
 from sdgui.runs.machines.slots import UNLIMITED, slots_of
 from sdgui.store.queue import Slots
-from sdgui.store.records import HERE, Place, Run
+from sdgui.store.records import THIS_COMPUTER, Place, Run
 
 _FRESH_SECONDS = 2.0  # maximum age of a machine's facts when a device is assigned
 _REPEAT_SECONDS = 30.0  # time until the same error message is reported again
@@ -62,7 +62,7 @@ class Hosts(QObject):
         self._reported_at: dict[str, float] = {}
         self.fetches = Fetches(self.machines, self)
         self.colleagues = ColleagueRuns(home, self.machines, self.runs, self)
-        self.place = HERE
+        self.place = THIS_COMPUTER
         self._facts: dict[str, tuple[float, Facts]] = {}
         self._probed_at: dict[str, float] = {}  # when an unreachable machine was last queried for the queue
         self._unanswered: dict[str, Future[Facts]] = {}
@@ -83,7 +83,7 @@ class Hosts(QObject):
         self.machines.list.remove(name)
         self._facts.pop(name, None)
         if self.place.host == name:
-            self.set_place(HERE)
+            self.set_place(THIS_COMPUTER)
         self.listed.emit()
 
     def set_place(self, place: Place) -> None:

@@ -22,10 +22,10 @@ from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
 from sdgui.store.own.fixes import StoredFix
-from sdgui.store.records import HERE, Run
+from sdgui.store.records import THIS_COMPUTER, Run
 from sdgui.widgets.formats import free_name
 from sdgui.worker.calls import WorkerCalls
-from sdgui.worker.pool import DATA
+from sdgui.worker.pool import DATA_WORKER
 from sdgui.worker.replies import Failure
 from sdgui.worker.verbs import Verb
 
@@ -114,7 +114,7 @@ class Retraining(QObject):
     def __init__(self, services: Services, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._services = services
-        self._calls = WorkerCalls(services.pool.client(DATA, "data"), self)
+        self._calls = WorkerCalls(services.pool.client(DATA_WORKER, "data"), self)
         self._calls.progress.connect(lambda _purpose, activity, done, total: self.progress.emit(activity, done, total))
         self._page: WorkerCalls | None = None
         self.tasks = BackgroundTasks(self)
@@ -153,7 +153,7 @@ class Retraining(QObject):
             for seed in range(config.seed, config.seed + seeds):
                 for tag, run_config in ((BEFORE, config), (AFTER, fixed_config)):
                     store.edit_experiment(experiment.id, run_config.model_copy(update={"seed": seed}))
-                    run = launcher.enqueue(experiment.id, place=HERE)
+                    run = launcher.enqueue(experiment.id, place=THIS_COMPUTER)
                     store.tag_run(run.id, [tag])
                     runs.append(run.id)
             store.edit_experiment(experiment.id, fixed_config)

@@ -23,7 +23,7 @@ from sdgui.widgets.style.theme import SPACE, set_role
 from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import SourceFacts
 
-IMAGES = 8
+SAMPLE_IMAGES = 8
 _SIDE, _GAP = 6 * SPACE, SPACE // 2
 
 
@@ -42,7 +42,7 @@ class DataCard(QFrame):
         self._shelf.setSizePolicy(
             QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed
         )  # the images do not widen the card
-        self.images = [ImageLabel(_SIDE, self._shelf) for _ in range(IMAGES)]
+        self.images = [ImageLabel(_SIDE, self._shelf) for _ in range(SAMPLE_IMAGES)]
         self.figures, self.more, self.overlap = (ElidedLabel("", self) for _ in range(3))
         self._writable = True
         self.look = IconButton("ph.stack", "Open this data", parent=self)

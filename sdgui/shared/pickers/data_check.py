@@ -13,7 +13,7 @@ from PySide6.QtCore import QObject
 from core.spec.config import RunConfig
 from sdgui.shared.pickers.refusals import refusals, sources
 from sdgui.worker.calls import WorkerCalls
-from sdgui.worker.pool import DATA, WorkerPool
+from sdgui.worker.pool import DATA_WORKER, WorkerPool
 from sdgui.worker.replies import Failure
 from sdgui.worker.verbs import DESCRIBE_SOURCE, SourceFacts
 
@@ -29,7 +29,7 @@ class DataCheck(QObject):
 
     def __init__(self, pool: WorkerPool, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._calls = WorkerCalls(pool.client(DATA, "data"), self)
+        self._calls = WorkerCalls(pool.client(DATA_WORKER, "data"), self)
 
     @property
     def busy(self) -> bool:

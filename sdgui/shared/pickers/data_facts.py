@@ -15,12 +15,12 @@ from sdgui.shared.export.formats import free_path
 from sdgui.shared.services import Services
 from sdgui.worker.calls import WorkerCalls
 from sdgui.worker.data_verbs import DATA_HOLD_OUT, DATA_OVERLAP, HeldOut, Overlap
-from sdgui.worker.pool import CHECKS, DATA
+from sdgui.worker.pool import CHECK_WORKER, DATA_WORKER
 from sdgui.worker.replies import Failure
 from sdgui.worker.verbs import DESCRIBE_SOURCE, SourceFacts
 
-SHARE = 0.1  # share of pairs that are held out
-SEED = 0
+HELD_OUT_SHARE = 0.1  # share of pairs that are held out
+HELD_OUT_SEED = 0
 _DESCRIBE, _OVERLAP, _HOLD_OUT = "describe", "overlap", "hold out"
 
 
@@ -38,8 +38,8 @@ class DataFacts(QObject):
         super().__init__(parent)
         self._images_only, self._folder = images_only, services.store.home / "data"
         pool = services.pool
-        self._data = WorkerCalls(pool.client(DATA, "data"), self)
-        self._checks = WorkerCalls(pool.client(CHECKS, "data checks"), self)
+        self._data = WorkerCalls(pool.client(DATA_WORKER, "data"), self)
+        self._checks = WorkerCalls(pool.client(CHECK_WORKER, "data checks"), self)
         self.source = ""
         self.facts: SourceFacts | None = None
         self.shared: dict[str, int] = {}
@@ -75,7 +75,7 @@ class DataFacts(QObject):
         """Write a tenth of the source, and the rest, as two manifests in a new folder of the home."""
         if self.source:
             folder = free_path(self._folder / (Path(self.source).stem or "split"))
-            request = {"source": self.source, "share": SHARE, "seed": SEED, "folder": str(folder)}
+            request = {"source": self.source, "share": HELD_OUT_SHARE, "seed": HELD_OUT_SEED, "folder": str(folder)}
             self._checks.ask(_HOLD_OUT, DATA_HOLD_OUT, self._on_held_out, self.not_held_out.emit, None, **request)
 
     def _on_described(self, facts: SourceFacts) -> None:

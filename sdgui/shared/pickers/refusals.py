@@ -13,14 +13,14 @@ from sdgui.widgets.formats import count
 from sdgui.worker.replies import Cancelled, Failure, Lost
 from sdgui.worker.verbs import SourceFacts
 
-FIELDS = ("data.train", "data.val", "data.test")
+DATA_FIELDS = ("data.train", "data.val", "data.test")
 Known: TypeAlias = Mapping[str, SourceFacts | Failure]  # source -> its contents, or why it cannot be used
 
 
 def sources(config: RunConfig) -> dict[str, str]:
     """The data sources in a config, by dotted field name."""
     data = config.data
-    named_sources = zip(FIELDS, (data.train, data.val, data.test), strict=True)
+    named_sources = zip(DATA_FIELDS, (data.train, data.val, data.test), strict=True)
     return {field: source.strip() for field, source in named_sources if source.strip()}
 
 

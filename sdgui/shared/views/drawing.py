@@ -17,7 +17,7 @@ from PySide6.QtGui import QImage
 from core.spec.config import RunConfig
 from sdgui.worker.calls import WorkerCalls
 from sdgui.worker.data_verbs import DATA_VIEWS, DrawnViews, ShownView, ViewCell, ViewedImage
-from sdgui.worker.pool import DATA, WorkerPool
+from sdgui.worker.pool import DATA_WORKER, WorkerPool
 from sdgui.worker.replies import Cancelled, Failure
 
 _PURPOSE = "views"
@@ -57,7 +57,7 @@ class ViewsWork(QObject):
 
     def __init__(self, pool: WorkerPool, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._calls = WorkerCalls(pool.client(DATA, "data"), self)
+        self._calls = WorkerCalls(pool.client(DATA_WORKER, "data"), self)
         self._numbers = count()
 
     @cached_property

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 from sqlalchemy.orm import Session
 
-from core.spec.data.fixes import KINDS, Fix
+from core.spec.data.fixes import FIX_KINDS, Fix
 from sdgui.store.sessions import Sessions, storable
 from sdgui.store.tables import FixRow
 
@@ -124,7 +124,7 @@ def _row(source: str, fix: Fix, unknown_kind: str = "") -> FixRow:
 
 
 def _record(row: FixRow) -> StoredFix:
-    kind = next((known_kind for known_kind in KINDS if known_kind == row.kind), None)
+    kind = next((known_kind for known_kind in FIX_KINDS if known_kind == row.kind), None)
     fix = Fix(
         kind=kind or "excluded",
         path=os.fsdecode(row.path),

@@ -57,7 +57,15 @@ _FACTS: dict[str, Sql] = {
     "recipe": ConfigRow.recipe,
     "key": RunRow.key,
 }
-SEARCHED = (ExperimentRow.name, RunRow.note, RunRow.state, RunRow.machine, RunRow.owner, RunRow.key, RunRow.failure)
+SEARCHED_COLUMNS = (
+    ExperimentRow.name,
+    RunRow.note,
+    RunRow.state,
+    RunRow.machine,
+    RunRow.owner,
+    RunRow.key,
+    RunRow.failure,
+)
 
 
 class Columns:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import and_, func, not_, or_, select, true
 
-from sdgui.store.run_table.columns import SEARCHED, Columns, Sql
+from sdgui.store.run_table.columns import SEARCHED_COLUMNS, Columns, Sql
 from sdgui.store.run_table.expressions import And, Comparison, Expression, Not, OneOf, Or, Value, Word
 from sdgui.store.run_table.fields import Field, Kind, Source, setting
 from sdgui.store.tables import ConfigRow, RunRow
@@ -48,7 +48,7 @@ def _per_config(field: Field, comparison: Sql, matches_missing: bool) -> Sql:
 
 
 def _word(text: str, columns: Columns) -> Sql:
-    texts = [func.coalesce(columns.contains(column, text), False) for column in SEARCHED]
+    texts = [func.coalesce(columns.contains(column, text), False) for column in SEARCHED_COLUMNS]
     preset = func.coalesce(columns.contains(columns.text(_PRESET), text), False)
     return or_(*texts, preset, columns.has_tag(text, exact=False))
 

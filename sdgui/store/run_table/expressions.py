@@ -62,7 +62,7 @@ class Or:
 
 
 Expression = Word | Comparison | OneOf | Not | And | Or
-EVERY = And(())
+EVERY_RUN = And(())
 
 
 def fields_in(expression: Expression) -> Iterator[Field]:

@@ -44,7 +44,7 @@ class Fact:
     tip: str
 
 
-FACTS: Mapping[str, Fact] = {
+RUN_FACTS: Mapping[str, Fact] = {
     "name": Fact("Run", Kind.TEXT, "Experiment and run number"),
     "experiment": Fact("Experiment", Kind.TEXT, "Experiment name"),
     "state": Fact("State", Kind.TEXT, "running, done, paused, failed and so on"),
@@ -69,7 +69,7 @@ FACTS: Mapping[str, Fact] = {
     ),
     "key": Fact("Key", Kind.TEXT, "Run ID"),
 }
-SHARES = frozenset({"metric", "progress"})  # facts between 0 and 1, shown in per cent
+SHARE_FACTS = frozenset({"metric", "progress"})  # facts between 0 and 1, shown in per cent
 
 _OTHER_NAMES = {"tags": "tag", "notes": "note", "host": "machine", "total_steps": "steps", "time": "duration"}
 _CALL = re.compile(r"(last|best)\((.+)\)")
@@ -100,13 +100,13 @@ class Field:
     def kind(self) -> Kind | None:
         """The kind of a fact; NUMBER for metrics, None for settings, which have any type."""
         if self.source is Source.RUN:
-            return FACTS[self.key].kind
+            return RUN_FACTS[self.key].kind
         return Kind.NUMBER if self.source is Source.METRIC else None
 
 
 def fact(key: str) -> Field:
     """The field of a fact of the run. Raises KeyError for an unknown name."""
-    if key not in FACTS:
+    if key not in RUN_FACTS:
         raise KeyError(key)
     return Field(Source.RUN, key)
 
@@ -150,7 +150,7 @@ class Catalogue:
         if at_step := _AT.fullmatch(name):
             call, aggregate, bare, step = at_step, "at", at_step[1], int(at_step[2])
         key = _OTHER_NAMES.get(bare, bare)
-        if not call and key in FACTS:
+        if not call and key in RUN_FACTS:
             return fact(key)
         if not call and key in self._settings:
             return setting(key)
@@ -162,7 +162,7 @@ class Catalogue:
 
     def names(self) -> list[str]:
         """Every name, for completion: facts, settings, metrics."""
-        return [*FACTS, *settings(), *self.metrics]
+        return [*RUN_FACTS, *settings(), *self.metrics]
 
     def _nearest(self, name: str) -> str:
         names = self.names()

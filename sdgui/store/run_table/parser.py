@@ -26,7 +26,7 @@ from sdgui.store.run_table.expressions import (
     Value,
     Word,
 )
-from sdgui.store.run_table.fields import FACTS, Catalogue, Field, Kind, Source, UnknownFieldError
+from sdgui.store.run_table.fields import RUN_FACTS, Catalogue, Field, Kind, Source, UnknownFieldError
 from sdgui.store.run_table.lexer import Token, tokens
 
 MAX_PARTS, MAX_DEPTH = 200, 40  # SQLite refuses much larger expressions
@@ -208,7 +208,7 @@ def read_value(field: Field, operator: str, text: str, quoted: bool, now: float)
 
 
 def _title(field: Field) -> str:
-    return FACTS[field.key].title if field.source is Source.RUN else field.name
+    return RUN_FACTS[field.key].title if field.source is Source.RUN else field.name
 
 
 def _setting_value(field: Field, operator: str, text: str, quoted: bool) -> Value:

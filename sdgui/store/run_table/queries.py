@@ -16,7 +16,7 @@ from sqlalchemy import Double, Select, cast, func, select
 from sdgui.store.registry.dialect import is_postgres
 from sdgui.store.run_table.columns import Columns, Sql
 from sdgui.store.run_table.conditions import condition
-from sdgui.store.run_table.expressions import EVERY, Expression
+from sdgui.store.run_table.expressions import EVERY_RUN, Expression
 from sdgui.store.run_table.fields import Catalogue, Field, Kind, Source
 from sdgui.store.run_table.fields import settings as setting_names
 from sdgui.store.run_table.intervals import Mean, mean_of
@@ -42,7 +42,7 @@ class RunQuery:
     ``experiments``: ids of the experiments to list; None for all.
     """
 
-    filter: Expression = EVERY
+    filter: Expression = EVERY_RUN
     sort: tuple[SortKey, ...] = ()
     group_by: tuple[Field, ...] = ()
     experiments: frozenset[int] | None = None

@@ -19,8 +19,8 @@ from core.spec.reading import open_regular
 from core.spec.shards import split_member
 from sdgui.widgets.gallery.images import fetch_image, read_image
 
-SIDE = 256  # px; thumbnails are made at this size and scaled when painted
-SIDES = (SIDE, 512, 1024)  # larger ones for large cells and dense screens
+THUMBNAIL_SIDE = 256  # px; thumbnails are made at this size and scaled when painted
+THUMBNAIL_SIDES = (THUMBNAIL_SIDE, 512, 1024)  # larger ones for large cells and dense screens
 _MAX_CACHE_BYTES = 1 << 30  # size of the cache on disk
 _DAY = 86400.0
 _JPEG_QUALITY = 90
@@ -34,7 +34,12 @@ class Thumbnail:
     """An image, or the reason why it cannot be shown."""
 
     def __init__(
-        self, image: QImage | None, reason: str = "", side: int = SIDE, missing: bool = False, stamp: Stamp = None
+        self,
+        image: QImage | None,
+        reason: str = "",
+        side: int = THUMBNAIL_SIDE,
+        missing: bool = False,
+        stamp: Stamp = None,
     ) -> None:
         self.image = image
         self.reason = reason
@@ -58,7 +63,7 @@ def file_stamp(path: Path) -> Stamp:
     return facts.st_size, facts.st_mtime_ns
 
 
-def load_thumbnail(path: Path, cache_dir: Path | None, side: int = SIDE) -> Thumbnail:
+def load_thumbnail(path: Path, cache_dir: Path | None, side: int = THUMBNAIL_SIDE) -> Thumbnail:
     """Load from the disk cache, otherwise from the image; never raises: an unreadable image has a reason."""
     fetch_image(path)
     try:

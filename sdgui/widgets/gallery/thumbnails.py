@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 
-from sdgui.widgets.gallery.thumbnail_files import SIDE, SIDES, Thumbnail
+from sdgui.widgets.gallery.thumbnail_files import THUMBNAIL_SIDE, THUMBNAIL_SIDES, Thumbnail
 from sdgui.widgets.gallery.thumbnail_service import ThumbnailService, thumbnail_service
 
 
@@ -28,7 +28,7 @@ class Thumbnails(QObject):
         super().__init__(parent)
         self.service = service or thumbnail_service()
         self._cache_dir = cache_dir
-        self._side = SIDE
+        self._side = THUMBNAIL_SIDE
         self._closed = False
         self._client = self.service.join(cache_dir)
         self.service.arrived.connect(self._on_arrived)
@@ -43,7 +43,7 @@ class Thumbnails(QObject):
 
     def set_side(self, pixels: float) -> None:
         """Make thumbnails large enough to fill ``pixels`` of the screen."""
-        self._side = next((side for side in SIDES if side >= pixels), SIDES[-1])
+        self._side = next((side for side in THUMBNAIL_SIDES if side >= pixels), THUMBNAIL_SIDES[-1])
 
     def is_sharp(self, thumbnail: Thumbnail | None) -> bool:
         """Whether no sharper thumbnail is being loaded."""

@@ -10,10 +10,10 @@ from PySide6.QtWidgets import QGridLayout, QLayout, QVBoxLayout, QWidget
 
 from sdgui.widgets.style.theme import SPACE
 
-FOOT = 5 * SPACE  # height of a row of buttons, or of a gallery's slider, at the lower edge
+FOOT_HEIGHT = 5 * SPACE  # height of a row of buttons, or of a gallery's slider, at the lower edge
 
 
-def lay_over(area: QWidget, content: QLayout, *notices: QWidget, lift: int = FOOT) -> QVBoxLayout:
+def lay_over(area: QWidget, content: QLayout, *notices: QWidget, lift: int = FOOT_HEIGHT) -> QVBoxLayout:
     """Fill ``area`` with ``content``, and lay ``notices`` over its lower edge, one below the other.
 
     ``lift``: distance in pixels from the edge, by default above a row of buttons; ``set_lift`` changes it in the

@@ -17,7 +17,7 @@ from core.spec.machines.fetching import fetch_checkpoint
 from core.spec.machines.host import Host
 from core.spec.machines.machine import Machine
 from core.spec.machines.machines import Machines
-from core.spec.machines.mirror import FILES, InUse, Mirror
+from core.spec.machines.mirror import MIRRORED_FILES, InUse, Mirror
 from core.spec.machines.record import RemoteRecord, read_record, write_record
 from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.run.folder import RunDir
@@ -56,7 +56,7 @@ def same(run: RunDir) -> bool:
     """Whether what is here is what is there, byte for byte."""
     return all(
         (run.path / name).exists() and (run.path / name).read_bytes() == (there(run).path / name).read_bytes()
-        for name in FILES
+        for name in MIRRORED_FILES
         if (there(run).path / name).exists() and (there(run).path / name).stat().st_size
     )
 

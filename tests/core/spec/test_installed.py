@@ -15,7 +15,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from core.spec import installed
-from core.spec.children import SOURCE, environment
+from core.spec.children import SOURCE_FOLDER, environment
 from core.spec.failures import sentence
 from core.spec.installed import NotInstalled, add_command, missing, need
 from core.spec.machines.install import dependencies
@@ -54,8 +54,8 @@ def test_a_missing_extra_is_named_with_its_install_command(tmp_path: Path, monke
     assert missing("export") == ()
     with pytest.raises(NotInstalled, match=r"The trainer is not installed .*no module torch.*\[train\]"):
         need("train")
-    assert str(SOURCE) in add_command("train")  # a checkout is installed as such
-    monkeypatch.setattr(installed, "SOURCE", Path("/nowhere"))
+    assert str(SOURCE_FOLDER) in add_command("train")  # a checkout is installed as such
+    monkeypatch.setattr(installed, "SOURCE_FOLDER", Path("/nowhere"))
     monkeypatch.setattr(importlib.metadata, "distribution", lambda _name: SimpleNamespace(read_text=lambda _file: None))
     assert add_command("train").endswith('"sdgui[train]"')
     (tmp_path / "sdgui 9.whl").touch()

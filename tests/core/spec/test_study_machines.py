@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from core.spec.study.machines import ANY, HERE, needs_one_machine, select_machines
+from core.spec.study.machines import ANY_MACHINE, THIS_COMPUTER, needs_one_machine, select_machines
 
 KNOWN = ["gpu", "far"]
 
@@ -16,8 +16,8 @@ KNOWN = ["gpu", "far"]
     ("on", "names"),
     [
         ([], [""]),
-        (["far", "gpu", HERE, "far"], ["", "far", "gpu"]),  # this computer first, then in the order given
-        (["gpu", ANY], ["", "gpu", "far"]),
+        (["far", "gpu", THIS_COMPUTER, "far"], ["", "far", "gpu"]),  # this computer first, then in the order given
+        (["gpu", ANY_MACHINE], ["", "gpu", "far"]),
         (["new"], ["new"]),  # it is said later that there is none
     ],
 )

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QApplication, QHBoxLayout, QStackedWidget, QToolBu
 from pytestqt.qtbot import QtBot
 
 from sdgui.app import panel_stack
-from sdgui.app.layout import SIZE, fill_page, rail_beside, tree_beside
+from sdgui.app.layout import INITIAL_SIZE, fill_page, rail_beside, tree_beside
 from sdgui.app.panel_stack import FIRST_PANEL, PanelStack
 from sdgui.app.rail import Rail
 from sdgui.panels.registry import PANELS
@@ -60,15 +60,15 @@ def test_the_rail_keeps_its_width_and_neither_tree_nor_page_collapses(qtbot: QtB
     split = tree_beside(tree, page)
     frame = rail_beside(rail, split)
     qtbot.addWidget(frame)
-    frame.resize(*SIZE)
+    frame.resize(*INITIAL_SIZE)
     frame.show()
     assert [frame.widget(at) for at in range(2)] == [rail, split]
     assert [split.widget(at) for at in range(2)] == [tree, page]
     assert not frame.handle(1).isEnabled()
     assert not split.childrenCollapsible()
     width = tree.width()
-    frame.resize(SIZE[0] + 200, SIZE[1])
-    assert page.width() > SIZE[0] / 2
+    frame.resize(INITIAL_SIZE[0] + 200, INITIAL_SIZE[1])
+    assert page.width() > INITIAL_SIZE[0] / 2
     assert abs(tree.width() - width) <= 2, "the page takes the room"
 
 

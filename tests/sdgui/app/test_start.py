@@ -29,7 +29,7 @@ from core.spec.run.folder import RunDir
 from sdgui.app import start
 from sdgui.app.collecting import freeze_permanent_objects
 from sdgui.app.start import home_folder, keep_place, main, make_services, no_trainer_message, open_path, parse
-from sdgui.store.records import HERE, Place, StoreError
+from sdgui.store.records import THIS_COMPUTER, Place, StoreError
 from sdgui.store.store import Store
 from tests.sdgui.driving import OpenWindow
 
@@ -119,7 +119,7 @@ class Hosts(QObject):
 
     def __init__(self, *names: str, broken: bool = False) -> None:
         super().__init__()
-        self.place, self._names, self._broken = HERE, names, broken
+        self.place, self._names, self._broken = THIS_COMPUTER, names, broken
         self.machines = SimpleNamespace(list=self)
 
     def machines_there(self) -> list[Machine]:
@@ -146,12 +146,12 @@ def settings(tmp_path: Path) -> QSettings:
 def test_the_next_launch_uses_the_last_machine_unless_it_is_gone(qapp: object, settings: QSettings) -> None:
     first = hosts("far")
     keep_place(first, settings)
-    assert first.place == HERE
+    assert first.place == THIS_COMPUTER
     first.set_place(Place("far", "0,1"))
     found = [hosts("far"), hosts("other"), hosts(broken=True)]
     for one in found:
         keep_place(one, settings)
-    assert [one.place for one in found] == [Place("far", "0,1"), HERE, HERE]
+    assert [one.place for one in found] == [Place("far", "0,1"), THIS_COMPUTER, THIS_COMPUTER]
     first.set_place(Place("", "2"))
     here = hosts()
     keep_place(here, settings)

@@ -17,7 +17,7 @@ from sdgui.runs.background_tasks import StoreWriter
 from sdgui.runs.launcher import LaunchError
 from sdgui.shared.time_travel import TimeTravel
 from sdgui.store.changes import Changes
-from sdgui.store.records import HERE, Progress, Run
+from sdgui.store.records import THIS_COMPUTER, Progress, Run
 from sdgui.store.store import Store
 from sdgui.widgets.message import Message
 
@@ -88,7 +88,7 @@ class Hosts:
     """Machines that are asked about data, and answer when the test says so."""
 
     def __init__(self) -> None:
-        self.place, self.asked = HERE, list[tuple[Any, ...]]()
+        self.place, self.asked = THIS_COMPUTER, list[tuple[Any, ...]]()
 
     def check_data(self, *what: Any) -> None:
         self.asked.append(what)

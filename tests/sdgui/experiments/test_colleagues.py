@@ -14,7 +14,7 @@ from core.spec.run.status import RunState
 from sdgui.app.main_window import MainWindow
 from sdgui.app.start import make_application, make_services
 from sdgui.runs.launcher import LaunchError
-from sdgui.store.records import HERE, Progress, StoreError
+from sdgui.store.records import THIS_COMPUTER, Progress, StoreError
 from sdgui.store.registry.address import parse_address
 from sdgui.store.store import Store
 from tests.postgres import PostgresServer
@@ -69,7 +69,7 @@ def test_a_colleagues_changes_arrive_and_their_runs_are_not_acted_on(
     for act in (launcher.stop, launcher.pause, launcher.resume):
         with pytest.raises(LaunchError, match="Only bob@lab can do this, in the window on elsewhere"):
             act(run.id)
-    for write in (store.unqueue, store.enqueue, lambda run_id: store.place(run_id, HERE)):
+    for write in (store.unqueue, store.enqueue, lambda run_id: store.place(run_id, THIS_COMPUTER)):
         with pytest.raises(StoreError, match="Only bob@lab can do this"):
             write(beside.id)
     assert store.take_next(5) is None, "Bob's own window starts what he queued"

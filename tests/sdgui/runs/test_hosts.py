@@ -20,7 +20,7 @@ from sdgui.runs.machines import hosts as hosts_module
 from sdgui.runs.machines.hosts import Hosts
 from sdgui.runs.machines.slots import UNLIMITED, MachineSlots
 from sdgui.store.queue import Slots
-from sdgui.store.records import HERE, Place
+from sdgui.store.records import THIS_COMPUTER, Place
 
 MACHINES = {
     one.name: one
@@ -163,8 +163,8 @@ def test_a_removed_machine_is_no_place_any_longer(hosts: Hosts) -> None:
     hosts.remove("team")
     assert hosts.place == Place("near", "1")
     hosts.remove("near")
-    assert hosts.place == HERE
-    assert places == [(Place("near", "1"),), (HERE,)]
+    assert hosts.place == THIS_COMPUTER
+    assert places == [(Place("near", "1"),), (THIS_COMPUTER,)]
     assert hosts.facts("near") is None
 
 

@@ -14,7 +14,7 @@ from core.spec.errors import UserError
 from core.spec.machines.answers import Facts, Gpu
 from core.spec.machines.machine import LOCAL, Machine, this_computer
 from sdgui.shared.experiment_head import PlaceButton
-from sdgui.store.records import HERE, Place
+from sdgui.store.records import THIS_COMPUTER, Place
 
 
 class Hosts(QObject):
@@ -22,7 +22,7 @@ class Hosts(QObject):
 
     def __init__(self) -> None:
         super().__init__()
-        self.place, self.known, self.broken = HERE, dict[str, Facts](), False
+        self.place, self.known, self.broken = THIS_COMPUTER, dict[str, Facts](), False
         self.list = [this_computer(), Machine(name="r&d", host="rd"), Machine(name="slow", host="s", launcher="slurm")]
         self.machines = SimpleNamespace(list=SimpleNamespace(find=lambda name: self.list[0] if name == LOCAL else None))
 
@@ -87,7 +87,11 @@ def test_machines_are_offered_with_their_devices(button: PlaceButton, hosts: Hos
     for action in (this_computer, *devices, slow):
         action.trigger()
         places.append(hosts.place)
-    assert places == [HERE, *(Place("r&d", device) for device in ("", "0", "1", "MIG-a", "0,1")), Place("slow")]
+    assert places == [
+        THIS_COMPUTER,
+        *(Place("r&d", device) for device in ("", "0", "1", "MIG-a", "0,1")),
+        Place("slow"),
+    ]
     hosts.known["r&d"] = Facts(host="x", gpus=gpus[:1])
     button.fill()
     inner = button.places.actions()[1].menu()

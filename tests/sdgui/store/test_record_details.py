@@ -15,7 +15,7 @@ from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.store.own import panel_results
 from sdgui.store.own.fixes import Exchange
-from sdgui.store.records import HERE, BestPoint, MetricSummary, Place, Progress, StoreError
+from sdgui.store.records import THIS_COMPUTER, BestPoint, MetricSummary, Place, Progress, StoreError
 from sdgui.store.sessions import NAME_LENGTH, slug
 from sdgui.store.store import Store
 from sdgui.store.tables import FixRow, PanelResultRow
@@ -219,7 +219,7 @@ def test_a_run_of_another_program_names_its_machine(store: Store) -> None:
     found = store.run(run)
     assert (found.devices, found.machine, found.remote_folder) == ("3", "", ("far.lab", "/there/one"))
     other = store.add_run(store.experiments()[0].id, queued=True, place=Place("far", "0")).id
-    assert store.place(other, HERE).machine == ""
+    assert store.place(other, THIS_COMPUTER).machine == ""
     store.record_devices(other, "5", "far")
     progress = Progress(RunState.STARTING, 0)
     like = store.run(store.add_imported(found.experiment_id, "stage-2", CONFIG, progress, first_stage=other))

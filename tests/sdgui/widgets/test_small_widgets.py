@@ -22,7 +22,7 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.flow_layout import EvenFlowLayout, FlowLayout
-from sdgui.widgets.layouts.over import FOOT, lay_over
+from sdgui.widgets.layouts.over import FOOT_HEIGHT, lay_over
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.popovers.placing import move_within
@@ -151,7 +151,7 @@ def test_notices_float_over_the_content_and_move_nothing(qtbot) -> None:
     assert area.rect().contains(bar.geometry())
     assert bar.height() > 60, "all of its lines"
     assert strip.geometry().bottom() < bar.geometry().top(), "each has its place"
-    assert bar.geometry().bottom() < 400 - FOOT, "a row of buttons at the lower edge stays in view"
+    assert bar.geometry().bottom() < 400 - FOOT_HEIGHT, "a row of buttons at the lower edge stays in view"
     assert area.children().index(bar) > area.children().index(content), "on top"
 
 

@@ -14,7 +14,7 @@ from PySide6.QtCore import QProcess
 from pytestqt.qtbot import QtBot
 
 from sdgui.worker.client import WorkerClient
-from sdgui.worker.pool import DATA, WorkerPool
+from sdgui.worker.pool import DATA_WORKER, WorkerPool
 from sdgui.worker.replies import Cancelled
 
 WORKER = textwrap.dedent(
@@ -91,11 +91,11 @@ def test_the_least_recently_used_worker_is_evicted_but_not_the_data_reader(
     pool: WorkerPool, ask: Ask, qtbot: QtBot
 ) -> None:
     a, b = ask("a"), ask("b")
-    ask(DATA)
-    assert {state.key for state in pool.states()} == {"a", "b", DATA}
+    ask(DATA_WORKER)
+    assert {state.key for state in pool.states()} == {"a", "b", DATA_WORKER}
     assert ask("a") == a
     ask("c")
-    assert {state.key for state in pool.states()} == {"a", "c", DATA}
+    assert {state.key for state in pool.states()} == {"a", "c", DATA_WORKER}
     qtbot.waitUntil(lambda: not psutil.pid_exists(b))
     assert ask("b") != b
 

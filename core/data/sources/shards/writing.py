@@ -26,7 +26,7 @@ from core.data.sources.rows import Row, Source
 from core.data.sources.shards.index import MAX_ROWS, open_index
 from core.spec.errors import writing
 from core.spec.files import temporary_path, whole_file, write_whole
-from core.spec.shards import SUFFIX
+from core.spec.shards import TAR_SUFFIX
 
 SHARD_ROWS = 10_000  # default rows per shard, like img2dataset
 SIZES_FILE = "sizes.json"
@@ -106,7 +106,7 @@ class _ShardWriter:
     def write(self, rows: Sequence[int]) -> None:
         """Write a shard of ``rows``, unless none of their images can be read."""
         result, before = self.written, self.written.rows
-        path = self._folder / f"{len(result.shards):05}{SUFFIX}"
+        path = self._folder / f"{len(result.shards):05}{TAR_SUFFIX}"
         with whole_file(path) as file:
             with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
                 for row in rows:

@@ -14,7 +14,7 @@ from core.spec.machines.machines import Machines
 from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.study import Study, StudyDir
 from core.spec.study.machines import (
-    HERE,
+    THIS_COMPUTER,
     StudyMachines,
     needs_one_machine,
     read_machines,
@@ -50,7 +50,7 @@ def open_places(
     """
     before = read_machines(out, study)
     chosen_machines = StudyMachines(on=list(options.machines) or before.on, folder=before.folder)
-    if chosen_machines.on in ([], [HERE]) and before.on in ([], [HERE]):
+    if chosen_machines.on in ([], [THIS_COMPUTER]) and before.on in ([], [THIS_COMPUTER]):
         _check_one_machine(study, out, [""], [""])  # "": this computer, as from ``select_machines``
         yield [_local_place(out, options)]
         return
@@ -87,7 +87,9 @@ def _check_one_machine(study: Study, out: StudyDir, names: Sequence[str], before
     used_machines = {name for name in machines if name is not None}
     if any(out.times.glob("*.json")):
         used_machines |= set(before)
-    names_text = ", ".join(name or HERE for name in dict.fromkeys([*names, *sorted(used_machines - set(names))]))
+    names_text = ", ".join(
+        name or THIS_COMPUTER for name in dict.fromkeys([*names, *sorted(used_machines - set(names))])
+    )
     if len(names) > 1:
         raise StudyError(
             f"this study compares arms at equal compute, so it needs a single machine; choose one of {names_text}."
@@ -95,6 +97,6 @@ def _check_one_machine(study: Study, out: StudyDir, names: Sequence[str], before
     if used_machines - set(names):
         raise StudyError(
             "this study compares arms at equal compute, and was started on "
-            f"{', '.join(sorted(n or HERE for n in used_machines))}; continue on the same machine, or start the study "
-            "in another folder."
+            f"{', '.join(sorted(n or THIS_COMPUTER for n in used_machines))}; continue on the same "
+            "machine, or start the study in another folder."
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 from PySide6.QtGui import QUndoCommand
 
 from sdgui.panels.caption.list.rows import CaptionsModel
-from sdgui.panels.caption.model import HAND, SIDES, Entry
+from sdgui.panels.caption.model import HAND_WRITTEN, SIDES, Entry
 from sdgui.widgets.formats import count_with_unit
 
 Text = tuple[str, str]  # text and origin of an `Entry`
@@ -64,7 +64,11 @@ def _entry_to_restore(removed: Entry, existing: Entry | None) -> Entry:
     """The entry to restore; prefers a caption written by hand. ``existing``: the image's new entry, if any."""
     if existing is None:
         return removed
-    return existing.with_text(removed.text, HAND) if removed.origin == HAND and existing.origin != HAND else existing
+    return (
+        existing.with_text(removed.text, HAND_WRITTEN)
+        if removed.origin == HAND_WRITTEN and existing.origin != HAND_WRITTEN
+        else existing
+    )
 
 
 class ReplaceCandidates(QUndoCommand):
@@ -91,7 +95,9 @@ class ReplaceCandidates(QUndoCommand):
         for entry in entries:
             current = self._model.entry(entry.path)
             if current is not None:
-                restored.append(replace(entry, text=current.text, origin=HAND) if current.origin == HAND else entry)
+                restored.append(
+                    replace(entry, text=current.text, origin=HAND_WRITTEN) if current.origin == HAND_WRITTEN else entry
+                )
         self._model.update(restored)
 
 
@@ -100,4 +106,4 @@ def with_origin(entry: Entry, text: str) -> Text:
     for side in SIDES:
         if side in entry.captions and any(candidate.text == text for candidate in entry.captions[side].candidates):
             return text, side
-    return (text, HAND) if text else ("", "")
+    return (text, HAND_WRITTEN) if text else ("", "")

@@ -13,12 +13,12 @@ from typing import Any
 
 from PySide6.QtCore import QMimeData, QModelIndex, QObject, QPersistentModelIndex, Qt, QUrl, Signal
 
-from sdgui.panels.caption.model import HAND, STATE_TEXTS, Entry, State
+from sdgui.panels.caption.model import HAND_WRITTEN, STATE_TEXTS, Entry, State
 from sdgui.shared.tables import HeadedModel
 from sdgui.widgets.formats import fixed
 from sdgui.widgets.plain_text import plain_tip
 
-IMAGE, CAPTION, SCORE, SECOND = range(4)
+IMAGE, CAPTION, SCORE, SECOND_CAPTION = range(4)
 ENTRY_ROLE = Qt.ItemDataRole.UserRole
 _TITLES = ("Image", "Caption", "Score", "Second model")
 _TIPS = (
@@ -202,7 +202,7 @@ class CaptionsModel(HeadedModel):
         if column == CAPTION:
             return entry.text
         if column == SCORE:
-            candidate = entry.candidate() if entry.origin != HAND else None
+            candidate = entry.candidate() if entry.origin != HAND_WRITTEN else None
             return fixed(candidate.score) if candidate is not None and candidate.score is not None else ""
         best = entry.captions["b"].best if "b" in entry.captions else None
         return best.text if best is not None else ""

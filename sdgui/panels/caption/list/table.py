@@ -13,7 +13,7 @@ from PySide6.QtGui import QGuiApplication, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from sdgui.panels.caption.list.delegate import CaptionsDelegate
-from sdgui.panels.caption.list.rows import CAPTION, IMAGE, SCORE, SECOND, CaptionsModel
+from sdgui.panels.caption.list.rows import CAPTION, IMAGE, SCORE, SECOND_CAPTION, CaptionsModel
 from sdgui.panels.caption.model import Entry
 from sdgui.widgets.gallery.preview import ImagePreview
 from sdgui.widgets.gallery.thumbnails import Thumbnails
@@ -99,7 +99,7 @@ class CaptionsList(QTableView):
         head.resizeSection(SCORE, 8 * SPACE)
         head.setSectionResizeMode(CAPTION, QHeaderView.ResizeMode.Stretch)
         if self.captions.compares:
-            head.setSectionResizeMode(SECOND, QHeaderView.ResizeMode.Stretch)
+            head.setSectionResizeMode(SECOND_CAPTION, QHeaderView.ResizeMode.Stretch)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

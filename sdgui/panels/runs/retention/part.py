@@ -17,7 +17,7 @@ from core.spec.run.model_names import InterpolatedName
 from core.spec.run.weight_path import DEFAULT_STEPS
 from sdgui.panels.runs.retention.plot import RetentionPlot, Trace
 from sdgui.panels.runs.retention.points import (
-    RETAINED,
+    RETAINED_PREFIX,
     RunFiles,
     chosen_text,
     path_points,
@@ -120,7 +120,9 @@ class RetentionPart(QWidget):
     def has_retained_data(self) -> bool:
         """Whether a shown run reports metrics on retained data."""
         histories = (self._services.follower.history(run_id) for run_id in self._run_ids)
-        return any(name.startswith(RETAINED) for history in histories if history is not None for name in history.names)
+        return any(
+            name.startswith(RETAINED_PREFIX) for history in histories if history is not None for name in history.names
+        )
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)

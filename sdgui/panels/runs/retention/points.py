@@ -17,7 +17,7 @@ from sdgui.runs.models import run_facts
 from sdgui.store.records import Run
 from sdgui.widgets.formats import count, percent
 
-RETAINED = "retain/"  # prefix of the metrics on retained data
+RETAINED_PREFIX = "retain/"  # prefix of the metrics on retained data
 _SCORE = "/student/mean_recall"
 _GAINED = f"val{_SCORE}"
 _MAX_NAME = 40  # displayed characters of a data set's name
@@ -73,9 +73,9 @@ def validation_points(history: RunHistory | None) -> tuple[PlanePoint, ...]:
 def _retained_scores(values: Mapping[str, float]) -> dict[str, float]:
     """Mean recall by retained data set."""
     return {
-        name.removeprefix(RETAINED).removesuffix(_SCORE): value
+        name.removeprefix(RETAINED_PREFIX).removesuffix(_SCORE): value
         for name, value in values.items()
-        if name.startswith(RETAINED) and name.endswith(_SCORE)
+        if name.startswith(RETAINED_PREFIX) and name.endswith(_SCORE)
     }
 
 

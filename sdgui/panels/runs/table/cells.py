@@ -14,7 +14,7 @@ from typing import Any
 
 from core.spec.run.metric_names import is_share
 from sdgui.store.run_table.columns import band_width
-from sdgui.store.run_table.fields import FACTS, SHARES, Field, Kind, Source
+from sdgui.store.run_table.fields import RUN_FACTS, SHARE_FACTS, Field, Kind, Source
 from sdgui.store.run_table.intervals import Mean
 from sdgui.widgets.formats import count, duration, metric_title
 
@@ -33,7 +33,7 @@ class Style:
 def title_of(field: Field) -> str:
     """The title of a column, with its unit."""
     if field.source is Source.RUN:
-        title = FACTS[field.key].title
+        title = RUN_FACTS[field.key].title
     elif field.source is Source.METRIC:
         title = metric_title(field.key) + {"last": " (last)", "at": f" at {count(field.step)}"}.get(field.aggregate, "")
     else:
@@ -44,7 +44,7 @@ def title_of(field: Field) -> str:
 def tip_of(field: Field) -> str:
     """The tooltip of a column: what it shows and its name in filters."""
     if field.source is Source.RUN:
-        return f"{FACTS[field.key].tip}\nIn a filter: {field.name}"
+        return f"{RUN_FACTS[field.key].tip}\nIn a filter: {field.name}"
     if field.source is Source.SETTING:
         return f"Setting {field.key}"
     statistic = "Last value" if field.aggregate == "last" else "Best value"
@@ -58,7 +58,7 @@ def is_percentage(field: Field) -> bool:
     """Whether a field is shown in per cent."""
     if field.source is Source.METRIC:
         return is_share(field.metrics[0])
-    return field.source is Source.RUN and field.key in SHARES
+    return field.source is Source.RUN and field.key in SHARE_FACTS
 
 
 def is_numeric(field: Field, value: Any) -> bool:

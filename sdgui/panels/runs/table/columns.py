@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 )
 
 from sdgui.panels.runs.table.cells import tip_of, title_of
-from sdgui.panels.runs.table.layout import NAME, STEPS, Values, fields_of
+from sdgui.panels.runs.table.layout import NAME_COLUMN, STEPS_KEY, Values, fields_of
 from sdgui.store.run_table.fields import Catalogue, Field
 from sdgui.widgets.formats import metric_title
 from sdgui.widgets.layouts.boxes import hbox, vbox
@@ -119,7 +119,7 @@ class ColumnChooser(QFrame):
     def open(self, columns: Sequence[str], catalogue: Catalogue, position: QPoint, values: Values) -> None:
         """Open at the screen position ``position``. ``values``: the filter's completions, which include the steps."""
         self.fill(columns, catalogue)
-        self.at_step.fill(catalogue, values.get(STEPS, ()))
+        self.at_step.fill(catalogue, values.get(STEPS_KEY, ()))
         self.resize(52 * SPACE, 56 * SPACE)
         move_within(self, position)
         self.show()
@@ -142,7 +142,7 @@ class ColumnChooser(QFrame):
         self.list.blockSignals(True)
         self.list.clear()
         for field in (*shown_fields, *others):
-            if field.name != NAME:
+            if field.name != NAME_COLUMN:
                 self.list.addItem(_item(field, field.name in names))
         self.list.blockSignals(False)
         self.search.clear()

@@ -15,8 +15,8 @@ from sdgui.store.run_table.expressions import Expression
 from sdgui.store.run_table.fields import Catalogue, Field, UnknownFieldError
 from sdgui.store.run_table.queries import RunQuery, SortKey
 
-NAME = "name"  # the first column, always shown
-STEPS = "at"  # key of ``Values`` with the steps to complete in ``at(METRIC, STEP)``
+NAME_COLUMN = "name"  # the first column, always shown
+STEPS_KEY = "at"  # key of ``Values`` with the steps to complete in ``at(METRIC, STEP)``
 Values = Mapping[str, Sequence[str]]  # field name -> existing values, such as tags
 DEFAULT_COLUMNS = (
     "state",
@@ -83,7 +83,9 @@ class TableLayout:
 
     def with_columns(self, columns: Iterable[str]) -> TableLayout:
         """The layout with these columns, without duplicates."""
-        return replace(self, columns=tuple(dict.fromkeys(name for name in columns if name != NAME))[:MAX_COLUMNS])
+        return replace(
+            self, columns=tuple(dict.fromkeys(name for name in columns if name != NAME_COLUMN))[:MAX_COLUMNS]
+        )
 
     def grouped_by(self, *names: str) -> TableLayout:
         """The layout grouped by these fields; without names, ungrouped."""

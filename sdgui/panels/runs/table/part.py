@@ -19,7 +19,7 @@ from PySide6.QtWidgets import QMenu, QWidget
 from sdgui.panels.runs.table.bar import TableBar
 from sdgui.panels.runs.table.cells import title_of
 from sdgui.panels.runs.table.columns import ColumnChooser
-from sdgui.panels.runs.table.layout import NAME, TableLayout
+from sdgui.panels.runs.table.layout import NAME_COLUMN, TableLayout
 from sdgui.panels.runs.table.model import RunTableModel
 from sdgui.panels.runs.table.reader import Listing, TableReader
 from sdgui.panels.runs.table.view import NAME_WIDTH, RunTableView
@@ -187,7 +187,7 @@ class RunTable(QWidget):
         self.view.update_frozen_columns()
 
     def _width(self, field: Field) -> int:
-        if field.name == NAME:
+        if field.name == NAME_COLUMN:
             return NAME_WIDTH
         title = self.view.fontMetrics().horizontalAdvance(title_of(field)) + 5 * SPACE
         min_width = 16 * SPACE if field.source is Source.METRIC else 11 * SPACE  # fits a mean with its interval
@@ -258,7 +258,7 @@ class RunTable(QWidget):
         )
         if field.source is Source.METRIC:
             menu.addAction("At a step…").triggered.connect(lambda: self.choose_columns(position, field))
-        if field.name != NAME:
+        if field.name != NAME_COLUMN:
             others = [name for name in layout.columns if name != field.name]
             menu.addAction("Hide column").triggered.connect(lambda: self.show_layout(layout.with_columns(others)))
         menu.addSeparator()

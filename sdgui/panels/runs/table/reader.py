@@ -14,7 +14,7 @@ from typing import Any
 
 from PySide6.QtCore import QCoreApplication, QObject, Signal
 
-from sdgui.panels.runs.table.layout import STEPS, TableLayout, fields_of, query_of
+from sdgui.panels.runs.table.layout import STEPS_KEY, TableLayout, fields_of, query_of
 from sdgui.panels.runs.table.rows import Rows
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.store.run_table.expressions import ExpressionError, fields_in
@@ -190,4 +190,4 @@ def _listing(
 
 
 def _values(store: Store) -> dict[str, Sequence[str]]:
-    return {"tag": store.tags(), STEPS: [str(step) for step in store.steps_of_evaluations()]}
+    return {"tag": store.tags(), STEPS_KEY: [str(step) for step in store.steps_of_evaluations()]}

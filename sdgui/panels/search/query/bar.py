@@ -14,7 +14,7 @@ from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QLineEdit, QMenu, QPushButton, QWidget
 
 from core.spec.resources import resource_folder
-from sdgui.panels.search.model import RAW, Part, Query
+from sdgui.panels.search.model import NO_TEMPLATE, Part, Query
 from sdgui.panels.search.query.chips import ChipRow
 from sdgui.panels.search.query.history import SearchHistory
 from sdgui.widgets.dropped_files import IMAGE_FILTER
@@ -71,7 +71,7 @@ class SearchBar(QWidget):
         self.find_box.addItem("Captions", "captions")
         self.find_box.setAccessibleName("Search for")
         self.find_box.setToolTip("Search for images or captions; drop an image to find its captions")
-        self.prompts.addItem("Words as typed", RAW)
+        self.prompts.addItem("Words as typed", NO_TEMPLATE)
         for file in sorted(_PROMPTS.glob("*.txt")):
             self.prompts.addItem(file.stem, file.stem)
         self.prompts.setAccessibleName("Prompts for the text query")

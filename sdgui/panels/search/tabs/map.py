@@ -17,7 +17,7 @@ from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QCheckBox, QFrame, QLabel, QMenu, QPushButton, QSplitter, QWidget
 
-from sdgui.panels.search.tabs.map_canvas import OTHER, MapCanvas
+from sdgui.panels.search.tabs.map_canvas import DEFAULT_COLOUR, MapCanvas
 from sdgui.panels.search.tabs.map_points import MapPoints
 from sdgui.panels.search.tabs.map_thumbnails import MapThumbnails
 from sdgui.panels.search.work import HOVER, LASSO, THUMBNAILS
@@ -160,9 +160,13 @@ class MapPage(QWidget):
     def _update_groups(self) -> list[int]:
         """Update the names on the map and the legend; returns the colour group of each point."""
         label = str(self.color.currentData() or "")
-        groups, legend = self._points.colors(label, _MAX_COLORS, OTHER)
+        groups, legend = self._points.colors(label, _MAX_COLORS, DEFAULT_COLOUR)
         self._show_legend(legend)
-        named = [(text, color) for text, color in legend if label and color != OTHER and self._points.method != "PCA"]
+        named = [
+            (text, color)
+            for text, color in legend
+            if label and color != DEFAULT_COLOUR and self._points.method != "PCA"
+        ]
         self._named_groups = groups, named
         self.canvas.set_names(self._points.group_spots(groups, named))
         return groups
@@ -180,7 +184,7 @@ class MapPage(QWidget):
         clear_layout(self._legend_row)
         current_theme = theme()
         for text, color in legend:
-            ink = current_theme.color("strong_border") if color == OTHER else current_theme.run_color(color)
+            ink = current_theme.color("strong_border") if color == DEFAULT_COLOUR else current_theme.run_color(color)
             entry = QLabel(f'<span style="color:{ink.name()}">●</span> {escape(text)}', self._legend)
             entry.setTextFormat(Qt.TextFormat.RichText)
             set_role(entry, "small")

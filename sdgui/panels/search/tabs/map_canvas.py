@@ -28,8 +28,8 @@ Floats = npt.NDArray[np.float64]
 _MAX_DISTANCE = 12.0  # px; points further from the mouse are not hovered
 _SIZE = 8  # diameter of a point, in px
 _WORDS_WIDTH = 96  # px, of the words below an image
-MANY = 6_000  # more points are drawn as one image
-OTHER = -1  # colour group of points in the default colour
+MAX_SEPARATE_POINTS = 6_000  # more points are drawn as one image
+DEFAULT_COLOUR = -1  # colour group of points in the default colour
 
 
 def _overlap(first: Sequence[float], second: Sequence[float]) -> bool:
@@ -94,7 +94,7 @@ class MapCanvas(QWidget):
         self._view.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._discs, self._triangles, self._rings = (pg.ScatterPlotItem(pxMode=True) for _ in range(3))
         self._lasso = pg.PlotCurveItem()
-        self._many = MapDots()  # draws more than ``MANY`` points, instead of discs and triangles
+        self._many = MapDots()  # draws more than ``MAX_SEPARATE_POINTS`` points, instead of discs and triangles
         for item in (self._many, self._triangles, self._discs, self._rings, self._lasso):
             self._box.addItem(item, ignoreBounds=True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -170,7 +170,7 @@ class MapCanvas(QWidget):
     def mark(self, indices: Sequence[int]) -> None:
         """Draw rings around these points."""
         self._marked = list(indices)
-        positions = self._positions[self._marked[:MANY]] if self._marked else np.zeros((0, 2))
+        positions = self._positions[self._marked[:MAX_SEPARATE_POINTS]] if self._marked else np.zeros((0, 2))
         pen = pg.mkPen(theme().color("text"), width=1.5)
         self._rings.setData(pos=positions, size=_SIZE + 5, symbol="o", brush=None, pen=pen)
 
@@ -219,7 +219,7 @@ class MapCanvas(QWidget):
     def color_of(self, index: int) -> QColor:
         """The colour of a point."""
         group = int(self._groups[index])
-        return theme().color("strong_border") if group == OTHER else theme().run_color(group)
+        return theme().color("strong_border") if group == DEFAULT_COLOUR else theme().run_color(group)
 
     def show_images(self, images: Mapping[int, QPixmap], words: Mapping[int, str] | None = None) -> None:
         """Draw these images, and no others, over their points, and their ``words`` below them where there is room."""
@@ -290,7 +290,7 @@ class MapCanvas(QWidget):
         current_theme = theme()
         other_color = QColor(current_theme.color("strong_border"))
         other_color.setAlpha(110)
-        if len(self._positions) > MANY:
+        if len(self._positions) > MAX_SEPARATE_POINTS:
             colors = np.array(
                 [argb(current_theme.run_color(i)) for i in range(len(current_theme.colors.runs))] + [argb(other_color)],
                 np.uint32,

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QProgressBar, QPushButton, QTabWidget, QWidget
 from core.spec.study.confirming import confirmable_trials
 from core.spec.study.sweep_report import SweepReport, trial_name
 from sdgui.panels.study.model import Table
-from sdgui.panels.study.results import SORT, make_sortable
+from sdgui.panels.study.results import SORT_ROLE, make_sortable
 from sdgui.panels.study.sweep import plots
 from sdgui.panels.study.sweep.model import objective_heading, setting_names, trials_table, value_text
 from sdgui.panels.study.sweep.plots import SweepPlot, objectives_of
@@ -105,7 +105,7 @@ class SweepView(QWidget):
             page.show_report(report)
 
     def _open_run(self, index: QModelIndex) -> None:
-        number = index.siblingAtColumn(0).data(SORT)
+        number = index.siblingAtColumn(0).data(SORT_ROLE)
         if self._snapshot is not None and self._snapshot.study is not None and isinstance(number, int):
             seed = self._snapshot.study.seeds[0]
             self.run_requested.emit(self._snapshot.folder / "runs" / f"{trial_name(number)}-s{seed}")

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from core.data.draws import uniforms
-from core.data.views.colours import DRAWS, SIDE, SIGMA, distort_colours, is_distorted
+from core.data.views.colours import DRAWS_PER_IMAGE, SIDE, SIGMA, distort_colours, is_distorted
 from core.data.views.recipe import ViewRecipe
 from tests.core.data.samples import make_view
 
@@ -28,7 +28,7 @@ def pixels(count: int, side: int = 16, seed: int = 0) -> Tensor:
 @settings(deadline=None, max_examples=20)
 @given(seed=st.integers(0, 2**31))
 def test_jitter_matches_torchvisions_four_adjustments_in_turn(seed: int) -> None:
-    images, draws = pixels(6, seed=seed % 1000), uniforms(DRAWS, seed, np.arange(6))
+    images, draws = pixels(6, seed=seed % 1000), uniforms(DRAWS_PER_IMAGE, seed, np.arange(6))
     found = distort_colours(images, ALWAYS, draws)
     for image, draw, mine in zip(images, draws, found, strict=True):
         bright, contrast, saturation, hue = draw[STRENGTHS]
@@ -41,7 +41,7 @@ def test_jitter_matches_torchvisions_four_adjustments_in_turn(seed: int) -> None
 
 
 def test_greyscale_blur_and_solarisation_match_torchvision() -> None:
-    images, draws = pixels(3, 32), np.full((3, DRAWS), 0.3)
+    images, draws = pixels(3, 32), np.full((3, DRAWS_PER_IMAGE), 0.3)
     grey = distort_colours(images, ViewRecipe(greyscale=1.0), draws)
     assert (grey.float() - F.rgb_to_grayscale(images, 3).float()).abs().max() <= 1
     assert torch.equal(distort_colours(images, ViewRecipe(solarize=1.0), draws), F.solarize(images, 128.0))
@@ -52,7 +52,7 @@ def test_greyscale_blur_and_solarisation_match_torchvision() -> None:
 
 @pytest.mark.parametrize("field", ["jitter", "greyscale", "blur", "solarize"])
 def test_each_operation_is_applied_with_its_probability(field: str) -> None:
-    images, draws = pixels(1000, 64), uniforms(DRAWS, 6, np.arange(1000))
+    images, draws = pixels(1000, 64), uniforms(DRAWS_PER_IMAGE, 6, np.arange(1000))
     draws[:, SOFTNESS] = 0.99  # the weakest blur is too weak to be seen
     config = ViewRecipe(**{field: 0.25})
     assert is_distorted(config)

@@ -111,7 +111,7 @@ def test_the_package_leaves_out_window_only_files(tmp_path: Path, monkeypatch: p
     for name in ("core/a.py", "core/__pycache__/a.pyc", "sdgui/b.py", "resources/x.txt", "resources/screenshots/y.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
-    monkeypatch.setattr(install_module, "SOURCE", tmp_path)
+    monkeypatch.setattr(install_module, "SOURCE_FOLDER", tmp_path)
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "1.2")
     with tarfile.open(fileobj=io.BytesIO(packed_program())) as tar:
         members = {one.name: one for one in tar.getmembers() if one.isfile()}

@@ -20,7 +20,7 @@ from core.evaluation.noise import RankedPair, Ranking
 from core.evaluation.report import Report
 from core.evaluation.work import Request
 from core.metrics.outcome import Outcome, Queries
-from core.spec.children import STARTER
+from core.spec.children import STARTER_VARIABLE
 from core.spec.config import override
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
@@ -233,6 +233,6 @@ def test_a_job_ends_if_its_study_exited_before_its_libraries_were_loaded(monkeyp
     study.wait()
     ended = threading.Event()
     monkeypatch.setattr(os, "kill", lambda *at: ended.set())
-    monkeypatch.setenv(STARTER, str(study.pid))
+    monkeypatch.setenv(STARTER_VARIABLE, str(study.pid))
     job.end_with_study()
     assert ended.wait(60)

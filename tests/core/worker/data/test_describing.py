@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from core.data.errors import DataError
-from core.worker.data.describing import PLAIN, REASONS, describe_source
+from core.worker.data.describing import REASONS, WITHOUT_CAPTIONS, describe_source
 
 
 class Heard:
@@ -78,7 +78,7 @@ def test_images_without_captions_are_accepted_only_where_captions_are_optional(t
     with pytest.raises(DataError, match="have no captions"):
         describe_source(str(tmp_path), Heard())
     facts = describe_source(str(tmp_path), Heard(), images_only=True)
-    assert (facts["images"], facts["pairs"], facts["format"]) == (3, 0, PLAIN)
+    assert (facts["images"], facts["pairs"], facts["format"]) == (3, 0, WITHOUT_CAPTIONS)
     assert facts["samples"] == [str(tmp_path / name) for name in ("a.png", "c.jpg", "deep.PNG")]
 
 

@@ -10,7 +10,7 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.caption_files import Candidate
 from sdgui.panels.caption.maker import Answer
-from sdgui.panels.caption.model import HAND, ModelCaptions
+from sdgui.panels.caption.model import HAND_WRITTEN, ModelCaptions
 from sdgui.panels.caption.panel import CaptionsPanel
 from tests.sdgui.panels.caption.conftest import CTRL, SHIFT, drop, images, texts
 
@@ -51,7 +51,7 @@ def test_a_caption_is_edited_in_place_by_keys_and_undone(qtbot: QtBot, panel: Ca
     panel.view.replace.replacement.setText("the")
     qtbot.keyClick(panel.view.replace.replacement, Qt.Key.Key_Return)
     assert panel.view.bar.text == "Replaced 4 in 2 captions."
-    panel.edits.write({paths[1]: ("my words", HAND)}, "Edit")
+    panel.edits.write({paths[1]: ("my words", HAND_WRITTEN)}, "Edit")
     assert panel.view.bar.message is None, "undoing it would undo the edit since"
 
     # A removed image returns to its place; an answer for an image that is gone is dropped.

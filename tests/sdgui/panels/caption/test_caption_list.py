@@ -13,9 +13,9 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.caption_files import Candidate
 from sdgui.app.start import make_application
-from sdgui.panels.caption.list.rows import CAPTION, IMAGE, SECOND, CaptionsModel
+from sdgui.panels.caption.list.rows import CAPTION, IMAGE, SECOND_CAPTION, CaptionsModel
 from sdgui.panels.caption.list.table import CaptionsList
-from sdgui.panels.caption.model import HAND, Entry, ModelCaptions
+from sdgui.panels.caption.model import HAND_WRITTEN, Entry, ModelCaptions
 
 A, B = (ModelCaptions(key, (Candidate(f"{key} says so", -1.0, -0.5),)) for key in ("a", "b"))
 CTRL, ALT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.AltModifier
@@ -30,7 +30,7 @@ def view(qtbot: QtBot, tmp_path: Path) -> Iterator[CaptionsList]:
         [
             Entry("/p/waiting.png", 0),
             Entry("/p/captioned.png", 1).with_captions("a", A),
-            Entry("/p/edited.png", 2, "my HILL", HAND, captions={"a": A}),
+            Entry("/p/edited.png", 2, "my HILL", HAND_WRITTEN, captions={"a": A}),
             Entry("/p/refused.png", 3, refused="it is TORN"),
             Entry("/p/differing.png", 4).with_captions("a", A).with_captions("b", B),
         ]
@@ -60,8 +60,8 @@ def test_cells_have_accessible_texts_and_tooltips(view: CaptionsList) -> None:
         "−0.500",
         "b says so",
     ]
-    assert [model.index(4, column).data(speech) for column in (IMAGE, SECOND)] == ["differing.png", "b says so"]
-    assert model.index(1, SECOND).data() == ""
+    assert [model.index(4, column).data(speech) for column in (IMAGE, SECOND_CAPTION)] == ["differing.png", "b says so"]
+    assert model.index(1, SECOND_CAPTION).data() == ""
     assert model.index(0, IMAGE).data(tip) == "/p/waiting.png"
     assert [model.index(row, CAPTION).data(tip) for row in (1, 3)] == ["a says so", "it is TORN"]
     assert model.index(0, CAPTION).data(Qt.ItemDataRole.DecorationRole) is None

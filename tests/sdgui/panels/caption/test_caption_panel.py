@@ -10,8 +10,8 @@ from pytestqt.qtbot import QtBot
 from core.spec.caption_files import Candidate
 from core.spec.presets import preset_config
 from sdgui.panels.caption.list.replace import finder
-from sdgui.panels.caption.list.rows import CAPTION, SECOND
-from sdgui.panels.caption.model import HAND, Entry, ModelCaptions
+from sdgui.panels.caption.list.rows import CAPTION, SECOND_CAPTION
+from sdgui.panels.caption.model import HAND_WRITTEN, Entry, ModelCaptions
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.worker.replies import Failure
@@ -95,7 +95,7 @@ def test_two_models_are_shown_side_by_side(qtbot: QtBot, panel: CaptionsPanel, t
     panel.view.tools.compare.click()
     assert panel.view.tools.pickers["b"].set_choice(ModelChoice(str(other), "", "other"))
     qtbot.waitUntil(lambda: panel.model.at(1).differs() and not panel.work.busy, timeout=20000)
-    assert panel.model.data(panel.model.index(0, SECOND)) == "A A INDEED"
+    assert panel.model.data(panel.model.index(0, SECOND_CAPTION)) == "A A INDEED"
     assert texts(panel) == ["a a indeed", "a b indeed"]
     panel.view.list.choose(panel.model.at(1).path)
     panel.edits.accept_best("b")
@@ -162,7 +162,8 @@ def test_each_model_resumes_its_own_remaining_images_once(works: Works) -> None:
 def filled(panel: CaptionsPanel) -> CaptionsPanel:
     """Images that a model captioned, a person did, and none did."""
     entries = [
-        Entry("/p/a.png", 0).with_captions("a", SAID), Entry("/p/b.png", 1, "a red dog", HAND), Entry("/p/c.png", 2),
+        Entry("/p/a.png", 0).with_captions("a", SAID), Entry("/p/b.png", 1, "a red dog", HAND_WRITTEN),
+        Entry("/p/c.png", 2),
     ]  # fmt: skip
     panel.model.add(entries)
     return panel

@@ -12,8 +12,8 @@ from core.spec.caption_files import Candidate
 from sdgui.panels.caption.export import _safe
 from sdgui.panels.caption.list.replace import finder
 from sdgui.panels.caption.list.rows import CAPTION
-from sdgui.panels.caption.model import HAND, Entry, ModelCaptions, provenance, to_captioned_image
-from sdgui.panels.caption.next_step import ADD, TRAIN
+from sdgui.panels.caption.model import HAND_WRITTEN, Entry, ModelCaptions, provenance, to_captioned_image
+from sdgui.panels.caption.next_step import CHOOSE_IMAGES_STEP, TRAIN_DEMO_STEP
 from sdgui.panels.caption.panel import CaptionsPanel
 from tests.sdgui.panels.caption.conftest import MODEL, OpenPanel, drop, images, texts
 
@@ -29,11 +29,11 @@ def test_provenance_names_the_author_of_a_caption() -> None:
     entry = both()
     assert provenance(entry, ORIGINS) == {"model": "one"}
     assert provenance(entry.with_text("b next", "b"), ORIGINS) == {"model": "two"}
-    hand = entry.with_text("a best", HAND)
+    hand = entry.with_text("a best", HAND_WRITTEN)
     assert provenance(hand, ORIGINS) == {"model": "one", "edited": True}
     assert to_captioned_image(hand, ORIGINS).captions == (Candidate("a best"),), "what a person wrote has no score"
     assert to_captioned_image(entry, ORIGINS).captions == (Candidate("a best", -1.0, -0.5),)
-    assert provenance(Entry("/p/y.png", 1, "mine", HAND), ORIGINS) == {"edited": True}
+    assert provenance(Entry("/p/y.png", 1, "mine", HAND_WRITTEN), ORIGINS) == {"edited": True}
 
 
 def test_find_and_replace_treats_text_literally() -> None:
@@ -78,7 +78,7 @@ def test_only_the_selection_is_captioned_again_and_exported(qtbot: QtBot, panel:
     panel.view.tools.words.clear()
     panel.view.tools._emit_filter()
     panel.model.add_paths([str(tmp_path / "c.png")])
-    panel.model.update([panel.model.at(3).with_text("mine", HAND)])
+    panel.model.update([panel.model.at(3).with_text("mine", HAND_WRITTEN)])
     panel.view.list.clearSelection()
     flags = QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows
     for row in (0, 3):
@@ -94,9 +94,9 @@ def test_another_model_captions_only_new_images(
 ) -> None:
     monkeypatch.setattr("sdgui.shared.pickers.entries.included_models", list)
     panel = open_panel()
-    assert panel.view.empty.accessibleDescription().startswith(TRAIN[1][:20])
+    assert panel.view.empty.accessibleDescription().startswith(TRAIN_DEMO_STEP[1][:20])
     assert panel.view.tools.pickers["a"].set_choice(MODEL)
-    assert panel.view.empty.accessibleDescription().startswith(ADD[1][:20])
+    assert panel.view.empty.accessibleDescription().startswith(CHOOSE_IMAGES_STEP[1][:20])
     qtbot.waitUntil(lambda: panel.work.makers["a"].facts is not None)  # loaded before the first image
     paths = images(tmp_path, "a.png", "slow.png")
     panel.view.target.take_paths(paths)

@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.panels.caption import persistence as caption_persistence
 from sdgui.panels.caption.list.rows import CAPTION
-from sdgui.panels.caption.model import HAND, Entry
+from sdgui.panels.caption.model import HAND_WRITTEN, Entry
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.panels.caption.persistence import CaptionPersistence
 from sdgui.shared.pickers.entries import ModelChoice, remember
@@ -122,7 +122,7 @@ def test_long_lists_are_written_in_batches_and_survive_closing_in_between(
 def test_edits_are_saved_when_the_panel_is_left(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     drop(qtbot, panel, images(tmp_path, "a.png"))
     panel.persistence.flush()
-    panel.edits.write({panel.model.at(0).path: ("a red kite", HAND)}, "Edit")
+    panel.edits.write({panel.model.at(0).path: ("a red kite", HAND_WRITTEN)}, "Edit")
     panel.on_leave()
     assert not panel.persistence._timer.isActive(), "a window that is killed now loses nothing"
     panel.persistence.close()

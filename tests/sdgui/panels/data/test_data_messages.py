@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
 from sdgui.panels.data.layout import FIGURES, GROUPS, IMAGES, VIEWS
-from sdgui.panels.data.model import NONE
+from sdgui.panels.data.model import NO_VALUE
 from sdgui.panels.data.panel import DataPanel
 from tests.sdgui.panels.data.conftest import Asked, captions, checked, choose, facts, opened, part
 
@@ -53,9 +53,9 @@ def test_values_of_a_label_are_offered_and_shown(qtbot: QtBot, panel: DataPanel,
     assert captions(panel) == ["a a", "a c"]
     assert view.tabs.currentIndex() == IMAGES
     assert (view.label.currentText(), view.value.currentText()) == ("split", "train")
-    view.figures.value_chosen.emit("kind", NONE)
+    view.figures.value_chosen.emit("kind", NO_VALUE)
     assert captions(panel) == [], "a value that is offered to be looked at, though no image has it"
-    assert view.value.currentText() == NONE
+    assert view.value.currentText() == NO_VALUE
     choose(view.subset, view.subset.findData("excluded"))
     choose(view.label, 0)
     qtbot.waitUntil(lambda: view.counts.text() == "0 of 3")

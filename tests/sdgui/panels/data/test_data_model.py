@@ -12,10 +12,10 @@ from pytestqt.qtbot import QtBot
 from sdgui.panels.data import exclusions
 from sdgui.panels.data.figures import caption_bars, word_bars
 from sdgui.panels.data.groups import groups_of, problem_rows
-from sdgui.panels.data.model import NONE, Filter, SourceRows
+from sdgui.panels.data.model import NO_VALUE, Filter, SourceRows
 from sdgui.panels.data.work import DataWork
 from sdgui.worker.data_verbs import Checked
-from sdgui.worker.pool import CHECKS, DATA, WorkerPool
+from sdgui.worker.pool import CHECK_WORKER, DATA_WORKER, WorkerPool
 from sdgui.worker.replies import Cancelled, Failure
 from tests.sdgui.panels.data.conftest import checked, facts, part
 from tests.sdgui.panels.scripted_workers import Workers
@@ -33,8 +33,8 @@ def test_rows_are_found_by_words_labels_and_properties() -> None:
     assert source_rows.filtered(Filter("RED hat")) == [0]
     assert source_rows.filtered(Filter("red"), range(2, 4)) == [2]
     assert source_rows.filtered(Filter(label="kind", value="hat")) == [0, 3]
-    assert source_rows.filtered(Filter(label="kind", value=NONE)) == [1]
-    assert source_rows.values("kind") == ["boat", "hat", NONE]
+    assert source_rows.filtered(Filter(label="kind", value=NO_VALUE)) == [1]
+    assert source_rows.values("kind") == ["boat", "hat", NO_VALUE]
     assert source_rows.filtered(Filter(subset="uncaptioned")) == [3]
     source_rows.exclude([1, 2])
     assert source_rows.filtered(Filter(subset="kept")) == [0, 3]
@@ -49,7 +49,7 @@ def test_a_label_only_in_later_rows_is_found() -> None:
     source_rows.append(["/a", "/b"], [[], []], {})
     source_rows.append(["/c"], [[]], {"kind": ["hat"]})
     assert source_rows.filtered(Filter(label="kind", value="hat")) == [2]
-    assert source_rows.values("kind") == ["hat", NONE]
+    assert source_rows.values("kind") == ["hat", NO_VALUE]
 
 
 def test_exclusions_are_undone_one_by_one() -> None:
@@ -144,7 +144,7 @@ def works(qapp: object, tmp_path: Path) -> Iterator[Works]:
 
 
 def test_one_source_is_read_at_a_time_and_a_check_has_its_own_process(works: Works) -> None:
-    work, data, checks = works.work, works[DATA], works[CHECKS]
+    work, data, checks = works.work, works[DATA_WORKER], works[CHECK_WORKER]
     work.open("/one.csv")
     assert data.asked == [("data_open", {"source": "/one.csv", "images_only": True})]
     data.progress.emit(1, "reading", 1, 2)

@@ -16,7 +16,7 @@ from sdgui.panels.data.broken import BrokenPage
 from sdgui.panels.data.figures import FiguresPage
 from sdgui.panels.data.groups import GroupsPage
 from sdgui.panels.data.images import suggested_path
-from sdgui.panels.data.model import NONE, SourceRows
+from sdgui.panels.data.model import NO_VALUE, SourceRows
 from tests.sdgui.panels.data.conftest import checked, facts
 
 
@@ -41,7 +41,7 @@ def test_statistics_show_values_that_link_to_their_images(qtbot: QtBot) -> None:
     page.label.setCurrentText("kind")
     items = [page.values.topLevelItem(row) for row in range(page.values.topLevelItemCount())]
     assert [[item.text(column) for column in range(3)] for item in items] == [
-        ["<i>x", "3", "75.0 %"], [NONE, "1", "25.0 %"],
+        ["<i>x", "3", "75.0 %"], [NO_VALUE, "1", "25.0 %"],
     ]  # fmt: skip
     assert items[0].toolTip(0).endswith("&lt;i&gt;x</p>") or "&lt;i&gt;" in items[0].toolTip(0)
     assert items[1].textAlignment(1) & Qt.AlignmentFlag.AlignRight
@@ -51,7 +51,7 @@ def test_statistics_show_values_that_link_to_their_images(qtbot: QtBot) -> None:
     qtbot.keyClick(page.values, Qt.Key.Key_Return)
     page.label.setCurrentText("split")
     page.values.itemActivated.emit(page.values.topLevelItem(0), 0)
-    assert values == [("kind", NONE), ("split", "val")]
+    assert values == [("kind", NO_VALUE), ("split", "val")]
     page.show_facts(facts("/b.csv", 4, pairs=8, distinct=8, captions=[[2, 4]], labels={}, split=""))
     assert [widget.isVisible() for widget in (page.captions, page._captions_heading, page.values, page._no_label)] == [
         False

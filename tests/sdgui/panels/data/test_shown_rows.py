@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.data import shown as showing
-from sdgui.panels.data.model import NONE, Filter, SourceRows
+from sdgui.panels.data.model import NO_VALUE, Filter, SourceRows
 from sdgui.panels.data.shown import ShownRows
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 
@@ -19,7 +19,7 @@ CAPTIONS = ((), ("A red Hat",), ("a red boat", "a boat"))
 KINDS = ("", "hat", "boat")
 FILTERS = [
     *(Filter(subset=subset) for subset in ("all", "kept", "excluded", "uncaptioned", "duplicates", "broken")),
-    Filter("red"), Filter("boat RED"), Filter(label="kind", value="hat"), Filter(label="kind", value=NONE),
+    Filter("red"), Filter("boat RED"), Filter(label="kind", value="hat"), Filter(label="kind", value=NO_VALUE),
     Filter("a", "kind", "boat", "kept"),
 ]  # fmt: skip
 ROWS = st.lists(st.integers(0, 11), max_size=6, unique=True)
@@ -50,7 +50,7 @@ class Plain:
     def matches(self, by: Filter, row: int) -> bool:
         _, captions, kind = self.rows[row]
         words = all(any(word in caption.casefold() for caption in captions) for word in by.words.casefold().split())
-        label = not by.label or kind == ("" if by.value == NONE else by.value)
+        label = not by.label or kind == ("" if by.value == NO_VALUE else by.value)
         out = row in self.states[-1]
         by_subset = {
             "all": True,

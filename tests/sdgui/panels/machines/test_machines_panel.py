@@ -19,12 +19,12 @@ from core.spec.machines.machine import LOCAL, Machine
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.app.main_window import MainWindow
-from sdgui.panels.machines.machine_list import QUEUE
+from sdgui.panels.machines.machine_list import QUEUE_KEY
 from sdgui.panels.machines.panel import MachinesPanel
 from sdgui.runs.machines.hosts import Hosts
 from sdgui.runs.machines.slots import MachineSlots
 from sdgui.store.changes import Changes
-from sdgui.store.records import HERE, Place, StoreError
+from sdgui.store.records import THIS_COMPUTER, Place, StoreError
 from tests.sdgui.conftest import settle
 
 OpenWindow = Callable[..., MainWindow]
@@ -52,7 +52,7 @@ def queue_three(window: MainWindow, panel: MachinesPanel, qtbot: QtBot) -> list[
     store = window.services.store
     experiment = store.add_experiment(preset_config("clip", "tiny"))
     ids = [window.services.launcher.enqueue(experiment.id).id for _ in range(3)]
-    panel.list.choose(QUEUE)
+    panel.list.choose(QUEUE_KEY)
     qtbot.waitUntil(lambda: panel.queue.table.rows.waiting() == ids)
     return ids
 
@@ -149,7 +149,7 @@ def test_a_host_is_added_changed_and_removed(window: MainWindow, panel: Machines
     assert form._errors["sbatch"].isHidden()
     hosts.set_place(Place("gpu-box"))
     panel.page.remove.click()
-    qtbot.waitUntil(lambda: len(hosts.listing()) == 1 and hosts.place == HERE)
+    qtbot.waitUntil(lambda: len(hosts.listing()) == 1 and hosts.place == THIS_COMPUTER)
     qtbot.waitUntil(lambda: len(panel._machines) == 1 and bool(said))
     window.bar.press_remedy()
     qtbot.waitUntil(lambda: hosts.listing()[1:] == [expected])

@@ -16,7 +16,7 @@ from pytestqt.qtbot import QtBot
 from sdgui.app.start import make_application
 from sdgui.panels.search.tabs import map_canvas
 from sdgui.panels.search.tabs.map import MapPage
-from sdgui.panels.search.tabs.map_canvas import OTHER, MapCanvas
+from sdgui.panels.search.tabs.map_canvas import DEFAULT_COLOUR, MapCanvas
 from sdgui.panels.search.tabs.map_thumbnails import SIDE
 from sdgui.shared.export.menu import ExportMenu
 from sdgui.widgets.progress_strip import ProgressStrip
@@ -35,7 +35,7 @@ def canvas(qtbot: QtBot) -> MapCanvas:
     qtbot.addWidget(made)
     made.resize(500, 500)
     made.show()
-    made.set_points(PLACES, [0, 1, OTHER, 0, 1], 4)
+    made.set_points(PLACES, [0, 1, DEFAULT_COLOUR, 0, 1], 4)
     return made
 
 
@@ -143,7 +143,7 @@ def test_a_left_drag_draws_a_lasso_and_other_drags_pan(qtbot: QtBot, canvas: Map
 def test_points_of_a_large_map_are_placed_correctly_in_any_view(
     canvas: MapCanvas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(map_canvas, "MANY", 3)
+    monkeypatch.setattr(map_canvas, "MAX_SEPARATE_POINTS", 3)
     groups, look = [0, 1, 2, 0, 1], theme()
     canvas.set_points(PLACES, groups, 4)
     canvas.mark([3])
@@ -320,7 +320,7 @@ def test_a_large_map_is_coloured_consistently_and_queries_its_lasso(
     host.show()
     page.show_map(a_map())
     alike = page.canvas._groups.tolist()
-    monkeypatch.setattr(map_canvas, "MANY", 3)
+    monkeypatch.setattr(map_canvas, "MAX_SEPARATE_POINTS", 3)
     answer = packed_map(a_map())
     assert SEARCH_MAP.problem(answer) == ""
     page.show_map(answer)

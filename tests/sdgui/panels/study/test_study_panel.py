@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 from core.spec.machines.machine import Machine
 from core.spec.presets import preset_config
 from core.spec.study import StudyDir, read_study
-from core.spec.study.machines import ANY, HERE, read_machines
+from core.spec.study.machines import ANY_MACHINE, THIS_COMPUTER, read_machines
 from sdgui.panels.study import ending
 from sdgui.panels.study.panel import StudyPanel
 from sdgui.panels.study.view import placeholder
@@ -313,7 +313,7 @@ def test_ticked_machines_are_saved_with_the_study(qtbot: QtBot, panel: StudyPane
     button = panel.toolbar.machines
     button.fill()
     actions = {str(action.data()): action for action in button.machines.actions() if action.data()}
-    assert list(actions) == [HERE, "gpu", "cluster", ANY]
-    for name in ("gpu", HERE, "cluster"):
+    assert list(actions) == [THIS_COMPUTER, "gpu", "cluster", ANY_MACHINE]
+    for name in ("gpu", THIS_COMPUTER, "cluster"):
         actions[name].trigger()
     qtbot.waitUntil(lambda: read_machines(StudyDir(study.folder), a_study()).on == ["gpu", "cluster"])

@@ -15,7 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.machines.machine import Machine, this_computer
 from core.spec.study import Study
-from core.spec.study.machines import ANY, HERE
+from core.spec.study.machines import ANY_MACHINE, THIS_COMPUTER
 from sdgui.panels.study.ending import StudyEnding
 from sdgui.panels.study.open_menu import SHIPPED, open_menu
 from sdgui.panels.study.toolbar import MachinesButton, StudyToolbar
@@ -205,15 +205,15 @@ def test_several_machines_can_be_ticked_and_exclusive_ones_stand_alone(button: M
     button.machines.aboutToShow.emit()
     texts = [action.text() for action in button.machines.actions() if not action.isSeparator()]
     assert texts == ["This computer", "r&&d", "far", "Any free machine"]
-    assert ticked(button) == [HERE]
+    assert ticked(button) == [THIS_COMPUTER]
     steps = (
-        ("r&d", [HERE, "r&d"], "2 machines"),
-        (HERE, ["r&d"], "r&&d"),
-        (ANY, [ANY], "Any machine"),
+        ("r&d", [THIS_COMPUTER, "r&d"], "2 machines"),
+        (THIS_COMPUTER, ["r&d"], "r&&d"),
+        (ANY_MACHINE, [ANY_MACHINE], "Any machine"),
         ("far", ["far"], "far"),
-        ("far", [HERE], "This computer"),
-        (ANY, [ANY], "Any machine"),
-        (ANY, [HERE], "This computer"),
+        ("far", [THIS_COMPUTER], "This computer"),
+        (ANY_MACHINE, [ANY_MACHINE], "Any machine"),
+        (ANY_MACHINE, [THIS_COMPUTER], "This computer"),
     )
     for name, on, text in steps:
         choices(button)[name].trigger()

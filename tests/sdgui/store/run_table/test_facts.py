@@ -12,7 +12,7 @@ from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.store.queue import Slots
 from sdgui.store.records import BestPoint, MetricSummary, Place, Progress
-from sdgui.store.run_table.fields import FACTS, SHARES, fact
+from sdgui.store.run_table.fields import RUN_FACTS, SHARE_FACTS, fact
 from sdgui.store.run_table.parser import parse
 from sdgui.store.run_table.queries import RunQuery, SortKey
 from sdgui.store.store import Store
@@ -136,7 +136,9 @@ def test_filters_by_every_fact(runs: tuple[Store, dict[int, str]]) -> None:
 def test_cells_of_every_fact(runs: tuple[Store, dict[int, str]]) -> None:
     store, names = runs
     one, two, new = names
-    keys = [key for key in FACTS if key not in ("created", "started", "finished", "duration", "recipe", "owner", "key")]
+    keys = [
+        key for key in RUN_FACTS if key not in ("created", "started", "finished", "duration", "recipe", "owner", "key")
+    ]
     cells = store.run_cells([one, two, new], [fact(key) for key in keys])
     rows = {names[run_id]: dict(zip(keys, values, strict=True)) for run_id, values in cells.items()}
     common = {
@@ -158,7 +160,7 @@ def test_cells_of_every_fact(runs: tuple[Store, dict[int, str]]) -> None:
     }  # fmt: skip
     assert (rows["new"]["state"], rows["new"]["progress"]) == ("queued", None)
     assert "Night run" in str(rows["one"]["tag"])
-    assert set(FACTS) >= SHARES
+    assert set(RUN_FACTS) >= SHARE_FACTS
 
 
 def test_sorting_puts_missing_values_last_in_both_directions(runs: tuple[Store, dict[int, str]]) -> None:

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QMenu
 from core.spec.shards import member_path
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.gallery.images import read_image
-from sdgui.widgets.gallery.thumbnail_files import SIDE, load_thumbnail
+from sdgui.widgets.gallery.thumbnail_files import THUMBNAIL_SIDE, load_thumbnail
 from sdgui.widgets.gallery.thumbnail_service import ThumbnailService
 from sdgui.widgets.gallery.thumbnails import Thumbnails
 from tests.sdgui.widgets.gallery.conftest import filled
@@ -64,8 +64,8 @@ def test_large_images_are_scaled_and_rotated(tmp_path: Path) -> None:
     Image.new("RGB", (2000, 1000), (255, 0, 0)).save(path, exif=exif)
     thumbnail = load_thumbnail(path, None)
     assert thumbnail.image is not None
-    assert thumbnail.image.height() == SIDE
-    assert thumbnail.image.width() == SIDE // 2
+    assert thumbnail.image.height() == THUMBNAIL_SIDE
+    assert thumbnail.image.width() == THUMBNAIL_SIDE // 2
     full_size, _ = read_image(path)
     assert full_size is not None
     assert full_size.size() == QSize(1000, 2000)

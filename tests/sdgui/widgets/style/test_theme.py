@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QApplication, QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
 from core.spec.run.status import RunState
-from sdgui.store.records import HUES
+from sdgui.store.records import HUE_COUNT
 from sdgui.widgets.style.colors import DARK, LIGHT, Colors
 from sdgui.widgets.style.theme import Theme, state_icon, theme
 
@@ -61,9 +61,9 @@ def test_the_shades_of_a_run_colour_are_distinguishable(qapp: QApplication, sche
     look = theme()
     look.set_scheme(scheme)
     try:
-        assert len(look.colors.runs) == HUES, "as the store numbers them"
+        assert len(look.colors.runs) == HUE_COUNT, "as the store numbers them"
         for hue in range(8):
-            shades = [look.run_color(hue + HUES * repeat) for repeat in range(5)]
+            shades = [look.run_color(hue + HUE_COUNT * repeat) for repeat in range(5)]
             assert shades[0].name() == look.colors.runs[hue]
             seen = [_lab(_linear(shade.name())) for shade in shades]
             assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > 6.5, hue

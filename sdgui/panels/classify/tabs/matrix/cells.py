@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 Integers = NDArray[np.int64]
 Levels = NDArray[np.uint16]
 
-STEPS = 256  # colour levels: 0 for empty cells, 1 to 255 for the share of the true class
+COLOUR_LEVELS = 256  # colour levels: 0 for empty cells, 1 to 255 for the share of the true class
 _MIN_STRENGTH = 0.18  # keeps a single mistake among many visible
 
 
@@ -42,7 +42,9 @@ class ConfusionCells:
         strength = self._strengths()
         self._weakest_first = np.argsort(strength, kind="stable")  # 16-bit integers, so NumPy uses radix sort
         # level and display position (row, column) of each cell, weakest cells first
-        self._level = np.where(self.true == self.predicted, strength, strength + np.uint16(STEPS))[self._weakest_first]
+        self._level = np.where(self.true == self.predicted, strength, strength + np.uint16(COLOUR_LEVELS))[
+            self._weakest_first
+        ]
         self._y, self._x = self._sorted_positions(self.true), self._sorted_positions(self.predicted)
         self.order: Integers = np.arange(size)
         self._display_position: Integers = self.order
@@ -50,7 +52,7 @@ class ConfusionCells:
     def _strengths(self) -> Levels:
         """The colour level of each cell, 1 to 255, (N,)."""
         strength = _MIN_STRENGTH + (1 - _MIN_STRENGTH) * np.sqrt(self.share)
-        return np.clip(np.rint(strength * (STEPS - 1)), 1, STEPS - 1).astype(np.uint16)
+        return np.clip(np.rint(strength * (COLOUR_LEVELS - 1)), 1, COLOUR_LEVELS - 1).astype(np.uint16)
 
     def _sorted_positions(self, classes: Integers) -> NDArray[np.int32]:
         """``classes`` (N,) of the cells in the order of drawing: weakest first, so that strong cells are on top."""

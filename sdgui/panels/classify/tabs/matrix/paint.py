@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRect, QRectF, Qt
 from PySide6.QtGui import QColor, QFontMetrics, QImage, QPainter, QPen
 
-from sdgui.panels.classify.tabs.matrix.cells import STEPS
+from sdgui.panels.classify.tabs.matrix.cells import COLOUR_LEVELS
 from sdgui.panels.classify.tabs.matrix.view import Scene
 from sdgui.widgets.formats import count
 from sdgui.widgets.style.theme import SPACE, theme
@@ -33,9 +33,9 @@ class Colours:
 
 
 def _ramp(ground: QColor, full: QColor) -> NDArray[np.uint32]:
-    """A gradient of ``STEPS`` colours as 0xffRRGGBB."""
+    """A gradient of ``COLOUR_LEVELS`` colours as 0xffRRGGBB."""
     ends = [np.array([color.red(), color.green(), color.blue()], dtype=float) for color in (ground, full)]
-    share = np.linspace(0, 1, STEPS)[:, None]
+    share = np.linspace(0, 1, COLOUR_LEVELS)[:, None]
     red, green, blue = np.rint(ends[0] + share * (ends[1] - ends[0])).astype(np.uint32).T
     table: NDArray[np.uint32] = np.uint32(0xFF000000) | (red << np.uint32(16)) | (green << np.uint32(8)) | blue
     return table

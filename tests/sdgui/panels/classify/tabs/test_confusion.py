@@ -12,7 +12,7 @@ from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QWheelEvent
 from pytestqt.qtbot import QtBot
 
-from sdgui.panels.classify.tabs.matrix.cells import STEPS, ConfusionCells
+from sdgui.panels.classify.tabs.matrix.cells import COLOUR_LEVELS, ConfusionCells
 from sdgui.panels.classify.tabs.matrix.matrix import ConfusionMatrix
 from sdgui.panels.classify.tabs.matrix.paint import label_step
 
@@ -57,13 +57,13 @@ def test_every_pixel_shows_the_strongest_cell_it_covers(
                     if on and number:
                         level = round((0.18 + 0.82 * (number / total) ** 0.5) * 255)
                         expected[y, x] = max(expected[y, x], level)
-    assert np.array_equal(np.where(found > STEPS, found - STEPS, found), expected)
+    assert np.array_equal(np.where(found > COLOUR_LEVELS, found - COLOUR_LEVELS, found), expected)
 
 
 def test_mistakes_have_their_own_scale_and_can_be_shown_alone() -> None:
     cells = ConfusionCells(2, [0, 0, 1], [0, 1, 1], [1, 1, 3])
     levels = cells.levels(0, 0, 1, 2, 2)
-    assert 0 < levels[0, 0] < STEPS < levels[0, 1]
+    assert 0 < levels[0, 0] < COLOUR_LEVELS < levels[0, 1]
     assert levels[1, 0] == 0
     assert cells.levels(0, 0, 1, 2, 2, mistakes_only=True)[0, 0] == 0
 

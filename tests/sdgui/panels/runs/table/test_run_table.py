@@ -18,7 +18,7 @@ from sdgui.panels.runs.table import commands as commanding
 from sdgui.panels.runs.table.cells import title_of
 from sdgui.panels.runs.table.columns import ColumnChooser
 from sdgui.panels.runs.table.commands import TableCommands
-from sdgui.panels.runs.table.layout import NAME, TableLayout
+from sdgui.panels.runs.table.layout import NAME_COLUMN, TableLayout
 from sdgui.panels.runs.table.part import RunTable
 from sdgui.panels.runs.table.value_column import ValueDelegate
 from sdgui.panels.runs.table.views import SavedViews
@@ -231,7 +231,7 @@ def test_rows_are_copied_sorted_by_a_heading_and_filtered_to_a_cell(qtbot: QtBot
     assert shown(table, "seed") == sorted(shown(table, "seed"), reverse=True)
     table.view._frozen.horizontalHeader().sectionClicked.emit(0)  # the names stand in a view of their own
     settle(table)
-    assert table.current_layout.sort[0][0] == NAME
+    assert table.current_layout.sort[0][0] == NAME_COLUMN
     rate = shown(table, RATE)[0]
     table.view.setCurrentIndex(table.model.index(0, [field.name for field in table.model.fields].index(RATE)))
     table.filter_to_cell()
