@@ -14,7 +14,7 @@ class Role(IntEnum):
     STUDY = Qt.ItemDataRole.UserRole + 2  # study id, set for a study only
     DETAIL = Qt.ItemDataRole.UserRole + 3
     BEST = Qt.ItemDataRole.UserRole + 4
-    STATE = Qt.ItemDataRole.UserRole + 5  # "" for an experiment without a live run
+    STATE = Qt.ItemDataRole.UserRole + 5  # "" for an experiment without a live run whose newest run did not fail
     TAGS = Qt.ItemDataRole.UserRole + 6
     SEARCH = Qt.ItemDataRole.UserRole + 7
     STATES = Qt.ItemDataRole.UserRole + 8  # states of the experiment's runs, for the filter

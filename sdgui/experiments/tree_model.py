@@ -8,7 +8,7 @@ first row represents all runs; the newest experiments follow. Runs have no rows 
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -263,13 +263,15 @@ class ExperimentModel(QStandardItemModel):
         return changed
 
     def _sum_up_experiment(self, experiment_id: int) -> None:
-        """Show an experiment's best value (for a study's arm, the mean), and whether a run is active."""
+        """Show an experiment's best value (for a study's arm, the mean), and whether a run is active or failed."""
         item, runs = self._experiment_items[experiment_id], self._runs.get(experiment_id, ())
         points = [point for run in runs if (point := self._best[run]) is not None]
         best = max(points, key=lambda point: point.value, default=None)
         _set(item, Role.BEST, best_text(best) if item.parent() is None else mean_text(points))
         states = dict.fromkeys(self._states[run] for run in reversed(runs))
-        _set(item, Role.STATE, next((state for state in states if RunState(state).alive), ""))
+        newest = next(iter(states), "")
+        active = _active(states)
+        _set(item, Role.STATE, active or (newest if newest in (RunState.FAILED, RunState.INTERRUPTED) else ""))
         _set(item, Role.STATES, " ".join(states))
         _set_accessible_text(item)
 
@@ -277,7 +279,8 @@ class ExperimentModel(QStandardItemModel):
         arms = [item.child(row) for row in range(item.rowCount())]
         runs = sum(len(self._runs.get(int(arm.data(Role.EXPERIMENT)), ())) for arm in arms)
         _set(item, Role.DETAIL, study_line(len(arms), runs))
-        _set(item, Role.STATE, next((arm.data(Role.STATE) for arm in arms if arm.data(Role.STATE)), ""))
+        states = [state for arm in arms if (state := arm.data(Role.STATE))]
+        _set(item, Role.STATE, _active(states) or next(iter(states), ""))
         _set_accessible_text(item)
 
     def _sum_up_all(self) -> None:
@@ -313,6 +316,11 @@ def _new_item(text: str = "", editable: bool = False) -> QStandardItem:
     item = QStandardItem(text)
     item.setEditable(editable)
     return item
+
+
+def _active(states: Iterable[str]) -> str:
+    """The first state of an active run; "" if there is none."""
+    return next((state for state in states if RunState(state).alive), "")
 
 
 def _set(item: QStandardItem, role: int, content: Any) -> None:

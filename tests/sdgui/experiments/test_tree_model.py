@@ -107,7 +107,7 @@ def test_an_experiment_shows_its_best_run_and_activity(model: ExperimentModel, s
     assert (item.data(Role.STATE), item.data(Role.BEST)) == ("running", "50.0 %")
     store.record(alive.id, Progress(RunState.FAILED, 2, ending="failed", failure="no memory"))
     model.refresh_run(alive.id)
-    assert model.experiment_index(mine).data(Role.STATE) == ""
+    assert model.experiment_index(mine).data(Role.STATE) == "failed", "the newest run"
     assert model.all_index().data(Role.DETAIL) == "2 runs"
     store.delete_run(alive.id, for_good=True)
     model.refresh_run(alive.id)
