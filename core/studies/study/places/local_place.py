@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from core.spec.children import device_variables, python_command, start_program
 from core.spec.files import check_inside
+from core.spec.run.folder import error_line
 from core.spec.study import RunState, Study, StudyDir, StudyRun
 from core.studies.study.claiming import StudyError
 from core.studies.study.places.place import THIS_COMPUTER, Ended
@@ -54,9 +55,10 @@ class LocalPlace:
         self._free.append(device)
         if status == 0 and self._out.measures(run.arm, run.seed).exists():
             return Ended()
-        output = self._out.run(run.arm, run.seed).stderr_end().splitlines()
-        problem = output[-1] if output else f"the trainer exited unexpectedly with status {status}"
-        return Ended(problem, killed=status < 0)
+        output = self._out.run(run.arm, run.seed).stderr_end()
+        # a killed process has no last words: its last line is of its progress
+        reason = error_line(output) if status < 0 else (output.splitlines() or [""])[-1]
+        return Ended(reason or f"the trainer exited unexpectedly with status {status}", killed=status < 0)
 
     def is_trained(self, run: StudyRun) -> bool:
         """Whether the run's last step is done."""

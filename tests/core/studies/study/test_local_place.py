@@ -61,6 +61,20 @@ def test_a_run_is_a_process_with_its_own_device_and_logs(out: StudyDir, monkeypa
         training.abandon()
 
 
+def test_a_killed_run_is_not_explained_by_its_last_line_of_progress(
+    out: StudyDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(monkeypatch, "print('step 236/400', file=sys.stderr, flush=True); time.sleep(600)")
+    here, folder = LocalPlace(out, 1), out.run("a", 3)
+    training = here.begin(RUN, 400, "")
+    wait_for(lambda: "step" in folder.stderr.read_text())
+    training._process.kill()
+    training._process.wait()
+    ended = training.poll()
+    assert ended is not None
+    assert ended.problem == f"the trainer exited unexpectedly with status {-signal.SIGKILL}"
+
+
 def test_a_run_that_does_not_end_in_time_is_killed(out: StudyDir, monkeypatch: pytest.MonkeyPatch) -> None:
     program(
         monkeypatch,
