@@ -15,11 +15,11 @@ from pathlib import Path
 from core.data.errors import DataError
 from core.data.inspection.figures import fingerprint
 from core.data.sources.opening import open_source
-from core.remote.gpus import gpus
+from core.remote.gpus import NVML, gpus
 from core.remote.probe import disk_free, version
 from core.remote.slurm import Slurm
 from core.spec.config import RunConfig, parse_config, retained_sets
-from core.spec.errors import UserError
+from core.spec.errors import UserError, is_full
 from core.spec.machines.answers import DataFacts, Finding
 from core.spec.machines.machine import Machine
 from core.spec.paths import expand_user, is_folder, split_run
@@ -40,7 +40,8 @@ def check(machine: Machine, runs: Path, slurm: Slurm, config: str = "") -> list[
 
 def _check_packages() -> Finding:
     missing = [name for name in _REQUIRED if not version(name)]
-    detail = ", ".join(f"{name} {version(name)}" for name in ("sdgui", "torch") if version(name)) or "a checkout"
+    detail = ", ".join(f"{name} {version(name)}" for name in ("sdgui", "torch") if version(name))
+    detail = detail or "sdgui from a checkout"
     if missing:
         remedy = f"Missing: {', '.join(missing)}. Press Install on the machine's page."
         return Finding(name="Packages", works=False, detail=detail, remedy=remedy)
@@ -54,7 +55,7 @@ def _check_runs_folder(runs: Path) -> Finding:
             file.write(b"x" * 4096)
             file.flush()
     except OSError as error:
-        remedy = "Free some space on its disk." if error.errno in (28, 122) else "Choose another runs folder."
+        remedy = "Free some space on its disk." if is_full(error) else "Choose another runs folder."
         detail = f"{runs}: {error.strerror}"
         return Finding(name="Runs folder", works=False, detail=detail, remedy=remedy)
     return Finding(name="Runs folder", works=True, detail=str(runs))
@@ -73,13 +74,15 @@ def _check_gpus(machine: Machine) -> Finding:
     if machine.launcher == "slurm":
         return Finding(name="GPUs", works=True, detail="assigned by Slurm")
     devices, source = gpus()
-    if not devices:
+    errors = source.removeprefix(NVML).removeprefix("; ") if source.startswith(NVML) else ""
+    if not devices and not errors:
         return Finding(name="GPUs", works=True, detail=f"none: {source}; runs train on the CPU")
     free = sum(gpu.free for gpu in devices)
-    detail = f"{len(devices)}, {free} free: {', '.join(gpu.name for gpu in devices)}"
-    if broken := source.partition("; ")[2]:
-        remedy = "The other GPUs are used. See nvidia-smi, or ask the administrator to reset or replace the GPU."
-        return Finding(name="GPUs", works=False, detail=f"{detail}; {broken}", remedy=remedy)
+    detail = f"{len(devices)}, {free} free: {', '.join(gpu.name for gpu in devices)}" if devices else "none"
+    if errors:
+        consequence = "The other GPUs are used." if devices else "Runs train on the CPU."
+        remedy = f"{consequence} See nvidia-smi, or ask the administrator to reset or replace the GPU."
+        return Finding(name="GPUs", works=False, detail=f"{detail}; {errors}", remedy=remedy)
     return Finding(name="GPUs", works=True, detail=detail)
 
 

@@ -15,11 +15,12 @@ import psutil
 
 from core.spec.machines.answers import Gpu
 
+NVML = "nvml"  # the source of the list of GPUs
 _MIB = 1 << 20
 
 
 def gpus() -> tuple[list[Gpu], str]:
-    """The GPUs, and their source: "nvml" with errors of single GPUs, or why there are no GPUs."""
+    """The GPUs, and their source: "nvml", with errors as in "nvml; GPU 1: GPU is lost", or why there is no NVML."""
     try:
         nvml = importlib.import_module("pynvml")
     except ImportError:
@@ -31,7 +32,7 @@ def gpus() -> tuple[list[Gpu], str]:
             return [], f"{error} The driver was updated after the machine was started; restart the machine."
         return [], f"no NVIDIA driver ({error})"
     devices: list[Gpu] = []
-    source = "nvml"
+    source = NVML
     try:
         for index in range(nvml.nvmlDeviceGetCount()):
             try:  # a GPU that is lost or not permitted must not hide the others
@@ -41,7 +42,7 @@ def gpus() -> tuple[list[Gpu], str]:
                     continue
                 source += f"; GPU {index}: {error}"
     except nvml.NVMLError as error:
-        source = f"NVML failed: {error}"
+        source += f"; {error}"
     finally:
         with suppress(nvml.NVMLError):
             nvml.nvmlShutdown()

@@ -84,7 +84,10 @@ def test_each_missing_part_is_named_with_its_remedy(tmp_path: Path, monkeypatch:
     )
     found = checks.check(NEAR, tmp_path / "file", Cluster())
     wrong = {one.name: (one.detail, one.remedy) for one in found if not one.works}
-    assert wrong["Packages"] == ("a checkout", "Missing: torch, faiss-cpu. Press Install on the machine's page.")
+    assert wrong["Packages"] == (
+        "sdgui from a checkout",
+        "Missing: torch, faiss-cpu. Press Install on the machine's page.",
+    )
     assert wrong["Runs folder"] == (f"{tmp_path / 'file'}: File exists", "Choose another runs folder.")
     assert wrong["Disk"][1].startswith("Checkpoints may not fit")
     assert wrong["GPUs"][0] == "2, 1 free: A, B; GPU 2: is lost"
@@ -95,7 +98,8 @@ def test_each_missing_part_is_named_with_its_remedy(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize(
-    ("number", "remedy"), [(28, "Free some space on its disk."), (13, "Choose another runs folder.")]
+    ("number", "remedy"),
+    [(28, "Free some space on its disk."), (27, "Free some space on its disk."), (13, "Choose another runs folder.")],
 )
 def test_a_runs_folder_that_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
