@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -111,7 +112,7 @@ def store_error(error: Exception, path: Path) -> StoreError:
         return StoreError(f"The database {path} is damaged ({cause}). {remedy}")
     if "locked" in text:
         return StoreUnavailableError(f"The database {path} is locked by another program. Close it and try again.")
-    if "full" in text or getattr(cause, "errno", None) == 28:
+    if "full" in text or getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         return StoreUnavailableError(f"The disk with {path} is full. Free some space and try again.")
     if "readonly" in text or "unable to open" in text or isinstance(cause, PermissionError):
         return StoreUnavailableError(

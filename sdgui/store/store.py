@@ -19,7 +19,7 @@ import platformdirs
 from sqlalchemy import select
 
 from core.spec.config import ConfigError, RunConfig
-from core.spec.errors import UserError
+from core.spec.errors import UserError, not_written
 from core.spec.reading import excerpt
 from core.spec.run.events import EventError
 from core.spec.run.folder import RunDir
@@ -72,7 +72,9 @@ class Store(
     TaggingRecords,
     StepValueRecords,
 ):
-    """The database of the window. Every method is one transaction, is thread-safe, and raises StoreError.
+    """The database of the window. Its methods are thread-safe and raise StoreError.
+
+    A method that reads or changes records is one transaction; imports have one for each added run or experiment.
 
     `Sessions` sets ``runs_folder``, ``_examined_names`` and ``_logged_stamp``.
     """
@@ -120,6 +122,8 @@ class Store(
             unfinished.unlink()
         except OSError as error:
             blocked = error.filename or home
+            if error.filename2 is None:  # not from ``rename``
+                raise StoreError(not_written(blocked, error)) from error
             raise StoreError(f"{blocked} cannot be renamed: {error.strerror}; close programs that use it.") from error
         return store, problems
 
@@ -256,7 +260,11 @@ class Store(
                     self._import(folder, None, experiments_by_key, {})
             except StoreUnavailableError:
                 raise  # the database is locked or full: the next call tries this folder again
-            except (UserError, OSError) as error:
+            except FileNotFoundError:  # deleted in between, or a broken link
+                pass
+            except OSError as error:
+                problems.append(f"{folder} could not be read: {error.strerror}.")
+            except UserError as error:
                 problems.append(str(error))
             self._examined_names.add(name)
             if time.monotonic() > deadline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,6 +38,7 @@ def wrapped(said: str) -> OperationalError:
             "The disk with /home/x/sdgui.db is full. Free some",
         ),
         (OSError(28, "No space"), StoreUnavailableError, "The disk with /home/x/sdgui.db is full."),
+        (OSError(errno.EDQUOT, "Quota exceeded"), StoreUnavailableError, "The disk with /home/x/sdgui.db is full."),
         (OSError(27, "Too large"), StoreUnavailableError, "cannot be used: [Errno 27] Too large."),
         (
             wrapped("attempt to write a readonly database"),

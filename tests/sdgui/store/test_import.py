@@ -70,6 +70,12 @@ def test_a_lost_database_is_rebuilt_from_the_run_folders(file_store: Store) -> N
     rebuilt.close()
 
 
+def test_a_rebuild_without_write_access_names_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file where a folder should be")
+    with pytest.raises(StoreError, match=r"^cannot write .*/home: File exists; choose a folder"):
+        Store.rebuild(tmp_path / "home")
+
+
 def test_a_killed_rebuild_is_resumed(file_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = file_store.add_experiment(preset_config("clip", "tiny"))
     for _ in range(4):

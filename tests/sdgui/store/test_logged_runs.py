@@ -43,6 +43,11 @@ def test_runs_of_a_project_are_listed_once_under_its_experiment(store: Store) ->
     assert store.summaries([runs[1].id])[runs[1].id]["train/loss"].last == 0.2
 
 
+def test_a_folder_deleted_while_it_is_read_is_no_error(store: Store) -> None:
+    (store.runs_folder / "deleted").symlink_to(store.home / "nowhere")
+    assert store.import_logged() == []
+
+
 def test_many_new_runs_are_listed_in_several_calls(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     folders = [log(store.home, name, 0.1) for name in ("a", "b", "c")]
     monkeypatch.setattr("sdgui.store.store._IMPORT_SECONDS", -1.0)
