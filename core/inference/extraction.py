@@ -64,16 +64,18 @@ def extract_texts(model: Model, tokens: Tensor, captions: Sequence[str], progres
     with evaluating(model.network):
         while encoded < len(tokens):
             stop = min(encoded + PART_ROWS, len(tokens))
-            vectors = []
-            for start in range(encoded, stop, model.batch):
-                vectors.append(
-                    encode_tokens(model.network, tokens[start : min(start + model.batch, stop)], model.runtime)
-                )
-                progress("encoding captions", min(start + model.batch, stop), len(tokens))
-            parts.append(Part(encoded, stop, torch.arange(encoded, stop), torch.cat(vectors)))
-            with suppress(OSError):
-                folder.append(parts[-1])
-            encoded = stop
+            first, vectors = encoded, []
+            try:
+                while encoded < stop:
+                    end = min(encoded + model.batch, stop)
+                    vectors.append(encode_tokens(model.network, tokens[encoded:end], model.runtime))
+                    encoded = end
+                    progress("encoding captions", encoded, len(tokens))
+            finally:  # also if cancelled
+                if vectors:
+                    parts.append(Part(first, encoded, torch.arange(first, encoded), torch.cat(vectors)))
+                    with suppress(OSError):
+                        folder.append(parts[-1])
     prune([folder.path])
     return torch.cat([part.values for part in parts])
 

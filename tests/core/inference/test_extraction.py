@@ -189,6 +189,21 @@ def test_captions_are_encoded_once(model: Model, data: Path, monkeypatch: pytest
     assert torch.allclose(first, expected, atol=1e-5)
 
 
+def test_captions_encoded_before_a_cancellation_are_kept(model: Model, data: Path) -> None:
+    captions = [f"caption {number}" for number in range(23)]
+    tokens = model.network.towers.tokenize(captions)
+    counts: list[int] = []
+
+    def cancel(_activity: str, finished: int, _total: int) -> None:
+        counts.append(finished)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract_texts(model, tokens, captions, cancel)
+    extract_texts(model, tokens, captions, lambda _activity, finished, _total: counts.append(finished))
+    assert counts[1] > counts[0], "it continues after the first batch"
+
+
 def test_the_least_recently_used_features_go_first(tmp_path: Path) -> None:
     values = torch.zeros(100, 10)
     for age, key in enumerate(("new", "old", "older")):
