@@ -35,7 +35,7 @@ class TowersConfig(Section):
     )
     start: Literal["weights", "state"] = setting(
         "weights",
-        "State to load",
+        "What to load",
         "weights loads only the weights of the earlier run and begins at step 0 (fine-tuning). state also loads the "
         "step, teacher, optimiser and random state, as far as they fit (to continue, or to fork with other settings).",
         advanced=True,

@@ -108,8 +108,8 @@ class DistillPrototypesConfig(DistillationConfig):
     teacher_temperature_ramp: Share = setting(
         0.0,
         "Teacher temperature warm-up",
-        "Share of training over which the teacher's temperature moves linearly from 0.04 to the teacher temperature "
-        "(DINO: 0.3, to 0.07). 0 keeps it constant.",
+        "Share of training over which the teacher's temperature moves linearly from 0.04 to the value set above. DINO "
+        "uses 0.3, and moves it to 0.07. 0 keeps it constant.",
         unit="share of steps",
         advanced=True,
     )

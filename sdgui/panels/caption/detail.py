@@ -57,7 +57,7 @@ class CaptionsDetail(QWidget):
         self.candidates = QListWidget(self)
         self.candidates.setAccessibleName("Candidates")
         self.candidates.setToolTip(
-            "Press Enter or double-click to use a candidate as the caption; Alt+1 to 9 from the list"
+            "Press Enter or double-click to use a candidate as the caption; Alt+1 to Alt+9 use candidates 1 to 9"
         )
         self.candidates.setWordWrap(True)
         self.candidates.setItemDelegate(_WrappingDelegate(self.candidates))

@@ -55,7 +55,12 @@ _FIELDS: tuple[tuple[str, str, str, str], ...] = (
     ("nodes", "Nodes", "Number of nodes per job; several nodes use torchrun", "slurm"),
     ("partition", "Partition", "Slurm partition. Empty: the cluster's default", "slurm"),
     ("time", "Time limit", "In Slurm's format, such as 2-00:00:00. Empty: the partition's limit", "slurm"),
-    ("warning", "Save before limit", "How many seconds before the time limit the run is saved and requeued", "slurm"),
+    (
+        "warning",
+        "Save before limit (s)",
+        "Seconds before the time limit at which the run is saved and requeued",
+        "slurm",
+    ),
     ("sbatch", "Extra #SBATCH lines", "Additional options for sbatch, one per line", "slurm"),
 )
 _PLACEHOLDERS = {"python": "Default: installed environment", "time": "Default: the partition's limit"}

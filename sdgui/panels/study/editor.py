@@ -110,7 +110,7 @@ class StudyEditor(QWidget):
             box.setChecked(True)
         form.addRow("Evaluation", vbox(*self.measures))
         level_labels(form)
-        self.differences.setHeaderLabels(["Arm and its differences", "First arm", "This arm"])
+        self.differences.setHeaderLabels(["Arm and changed settings", "First arm", "This arm"])
         self.differences.setAccessibleName("Settings of each arm that differ from the first arm")
         right = vbox()
         scroll.setWidget(form_side)

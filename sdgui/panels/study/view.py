@@ -120,8 +120,8 @@ class StudyView(QWidget):
         self.runs.setHeaderLabels(["Arm", "Seed", "State", "Where", "Progress", "Time", "Message"])
         self.runs.setAccessibleName("Runs of the study, in order")
         self.runs.setToolTip("Press Enter to show the run")
-        self.arms.setHeaderLabels(["Arm and its differences", "First arm", "This arm"])
-        self.arms.setAccessibleName("Arms of the study and their differences")
+        self.arms.setHeaderLabels(["Arm and changed settings", "First arm", "This arm"])
+        self.arms.setAccessibleName("Arms of the study and the settings that they change")
         for tree in (self.runs, self.arms):
             tree.setUniformRowHeights(True)
         self.runs.setRootIsDecorated(False)

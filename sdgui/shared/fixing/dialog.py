@@ -166,7 +166,9 @@ class FixingDialog(QDialog):
         else:
             view.runs.setPlaceholderText("")
         pair = view.pairs.currentData()
-        view.pairs.setPlaceholderText("" if view.pairs.count() else "Retrained pairs of runs are listed here")
+        view.pairs.setPlaceholderText(
+            "" if view.pairs.count() else "Retrained runs are listed here, each with its original"
+        )
         view.page.setEnabled(isinstance(pair, RunPair) and pair.ready and not busy)
 
     # Actions

@@ -57,7 +57,7 @@ class FixingView(QWidget):
         tip = "Save the fixed data and train the run's config before and after the fixes, with the same seeds"
         self.retrain = _button("&Retrain with these fixes", tip, self)
         set_role(self.retrain, "primary")
-        self.pairs = _box("Retrained pairs", self)
+        self.pairs = _box("Retrained runs", self)
         self.page = _button("&Before and after…", "Save a page, for sharing, that compares the two runs", self)
         self._arrange()
 

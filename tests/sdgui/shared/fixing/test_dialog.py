@@ -106,7 +106,7 @@ def test_the_page_of_a_finished_pair_is_saved_and_opened(
     dialog.ask_page()
     assert requests == [], "there is no pair"
     dialog._show_pairs([])
-    assert view.pairs.placeholderText() == "Retrained pairs of runs are listed here"
+    assert view.pairs.placeholderText() == "Retrained runs are listed here, each with its original"
     pair = RunPair("mine", runs[0], runs[1])
     dialog._show_pairs([pair])
     assert view.pairs.placeholderText() == ""
