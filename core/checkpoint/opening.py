@@ -120,7 +120,10 @@ def open_model(name: str | os.PathLike[str], weights: str = "", progress: Progre
 
 
 def open_teachers(names: str, weights: str, device: torch.device) -> list[Network]:
-    """Open the networks ``names``, separated by semicolons. Raises UserError with the name that cannot be used."""
+    """Open the networks ``names``, separated by semicolons. ``weights``: auto, student or teacher, for names of runs.
+
+    Raises UserError with the name that cannot be used.
+    """
     return [_open_teacher(name.strip(), weights, device) for name in names.split(";") if name.strip()]
 
 

@@ -89,8 +89,8 @@ class Loader:
         left_out: Tensor | None = None,
     ) -> None:
         """The side of every view is a multiple of ``patch_side``. ``synchronise`` is called with each batch and the
-        padding id; it gives the batch the same caption length and unreadable images in all processes. ``left_out`` (N,)
-        bool: rows that are in no batch.
+        padding id; it makes the caption length and the list of unreadable images the same in all processes.
+        ``left_out`` (N,) bool: rows that are in no batch.
 
         Raises DataError if a batch is larger than the data; DataError or LaunchError if the processes of ``position``
         cannot share a batch evenly.
@@ -215,7 +215,7 @@ def compute_ahead(jobs: Iterable[Callable[[], T]], depth: int | Callable[[], int
     try:
         threads = torch.get_num_threads()
         pool.submit(use_one_core).result()
-        torch.set_num_threads(threads)  # for threads that have not read it yet; ``use_one_core`` has set it to 1
+        torch.set_num_threads(threads)  # ``use_one_core`` also changed it for threads that have not read it yet
         for job in jobs:
             waiting.append(pool.submit(job))
             while len(waiting) > current_depth():

@@ -99,8 +99,8 @@ class Network(nn.Module):
     def forward_student(self, batch: Batch, additional: bool = True, apply_prototypes: bool = True) -> Output:
         """The student's outputs for the clean view and, with ``additional``, its additional views.
 
-        Distils the additional views; if there are none, distils the clean view. ``apply_prototypes=False`` skips the
-        prototype head, and the fusion if it is only computed for the head.
+        ``distilled`` of the output has the additional views, or the clean view if there are none.
+        ``apply_prototypes=False`` skips the prototype head, and the fusion if it is only computed for the head.
         """
         views = batch.student if additional else ()
         return self._forward((batch.clean, *views), batch.texts, len(views), apply_prototypes=apply_prototypes)

@@ -76,7 +76,9 @@ class Sender:
         self._ready.set()
 
     def record_answer(self, number: Any, failed: bool) -> None:
-        """Record that the worker has answered a request, which may be pending if the images could not be stored."""
+        """Record that the worker has answered a request. If it cannot store an image, it answers before it receives the
+        request itself.
+        """
         with self._lock:
             uploads = self._uploads_by_request.pop(number, [])
             if failed:

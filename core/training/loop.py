@@ -255,12 +255,12 @@ class Loop:
             self.save()
 
     def _on_first_rank(self, call: Callable[[], T]) -> T:
-        """The result of ``call`` on rank 0, on every rank. If weights are sharded, all ranks run ``call``."""
+        """Return rank 0's result of ``call`` on every rank. If weights are sharded, all ranks run ``call``."""
         if self.team.size == 1:
             return call()
-        # Not sharded: FSDP still wraps the networks, and rank 0 runs ``call`` alone, so all weights are gathered now.
-        # Sharded: all ranks run ``call``, and each block gathers its own weights in ``forward``.
-        # Sharded, with captioning: cached decoding bypasses the blocks' ``forward``, so they are gathered now too.
+        # Not sharded: FSDP still wraps the networks (with one shard), and only rank 0 runs ``call``, so all units are
+        # unsharded before it. Sharded: all ranks run ``call``, and each block gathers its own weights in ``forward``.
+        # Sharded, with captioning: cached decoding bypasses the blocks' ``forward``, so they are unsharded before too.
         gather_blocks = not self.team.sharded or self.config.objectives.captioning.weight > 0
         with unsharded_parts(self.parts.student, self.teacher, gather_blocks):
             if self.team.sharded:

@@ -32,12 +32,12 @@ _DESCRIPTION_ONLY = -100.0  # added to the score of a match in the description, 
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry: title, kind (with the shortcut), callback, and a description."""
+    """An action, a run or a panel in the list."""
 
     title: str
-    hint: str
+    hint: str  # its kind, and its shortcut
     run: Callable[[], object]
-    about: str = ""
+    about: str = ""  # a description, which is searched but not shown
     icon: QIcon | None = None
 
 

@@ -217,7 +217,7 @@ class MainWindow(QMainWindow):
         self._refresh_panels()
 
     def _on_changed(self, changes: Changes) -> None:
-        """Schedule a refresh of the changed records, together with others; without any, only update the actions."""
+        """Schedule one refresh for these and simultaneous changes; if ``changes`` is empty, only update the actions."""
         if changes:
             self._changes |= changes
             self._refresh_timer.start()
@@ -360,7 +360,7 @@ class MainWindow(QMainWindow):
             event.ignore()
             self._ask_before_closing(alive)
             return
-        if not self._last_writes.is_abandoned:
+        if not self._last_writes.is_abandoned:  # it would start the failed writes again, and was called before
             self._remember()
         if not self._last_writes.may_close():  # it shows what is being written, and closes the window afterwards
             event.ignore()

@@ -115,7 +115,8 @@ class Evaluator:
         if self.last is None or self.terminal is not None or isinstance(event, RunStarted):
             return []
         seconds, patience = event.time - self.last.time, self.patience
-        # Other events follow a validation, a sample or a save, which may take long, but report progress in the status.
+        # A silence is a stall only before metrics and logs: other events follow a validation, a sample or a save, which
+        # may take long; meanwhile, the run reports its progress in the status.
         if isinstance(event, (Metrics, Log)) and seconds > patience:
             return self.silence_alerts(seconds, self.last.time + patience) if self._recorded else []
         if seconds >= 0:

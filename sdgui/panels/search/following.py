@@ -1,4 +1,4 @@
-"""Searches a selected run as soon as it has a checkpoint.
+"""Searches with the selected run as soon as it has a checkpoint.
 
 Flow: *Search with this run*, changes of that run -> ``RunFollowing.follow`` -> source bar -> ``open_requested``.
 """
@@ -52,7 +52,10 @@ class RunFollowing(QObject):
             self.message_requested.emit(Message("warning", text))
 
     def begin(self) -> None:
-        """If no model was selected before, select the newest run, or without runs, the included model."""
+        """If no model is selected, await the newest run, which ``follow`` selects.
+
+        Without runs, select the included model.
+        """
         if self.run_id is None and self._source.pickers[0].choice() is None:
             self._read_run(self._services.store.newest_run)
             if self._run is None:

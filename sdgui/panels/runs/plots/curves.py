@@ -91,7 +91,7 @@ class PlotCurves:
         self._lines.show_images(draw_layers(self._layers, y_range, height, ratio))
 
     def _polylines(self) -> list[Polyline]:
-        """The visible bands and lines as polylines, from back to front."""
+        """The visible bands and lines as polylines, from back to front; for exported files."""
         (x0, x1), (y0, y1) = self._box.viewRange()
         width, height = self._box.width() / ((x1 - x0) or 1.0), self._box.height() / ((y1 - y0) or 1.0)
 
@@ -112,7 +112,7 @@ class PlotCurves:
         return polylines
 
     def draw_dots(self, low: float, high: float, top: float) -> None:
-        """Draw dots for points that lines do not show, and triangles at ``top`` for non-finite values."""
+        """Draw dots for isolated points and the points of short curves; triangles at ``top`` for non-finite values."""
         spots: list[dict[str, Any]] = []
         for series in self.visible_series():
             x, color = series.x(self.x_mode), self.color(series)
