@@ -131,7 +131,8 @@ class StudyView(QWidget):
         self.runs.itemActivated.connect(
             lambda item, _c: self.run_requested.emit(item.data(0, Qt.ItemDataRole.UserRole))
         )
-        top = hbox((self.state, 2), (self.progress, 1))
+        self.progress.setFixedWidth(20 * SPACE)  # leaves room for the sentence
+        top = hbox((self.state, 1), self.progress)
         vbox(self.about, top, (self.tabs, 1), into=self, spacing=SPACE // 2)
         self.network.activated.connect(lambda _row: self._show_results())
 
