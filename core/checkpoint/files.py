@@ -190,7 +190,10 @@ def _existing_file(run: RunDir, name: str, weights: str) -> Path:
 
 
 def newest_complete(run: RunDir, device: torch.device) -> tuple[CheckpointInfo, CheckpointState] | None:
-    """The newest checkpoint that can be resumed; None if there is none. Damaged checkpoints are skipped."""
+    """The newest checkpoint that can be resumed, skipping damaged ones; None if the run has no checkpoints.
+
+    Raises CheckpointError if no checkpoint can be resumed.
+    """
     problem: CheckpointError | None = None
     all_names = checkpoint_names(run)
     resumable = [name for name in all_names if (run.checkpoints / name / STATE_FILE).exists()]

@@ -47,6 +47,7 @@ class BrokenFile(TypedDict):
 class RowsOpened(TypedDict):
     """Statistics of the rows that were sent in batches.
 
+    ``images``: all images, of which ``listed`` were sent; ``pairs``: captions; ``distinct``: different captions;
     ``words``: captions by number of words; ``captions``: [number of captions, images]; ``labels``: the
     values of each label, most frequent first; ``values``: number of values per label; ``split``: the label with the
     splits; ``reasons``: the first bad rows.
@@ -114,7 +115,7 @@ class SavedSource(TypedDict):
 
 @_STRICT
 class HeldOut(TypedDict):
-    """Two manifests that were written: for training and for validation."""
+    """Two manifests that were written: ``train`` for training, and ``held`` for validation."""
 
     train: SavedSource
     held: SavedSource
@@ -167,7 +168,8 @@ class ViewedImage(TypedDict):
 
 @_STRICT
 class DrawnViews(TypedDict):
-    """The views of student and teacher. ``skipped``: rows that are in no batch of this epoch."""
+    """The views of student and teacher. ``batch``: the batch size; ``by_choice``: any rows can be requested,
+    not only those of one batch; ``skipped``: rows that are in no batch of this epoch."""
 
     epoch: int
     steps_per_epoch: int

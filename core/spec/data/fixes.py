@@ -41,8 +41,8 @@ class Fix(BaseModel):
     value: str = ""
     label: str = ""  # the name of the label
     panel: str = ""  # the panel in which the user found it
-    run: str = ""  # the run or model that was open then
-    found: float = 0.0  # seconds since the epoch
+    run: str = ""  # the run or model that was open in the panel
+    found: float = 0.0  # when the user found it, in seconds since the epoch
 
 
 class FixesRecord(BaseModel):
