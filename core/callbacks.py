@@ -110,8 +110,8 @@ def log_open_clip(name: str | LoggedRun, **settings: Any) -> Iterator[LoggedRun 
         return
     run = _run(name, settings)
     replacement = _Wandb(run)
-    before_modules = [(module, getattr(module, "wandb", None)) for module in modules]
-    before = sys.modules.get("wandb")
+    previous_modules = [(module, getattr(module, "wandb", None)) for module in modules]
+    installed = sys.modules.get("wandb")
     sys.modules["wandb"] = replacement
     for module in modules:
         module.wandb = replacement
@@ -119,12 +119,12 @@ def log_open_clip(name: str | LoggedRun, **settings: Any) -> Iterator[LoggedRun 
         with run:
             yield run
     finally:
-        for module, was in before_modules:
-            module.wandb = was
-        if before is None:
+        for module, previous in previous_modules:
+            module.wandb = previous
+        if installed is None:
             del sys.modules["wandb"]
         else:
-            sys.modules["wandb"] = before
+            sys.modules["wandb"] = installed
 
 
 class _Wandb(ModuleType):

@@ -26,22 +26,22 @@ def nearest(name: str, names: Iterable[str], cutoff: float) -> list[str]:
 
 
 @contextmanager
-def writing(path: Path | str, error: type[UserError] = UserError, besides: str = "") -> Iterator[None]:
+def writing(path: Path | str, error: type[UserError] = UserError, consequence: str = "") -> Iterator[None]:
     """Convert an OSError from writing ``path`` to an ``error`` that names the file and the remedy.
 
-    ``besides``: what happens to existing data.
+    ``consequence``: what this means for existing data, as a clause of the message.
     """
     try:
         yield
     except OSError as problem:
-        raise error(not_written(path, problem, besides)) from problem
+        raise error(not_written(path, problem, consequence)) from problem
 
 
-def not_written(path: Path | str, problem: OSError, besides: str = "") -> str:
+def not_written(path: Path | str, problem: OSError, consequence: str = "") -> str:
     """The message that ``path`` cannot be written, with the reason and the remedy."""
     remedy = "free some space and try again" if is_full(problem) else "choose a folder that you may write to"
-    consequence = f"; {besides}" if besides else ""
-    return f"cannot write {path}: {problem.strerror or problem}{consequence}; {remedy}."
+    reason = "; ".join(filter(None, (problem.strerror or str(problem), consequence)))
+    return f"cannot write {path}: {reason}; {remedy}."
 
 
 def is_full(problem: OSError) -> bool:

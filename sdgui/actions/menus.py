@@ -39,7 +39,8 @@ def palette_entries(
     """
     entries = []
     for action in sorted(
-        actions.current(), key=lambda action: (not actions.is_local(action), actions.group(action) != first_group)
+        actions.available(),
+        key=lambda action: (not actions.belongs_to_panel(action), actions.group(action) != first_group),
     ):
         keys = action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
         hint = " · ".join(part for part in (actions.group(action), keys) if part)

@@ -131,12 +131,12 @@ class Actions(QObject):
     def __iter__(self) -> Iterator[QAction]:
         return iter([entry.action for entry in self._registered.values()])
 
-    def current(self) -> list[QAction]:
-        """The actions available now: enabled, and not of a hidden panel."""
+    def available(self) -> list[QAction]:
+        """The enabled actions, without those of hidden panels."""
         visible = (entry for entry in self._registered.values() if entry.scope is None or entry.scope.isVisible())
         return [entry.action for entry in visible if entry.action.isEnabled()]
 
-    def is_local(self, action: QAction) -> bool:
+    def belongs_to_panel(self, action: QAction) -> bool:
         """Whether a panel has registered the action for itself."""
         entry = self._registered[action.objectName()]
         return entry.scope is not None and entry.record.scope is None

@@ -37,16 +37,16 @@ def _report(arguments: argparse.Namespace) -> int:
     if write is None:
         raise UserError(f"{arguments.output} has no supported extension; use {', '.join(FORMATS)}.")
     home, study = arguments.home, StudyDir(arguments.study) if arguments.study else None
-    chosen = [find_run(home, name) for name in arguments.runs]
+    run_dirs = [find_run(home, name) for name in arguments.runs]
     if arguments.experiment:
-        chosen += [run for run in runs(home) if experiment_name(read_any_config(run.config)) == arguments.experiment]
+        run_dirs += [run for run in runs(home) if experiment_name(read_any_config(run.config)) == arguments.experiment]
     if study is not None:
-        chosen += [RunDir(file.parent) for file in sorted((study.path / "runs").glob("*/config.json"))]
-    if not chosen:
+        run_dirs += [RunDir(file.parent) for file in sorted((study.path / "runs").glob("*/config.json"))]
+    if not run_dirs:
         raise UserError("there are no runs to report; specify runs, an --experiment or a --study.")
     note = read_text(arguments.note, MEGABYTE, error=UserError) if arguments.note else ""
-    title = arguments.title or arguments.experiment or (study.path.name if study else chosen[0].path.name)
+    title = arguments.title or arguments.experiment or (study.path.name if study else run_dirs[0].path.name)
     with writing(arguments.output, UserError):
-        write_whole(arguments.output, to_bytes(write(collect(title, chosen, note, study))))
+        write_whole(arguments.output, to_bytes(write(collect(title, run_dirs, note, study))))
     print(arguments.output)
     return 0
