@@ -258,7 +258,11 @@ class EventReader:
     def __init__(self, path: Path, offset: int = 0, containing: Iterable[str] = ()) -> None:
         self.path = path
         self.offset = offset
-        self._containing = [json.dumps(text).encode() for text in containing]
+        self._containing = {
+            json.dumps(text, ensure_ascii=is_ascii).encode("utf-8", "replace")  # "ö" may be written as "\u00f6"
+            for text in containing
+            for is_ascii in (False, True)
+        }
         self.skipped = 0
         self.broken = 0
         self.problem = ""

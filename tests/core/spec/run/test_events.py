@@ -79,6 +79,16 @@ def test_non_finite_numbers_are_quoted() -> None:
     assert repr(dict(integer.values)) == "{'a': 3.0}"
 
 
+def test_lines_that_contain_a_name_are_found_however_it_is_escaped(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    line = encode(Metrics(step=1, values={"größe": 1.0}))
+    path.write_bytes(line + line.decode().encode("ascii", "backslashreplace").replace(rb"\x", rb"\u00"))
+    path.write_bytes(path.read_bytes() + encode(Metrics(step=2, values={"other": 1.0})))
+    assert [event.values for event in EventReader(path, containing=["größe"]) if isinstance(event, Metrics)] == [
+        {"größe": 1.0}, {"größe": 1.0},
+    ]  # fmt: skip
+
+
 def test_readers_skip_the_half_line_of_a_killed_writer(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_bytes(encode(Log(level="info", message="a")) + b'{"v":1,"kind":"lo')
