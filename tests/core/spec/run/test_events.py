@@ -69,7 +69,7 @@ def test_reading_in_any_chunks_gives_the_same_events(
 def test_non_finite_numbers_are_quoted() -> None:
     line = encode(Metrics(step=1, values={"a": math.nan, "b": math.inf, "c": -math.inf}))
     record = json.loads(line, parse_constant=lambda text: pytest.fail(f"bare {text}"))
-    assert record["values"] == {"a": "nan", "b": "inf", "c": "-inf"}
+    assert record["values"] == {"a": "NaN", "b": "Infinity", "c": "-Infinity"}
     event = decode(line)
     assert isinstance(event, Metrics)
     assert math.isnan(event.values["a"])
