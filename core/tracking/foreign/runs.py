@@ -77,7 +77,7 @@ class Part:
 
     def add(self, step: object, time: float, values: Mapping[str, object]) -> None:
         """Add metrics. Skips values that are not numbers; counts steps and names that an event cannot contain."""
-        if all(type(value) is float for value in values.values()):  # the usual case, which saves a third of the time
+        if {*map(type, values.values())} == {float}:  # the usual case, which saves a third of the time
             numbers: dict[str, float] = dict(values)  # type: ignore[arg-type]
         else:
             numbers = {name: number for name, value in values.items() if (number := as_number(value)) is not None}
@@ -85,9 +85,7 @@ class Part:
         if valid_step is None or not 0 <= time <= LATEST_TIME:
             self.problems["points without a valid step and time"] += 1
             return
-        for name in list(numbers):
-            if 0 < len(name) <= MAX_NAME_LENGTH:
-                continue
+        for name in [name for name in numbers if not 0 < len(name) <= MAX_NAME_LENGTH]:
             del numbers[name]
             self.problems[f"values whose name is not 1 to {MAX_NAME_LENGTH} characters long"] += 1
         last = self.events[-1] if self.events else None

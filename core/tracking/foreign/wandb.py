@@ -18,6 +18,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 from core.spec.reading import excerpt, open_regular
 from core.spec.run.events import Metrics
 from core.tracking.foreign.runs import (
@@ -41,7 +43,11 @@ _HEADER = struct.Struct("<IHB")
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 _MAX_RECORD_BYTES = PART_BYTES  # longer records contain no metrics
 _FIRST_RECORDS = 10  # one of them describes the run
-_NUMBER_STARTS = [bytes([byte]) for byte in b"-0123456789NI"]  # of JSON's numbers, NaN and Infinity
+# Splits at items of up to 127 bytes whose value is a number: other bytes, the item's size, its keys, the number, ...
+# The maximum sizes bound the search.
+_short_numbers = re.compile(
+    rb"\n([\x00-\x7f])([\n\x12][^\x82]{1,121}+)\x82\x01[\x01-\x7f](-?(?:[0-9][-+.0-9eE]{,99}+|NaN|Infinity))"
+).split
 _starts_with_summary = re.compile(rb"\x08[\x80-\xff]*[\x00-\x7f]\x1a").match  # the record's number, then field 3
 _KINDS = [zlib.crc32(bytes([kind])) for kind in range(5)]
 
@@ -73,20 +79,20 @@ def _with_description(run: ForeignRun) -> ForeignRun:
 def read(run: ForeignRun, position: Position) -> Iterator[Part]:
     """Everything from ``position`` on. An incomplete record at the end is read later."""
     part = Part(position=dict(position), state="" if position else "running")
-    count, problem = 0, f"corrupted records in {excerpt(run.path.name)}"
-    for record, offset, broken in _records(run.path, run.root, position.get("offset", len(_MAGIC))):
-        part.problems[problem] += broken
-        part.position["offset"] = offset
-        count += _HEADER.size + len(record)
+    offset = start = position.get("offset", len(_MAGIC))
+    problem = f"corrupted records in {excerpt(run.path.name)}"
+    for record, offset, broken in _records(run.path, run.root, start):
+        if broken:
+            part.problems[problem] += broken
         try:
             _add_record(record, part)
         except WireError:
             part.problems[problem] += 1
-        if count > PART_BYTES:
-            part.position["step"] = _last_step(part)
+        if offset - start > PART_BYTES:
+            part.position = {"offset": offset, "step": _last_step(part)}
             yield part
-            part, count = Part(position=dict(part.position)), 0
-    part.position["step"] = _last_step(part)
+            part, start = Part(position=dict(part.position)), offset
+    part.position = {"offset": offset, "step": _last_step(part)}
     yield part
 
 
@@ -118,13 +124,17 @@ def _records(path: Path, root: Path, offset: int) -> Iterator[tuple[bytes, int, 
                     broken, pieces = broken + 1, None
                     break  # the rest of the block cannot be trusted
                 cursor = end
-                if kind in (_FULL, _FIRST):
+                if kind == _FULL:
+                    yield data, start + cursor, broken
+                    broken, pieces = 0, None
+                    continue
+                if kind == _FIRST:
                     pieces = []
                 if pieces is not None:
                     pieces.append(data)
                     if len(pieces) * _BLOCK > _MAX_RECORD_BYTES:
                         broken, pieces = broken + 1, None
-                if kind in (_FULL, _LAST) and pieces is not None:
+                if kind == _LAST and pieces is not None:
                     yield b"".join(pieces), start + cursor, broken
                     broken, pieces = 0, None
             if not is_whole:
@@ -172,22 +182,19 @@ def _item(data: bytes) -> tuple[list[str], bytes]:
 
 def _add_history(data: bytes, part: Part) -> None:
     """Add the values of a call of ``run.log``. Nested names are joined by "/"; media are left out."""
-    values, other_items, duplicates, cursor = _plain_numbers(data)
-    part.problems["values with the name of another value at the same step"] += duplicates  # a: {b: 1}, and a/b: 2
+    values, rest = _plain_numbers(data, part)
     media: list[str] = []
     step: float | None = None
-    for number, raw in fields(data[cursor:]):
+    for number, raw in fields(rest):
         if number == 2:
             step = to_signed(dict(fields(content(raw))).get(1, 0))
         elif number == 1:
-            other_items.append(content(raw))
-    for item in other_items:
-        keys, value = _item(item)
-        name = "/".join(keys)
-        if keys[-1] == "_type" and len(keys) > 1:
-            media.append(name.removesuffix("_type"))
-        elif value[:1] != b'"':
-            values |= islice(flat_numbers({name: lenient_json(value)}), MAX_NUMBERS)
+            keys, value = _item(content(raw))
+            name = "/".join(keys)
+            if keys[-1] == "_type" and len(keys) > 1:
+                media.append(name.removesuffix("_type"))
+            elif value[:1] != b'"':
+                values |= islice(flat_numbers({name: lenient_json(value)}), MAX_NUMBERS)
     if step is None:
         step = values.get("_step")
     skipped = ("_", *media)
@@ -198,30 +205,21 @@ def _add_history(data: bytes, part: Part) -> None:
     )
 
 
-def _plain_numbers(data: bytes) -> tuple[dict[str, float], list[bytes], int, int]:
-    """The numbers among the leading short items, which nearly all items are, and the other ones of these items.
-
-    Also the number of numbers whose name occurs again, and the end of these items.
-    """
-    values: dict[str, float] = {}
-    other_items = []
-    items = 0
-    cursor, end = 0, len(data)
-    while cursor + 1 < end and data[cursor] == 0x0A and data[cursor + 1] < 128:
-        items += 1
-        start = cursor + 2
-        cursor = start + data[cursor + 1]
-        if cursor > end:
-            raise WireError
-        mark = data.find(b"\x82\x01", start, cursor - 1)  # of the value, after the keys
-        if mark >= 0 and data[mark + 2] == cursor - mark - 3 and data[mark + 3 : mark + 4] in _NUMBER_STARTS:
-            try:
-                values[_name(data[start:mark])] = float(data[mark + 3 : cursor])  # JSON takes five times as long
-                continue
-            except ValueError:  # also a WireError
-                pass
-        other_items.append(data[start:cursor])
-    return values, other_items, items - len(other_items) - len(values), cursor
+def _plain_numbers(data: bytes, part: Part) -> tuple[dict[str, float], bytes]:
+    """The numbers in short items, which nearly all items are, and the other fields. Parsing field by field is slow."""
+    pieces = _short_numbers(data)
+    all_keys, numbers = pieces[2::4], pieces[3::4]
+    sizes = bytes([len(keys) + 3 + len(number) for keys, number in zip(all_keys, numbers, strict=True)])
+    if sizes != b"".join(pieces[1::4]):  # a name contains what looks like an item
+        return {}, data
+    try:
+        names = [_name(keys) for keys in all_keys]
+        values = dict(zip(names, map(float, from_json(b"[%b]" % b",".join(numbers))), strict=True))
+    except ValueError:  # also a WireError
+        return {}, data
+    if len(values) < len(names):  # a: {b: 1}, and a/b: 2
+        part.problems["values with the name of another value at the same step"] += len(names) - len(values)
+    return values, b"".join(pieces[::4])
 
 
 @lru_cache(maxsize=10_000)

@@ -22,7 +22,7 @@ _NO_NUMBERS = st.sampled_from(['"text"', "null", "true", "[1]", "1 2", "-", "1e"
 
 @given(
     st.dictionaries(
-        st.text("ab/é\x82\x01", min_size=1, max_size=140),  # \x82 and \x01 are also the field number of a value
+        st.text("ab/é\x82\x01\n\x12", min_size=1, max_size=140),  # also the numbers of the fields of items
         _NUMBERS.map(json.dumps) | st.sampled_from(_NOT_FINITE) | _NO_NUMBERS,
     ),
     st.booleans(),
@@ -52,3 +52,11 @@ def test_numbers_with_equal_names_are_reported(tmp_path: Path) -> None:
     (part,) = wandb.read(ForeignRun(wandb.TOOL, file, file.parent, "x", "p"), {})
     assert [event.values for event in part.events if isinstance(event, Metrics)] == [{"train/loss": 0.5}]
     assert +part.problems == {"values with the name of another value at the same step": 1}
+
+
+def test_a_number_longer_than_its_item_is_corrupted(tmp_path: Path) -> None:
+    item = field(1, field(2, b"ab") + field(16, b"5"))
+    file = tmp_path / "run-x.wandb"
+    file.write_bytes(hostile_logs.wandb(field(2, item + b"5" * 9001)))
+    (part,) = wandb.read(ForeignRun(wandb.TOOL, file, file.parent, "x", "p"), {})
+    assert (part.events, +part.problems) == ([], {"corrupted records in run-x.wandb": 1})
