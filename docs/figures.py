@@ -79,6 +79,9 @@ FAMILIES = {
     "trajectory": "average of the trajectory",
     "trajectory-filter": "average of the trajectory, caption filter",
     "filter": "plain fine-tuning, caption filter",
+    "images-names": "`sd-clip-adapt`, images and names as anchors",
+    "adapt-images-texts": "`sd-clip-adapt`, image and text anchors",
+    "replay-10": "average of the trajectory, 100 old pairs replayed",
     "trusts": "plain fine-tuning, self-confidence weighting",
 }
 
@@ -193,6 +196,24 @@ def filter_results() -> str:
     return "\n\n" + filter_table(read_rows()) + "\n"
 
 
+def cleanlab_results() -> str:
+    """The caption filter's ranking against cleanlab's, over draws: tests/benchmarks/cleanlab_peer.py."""
+    columns = ["data", "captions", "dropped by cleanlab", "found by cleanlab", "found by the filter", "difference"]
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    rows = json.loads((ROOT / "resources" / "studies" / "caption-filter" / "cleanlab.json").read_text(encoding="utf-8"))
+    for data, kind, rate in dict.fromkeys((row["data"], row["kind"], row["rate"]) for row in rows):
+        draws = [row for row in rows if (row["data"], row["kind"], row["rate"]) == (data, kind, rate)]
+        cells = [data, f"{100 * rate:g} % {kind}" if rate else "all clean"]
+        cells.append(f"{mean_of([100 * row['cleanlab_dropped'] / row['pairs'] for row in draws]).mean:.1f}")
+        if rate:
+            theirs, ours = ([row[f"{name}_found"] for row in draws] for name in ("cleanlab", "filter"))
+            gain = paired_mean(ours, theirs).difference
+            cells += [f"{mean_of(found).mean:.1f}" for found in (theirs, ours)]
+            cells.append(f"{gain.mean:+.1f} ({gain.low:.1f} to {gain.high:.1f})")
+        lines.append("| " + " | ".join([*cells, *[""] * (len(columns) - len(cells))]) + " |")
+    return "\n\n" + "\n".join(lines) + "\n\n"
+
+
 def adapt_differences(condition: str, family: str = "") -> str:
     """The planned comparisons of a fine-tuning recipe in a ``condition``, such as 1000-0."""
     lines = [f"| measure | {FAMILIES[family or 'adapt']} minus | points | 95 % CI | p (Holm) |", "|" + " --- |" * 5]
@@ -288,6 +309,7 @@ KINDS: dict[str, Callable[..., str]] = {
     "difference": difference,
     "filtered": filtered,
     "filter-table": filter_results,
+    "cleanlab-table": cleanlab_results,
     "adapt-differences": adapt_differences,
     "adapt-means": adapt_means,
     "adapt-halves": adapt_halves,
