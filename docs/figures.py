@@ -69,6 +69,7 @@ ARMS = {
 FAMILIES = {
     "adapt": "`sd-clip-adapt`",
     "adapt-images": "`sd-clip-adapt`, image anchors",
+    "adapt-pass": "`sd-clip-adapt`, student's crops",
     "anchors": "LDIFS, text anchors",
     "anchors-words": "LDIFS, general words as anchors",
     "anchors-stored": "stored image features, text anchors",
