@@ -11,7 +11,7 @@ from core.spec.presets.preset import Preset, Size
 def _sd_clip_adapt(size: Size) -> dict[str, Any]:
     return {
         "views": {"clean": {"crop_min": 0.8}, "student": {"count": 0}, "teacher": {"count": 0}},
-        "teacher": {"kind": "initial", "targets": "stored"},
+        "teacher": {"kind": "initial"},
         "objectives": {
             # The same smoothing as the pretrained model: the included model was trained with it, open_clip's without.
             "contrastive": {"weight": 1.0, "label_smoothing": 0.0 if size == "base" else 0.1},
@@ -33,8 +33,8 @@ ADAPTING = (
     Preset(
         "sd-clip-adapt",
         "Self-distilled CLIP, adapted",
-        "Fine-tunes a pretrained model on your pairs. To prevent forgetting, features of the initial weights, computed "
-        "once, are distilled. Interpolate the result with the initial weights afterwards.",
+        "Fine-tunes a pretrained model on your pairs. To prevent forgetting, features of the initial model, which sees "
+        "the same crops, are distilled. Interpolate the result with the initial weights afterwards.",
         "after Mukhoti et al. 2024, Fine-tuning can cripple your foundation model (LDIFS), and Wortsman et al. 2022, "
         "Robust fine-tuning of zero-shot models (WiSE-FT)",
         _sd_clip_adapt,

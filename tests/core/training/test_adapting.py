@@ -53,7 +53,7 @@ def tuning(data: Path, base: Path, *settings: str, preset: str = "sd-clip-adapt"
 def test_stored_targets_come_from_the_initial_weights(data: Path, base: Path, tmp_path: Path) -> None:
     """Step after step, though the student moves, and for each of an image's captions."""
     initial = open_network(locate(str(base)), CPU)
-    with opened(tuning(data, base), tmp_path / "run") as loop:
+    with opened(tuning(data, base, "teacher.targets=stored"), tmp_path / "run") as loop:
         assert isinstance(loop.teacher, StoredTeacher)
         assert loop.teacher.networks == ()
         drawn: set[tuple[int, ...]] = set()
