@@ -184,12 +184,8 @@ class LoggedRun:
 
     def _valid_step(self, step: Any) -> int:
         """``step`` as an int. Warns about an invalid step and returns the next step instead."""
-        try:
-            number = int(step)
-            if number == step and 0 <= number <= MAX_STEP:
-                return number
-        except (TypeError, ValueError, OverflowError):
-            pass
+        if (number := as_step(step)) is not None:
+            return number
         self._warn(f"{excerpt(repr(step))} is not a valid step (a whole number from 0); using step {self._next_step}.")
         return self._next_step
 
@@ -344,3 +340,12 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def as_step(value: Any) -> int | None:
+    """``value`` as a step, also if it is a whole float or an array of one element; None if it is not a step."""
+    try:
+        number = int(value)
+        return number if number == value and 0 <= number <= MAX_STEP else None
+    except (TypeError, ValueError, OverflowError):
+        return None

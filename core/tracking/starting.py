@@ -19,11 +19,11 @@ from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.paths import expand_user
 from core.spec.reading import excerpt
-from core.spec.run.events import MAX_STEP, Lifecycle, RunStarted
+from core.spec.run.events import Lifecycle, RunStarted
 from core.spec.run.folder import RunDir, new_name
 from core.spec.run.logged import UNCATEGORIZED, LoggedConfig, read_logged
 from core.spec.run.provenance import write_provenance
-from core.tracking.logged_run import LoggedRun
+from core.tracking.logged_run import LoggedRun, as_step
 from core.tracking.provenance import collect, data_facts, script_folder
 from core.tracking.system import SAMPLE_SECONDS
 
@@ -113,13 +113,9 @@ def _run_folder(name: str, folder: str | Path | None, home: str | Path | None) -
 
 
 def _valid_step(argument: str, value: Any) -> int:
-    try:
-        number = int(value)
-        if number == value and 0 <= number <= MAX_STEP:
-            return number
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise UserError(f"{argument} must be a whole number from 0, not {excerpt(repr(value))}.")
+    if (number := as_step(value)) is None:
+        raise UserError(f"{argument} must be a whole number from 0, not {excerpt(repr(value))}.")
+    return number
 
 
 def _step_before(run: RunDir, resume_step: int | None) -> int:
