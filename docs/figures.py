@@ -293,6 +293,12 @@ def adapt_difference(condition: str, control: str, *measure: str, family: str = 
     raise ValueError(f"no comparison with {control} in {' '.join(measure)!r} was planned")
 
 
+def adapt_cell(condition: str, control: str, *measure: str) -> str:
+    """``+6.2 (4.1 to 8.3)``: as `adapt_difference`; after ``/``, the family."""
+    words, _, family = " ".join(measure).partition(" / ")
+    return adapt_difference(condition, control, words, family=family).replace(" points (95 % CI ", " (")
+
+
 def _planned(condition: str, family: str) -> list[dict[str, Any]]:
     name = condition.rpartition("/")[2]
     rows = adapting_results(condition)["primary"]
@@ -318,6 +324,7 @@ KINDS: dict[str, Callable[..., str]] = {
     "adapt-top1": adapt_top1,
     "adapt-probes": adapt_probes,
     "adapt-difference": adapt_difference,
+    "adapt-cell": adapt_cell,
     "anchors-difference": partial(adapt_difference, family="anchors"),
     "images-difference": partial(adapt_difference, family="adapt-images"),
 }

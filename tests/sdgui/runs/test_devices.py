@@ -53,7 +53,7 @@ def finished_at(run: Run) -> float:
 
 
 def test_a_trainer_sees_only_its_devices(store: Store, experiment: Experiment, command: Command, qtbot: QtBot) -> None:
-    launcher = Launcher(store, command("--steps", "500"), slots=MachineSlots(four))
+    launcher = Launcher(store, command("--steps", "500", "--delay", "0.1"), slots=MachineSlots(four))
     runs = [launcher.launch(experiment.id), launcher.launch(experiment.id, place=Place(devices="2,3"))]
     assert [run.devices for run in runs] == ["0", "2,3"]
     for run in runs:
