@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import psutil
@@ -45,7 +46,12 @@ def launcher(store: Store, command: Command, follower: Follower) -> Iterator[Lau
 def environment_of(run: Run) -> dict[str, str]:
     status = run.dir.read_status()
     assert status is not None
-    return psutil.Process(status.pid).environ()
+    process = psutil.Process(status.pid)
+    for _ in range(500):
+        if variables := process.environ():  # empty for a moment after the start
+            return variables
+        time.sleep(0.01)
+    raise AssertionError(f"process {status.pid} has no environment")
 
 
 def finished_at(run: Run) -> float:
@@ -53,7 +59,7 @@ def finished_at(run: Run) -> float:
 
 
 def test_a_trainer_sees_only_its_devices(store: Store, experiment: Experiment, command: Command, qtbot: QtBot) -> None:
-    launcher = Launcher(store, command("--steps", "500", "--delay", "0.1"), slots=MachineSlots(four))
+    launcher = Launcher(store, command("--steps", "500"), slots=MachineSlots(four))
     runs = [launcher.launch(experiment.id), launcher.launch(experiment.id, place=Place(devices="2,3"))]
     assert [run.devices for run in runs] == ["0", "2,3"]
     for run in runs:
