@@ -215,6 +215,22 @@ def cleanlab_results() -> str:
     return "\n\n" + "\n".join(lines) + "\n\n"
 
 
+def dense_phase() -> str:
+    """Localisation with and without a phase of masked patches: means over seeds, and the difference of the two."""
+    runs = json.loads((ROOT / "resources" / "studies" / "dense-phase.json").read_text(encoding="utf-8"))["runs"]
+    lines = ["| training | pointing accuracy | mean IoU | pointing accuracy of *Why this match?* |", "|" + " --- |" * 4]
+    metrics = ("pointing_accuracy", "mean_iou", "relevance_pointing_accuracy")
+    numbers = {name: [[100 * row[metric] for row in rows] for metric in metrics] for name, rows in runs.items()}
+    for name, columns in numbers.items():
+        lines.append("| " + " | ".join([name, *(f"{mean_of(column).mean:.1f}" for column in columns)]) + " |")
+    plain, dense = list(numbers.values())[-2:]
+    gains = [paired_mean(ours, theirs).difference for ours, theirs in zip(dense, plain, strict=True)]
+    lines.append(
+        "| last minus second | " + " | ".join(f"{g.mean:+.1f} ({g.low:.1f} to {g.high:.1f})" for g in gains) + " |"
+    )
+    return "\n\n" + "\n".join(lines) + "\n\n"
+
+
 def adapt_differences(condition: str, family: str = "") -> str:
     """The planned comparisons of a fine-tuning recipe in a ``condition``, such as 1000-0."""
     lines = [f"| measure | {FAMILIES[family or 'adapt']} minus | points | 95 % CI | p (Holm) |", "|" + " --- |" * 5]
@@ -317,6 +333,7 @@ KINDS: dict[str, Callable[..., str]] = {
     "filtered": filtered,
     "filter-table": filter_results,
     "cleanlab-table": cleanlab_results,
+    "dense-phase": dense_phase,
     "adapt-differences": adapt_differences,
     "adapt-means": adapt_means,
     "adapt-halves": adapt_halves,
