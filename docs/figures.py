@@ -234,7 +234,7 @@ def dense_phase() -> str:
 def adapt_differences(condition: str, family: str = "") -> str:
     """The planned comparisons of a fine-tuning recipe in a ``condition``, such as 1000-0."""
     lines = [f"| measure | {FAMILIES[family or 'adapt']} minus | points | 95 % CI | p (Holm) |", "|" + " --- |" * 5]
-    for row in _planned(condition, family):
+    for row in _comparisons(condition, family):
         interval = f"{row['low']:+.1f} to {row['high']:+.1f}"
         p = "< 0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}"
         cells = [row["measure"], FAMILIES[row["control"]], f"{row['mean']:+.1f}", interval, p]
@@ -302,11 +302,11 @@ def adapt_probes(condition: str) -> str:
 
 
 def adapt_difference(condition: str, control: str, *measure: str, family: str = "") -> str:
-    """``+6.2 points (95 % CI 4.1 to 8.3)``: ``family`` minus ``control``, in a planned ``measure``."""
-    for row in _planned(condition, family):
+    """``+6.2 points (95 % CI 4.1 to 8.3)``: ``family`` minus ``control``, in a ``measure`` that was compared."""
+    for row in [*_comparisons(condition, family), *_comparisons(condition, family, "exploratory")]:
         if (row["control"], row["measure"]) == (control, " ".join(measure)):
             return f"{row['mean']:+.1f} points (95 % CI {row['low']:.1f} to {row['high']:.1f})"
-    raise ValueError(f"no comparison with {control} in {' '.join(measure)!r} was planned")
+    raise ValueError(f"no comparison with {control} in {' '.join(measure)!r} was made")
 
 
 def adapt_cell(condition: str, control: str, *measure: str) -> str:
@@ -315,9 +315,9 @@ def adapt_cell(condition: str, control: str, *measure: str) -> str:
     return adapt_difference(condition, control, words, family=family).replace(" points (95 % CI ", " (")
 
 
-def _planned(condition: str, family: str) -> list[dict[str, Any]]:
+def _comparisons(condition: str, family: str, kind: str = "primary") -> list[dict[str, Any]]:
     name = condition.rpartition("/")[2]
-    rows = adapting_results(condition)["primary"]
+    rows = adapting_results(condition)[kind]
     return [row for row in rows if row["condition"] == name and family in ("", row["family"])]
 
 

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from core.checkpoint.opening import open_network
-from core.data.draws import seed_of
 from core.data.errors import DataError
 from core.data.preprocessing import model_input
 from core.model.eval_mode import evaluating
@@ -19,7 +17,7 @@ from core.objectives.anchors.image_anchors import find_files
 from core.spec.config import ConfigError, RunConfig, override
 from core.spec.presets import preset_config
 from core.spec.run.model_names import locate
-from core.training.train_step import STEP_STREAM
+from tests.core.objectives.anchors.expected_losses import check_losses
 from tests.core.training.test_train_step import opened
 
 CPU = torch.device("cpu")
@@ -50,23 +48,11 @@ def tuning(data: Path, base: Path, source: Path | str, weight: float = 3) -> Run
 
 def test_the_loss_is_the_distance_to_the_initial_features(data: Path, base: Path, images: Path, tmp_path: Path) -> None:
     """Of the readable images drawn in each step, encoded one by one."""
-    initial, losses = open_network(locate(str(base)), CPU), []
-    config = tuning(data, base, images)
+    initial, config = open_network(locate(str(base)), CPU), tuning(data, base, images)
     with opened(config, tmp_path / "run") as loop:
         files = [images / f"{number}.png" for number in range(IMAGES)]
         inputs = [model_input(file, loop.network.image_size, config.data)[None] for file in files]
-        for step, batch in enumerate(loop.parts.loader.batches(0, loop.total_steps), 1):
-            generator = torch.Generator().manual_seed(seed_of(loop.config.seed, step, STEP_STREAM))
-            with torch.no_grad(), evaluating(initial), evaluating(loop.network):
-                wanted = 0.0
-                for i in torch.randint(IMAGES, (4,), generator=generator).tolist():
-                    difference: Tensor = loop.network.encode_images(inputs[i]) - initial.encode_images(inputs[i])
-                    wanted += float(difference.square().sum()) / 4
-            report = loop.train_step(batch)
-            losses.append(float(report["train/image_anchors"]))
-            assert losses[-1] == pytest.approx(wanted, rel=1e-3, abs=1e-6)
-            assert float(report["diag/image_anchors_cosine"]) == pytest.approx(1 - losses[-1] / 2)
-    assert losses[0] < 1e-6 < losses[-1], "the student starts at the initial features"
+        check_losses(loop, initial, "image_anchors", inputs)
 
 
 def test_anchored_images_move_less(data: Path, base: Path, images: Path, tmp_path: Path) -> None:

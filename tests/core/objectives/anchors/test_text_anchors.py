@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from core.checkpoint.opening import open_network
-from core.data.draws import seed_of
 from core.data.errors import DataError
 from core.model.eval_mode import evaluating
 from core.objectives.anchors import text_anchors
@@ -20,7 +19,7 @@ from core.spec.run.events import EventReader, Metrics
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import locate
 from core.training.train import train
-from core.training.train_step import STEP_STREAM
+from tests.core.objectives.anchors.expected_losses import check_losses
 from tests.core.training.test_train import StopAt
 from tests.core.training.test_train_step import opened
 
@@ -49,21 +48,7 @@ def test_the_loss_is_the_distance_to_the_initial_features(data: Path, base: Path
     initial = open_network(locate(str(base)), CPU)
     with opened(tuning(data, base, texts), tmp_path / "run") as loop:
         assert not loop.parts.objectives.state_dict(), "a checkpoint has no texts"
-        losses = []
-        for step, batch in enumerate(loop.parts.loader.batches(0, loop.total_steps), 1):
-            generator = torch.Generator().manual_seed(seed_of(loop.config.seed, step, STEP_STREAM))
-            drawn = [TEXTS[i] for i in torch.randint(len(TEXTS), (4,), generator=generator)]
-            with torch.no_grad(), evaluating(initial), evaluating(loop.network):
-                wanted = 0.0
-                for text in drawn:
-                    tokens = loop.network.towers.tokenize([text])
-                    difference = loop.network.encode_texts(tokens) - initial.encode_texts(tokens)
-                    wanted += float((difference**2).sum()) / 4
-            report = loop.train_step(batch)
-            losses.append(float(report["train/text_anchors"]))
-            assert losses[-1] == pytest.approx(wanted, rel=1e-3, abs=1e-6)
-            assert float(report["diag/text_anchors_cosine"]) == pytest.approx(1 - losses[-1] / 2)
-    assert losses[0] < 1e-6 < losses[-1], "the student starts at the initial features"
+        check_losses(loop, initial, "text_anchors", [loop.network.towers.tokenize([text]) for text in TEXTS])
 
 
 def test_anchored_texts_move_less(data: Path, base: Path, texts: Path, tmp_path: Path) -> None:

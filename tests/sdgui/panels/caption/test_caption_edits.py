@@ -184,7 +184,10 @@ def test_the_filter_has_states_and_words_and_copying_takes_the_selection(
     panel.edits.type(panel.model.at(2).path, "mine")
     panel.edits.type(panel.model.at(3).path, "")
     panel.model.update([panel.model.at(0).with_captions("b", ModelCaptions("b", (Candidate("another"),)))])
-    shown = lambda: "".join(entry.name[0] for entry in panel.model.visible_entries())  # noqa: E731
+
+    def shown() -> str:
+        return "".join(entry.name[0] for entry in panel.model.visible_entries())
+
     found = {}
     for title in (
         "All images",
