@@ -21,10 +21,10 @@ from sdgui.widgets.style.theme import SPACE, theme
 
 QUEUE_KEY = "\0queue"  # key of the first entry; not a valid machine name
 # Roles of an item's data: the attributes of Entry.
-_KEY = Qt.ItemDataRole.UserRole
-_LINE = _KEY + 1
-_ICON = _KEY + 2
-_ROLE = _KEY + 3
+_KEY_ROLE = Qt.ItemDataRole.UserRole
+_LINE_ROLE = _KEY_ROLE + 1
+_ICON_ROLE = _KEY_ROLE + 2
+_COLOR_ROLE = _KEY_ROLE + 3
 _ICON_SIZE = 20  # px
 
 
@@ -68,10 +68,10 @@ class MachineList(QListWidget):
             item = self.item(row)
             for role, value in (
                 (Qt.ItemDataRole.DisplayRole, entry.title),
-                (_KEY, entry.key),
-                (_LINE, entry.line),
-                (_ICON, entry.icon),
-                (_ROLE, entry.role),
+                (_KEY_ROLE, entry.key),
+                (_LINE_ROLE, entry.line),
+                (_ICON_ROLE, entry.icon),
+                (_COLOR_ROLE, entry.role),
                 (Qt.ItemDataRole.ToolTipRole, plain_tip(f"{entry.title}\n{entry.line}")),
                 (Qt.ItemDataRole.AccessibleTextRole, f"{entry.title}, {entry.line}"),
             ):
@@ -84,16 +84,16 @@ class MachineList(QListWidget):
     def key(self) -> str:
         """The key of the current entry; "" if there is none."""
         item = self.currentItem()
-        return "" if item is None else str(item.data(_KEY))
+        return "" if item is None else str(item.data(_KEY_ROLE))
 
     def choose(self, key: str) -> None:
         """Select the entry with this key, or the first entry if there is none."""
-        rows = [row for row in range(self.count()) if self.item(row).data(_KEY) == key]
+        rows = [row for row in range(self.count()) if self.item(row).data(_KEY_ROLE) == key]
         self.setCurrentRow(rows[0] if rows else 0)
 
     def _on_moved(self, item: QListWidgetItem | None, _before: QListWidgetItem | None) -> None:
         if item is not None and not self._quiet:
-            self.entry_chosen.emit(str(item.data(_KEY)))
+            self.entry_chosen.emit(str(item.data(_KEY_ROLE)))
 
 
 class _Delegate(QStyledItemDelegate):
@@ -114,14 +114,14 @@ class _Delegate(QStyledItemDelegate):
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(colors.color("selection" if is_selected else "raised"))
             painter.drawRoundedRect(band, 6, 6)
-        icon = colors.icon(str(index.data(_ICON)), str(index.data(_ROLE)))
+        icon = colors.icon(str(index.data(_ICON_ROLE)), str(index.data(_COLOR_ROLE)))
         top = band.top() + (band.height() - _ICON_SIZE) // 2
         icon.paint(painter, QRect(band.left() + SPACE, top, _ICON_SIZE, _ICON_SIZE))
         text_left, height = band.left() + 2 * SPACE + _ICON_SIZE, option.fontMetrics.height()
         width = band.right() - text_left - SPACE // 2
         for text, role, font, y in (
             (index.data(), "text", colors.font(), band.top() + SPACE - 1),
-            (index.data(_LINE), "muted", colors.font("small"), band.top() + SPACE - 1 + height),
+            (index.data(_LINE_ROLE), "muted", colors.font("small"), band.top() + SPACE - 1 + height),
         ):
             painter.setPen(colors.color(role))
             painter.setFont(font)

@@ -193,7 +193,7 @@ def _card(title: str, *parts: QWidget) -> QFrame:
 
 
 _ICONS = {True: ("ph.check-circle-fill", "good"), False: ("ph.x-circle-fill", "error")}
-_ICON = 16  # px
+_ICON_SIZE = 16  # px
 
 
 class FindingList(QWidget):
@@ -227,7 +227,7 @@ class FindingList(QWidget):
         """Add ``finding`` at ``row`` of the grid; returns the next free row."""
         name, role = _ICONS[finding.works]
         image = PlainLabel(self)
-        image.setPixmap(theme().icon(name, role).pixmap(_ICON, _ICON))
+        image.setPixmap(theme().icon(name, role).pixmap(_ICON_SIZE, _ICON_SIZE))
         image.setAccessibleName("works" if finding.works else "does not work")
         subject = PlainLabel(finding.name, self)
         outcome = PlainLabel(finding.detail, self, wordWrap=True, role="muted")

@@ -16,9 +16,9 @@ from sdgui.panels.machines.launch_form import LinesEdit
 from sdgui.widgets.layouts.boxes import STYLE_SPACING, hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 
-_MADE = "Generated from the settings above. Edit the text to send a different script."
-_OWN = "Your own script, sent unchanged for each run: $SLURM_JOB_NAME and %x are the run's folder."
-_LINES = 16  # height of the editor
+_GENERATED_NOTE = "Generated from the settings above. Edit the text to send a different script."
+_CUSTOM_NOTE = "Your own script, sent unchanged for each run: $SLURM_JOB_NAME and %x are the run's folder."
+_VISIBLE_LINES = 16  # height of the editor
 
 
 class ScriptEditor(QWidget):
@@ -31,10 +31,10 @@ class ScriptEditor(QWidget):
         super().__init__(parent)
         self._machine: Machine | None = None
         self._generated = ""
-        self.note = PlainLabel(_MADE, self, wordWrap=True, role="muted")
+        self.note = PlainLabel(_GENERATED_NOTE, self, wordWrap=True, role="muted")
         self.error = PlainLabel(self, wordWrap=True, role="error")
         self.error.hide()
-        self.text = LinesEdit(_LINES, self, QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
+        self.text = LinesEdit(_VISIBLE_LINES, self, QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self.text.setAccessibleName("Script for sbatch")
         self.text.setLineWrapMode(LinesEdit.LineWrapMode.NoWrap)
         self.text.focus_lost.connect(self._save)
@@ -64,7 +64,7 @@ class ScriptEditor(QWidget):
 
     def _show(self) -> None:
         custom = self._machine.script if self._machine is not None else ""
-        self.note.setText(_OWN if custom else _MADE)
+        self.note.setText(_CUSTOM_NOTE if custom else _GENERATED_NOTE)
         self.reset.setVisible(bool(custom))
         script = custom or self._generated
         if not self.text.hasFocus() and self.error.isHidden() and self.text.toPlainText() != script:

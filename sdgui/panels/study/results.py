@@ -23,7 +23,7 @@ from sdgui.widgets.style.theme import theme
 Index = QModelIndex | QPersistentModelIndex
 SORT_ROLE = Qt.ItemDataRole.UserRole  # role of a cell's sort key
 METRIC_ROLE = int(Qt.ItemDataRole.UserRole) + 1  # role of the metric that a cell is about
-_LINE = 8  # characters; longer headings have two lines
+_MAX_LINE_LENGTH = 8  # characters; longer headings have two lines
 
 
 def bars_of(results: Mapping[str, Any], metric: str, network: str, colors: Mapping[str, int]) -> list[Bar]:
@@ -107,7 +107,9 @@ def make_sortable(view: QTableView) -> ResultsModel:
 def two_lines(heading: str) -> str:
     """A long ``heading`` in two lines: numbers are narrow. Its unit stays with the metric."""
     start, space, end = heading.removesuffix(", %").rpartition(" ")
-    return f"{start}\n{end}{heading[len(start + space + end) :]}" if start and len(heading) > _LINE else heading
+    return (
+        f"{start}\n{end}{heading[len(start + space + end) :]}" if start and len(heading) > _MAX_LINE_LENGTH else heading
+    )
 
 
 def _alignment(cell: Cell) -> Qt.AlignmentFlag:
