@@ -46,15 +46,14 @@ class ScriptEditor(QWidget):
     def show_machine(self, machine: Machine) -> None:
         """Show the script of this machine, unless it is being edited."""
         previous_machine, self._machine = self._machine, machine
-        if machine.launcher != "slurm":
-            return
         if previous_machine is None or previous_machine.name != machine.name:
             self._generated = ""
             self.error.hide()
         elif previous_machine == machine:
             return
-        self.script_requested.emit(machine.name)
-        self._show()
+        if machine.launcher == "slurm":
+            self.script_requested.emit(machine.name)
+            self._show()
 
     def show_generated(self, name: str, text: str) -> None:
         """Show the script generated from the machine's settings."""

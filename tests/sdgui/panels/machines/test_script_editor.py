@@ -78,3 +78,16 @@ def test_a_machine_without_slurm_requests_no_script(qtbot: QtBot) -> None:
     script, requests, _ = editor(qtbot)
     script.show_machine(Machine(name="gpu", host="gpu"))
     assert requests == []
+
+
+def test_the_script_of_another_machine_is_neither_shown_nor_saved(qtbot: QtBot) -> None:
+    script, _, saved = editor(qtbot)
+    script.show_machine(SLURM)
+    script.show_generated("cluster", MADE)
+    other = SLURM.model_copy(update={"name": "other"})
+    script.show_machine(other.model_copy(update={"launcher": "direct"}))
+    script.show_machine(other)  # now uses Slurm; its script has not arrived yet
+    assert script.text.toPlainText() == ""
+    script.text.setPlainText(OWN)
+    script.text.focus_lost.emit()
+    assert saved == []
