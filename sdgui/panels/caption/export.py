@@ -7,6 +7,7 @@ includes the provenance: in the file itself, or for text files and data sources 
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -85,7 +86,7 @@ def _write_provenance(folder: Path, images: Sequence[CaptionedImage]) -> None:
         number += 1
     captions.update((Path(image.path).name, dict(image.provenance)) for image in images)
     text = json.dumps({"written_by": _WRITER, "captions": captions})
-    write_new(path, text + "\n", force=bool(path.exists()))
+    write_new(path, text + "\n", force=path.exists())
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -155,7 +156,7 @@ def _fill(folder: Path, images: Sequence[CaptionedImage], progress: Progress) ->
         name = f"{IMAGES}/{number:06}-{_safe(source.name)}"
         try:
             if not source.is_file():
-                raise FileNotFoundError(2, "the file no longer exists")
+                raise FileNotFoundError(errno.ENOENT, "the file no longer exists")
             _link(source, folder / name)
         except OSError as error:
             skipped.append((image.path, error.strerror or str(error)))

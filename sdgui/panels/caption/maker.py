@@ -91,6 +91,7 @@ class CaptionMaker(QObject):
         """Queue images to caption."""
         if not self.busy and not self._jobs:
             self._done_before_job = self._captioned = self._refused = self._total = 0
+            self.remaining = []
         self._total += len(paths)
         self._waiting.update(paths)
         for start in range(0, len(paths), _IMAGES_PER_REQUEST):

@@ -160,7 +160,8 @@ class CaptionsWork(QObject):
         self._end_side(side)
         self._remaining[side] = self.makers[side].remaining
         stopped = "Captioning was stopped. Finished captions are kept."
-        self._show_message(failure_message(failure, stopped, self.resume, "Continue"))
+        retry = self.resume if self._remaining[side] else partial(self.open, side)
+        self._show_message(failure_message(failure, stopped, retry, "Continue"))
 
     def _end_side(self, side: Side) -> None:
         recaptioned, self._before_recaptioning[side] = self._before_recaptioning[side], {}

@@ -159,6 +159,28 @@ def test_each_model_resumes_its_own_remaining_images_once(works: Works) -> None:
     assert (len(two.asked), work.busy) == (count, False), "nothing is left any more"
 
 
+def test_a_model_that_could_not_be_loaded_is_loaded_again_and_finished_images_are_not_captioned_again(
+    works: Works,
+) -> None:
+    work = works.work
+    works.model.add_paths(["a"])
+    work.caption(["a"])
+    one = works.workers["one"]
+    one.fail("caption_open", Failure("It ended."))
+    for number in range(2):
+        remedy = works.messages[-1].remedy
+        assert remedy is not None
+        remedy.do()
+        if number == 0:
+            one.answer("caption_open", FACTS)
+            caption(one, 0)
+            one.answer("caption", {})
+            work.open("a")
+            one.fail("caption_open", Failure("The file is gone."))
+    assert one.asked[-1][0] == "caption_open"
+    assert not work.busy
+
+
 def filled(panel: CaptionsPanel) -> CaptionsPanel:
     """Images that a model captioned, a person did, and none did."""
     entries = [
