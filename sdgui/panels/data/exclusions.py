@@ -35,9 +35,12 @@ def write(home: Path, source: str, paths: Sequence[str]) -> None:
 
 
 def read(home: Path, source: str) -> list[str]:
-    """Read the excluded images; [] if there is no readable file."""
+    """Read the excluded images; [] if there is no file, or if its content is invalid.
+
+    Raises OSError if the file cannot be read, so that its exclusions are not overwritten.
+    """
     try:
         excluded = json.loads(file_of(home, source).read_bytes().decode("utf-8", "surrogatepass"))
         return list(map(str, excluded["excluded"]))
-    except (OSError, ValueError, TypeError, KeyError):
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
         return []

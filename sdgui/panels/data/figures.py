@@ -13,7 +13,7 @@ from PySide6.QtGui import QHelpEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QComboBox, QHeaderView, QSizePolicy, QToolTip, QTreeWidget, QTreeWidgetItem, QWidget
 
 from sdgui.panels.data.model import NO_VALUE
-from sdgui.widgets.formats import count, percent
+from sdgui.widgets.formats import count, count_with_unit, percent
 from sdgui.widgets.layouts.boxes import STYLE_SPACING, hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillComboBox
@@ -110,8 +110,9 @@ def summary(facts: RowsOpened) -> str:
     """A summary of the statistics in a few sentences."""
     pairs, distinct, images = facts["pairs"], facts["distinct"], facts["listed"]
     if not pairs:
-        return f"{count(images)} images without captions."
-    text = f"{count(images)} images with {count(pairs)} captions; the median length is {facts['median_words']:g} words."
+        return f"{count_with_unit(images, 'image')} without captions."
+    text = f"{count_with_unit(images, 'image')} with {count_with_unit(pairs, 'caption')}"
+    text += f"; the median length is {facts['median_words']:g} words."
     if len(facts["captions"]) == 1 and (number := facts["captions"][0][0]) > 1:
         text += f" Every image has {number}."
     if distinct < pairs:
@@ -127,14 +128,18 @@ def word_bars(words: list[int]) -> list[Bar]:
         open_end = "+" if number == len(words) - 1 else ""
         every = 1 if longest <= 20 else 10
         label = f"{number}{open_end}" if number % every == 0 or number in (1, longest) else ""
-        bars.append(Bar(label, words[number], f"{number}{open_end} words: {count(words[number])} captions"))
+        unit = "word" if number == 1 and not open_end else "words"
+        tip = f"{number}{open_end} {unit}: {count_with_unit(words[number], 'caption')}"
+        bars.append(Bar(label, words[number], tip))
     return bars
 
 
 def caption_bars(captions: list[list[int]]) -> list[Bar]:
     """One bar per number of captions of an image."""
-    tip = "{} captions: {} images"
-    return [Bar(str(number), images, tip.format(number, count(images))) for number, images in captions]
+    unit_counts = ((number, images, count_with_unit(number, "caption")) for number, images in captions)
+    return [
+        Bar(str(number), images, f"{text}: {count_with_unit(images, 'image')}") for number, images, text in unit_counts
+    ]
 
 
 _HEIGHT = 18 * SPACE  # of a bar chart, in px

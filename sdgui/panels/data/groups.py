@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QListWidget, QListWidgetItem, QPushButton, QSplitt
 from sdgui.panels.data.model import SourceRows
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count, count_with_unit
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import plain_tip
@@ -174,9 +174,9 @@ class GroupsPage(QWidget):
 def summary(checked: Checked) -> str:
     """The numbers of groups and leaks, and the splits that could not be read."""
     parts = [
-        f"{count(checked['exact_groups'])} groups of exact duplicates",
+        f"{count_with_unit(checked['exact_groups'], 'group')} of exact duplicates",
         f"{count(checked['near_groups'])} nearly the same",
-        f"{count(checked['leak_count'])} leaks",
+        count_with_unit(checked["leak_count"], "leak"),
     ]
     parts += [f"{name} cannot be read: {reason}" for name, reason in checked["unread"].items()]
     return " · ".join(parts)

@@ -112,7 +112,12 @@ def test_bars_end_with_the_longest_caption() -> None:
     words[2], words[64] = 3, 1
     bars = word_bars(words)
     assert (bars[1].value, bars[-1].label, bars[-1].value, len(bars)) == (3, "64+", 1, 64)
-    assert [bar.label for bar in caption_bars([[1, 7], [5, 2]])] == ["1", "5"]
+    assert bars[0].tip.startswith("1 word: ")
+    assert bars[-1].tip == "64+ words: 1 caption"
+    assert [(bar.label, bar.tip) for bar in caption_bars([[1, 7], [5, 1]])] == [
+        ("1", "1 caption: 7 images"),
+        ("5", "5 captions: 1 image"),
+    ]
 
 
 class Works(Workers):
@@ -195,3 +200,13 @@ def test_exclusions_are_stored_in_the_home_and_a_full_disk_is_reported(
     monkeypatch.setattr(exclusions, "write", full)
     works.work.write_exclusions("/one.csv", [])
     qtbot.waitUntil(lambda: works.signals == ["exclusions_failed"])
+
+
+def test_exclusions_that_cannot_be_read_are_reported_and_not_taken_for_none(
+    qtbot: QtBot, works: Works, tmp_path: Path
+) -> None:
+    read: list[list[str]] = []
+    exclusions.file_of(tmp_path, "/one.csv").mkdir(parents=True)
+    works.work.read_exclusions("/one.csv", read.append)
+    qtbot.waitUntil(lambda: works.signals == ["exclusions_failed"])
+    assert not read, "the next exclusion would overwrite them"

@@ -140,7 +140,7 @@ def test_groups_show_their_images_and_what_can_be_excluded(groups: GroupsPage) -
     source_rows = rows()
     groups.show_checked(report, source_rows)
     assert groups.summary.text() == (
-        "1 groups of exact duplicates · 1 nearly the same · 3 leaks · test cannot be read: it is gone"
+        "1 group of exact duplicates · 1 nearly the same · 3 leaks · test cannot be read: it is gone"
     )
     assert [button.isVisible() for button in (groups.list, groups.gallery, *buttons)] == [True] * 5
     assert [groups.list.item(row).text() for row in range(groups.list.count())] == [
