@@ -1,6 +1,6 @@
 """The next step that the empty Classify panel offers: classify the demo's images, or create the demo.
 
-Flow: store and run folders -> `next_step` -> the empty page's sentence and button.
+Flow: store and run folders -> `next_step` -> the empty page's button.
 """
 
 from __future__ import annotations
@@ -13,11 +13,6 @@ from sdgui.runs.models import run_facts
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 
-PANEL_PURPOSE = (
-    "Evaluate a model on labelled images: accuracy with its interval, per-class accuracy, the confusion matrix and "
-    "the most confident mistakes. Choose a model and labelled data above, or drop a folder with one subfolder per "
-    "class here."
-)
 DEMO_BUTTON = "Classify the demo's groups"
 DEMO_LABEL = "group"
 DEMO_TABLE = "unseen.csv"  # the only split with images of every group
@@ -25,11 +20,11 @@ DEMO_TABLE = "unseen.csv"  # the only split with images of every group
 
 @dataclass(frozen=True)
 class DemoStep:
-    """What to offer. ``data``: a table of the demo that can be classified now, with ``run_id`` (default: the chosen
-    model). ``make``: the demo can be created.
+    """The step that ``button`` takes; "" if there is none. ``make``: the step creates the demo.
+
+    ``data``: a table of the demo that can be classified now, with ``run_id`` or, if this is None, the chosen model.
     """
 
-    text: str
     button: str = ""
     run_id: int | None = None
     data: str = ""
@@ -51,10 +46,10 @@ def next_step(store: Store) -> DemoStep:
         for run in sorted(runs, key=lambda run: (names[run.experiment_id] != SHOWN_FIRST, -run.id)):
             table = demos[run.experiment_id] / DEMO_TABLE
             if table.is_file() and run_facts(run.dir).steps:
-                return DemoStep(PANEL_PURPOSE, DEMO_BUTTON, run.id, str(table))
+                return DemoStep(DEMO_BUTTON, run.id, str(table))
     except StoreError:
-        return DemoStep(PANEL_PURPOSE)
+        return DemoStep()
     tables = [folder / DEMO_TABLE for folder in demos.values() if (folder / DEMO_TABLE).is_file()]
     if tables:
-        return DemoStep(PANEL_PURPOSE, DEMO_BUTTON, data=str(tables[0]))
-    return DemoStep(PANEL_PURPOSE, "Try the demo", make=True)
+        return DemoStep(DEMO_BUTTON, data=str(tables[0]))
+    return DemoStep("Try the demo", make=True)

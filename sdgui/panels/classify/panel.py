@@ -15,7 +15,7 @@ from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QWidget
 
 from core.spec.data.prompt_sets import is_inline
-from sdgui.panels.classify.demo import DEMO_LABEL, PANEL_PURPOSE, DemoStep, next_step
+from sdgui.panels.classify.demo import DEMO_LABEL, DemoStep, next_step
 from sdgui.panels.classify.evaluations import Evaluations
 from sdgui.panels.classify.kept import forget, keep, kept_results
 from sdgui.panels.classify.model import Evaluation, EvaluationResult, Settings, Target
@@ -46,7 +46,7 @@ class ClassifyPanel(Panel):
         super().__init__(parent)
         self._services = services
         self._actions: Actions | None = None
-        self._demo = DemoStep(PANEL_PURPOSE)
+        self._demo = DemoStep()
         self._searches = 0  # requests for the next step since the last answer
         self._restored = False
         self._opened_answers: dict[Target, Mapping[str, Any]] = {}  # data -> answer of ``classify_open``
@@ -132,16 +132,14 @@ class ClassifyPanel(Panel):
         self._searches += 1
         if self._searches == 1:
             store = self._services.store
-            self._tasks.run(
-                lambda: next_step(store), self._show_next_step, lambda _: self._show_next_step(DemoStep(PANEL_PURPOSE))
-            )
+            self._tasks.run(lambda: next_step(store), self._show_next_step, lambda _: self._show_next_step(DemoStep()))
 
     def _show_next_step(self, step: DemoStep) -> None:
         searches, self._searches = self._searches, 0
         if searches > 1:
             self._find_next_step()
         self._demo = step
-        self.view.show_next_step(step.text, step.button)
+        self.view.show_next_step(step.button)
 
     def _do_next_step(self) -> None:
         source = self.view.source

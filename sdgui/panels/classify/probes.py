@@ -96,7 +96,7 @@ class Probes(QObject):
     def _on_applied(self, answer: Mapping[str, Any]) -> None:
         self._set_busy("")
         out, unreadable_count = Path(str(answer["path"])), int(answer["unreadable_count"])
-        text = f"{count(answer['images'])} images classified; the results are in {out}."
+        text = f"{count_with_unit(answer['images'], 'image')} classified; the results are in {out}."
         if unreadable_count:
             text += f" {count_with_unit(unreadable_count, 'file')} could not be read; see the details."
         lines = [f"{row['class']}: {count(row['images'])}" for row in answer["classes"]]

@@ -33,6 +33,11 @@ from sdgui.widgets.style.theme import SPACE
 
 _Tab = TypeVar("_Tab", bound=QWidget)
 TAB_NAMES = ("accuracy", "matrix", "mistakes", "curves", "compare", "trying")  # in the order of their tabs
+_PURPOSE = (
+    "Evaluate a model on labelled images: accuracy with its interval, per-class accuracy, the confusion matrix and "
+    "the most confident mistakes. Choose a model and labelled data above, or drop a folder with one subfolder per "
+    "class here."
+)
 _PAGES = (AccuracyTab, MatrixTab, MistakesTab, CurvesTab, CompareTab, TryTab)
 
 
@@ -65,7 +70,7 @@ class ClassifyView(QWidget):
         self.bar = MessageBar(self)
         self.notes = Notes(self)
         self.results = ResultList(self)
-        self._is_busy, self._next_step = False, ("", "")
+        self._is_busy, self._next_step = False, ""
         self.empty = EmptyState("ph.chart-bar", "Nothing classified yet", "", primary=False)
         self.tabs = QTabWidget(self)
         self.first = QStackedWidget(self)  # page of the first tab: the empty state, or the accuracy
@@ -183,9 +188,9 @@ class ClassifyView(QWidget):
         self._settings.setValue("classify/tab", self.tabs.currentIndex())
 
     # Display
-    def show_next_step(self, text: str, button: str) -> None:
-        """Offer the next step where there is no result yet."""
-        self._next_step = (text, button)
+    def show_next_step(self, button: str) -> None:
+        """Offer the next step where there is no result yet; "" for none."""
+        self._next_step = button
         self._show_empty()
 
     def _show_empty(self) -> None:
@@ -196,7 +201,7 @@ class ClassifyView(QWidget):
                 "No result selected", "Click Classify to evaluate this model, or select an earlier result on the left."
             )
         else:
-            self.empty.set_content("Nothing classified yet", *self._next_step)
+            self.empty.set_content("Nothing classified yet", _PURPOSE, self._next_step)
 
     def set_busy(self, activity: str) -> None:
         """Show the progress of a long request; "" hides the progress."""

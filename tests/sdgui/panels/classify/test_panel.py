@@ -120,10 +120,10 @@ def test_without_a_model_or_a_checkpoint_the_panel_offers_the_demo(
     monkeypatch.setattr(source.model, "open", lambda: done.append("models"))
     panel.ask_model()
     panel.set_actions(cast(Any, {"demo": SimpleNamespace(trigger=lambda: done.append("demo"))}))
-    panel._show_next_step(DemoStep("Text", "Try the demo", make=True))
+    panel._show_next_step(DemoStep("Try the demo", make=True))
     assert panel.view.empty._button.text() == "Try the demo"
     panel.view.empty._button.click()
-    panel._show_next_step(DemoStep("Text"))
+    panel._show_next_step(DemoStep())
     panel.view.empty.activated.emit()
     assert done == ["models", "demo"]
     monkeypatch.setattr(source.model, "choice", lambda: None)
