@@ -49,7 +49,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Query:
-    """A query. ``prompts``: RAW or the name of a set of prompts; ``group``: whether near-identical images are grouped.
+    """A query. ``prompts``: ``NO_TEMPLATE`` or a set of prompts; ``group``: whether to group near-identical images.
 
     ``caption``: the number of a caption of the collection, whose image is known; otherwise -1.
     """

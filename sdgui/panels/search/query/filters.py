@@ -80,7 +80,7 @@ class FilterForm(QWidget):
 
     def _field(self, hint: str, tip: str) -> QLineEdit:
         line = QLineEdit(self, placeholderText=hint)
-        line.setAccessibleName(tip.partition(":")[0])
+        line.setAccessibleName(tip.partition(", such as")[0])
         line.setToolTip(plain_tip(tip))
         line.editingFinished.connect(self._on_edited)
         return line

@@ -57,3 +57,12 @@ def test_invalid_filters_are_ignored(qapp: object, raw: dict[str, Any]) -> None:
     row = FilterForm()
     row.set_filters(raw, True)
     assert row.filters() == {}
+
+
+def test_the_fields_of_sizes_and_days_have_short_names(qapp: object) -> None:
+    assert [line.accessibleName() for line in FilterForm().fields.values()] == [
+        "Minimum file size",
+        "Maximum file size",
+        "Modified on this day or later",
+        "Modified before this day",
+    ]
