@@ -224,8 +224,8 @@ class NoiseConfig(Section):
         False,
         "Caption filter",
         "Before training, drop pairs whose caption fits other images better, judged by colours and edges and, in "
-        "fine-tuning, by the pretrained model, which should not have been trained on these pairs. Hardly any pair "
-        "with a clean caption is dropped.",
+        "fine-tuning, by the pretrained model, which should not have been trained on these pairs. Few pairs "
+        "with a clean caption are dropped.",
     )
     self_confidence: Share = setting(
         0.0,

@@ -218,8 +218,8 @@ class TextAnchorsConfig(AnchorsConfig):
     source: Text = setting(
         "",
         "Texts",
-        "Captions or class names of what the model should still recognise: a text file with one per line, or a data "
-        "set, whose captions are used without its images. The name general is an included list of everyday words.",
+        "Captions or class names of what the model should still recognise: a text file with one text per line, or a "
+        "data set, whose captions are used without its images. The name general is an included list of everyday words.",
         widget="source",
     )
     per_step: int = setting(

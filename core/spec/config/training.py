@@ -36,8 +36,8 @@ class DataConfig(Section):
     dataset: ReferenceText = setting(
         "",
         "Custom data set",
-        "A function, as FILE.py:NAME, that is called with each name above and returns a data set. Leave empty to use "
-        "the formats above.",
+        "A function, as FILE.py:NAME, that is called with each of the data settings above and returns a data set. "
+        "Leave empty to use the formats above.",
         advanced=True,
     )
     label: Text = setting(
@@ -57,8 +57,8 @@ class DataConfig(Section):
     unlabelled_ratio: int = setting(
         0,
         "Unlabelled ratio",
-        "The batch size counts labelled rows only; this many unlabelled rows are added for each of them (FixMatch: 7). "
-        "0 draws labelled and unlabelled rows together.",
+        "The batch size counts labelled rows only; this many unlabelled rows are added for each labelled row "
+        "(FixMatch: 7). 0 draws labelled and unlabelled rows together.",
         unit="rows per labelled row",
         ge=0,
         le=64,
@@ -121,7 +121,7 @@ class OptimConfig(Section):
         30.0, "Epochs", "Number of passes over the training data.", unit="epochs", gt=0.0, le=100000.0
     )
     batch_size: int = setting(
-        256, "Batch size", "Pairs per step, which are each other's negatives.", unit="pairs", ge=2, le=1048576
+        256, "Batch size", "Number of pairs per step; they are each other's negatives.", unit="pairs", ge=2, le=1048576
     )
     micro_batch: int = setting(
         0,

@@ -136,8 +136,8 @@ class StudentViewConfig(Section):
     mix: Literal["none", "mixup", "cutmix", "either"] = setting(
         "none",
         "Interpolation",
-        "mixup blends two images (Zhang et al. 2018). cutmix pastes a patch of one into the other (Yun et al. 2019). "
-        "either chooses one of the two at random for each view.",
+        "mixup blends two images (Zhang et al. 2018). cutmix pastes a patch of one image into the other (Yun et al. "
+        "2019). either chooses one of the two at random for each view.",
     )
     mix_alpha: float = setting(
         0.75,
