@@ -50,6 +50,9 @@ def export_run(run: RunDir, tool: str, output: Path, follow: bool = False) -> st
     failed = True
     try:
         failed = _replay(run, mirror, follow)
+    except KeyboardInterrupt:  # ends the export, not the run
+        failed = False
+        raise
     finally:
         mirror.close(failed)
     return place

@@ -118,10 +118,11 @@ class Reader(Protocol):
 
 
 def as_number(value: object) -> float | None:
-    """A number of 64 bits as float; None for anything else, including booleans and text."""
-    if type(value) is float:
-        return value
-    return float(value) if type(value) is int and abs(value) < 1 << 63 else None
+    """A number as float; None for anything else, including booleans, text and integers above a float's maximum."""
+    try:
+        return float(value) if type(value) in (float, int) else None  # type: ignore[arg-type]
+    except OverflowError:
+        return None
 
 
 def as_step(value: object) -> int | None:

@@ -3,6 +3,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import core
 from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
 from core.spec.run.status import own_status
-from core.tracking.foreign import wandb
+from core.tracking.foreign import mirrors, wandb
 from core.tracking.foreign.mirrors import _mlflow_name, _MLflowNames, _replay, export_run
 from core.tracking.foreign.runs import ForeignRun
 
@@ -50,7 +51,8 @@ class Points(dict[int, float]):
 
     def restart(self, step: int, wall_time: float) -> None: ...
 
-    def close(self, failed: bool) -> None: ...
+    def close(self, failed: bool) -> None:
+        self.closed_as_failed = failed
 
 
 def test_following_ends_when_the_trainer_was_killed(tmp_path: Path) -> None:
@@ -64,6 +66,20 @@ def test_following_ends_when_the_trainer_was_killed(tmp_path: Path) -> None:
     points = Points()
     assert _replay(run, points, follow=True)
     assert points == {1: 0.5}
+
+
+def test_ctrl_c_ends_an_export_and_not_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    run, points = core.start_run("going on", folder=tmp_path / "run", system_seconds=0, record_code=False), Points()
+    monkeypatch.setattr(mirrors, "need", lambda extra: None)
+    monkeypatch.setitem(mirrors.MIRRORS, "tensorboard", ("tensorboard", lambda *_arguments: (points, "")))
+    monkeypatch.setattr(mirrors, "time", SimpleNamespace(sleep=interrupt))
+    with pytest.raises(KeyboardInterrupt):
+        export_run(RunDir(run.folder), "tensorboard", tmp_path / "out", follow=True)
+    run.finish()
+    assert not points.closed_as_failed
 
 
 def float32(value: float) -> float:

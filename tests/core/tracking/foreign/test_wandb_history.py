@@ -15,7 +15,7 @@ from core.tracking.foreign.runs import ForeignRun
 from tests.core.tracking.foreign import hostile_logs
 from tests.core.tracking.foreign.hostile_logs import field
 
-_NUMBERS = st.integers(-(1 << 62), 1 << 62) | st.floats(allow_infinity=False, allow_nan=False)
+_NUMBERS = st.integers(-(1 << 70), 1 << 70) | st.floats(allow_infinity=False, allow_nan=False)
 _NOT_FINITE = ["NaN", "Infinity", "-Infinity"]
 _NO_NUMBERS = st.sampled_from(['"text"', "null", "true", "[1]", "1 2", "-", "1e", ""])
 
