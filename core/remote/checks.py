@@ -15,7 +15,7 @@ from pathlib import Path
 from core.data.errors import DataError
 from core.data.inspection.figures import fingerprint
 from core.data.sources.opening import open_source
-from core.remote.gpus import NVML, gpus
+from core.remote.gpus import gpus
 from core.remote.probe import disk_free, version
 from core.remote.slurm import Slurm
 from core.spec.config import RunConfig, parse_config, retained_sets
@@ -73,8 +73,7 @@ def _check_disk(runs: Path) -> Finding:
 def _check_gpus(machine: Machine) -> Finding:
     if machine.launcher == "slurm":
         return Finding(name="GPUs", works=True, detail="assigned by Slurm")
-    devices, source = gpus()
-    errors = source.removeprefix(NVML).removeprefix("; ") if source.startswith(NVML) else ""
+    devices, source, errors = gpus()
     if not devices and not errors:
         return Finding(name="GPUs", works=True, detail=f"none: {source}; runs train on the CPU")
     free = sum(gpu.free for gpu in devices)
@@ -82,7 +81,7 @@ def _check_gpus(machine: Machine) -> Finding:
     if errors:
         consequence = "The other GPUs are used." if devices else "Runs train on the CPU."
         remedy = f"{consequence} See nvidia-smi, or ask the administrator to reset or replace the GPU."
-        return Finding(name="GPUs", works=False, detail=f"{detail}; {errors}", remedy=remedy)
+        return Finding(name="GPUs", works=False, detail="; ".join([detail, *errors]), remedy=remedy)
     return Finding(name="GPUs", works=True, detail=detail)
 
 

@@ -15,24 +15,23 @@ import psutil
 
 from core.spec.machines.answers import Gpu
 
-NVML = "nvml"  # the source of the list of GPUs
 _MIB = 1 << 20
 
 
-def gpus() -> tuple[list[Gpu], str]:
-    """The GPUs, and their source: "nvml", with errors as in "nvml; GPU 1: GPU is lost", or why there is no NVML."""
+def gpus() -> tuple[list[Gpu], str, list[str]]:
+    """The GPUs, their source ("nvml", or why there is no NVML), and errors such as "GPU 1: GPU is lost"."""
     try:
         nvml = importlib.import_module("pynvml")
     except ImportError:
-        return [], "nvidia-ml-py is not installed"
+        return [], "nvidia-ml-py is not installed", []
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
         if type(error).__name__ == "NVMLError_LibRmVersionMismatch":
-            return [], f"{error} The driver was updated after the machine was started; restart the machine."
-        return [], f"no NVIDIA driver ({error})"
+            return [], f"{error} The driver was updated after the machine was started; restart the machine.", []
+        return [], f"no NVIDIA driver ({error})", []
     devices: list[Gpu] = []
-    source = NVML
+    errors: list[str] = []
     try:
         for index in range(nvml.nvmlDeviceGetCount()):
             try:  # a GPU that is lost or not permitted must not hide the others
@@ -40,13 +39,13 @@ def gpus() -> tuple[list[Gpu], str]:
             except nvml.NVMLError as error:
                 if type(error).__name__ == "NVMLError_NoPermission":
                     continue
-                source += f"; GPU {index}: {error}"
+                errors.append(f"GPU {index}: {error}")
     except nvml.NVMLError as error:
-        source += f"; {error}"
+        errors.append(str(error))
     finally:
         with suppress(nvml.NVMLError):
             nvml.nvmlShutdown()
-    return devices, source
+    return devices, "nvml", errors
 
 
 def _nvml_gpus(nvml: Any, index: int) -> list[Gpu]:

@@ -22,7 +22,7 @@ _MIB = 1 << 20
 def probe(runs: Path, slurm: Slurm) -> Facts:
     """The current state of this machine's hardware and software."""
     memory = psutil.virtual_memory()
-    devices, source = gpus()
+    devices, source, errors = gpus()
     slurm_version, partitions = _partitions(slurm)
     return Facts(
         host=platform.node(),
@@ -32,7 +32,7 @@ def probe(runs: Path, slurm: Slurm) -> Facts:
         memory_free=memory.available // _MIB,
         load=_load_average(),
         gpus=devices,
-        gpus_note=source,
+        gpus_note="; ".join([source, *errors]),
         python=platform.python_version(),
         version=version("sdgui") or "a checkout",
         torch=version("torch"),

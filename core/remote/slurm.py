@@ -87,7 +87,7 @@ class Slurm:
             parts = line.strip().split("|")
             if len(parts) != 5:
                 continue
-            name, nodes, idle = parts[0].rstrip("*"), int(parts[1]), int(parts[2].partition("/")[2] or 0)
+            name, nodes, idle = parts[0].rstrip("*"), _count(parts[1]), _count(parts[2].partition("/")[2])
             existing = rows.get(name)
             rows[name] = Partition(
                 name=name,
@@ -175,7 +175,7 @@ class Slurm:
             raise SlurmError(f"scontrol cannot show job {job}: {_message(process)}")
         fields = dict(re.findall(r"(\w+)=(\S*)", process.stdout))
         state, reason, start, nodes = (fields.get(name, "") for name in ("JobState", "Reason", "StartTime", "NodeList"))
-        return _job(state, reason, parse_time(start), nodes, int(fields.get("Restarts", "0") or 0))
+        return _job(state, reason, parse_time(start), nodes, _count(fields.get("Restarts", "")))
 
     def _output_of(self, *command: str) -> str:
         process = self._execute(command)
@@ -205,6 +205,11 @@ def _job(state: str, reason: str, start: float | None, nodes: str, restarts: int
         state, reason_shown, None if waiting else start, start if waiting else None,
         nodes if running and nodes != "(null)" else "", restarts,
     )  # fmt: skip
+
+
+def _count(text: str) -> int:
+    """A number that Slurm printed; 0 for other text, such as N/A."""
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def parse_time(text: str) -> float | None:

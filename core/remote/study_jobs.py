@@ -48,10 +48,11 @@ def parse_study_task(runs: Path, study: str, request: Sequence[str]) -> StudyTas
                 f"{excerpt(name)} is not a valid name for a study's folder; use only letters, digits, . _ -"
             )
     out = StudyDir(runs / FOLDER / study)
-    arguments, name = (kind, str(out.path), arm, *numbers), f"{study}-{arm}-{numbers[0]}"
+    arguments = (kind, str(out.path), arm, *numbers)
+    name = f"{study}:{arm}:{kind}{numbers[0]}"  # no name of a study or arm contains a colon, so names are unique
     if kind == "run":
         return StudyTask(out.run(arm, int(numbers[0])), arguments, "exports/measures.json", name)
-    return StudyTask(RunDir(out.times / f"{arm}-{numbers[0]}"), arguments, "exports/step.json", f"{name}-step")
+    return StudyTask(RunDir(out.times / f"{arm}-{numbers[0]}"), arguments, "exports/step.json", name)
 
 
 def write_study(runs: Path, study: str, files: Mapping[str, str]) -> None:

@@ -49,7 +49,7 @@ def healthy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that has all that is needed, and no GPU."""
     monkeypatch.setattr(checks, "version", lambda name: ALL.get(name, ""))
     monkeypatch.setattr(checks, "disk_free", lambda runs: 3 << 30)
-    monkeypatch.setattr(checks, "gpus", lambda: ([], "no driver"))
+    monkeypatch.setattr(checks, "gpus", lambda: ([], "no driver", []))
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
 
 
@@ -80,7 +80,9 @@ def test_each_missing_part_is_named_with_its_remedy(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(checks, "disk_free", lambda runs: (2 << 30) - 1)
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(
-        checks, "gpus", lambda: ([Gpu(index=0, name="A"), Gpu(index=1, name="B", users=["x"])], "nvml; GPU 2: is lost")
+        checks,
+        "gpus",
+        lambda: ([Gpu(index=0, name="A"), Gpu(index=1, name="B", users=["x"])], "nvml", ["GPU 2: is lost"]),
     )
     found = checks.check(NEAR, tmp_path / "file", Cluster())
     wrong = {one.name: (one.detail, one.remedy) for one in found if not one.works}
@@ -92,7 +94,7 @@ def test_each_missing_part_is_named_with_its_remedy(tmp_path: Path, monkeypatch:
     assert wrong["Disk"][1].startswith("Checkpoints may not fit")
     assert wrong["GPUs"][0] == "2, 1 free: A, B; GPU 2: is lost"
     monkeypatch.setattr(checks, "disk_free", lambda runs: 2 << 30)
-    monkeypatch.setattr(checks, "gpus", lambda: ([Gpu(index=0, name="A")], "nvml"))
+    monkeypatch.setattr(checks, "gpus", lambda: ([Gpu(index=0, name="A")], "nvml", []))
     assert checks._check_disk(tmp_path).works
     assert (checks._check_gpus(NEAR).works, checks._check_gpus(NEAR).detail) == (True, "1, 1 free: A")
 

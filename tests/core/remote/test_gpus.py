@@ -145,7 +145,7 @@ def test_each_gpu_is_listed_with_memory_load_and_users(driver: Callable[..., Dri
         Device(uuid="GPU-b", load=0),
         Device(uuid="GPU-c"),
     )
-    found, by = gpus()
+    found, by, _ = gpus()
     assert by == "nvml"
     assert (found[0].name, found[0].uuid, found[0].device) == ("NVIDIA H100", "GPU-a", "0")
     assert (found[0].memory, found[0].used, found[0].load) == (80 * 1024, 40 * 1024, 0.97)
@@ -158,7 +158,7 @@ def test_a_mig_gpu_is_listed_by_its_instances(driver: Callable[..., Driver], nvm
     small = Device("NVIDIA H100 MIG 1g.10gb", "MIG-1", (10 * GIB, 1 << 20), None)
     used = Device("NVIDIA H100 MIG 1g.10gb", "MIG-2", (10 * GIB, 9 * GIB), None, [4_000_000_000])
     driver(Device(load=None, parts={0: small, 2: used}), Device(uuid="GPU-b"))
-    found, _ = gpus()
+    found, *_ = gpus()
     assert [(gpu.index, gpu.device, gpu.name) for gpu in found] == [
         (0, "MIG-1", "NVIDIA H100 MIG 1g.10gb, part 0"),
         (0, "MIG-2", "NVIDIA H100 MIG 1g.10gb, part 2"),
@@ -170,19 +170,19 @@ def test_a_mig_gpu_is_listed_by_its_instances(driver: Callable[..., Driver], nvm
 
 def test_unavailable_gpu_values_are_omitted(driver: Callable[..., Driver], nvml: Any) -> None:
     driver(Device(memory=nvml.NVML_ERROR_NOT_SUPPORTED, load=None, pids=nvml.NVML_ERROR_NO_PERMISSION))
-    [gpu], _ = gpus()
+    [gpu], *_ = gpus()
     assert (gpu.memory, gpu.load, gpu.users, gpu.free) == (0, None, [], True)
     driver(Device(pids=[os.getpid()]), lacks=("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetMigMode"))
-    [gpu], _ = gpus()
+    [gpu], *_ = gpus()
     assert gpu.users == [], "an older driver than the package is for"
 
 
 def test_a_broken_gpu_hides_no_other_and_is_reported(driver: Callable[..., Driver], nvml: Any, tmp_path: Path) -> None:
     lost = nvml.NVML_ERROR_GPU_IS_LOST
     driver(Device(uuid=lost, memory=lost), Device(uuid="GPU-b"), Device(closed=nvml.NVML_ERROR_NO_PERMISSION))
-    found, by = gpus()
+    found, by, errors = gpus()
     assert [gpu.device for gpu in found] == ["1"]
-    assert by == "nvml; GPU 0: GPU is lost"
+    assert (by, errors) == ("nvml", ["GPU 0: GPU is lost"])
     finding = checks._check_gpus(Machine(name="here"))
     assert not finding.works
     assert "GPU 0: GPU is lost" in finding.detail
@@ -212,7 +212,7 @@ def test_the_check_reports_that_all_gpus_have_failed(
 )
 def test_without_a_driver_there_are_no_gpus(driver: Callable[..., Driver], nvml: Any, code: str, told: str) -> None:
     driver(Device(), init=getattr(nvml, code))
-    found, by = gpus()
+    found, by, _ = gpus()
     assert found == []
     assert told in by
 

@@ -35,13 +35,13 @@ class Cluster:
 def test_facts_describe_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = SimpleNamespace(total=(7 << 20) + 5, available=3 << 20)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
-    monkeypatch.setattr(probe_module, "gpus", lambda: ([Gpu(index=3)], "nvml"))
+    monkeypatch.setattr(probe_module, "gpus", lambda: ([Gpu(index=3)], "nvml", ["GPU 4: lost"]))
     monkeypatch.setattr(os, "getloadavg", lambda: (1.5, 2.5, 3.5))
     monkeypatch.setattr(probe_module, "version", lambda name: {"torch": "2.9"}.get(name, ""))
     slurm: Any = Cluster(found=True)
     facts = probe(tmp_path / "runs", slurm)
     assert (facts.memory, facts.memory_free, facts.load) == (7, 3, 1.5)
-    assert (facts.gpus, facts.gpus_note) == ([Gpu(index=3)], "nvml")
+    assert (facts.gpus, facts.gpus_note) == ([Gpu(index=3)], "nvml; GPU 4: lost")
     assert (facts.version, facts.torch, facts.python) == ("a checkout", "2.9", platform.python_version())
     assert (facts.slurm, facts.partitions) == ("23.11", [Partition(name="low")])
     assert (facts.host, facts.system, facts.runs) == (platform.node(), platform.platform(), str(tmp_path / "runs"))
@@ -54,7 +54,7 @@ def test_facts_describe_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_without_slurm_there_are_no_partitions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: bool, refuses: bool
 ) -> None:
-    monkeypatch.setattr(probe_module, "gpus", lambda: ([], "none"))
+    monkeypatch.setattr(probe_module, "gpus", lambda: ([], "none", []))
     slurm: Any = Cluster(found, refuses)
     facts = probe(tmp_path, slurm)
     assert (facts.slurm, facts.partitions) == ("", [])

@@ -168,6 +168,14 @@ def test_job_states_are_parsed_from_slurm() -> None:
     assert gone is None
 
 
+def test_numbers_that_slurm_does_not_know_are_0() -> None:
+    shown = "JobState=RUNNING Reason=None Restarts=N/A StartTime=2026-01-02T03:04:05 NodeList=n1"
+    slurm = Slurm(Commands(squeue="12|RUNNING|None|2026-01-02T03:04:05|n1", scontrol=shown, sinfo="low*|?|-/-|x|1:00"))
+    job, [partition] = slurm.job("12"), slurm.partitions()
+    assert job is not None
+    assert (job.restarts, partition.nodes, partition.idle) == (0, 0, 0)
+
+
 def test_squeue_is_called_rarely_for_any_number_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     clock = SimpleNamespace(monotonic=lambda: now[0], mktime=time.mktime, strptime=time.strptime)

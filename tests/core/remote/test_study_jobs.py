@@ -17,12 +17,19 @@ ARM = "0123abcd"
 def test_runs_and_steps_are_named_by_arm_and_number(tmp_path: Path) -> None:
     out = StudyDir(tmp_path / "studies" / "mine")
     for given, folder, result, name in (
-        (("run", ARM, "3", "100"), out.run(ARM, 3).path, "exports/measures.json", f"mine-{ARM}-3"),
-        (("step", ARM, "2"), out.times / f"{ARM}-2", "exports/step.json", f"mine-{ARM}-2-step"),
+        (("run", ARM, "3", "100"), out.run(ARM, 3).path, "exports/measures.json", f"mine:{ARM}:run3"),
+        (("step", ARM, "2"), out.times / f"{ARM}-2", "exports/step.json", f"mine:{ARM}:step2"),
     ):
         work = parse_study_task(tmp_path, "mine", given)
         assert (work.run.path, work.result, work.name) == (folder, result, name)
         assert work.arguments == (given[0], str(out.path), *given[1:])
+
+
+def test_jobs_of_different_studies_have_different_slurm_names(tmp_path: Path) -> None:
+    """A repeated request looks for its job by name, and must not find that of another study."""
+    tasks = [("a", "b-c", ("run", "3", "9")), ("a-b", "c", ("run", "3", "9")), ("a", "b-c-3", ("step", "0"))]
+    names = [parse_study_task(tmp_path, study, (kind, arm, *rest)).name for study, arm, (kind, *rest) in tasks]
+    assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize(
