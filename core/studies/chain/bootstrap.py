@@ -36,8 +36,8 @@ def caption_and_filter(run: RunDir, source: str, target: Path, progress: Progres
     """Write the manifest ``target``: each image of ``source`` with its matching captions, original or generated.
 
     A caption matches when the head's probability is at least 0.5; without a matching head, when its cosine is at least
-    the median of the original pairs'. An image without a match keeps its best caption, so that the number of images
-    and steps is kept. Returns the numbers {"images", "given", "made"} in the manifest.
+    the median of the original pairs'. An image without a match keeps its best caption, so that the numbers of
+    images and steps do not change. Returns the numbers {"images", "given", "made"} in the manifest.
     """
     model = open_model(f"{run.path}@last")
     towers = model.network.towers

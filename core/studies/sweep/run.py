@@ -1,4 +1,4 @@
-"""Start, resume and edit a sweep.
+"""Starts, resumes and edits a sweep.
 
 Flow: ``python -m core sweep run FILE OUT`` -> `run_sweep` -> `core.studies.sweep.queue`.
 """

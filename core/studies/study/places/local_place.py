@@ -56,7 +56,7 @@ class LocalPlace:
         if status == 0 and self._out.measures(run.arm, run.seed).exists():
             return Ended()
         output = self._out.run(run.arm, run.seed).stderr_end()
-        # a killed process has no last words: its last line is of its progress
+        # A killed process writes no error: the last line of its output is its progress.
         reason = error_line(output) if status < 0 else (output.splitlines() or [""])[-1]
         return Ended(reason or f"the trainer exited unexpectedly with status {status}", killed=status < 0)
 

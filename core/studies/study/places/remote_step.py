@@ -1,4 +1,4 @@
-"""Measure the step time of an arm on another machine.
+"""Measures the step time of an arm on another machine.
 
 Flow: ``core.studies.study.budgets`` -> `measure_remotely` -> ``step_time`` on that machine -> ``times/ARM-ROUND.json``.
 """
