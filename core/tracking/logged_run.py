@@ -102,6 +102,8 @@ class LoggedRun:
                 f"run.log was called after {self.name} had ended, or in another process; the values are not recorded."
             )
             return
+        if _exit_error is not None:
+            _forget_caught_exit()
         if step is None:
             step = self._next_step
         elif type(step) is not int or not 0 <= step <= MAX_STEP:
@@ -326,6 +328,14 @@ def _watch_exit() -> None:
 
     sys.excepthook, sys.exit = hook_with_record, exit_with_record
     atexit.register(_end_all)
+
+
+def _forget_caught_exit() -> None:
+    """Called when the script logs: it has caught its SystemExit, unless it logs in an exception or exit handler."""
+    global _exit_error
+    in_main = threading.current_thread() is threading.main_thread() and threading.main_thread().is_alive()
+    if in_main and sys.exc_info()[1] is None and isinstance(_exit_error, SystemExit):
+        _exit_error = None
 
 
 def _end_all() -> None:

@@ -81,6 +81,9 @@ def test_a_script_without_torch_writes_a_run_that_the_verbs_list(tmp_path: Path)
         ("sys.exit(3)", "failed", "The script exited with 3."),
         ("sys.exit()", "done", ""),
         ("import threading; t = threading.Thread(target=sys.exit, args=(3,)); t.start(); t.join()", "done", ""),
+        ("try:\n    sys.exit(3)\nexcept SystemExit:\n    pass\nrun.log({'loss': 1.0})", "done", ""),
+        ("try:\n    sys.exit(3)\nfinally:\n    run.log({'loss': 1.0})", "failed", "The script exited with 3."),
+        ("import atexit\natexit.register(run.log, {'loss': 1.0})\nsys.exit(3)", "failed", "The script exited with 3."),
     ],
 )
 def test_the_end_of_the_script_is_recorded(tmp_path: Path, body: str, state: str, reason: str) -> None:
