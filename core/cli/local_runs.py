@@ -262,5 +262,6 @@ def _print_from(run: RunDir, name: str, offset: int) -> int:
             offset += len(part)
             text = decoder.decode(part)
             print(text.replace("\r\n", "\n").replace("\r", "\n"), end="")  # progress bars overwrite their line with \r
+        offset -= len(decoder.getstate()[0])  # an incomplete character at the end is printed when it is complete
         sys.stdout.flush()
     return offset

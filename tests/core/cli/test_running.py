@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.__main__ import main
+from core.cli.local_runs import _print_from
 from core.spec.machines import machines as machines_module
 from core.spec.machines.machine import Machine
 from core.spec.machines.machine_list import MachineList
@@ -213,3 +214,14 @@ def test_a_local_run_is_launched_by_the_same_verb(home: Path, tmp_path: Path) ->
     assert code == 3
     assert "[failed]" in err
     assert "missing.csv" in err
+
+
+def test_a_character_that_is_being_written_is_printed_once_complete(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, text = RunDir(tmp_path), "loss: 2 µ\n".encode()
+    run.stdout.write_bytes(text[:-2])
+    offset = _print_from(run, run.stdout.name, 0)
+    run.stdout.write_bytes(text)
+    assert _print_from(run, run.stdout.name, offset) == len(text)
+    assert capsys.readouterr().out == text.decode()
