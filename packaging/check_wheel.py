@@ -23,8 +23,8 @@ from pathlib import Path
 from uv import find_uv_bin
 
 ROOT = Path(__file__).resolve().parents[1]
-MOST_BYTES = 400 * 1000**2  # of an environment with the window alone
-MOST_SECONDS = 60.0  # from the wheel to the window on the demo, with warm caches; only reported
+MAX_BYTES = 400 * 1000**2  # of an environment with the window alone
+EXPECTED_SECONDS = 60.0  # from the wheel to the window on the demo, with warm caches; only reported
 UV_AS_PIP = {"UV_FIND_LINKS": "PIP_FIND_LINKS", "UV_DEFAULT_INDEX": "PIP_INDEX_URL"}  # uv uses pip's settings
 WINDOW = """
 import sys, time
@@ -66,9 +66,9 @@ def run(command: Sequence[str | Path], folder: Path, fails: bool = False, second
     """Output of ``command`` in ``folder``, without the clone in its environment; Failed for an unexpected status."""
     variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     variables |= {"QT_QPA_PLATFORM": "offscreen", "XDG_DATA_HOME": str(folder / "data")}
-    for theirs, pips in UV_AS_PIP.items():
-        if pips in variables:
-            variables.setdefault(theirs, variables[pips])
+    for uv_name, pip_name in UV_AS_PIP.items():
+        if pip_name in variables:
+            variables.setdefault(uv_name, variables[pip_name])
     result = subprocess.run(
         [str(part) for part in command], cwd=folder, env=variables, capture_output=True, text=True, timeout=seconds
     )
@@ -113,15 +113,15 @@ def check_window_alone(wheel: Path, folder: Path) -> None:
     bin_ = install(wheel, "", folder)
     size = sum(file.lstat().st_size for file in (folder / "environment").rglob("*") if not file.is_dir())
     print(f"the window alone takes {size / 1000**2:.0f} MB")
-    if size > MOST_BYTES:
-        raise Failed(f"the window alone takes {size / 1000**2:.0f} MB, more than {MOST_BYTES / 1000**2:.0f}")
+    if size > MAX_BYTES:
+        raise Failed(f"the window alone takes {size / 1000**2:.0f} MB, more than {MAX_BYTES / 1000**2:.0f}")
     output = run([bin_ / "python", "-P", "-X", "faulthandler", "-c", WINDOW, folder / "home"], folder)
     if "The trainer is not installed" not in output:
-        raise Failed(f"the window without the trainer does not report that, but: {output}")
+        raise Failed(f"the window without the trainer reports something else: {output}")
     run([bin_ / "sdgui-core", "presets"], folder)
     output = run([bin_ / "sdgui-core", "demo-data", "pairs"], folder, fails=True)
     if "is not installed on this computer" not in output or "Traceback" in output:
-        raise Failed(f"a verb without its packages does not report that, but: {output}")
+        raise Failed(f"a command without its packages reports something else: {output}")
     report = json.loads(run([bin_ / "sdgui-core", "doctor", "--json"], folder))
     missing = [check["name"] for check in report["checks"] if check["state"] == "optional"]
     print(f"without the trainer it opens, and lists missing parts: {', '.join(missing)}")
@@ -136,7 +136,7 @@ def check_demo(wheel: Path, folder: Path) -> None:
     took = time.monotonic() - start
     if output[-2:] != ["3", "0"]:
         raise Failed(f"the window on the demo shows other experiments or empty panels: {output}")
-    verdict = "" if took <= MOST_SECONDS else f", more than {MOST_SECONDS:.0f}: were the caches warm?"
+    verdict = "" if took <= EXPECTED_SECONDS else f", more than {EXPECTED_SECONDS:.0f}: were the caches warm?"
     print(f"wheel to window with the demo: {took:.1f} s, {install_end - start:.1f} of it installing{verdict}")
     core = bin_ / "sdgui-core"
     run([core, "demo-data", "pairs"], folder)

@@ -18,8 +18,8 @@ artist is not trained on) to ``DATA``, and the config. A caption is the emoji's 
 of all five sets, and OpenMoji's images of every emoji that the demo data does not train on.
 
 First a dual encoder is trained, since its step costs half as much; the CoCa starts from its transformers. The last
-command makes the rows of tokens that no caption has alike, so that the file compresses well, and adds the authors of
-the images to the model card.
+command replaces the weights of tokens that are in no caption by their mean, so that the file compresses well, and adds
+the authors of the images to the model card.
 """
 
 from __future__ import annotations

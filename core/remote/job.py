@@ -19,7 +19,7 @@ from core.spec.reading import KILOBYTE, read_json, validate
 from core.spec.run.folder import RunDir, RunDirError
 
 _ShortText = Annotated[str, Field(max_length=4096)]
-NAME = "job.json"
+_JOB_FILE = "job.json"
 
 
 class Job(BaseModel):
@@ -61,4 +61,4 @@ def write_job(run: RunDir, job: Job) -> None:
 
 def _file(run: RunDir) -> Path:
     chain = chain_file(run.path)
-    return (chain.parent if chain else run.path) / NAME
+    return (chain.parent if chain else run.path) / _JOB_FILE

@@ -21,7 +21,7 @@ from core.spec.run.folder import RunDir
 SCRIPT_FILE = "job.sbatch"
 REQUEUE_LOG = "requeues.log"  # the reasons for requeueing, one per line
 
-_WAIT = """
+_RUN_AND_REQUEUE = """
 requeue=""
 pause_and_requeue() {
   left=$(( ${SLURM_JOB_END_TIME:-0} - $(date +%s) ))
@@ -112,7 +112,7 @@ def _script(
     machine: Machine, logs: str, run_folder: str, command: str, devices: Sequence[str], run: str = "$RUN"
 ) -> str:
     """``logs``: the run folder in sbatch's syntax; ``run_folder`` and ``run``: the run folder in the shell's syntax."""
-    body = _WAIT.replace("{command}", command).replace("{requeues}", REQUEUE_LOG).replace("{run}", run)
+    body = _RUN_AND_REQUEUE.replace("{command}", command).replace("{requeues}", REQUEUE_LOG).replace("{run}", run)
     body = body.replace("{soon}", str(machine.warning + 60))
     return "\n".join([*_header(machine, logs, devices), "", *_setup(machine, run_folder), body])
 

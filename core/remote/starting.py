@@ -41,9 +41,9 @@ from core.spec.run.processes import is_running, start_time
 from core.spec.run.starting import start_trainer
 from core.spec.run.status import process_alive
 
-_NAME = re.compile(r"[^\x00-\x1f/\\]{1,200}")
+_VALID_NAME = re.compile(r"[^\x00-\x1f/\\]{1,200}")
 _EXIT_SECONDS = 30.0  # time for a process to exit after its last event
-_DEVICE = re.compile(r"[A-Za-z0-9-]{1,64}")
+_VALID_DEVICE = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 class Starter:
@@ -54,7 +54,7 @@ class Starter:
 
     def run(self, name: str) -> RunDir:
         """The folder of the run ``name``. Raises UserError for an invalid folder name."""
-        if not _NAME.fullmatch(name) or name.startswith(".") or name != name.strip():
+        if not _VALID_NAME.fullmatch(name) or name.startswith(".") or name != name.strip():
             raise UserError(f"{excerpt(name)} is not a valid name for a run folder; choose another.")
         return RunDir(self._runs / name)
 
@@ -160,7 +160,7 @@ class Starter:
         begin: Callable[[Job], Submitted],
     ) -> Submitted:
         """Start ``job`` in ``run``, unless an identical request has started it."""
-        if invalid := [device for device in devices if not _DEVICE.fullmatch(device)]:
+        if invalid := [device for device in devices if not _VALID_DEVICE.fullmatch(device)]:
             raise UserError(f"{excerpt(invalid[0])} is not a device; use indices or UUIDs of GPUs.")
         with self._only_starter():
             existing = read_job(run)

@@ -17,8 +17,8 @@ from core.spec.reading import excerpt
 from core.spec.run.folder import RunDir
 from core.spec.study import VALID_NAME, StudyDir
 
-FOLDER = "studies"  # subfolder of the runs folder
-_FILE = re.compile(r"study\.json|arms/[0-9a-f]{8,64}\.json")
+_STUDIES_FOLDER = "studies"  # subfolder of the runs folder
+_STUDY_FILE = re.compile(r"study\.json|arms/[0-9a-f]{8,64}\.json")
 _MAX_CHARACTERS = 4 << 20
 
 
@@ -47,7 +47,7 @@ def parse_study_task(runs: Path, study: str, request: Sequence[str]) -> StudyTas
             raise UserError(
                 f"{excerpt(name)} is not a valid name for a study's folder; use only letters, digits, . _ -"
             )
-    out = StudyDir(runs / FOLDER / study)
+    out = StudyDir(runs / _STUDIES_FOLDER / study)
     arguments = (kind, str(out.path), arm, *numbers)
     name = f"{study}:{arm}:{kind}{numbers[0]}"  # no name of a study or arm contains a colon, so names are unique
     if kind == "run":
@@ -57,9 +57,9 @@ def parse_study_task(runs: Path, study: str, request: Sequence[str]) -> StudyTas
 
 def write_study(runs: Path, study: str, files: Mapping[str, str]) -> None:
     """Write the study's files that are missing or differ. Raises UserError if that fails."""
-    folder = runs / FOLDER / study
+    folder = runs / _STUDIES_FOLDER / study
     for name, text in files.items():
-        if not _FILE.fullmatch(name) or len(text) > _MAX_CHARACTERS:
+        if not _STUDY_FILE.fullmatch(name) or len(text) > _MAX_CHARACTERS:
             raise UserError(f"{excerpt(name)} is not a file of a study; update sdgui.")
         path = folder / name
         with writing(path, UserError):

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SECONDS = 10.0  # timeout of each command
+TIMEOUT_SECONDS = 10.0  # timeout of each command
 MAX_DIFF_BYTES = 1 << 20
 _MIN_VERSION = (2, 31)  # older versions ignore GIT_CONFIG_COUNT and would run filters
 _DISABLED = {
@@ -132,7 +132,7 @@ def _run_git(
         timed_out.set()
         process.kill()
 
-    timer = threading.Timer(SECONDS, kill_on_timeout)
+    timer = threading.Timer(TIMEOUT_SECONDS, kill_on_timeout)
     timer.start()
     with process:
         assert process.stdout is not None
@@ -141,7 +141,7 @@ def _run_git(
             process.kill()
     timer.cancel()
     if timed_out.is_set():
-        raise GitError(f"git {arguments[0]} took longer than {SECONDS:.0f} s")
+        raise GitError(f"git {arguments[0]} took longer than {TIMEOUT_SECONDS:.0f} s")
     if len(output) < limit and process.returncode not in accept:
         raise GitError(f"git {arguments[0]} failed in {folder}")
     return output

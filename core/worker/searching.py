@@ -34,7 +34,7 @@ from core.spec.run.model_names import RunNetwork, exact_name, locate, parse_inte
 from core.worker.session import Recent, Session, Verb, modified_at, read_key, write_key
 
 MAX_COLLECTIONS = 6  # collections in memory, such as two networks at a step and its neighbouring steps
-FACETS = 200  # listed values per label
+MAX_FACET_VALUES = 200  # listed values per label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,8 +219,8 @@ class SearchSession(Session):
     def facets(self, progress: Reporter, key: str = "") -> dict[str, Any]:
         """The first values for filters: ``folders``, and ``labels`` (name -> values)."""
         facets_of = self._get(key, progress).collection.columns
-        labels = {name: sorted(values)[:FACETS] for name, (values, _) in facets_of.labels.items()}
-        return {"folders": sorted(facets_of.folders)[:FACETS], "labels": labels}
+        labels = {name: sorted(values)[:MAX_FACET_VALUES] for name, (values, _) in facets_of.labels.items()}
+        return {"folders": sorted(facets_of.folders)[:MAX_FACET_VALUES], "labels": labels}
 
     def captions(self, progress: Reporter, key: str = "", contains: str = "", k: int = 200) -> dict[str, Any]:
         """The first ``k`` captions that contain the words ``contains``: text (number), caption, row, path, rank."""

@@ -44,7 +44,7 @@ from core.tracking.foreign.finding import find_runs, nothing_found, reader_of, s
 from core.tracking.foreign.runs import ForeignError, ForeignRun, Part, ReplacedError, as_text
 from core.tracking.starting import to_json_value
 
-FILE = "import.json"
+_RECORD_FILE = "import.json"
 POLL_SECONDS = 0.5
 _HEARTBEAT_SECONDS = 10.0
 _POLLS_PER_SEARCH = 5  # polls between two searches for new runs
@@ -169,7 +169,7 @@ class Importer:
         lines = b"".join(encode(event) for event in events)
         writer.append(lines)
         self.record.size += len(lines)
-        write_whole(self.dir.path / FILE, self.record.model_dump_json().encode(), durable=False)
+        write_whole(self.dir.path / _RECORD_FILE, self.record.model_dump_json().encode(), durable=False)
 
     def _finish(self, writer: EventWriter, problems: Counter[str], following: bool) -> None:
         """Report skipped records, and write the terminal event."""
@@ -294,8 +294,8 @@ def _identity(run: ForeignRun) -> dict[str, str]:
 def _read_record(folder: RunDir, run: ForeignRun) -> ImportRecord:
     """The record in ``folder``; an empty record if it is missing, damaged or belongs to another source."""
     try:
-        raw = read_json(folder.path / FILE, 4 * MEGABYTE, root=folder.path, error=UnreadableError)
-        record = validate(ImportRecord, raw, FILE, error=UnreadableError)
+        raw = read_json(folder.path / _RECORD_FILE, 4 * MEGABYTE, root=folder.path, error=UnreadableError)
+        record = validate(ImportRecord, raw, _RECORD_FILE, error=UnreadableError)
     except (OSError, UserError):
         return ImportRecord.model_validate(_identity(run))
     same = {"tool": record.tool, "source": record.source, "key": record.key} == _identity(run)

@@ -34,8 +34,8 @@ from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.reporter import Progress
 
-EVERY_CLASS = 200  # up to this many classes, each has its own column
-BEST = 5  # with more classes, there are columns for this many of the most likely classes of each image
+MAX_CLASS_COLUMNS = 200  # up to this many classes, each has its own column
+BEST_CLASSES = 5  # with more classes, there are columns for this many of the most likely classes of each image
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ def write_csv(applied: AppliedProbe, probe: Probe, file: Path) -> None:
 
     Raises UserError if the file cannot be written.
     """
-    all_classes = len(probe.classes) <= EVERY_CLASS
-    ranks = range(1, min(BEST, len(probe.classes)) + 1)
+    all_classes = len(probe.classes) <= MAX_CLASS_COLUMNS
+    ranks = range(1, min(BEST_CLASSES, len(probe.classes)) + 1)
     columns = (
         [f"p({name})" for name in probe.classes]
         if all_classes

@@ -21,7 +21,7 @@ from core.metrics.outcome import Task
 from core.metrics.statistics import Difference, Interval, compare, intervals, wilson
 from core.spec.errors import UserError
 
-MISTAKES = 60  # included in a result
+MAX_MISTAKES = 60  # included in a result
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Result:
             "confusion": pack(self.confusion()) if packed else self.confusion(),
             "C": self.probe.C if self.probe else None,
             "curve": [list(point) for point in self.curve],
-            "mistakes": self.mistakes(0, MISTAKES)["images"],
+            "mistakes": self.mistakes(0, MAX_MISTAKES)["images"],
             "mistake_count": int((~self.classification.hits).sum()),
             "can_save": self.probe is not None,
             "notes": list(outcome.notes),

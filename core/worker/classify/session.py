@@ -29,17 +29,17 @@ from core.worker.classify.results import Result, difference
 from core.worker.classify.trying import clean_names, top_by_names, top_classes
 from core.worker.session import Recent, Session, Verb, read_key, write_key
 
-MODELS, OPENED, RESULTS = 3, 6, 48  # maximum numbers in memory
+MAX_MODELS, MAX_OPENED, MAX_RESULTS = 3, 6, 48  # maximum numbers in memory
 
 
 class ClassifySession(Session):
     """Handles classification requests."""
 
     def __init__(self) -> None:
-        self._models: Recent[tuple[str, ...], LoadedModel] = Recent(MODELS)
-        self._data: Recent[tuple[object, ...], OpenedData] = Recent(OPENED)
-        self._results: Recent[str, Result] = Recent(RESULTS)
-        self._probes: Recent[str, Probe] = Recent(RESULTS)  # probes that were loaded from files
+        self._models: Recent[tuple[str, ...], LoadedModel] = Recent(MAX_MODELS)
+        self._data: Recent[tuple[object, ...], OpenedData] = Recent(MAX_OPENED)
+        self._results: Recent[str, Result] = Recent(MAX_RESULTS)
+        self._probes: Recent[str, Probe] = Recent(MAX_RESULTS)  # probes that were loaded from files
 
     @property
     def verbs(self) -> Mapping[str, Verb]:

@@ -19,7 +19,7 @@ from core.spec.reporter import Reporter
 from core.worker.data.rows import rows_of
 
 MAX_GROUPS = 5000  # listed per kind
-THIS = "this"  # the name of the source's split without a split label
+THIS_SOURCE = "this"  # the name of the source's split without a split label
 
 
 def check_source(
@@ -78,8 +78,8 @@ def _read_others(
 
 
 def _splits(rows: Sequence[Row], label: str, compared: bool) -> list[str]:
-    """The split of each row: the value of ``label``, or `THIS` for a comparison with other sources."""
-    return [row.labels.get(label, "") if label else THIS if compared else "" for row in rows]
+    """The split of each row: the value of ``label``, or `THIS_SOURCE` for a comparison with other sources."""
+    return [row.labels.get(label, "") if label else THIS_SOURCE if compared else "" for row in rows]
 
 
 def _leak_as_json(leak: Leak, files: Sequence[str], splits: Sequence[str]) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from core.spec.config import expand_user
 from core.spec.reporter import Reporter
 from core.spec.shards import is_shards
 
-REASONS = 20  # bad rows listed with reasons
-SAMPLES = 8  # sample images
+MAX_REASONS = 20  # bad rows listed with reasons
+MAX_SAMPLES = 8  # sample images
 MAX_CAPTIONS = 6  # images with this many captions or more are counted together
 WITHOUT_CAPTIONS = "images without captions"
 
@@ -39,7 +39,7 @@ def describe_source(source: str, progress: Reporter, images_only: bool = False) 
         images = plain_images(folder, progress) if images_only and folder.is_dir() else []
         if not images:
             raise
-        return {**_base_answer(source, WITHOUT_CAPTIONS, [], images[:SAMPLES]), "images": len(images)}
+        return {**_base_answer(source, WITHOUT_CAPTIONS, [], images[:MAX_SAMPLES]), "images": len(images)}
     counts = [0] * MAX_CAPTIONS
     for row in source_rows.rows:
         counts[min(len(row.captions), MAX_CAPTIONS) - 1] += 1
@@ -54,7 +54,7 @@ def describe_source(source: str, progress: Reporter, images_only: bool = False) 
     }
 
 
-def sample_evenly(rows: Sequence[Any], limit: int = SAMPLES) -> list[Any]:
+def sample_evenly(rows: Sequence[Any], limit: int = MAX_SAMPLES) -> list[Any]:
     """At most ``limit`` of ``rows``, evenly spaced."""
     return [rows[position * len(rows) // limit] for position in range(limit)] if len(rows) > limit else list(rows)
 
@@ -82,7 +82,7 @@ def _base_answer(source: str, format: str, bad: Sequence[BadRow], samples: list[
         "images": 0,
         "labels": {},
         "bad": len(bad),
-        "reasons": [str(row) for row in bad[:REASONS]],
+        "reasons": [str(row) for row in bad[:MAX_REASONS]],
         "captions": [],
         "samples": samples,
         "sampled": False,

@@ -1,6 +1,6 @@
 """The verb ``data_open``: all rows of a source in parts, and statistics.
 
-Flow: Data panel -> worker ``data_open`` -> **rows** -> parts of `PART` rows -> gallery; then statistics.
+Flow: Data panel -> worker ``data_open`` -> **rows** -> parts of `ROWS_PER_PART` rows -> gallery; then statistics.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from core.spec.reporter import Reporter
 from core.spec.shards import is_shards
 from core.worker.data.describing import WITHOUT_CAPTIONS
 
-PART = 500  # rows per partial answer
+ROWS_PER_PART = 500  # rows per partial answer
 MAX_ROWS = 200_000  # listed rows
 MAX_BAD = 2000  # listed bad rows
 MAX_VALUES = 500  # listed values of a label
@@ -37,9 +37,9 @@ def open_rows(source: str, progress: Reporter, images_only: bool = False) -> dic
     progress("reading the data", 0, 0)
     source_rows, total = rows_of(source, progress, images_only)
     shown_rows = source_rows.rows[:MAX_ROWS]
-    for start in range(0, len(shown_rows), PART):
+    for start in range(0, len(shown_rows), ROWS_PER_PART):
         progress("listing images", start, len(shown_rows))
-        progress.partial(_part(shown_rows[start : start + PART], source_rows.label_names))
+        progress.partial(_part(shown_rows[start : start + ROWS_PER_PART], source_rows.label_names))
     statistics = figures(shown_rows, source_rows.label_names)
     return {
         "source": source,

@@ -164,9 +164,9 @@ def _marks(view: ShownView, index: int) -> str:
     """One character per patch of an image: 1 masked, 2 dropped, 0 otherwise; "" if all patches are visible."""
     if view.mask is None and view.left_out is None:
         return ""
-    either = view.mask if view.mask is not None else view.left_out
-    assert either is not None
-    marks = torch.zeros(either.shape[1], dtype=torch.int64)
+    patch_mask = view.mask if view.mask is not None else view.left_out
+    assert patch_mask is not None
+    marks = torch.zeros(patch_mask.shape[1], dtype=torch.int64)
     if view.mask is not None:
         marks[view.mask[index]] = 1
     if view.left_out is not None:

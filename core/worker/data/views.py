@@ -45,8 +45,8 @@ from core.worker.session import Recent
 MAX_IMAGES = 64
 CACHED_IMAGES = 256  # decoded images in memory
 CACHED_VIEWS = 2048  # views of single images in memory
-THREADS = 4  # maximum, for about a dozen images
-PIXELS = 4 * 224**2  # number of a view's pixels that are distorted together, to fit the CPU's cache
+MAX_THREADS = 4  # maximum, for about a dozen images
+PIXELS_PER_PART = 4 * 224**2  # number of a view's pixels that are distorted together, to fit the CPU's cache
 
 Place = tuple[int, int]  # a batch, counted from 0, and a position in it
 ImageView = tuple[Tensor, Tensor | None, Tensor | None]  # a view of one image: (3, S, S), hidden (P,), kept (k,)
@@ -129,7 +129,7 @@ class ViewMaker:
         labels = label_rows(dataset, config.data, config.seed)
         self.order: Order = batch_order(len(dataset), dataset.shard_rows, self.config, labels)
         self._maker = PartMaker(dataset, self.config, image_size, self.order, labels, patch)
-        self._threads = min(THREADS, usable_cores())
+        self._threads = min(MAX_THREADS, usable_cores())
 
     @property
     def by_choice(self) -> bool:
@@ -237,7 +237,7 @@ class ViewMaker:
             return self._maker.view(view_config, epochs, rows, [decoded[row] for row, _ in part])
 
         # The same number of parts per thread, limited in size.
-        rounds = max(1, math.ceil(len(missing) / (self._threads * max(1, PIXELS // side**2))))
+        rounds = max(1, math.ceil(len(missing) / (self._threads * max(1, PIXELS_PER_PART // side**2))))
         size = max(1, math.ceil(len(missing) / (self._threads * rounds)))
         parts = [missing[first : first + size] for first in range(0, len(missing), size)]
         for part, view in zip(parts, pool.map(draw, parts), strict=True):
@@ -280,10 +280,10 @@ def _masked_patches(drawn_views: Sequence[ImageView]) -> Tensor | None:
 
 def _dropped_patches(drawn_views: Sequence[ImageView], patches: int) -> Tensor | None:
     """The dropped patches (n, P) bool; None if every patch is kept."""
-    kept_places = [places for _, _, places in drawn_views if places is not None]
-    if not kept_places:
+    kept_patches = [visible for _, _, visible in drawn_views if visible is not None]
+    if not kept_patches:
         return None
-    return torch.ones(len(kept_places), patches, dtype=torch.bool).scatter_(1, torch.stack(kept_places), False)
+    return torch.ones(len(kept_patches), patches, dtype=torch.bool).scatter_(1, torch.stack(kept_patches), False)
 
 
 def _blend(image: Tensor, partner: Tensor, mix: Mix) -> Tensor:

@@ -117,7 +117,7 @@ def test_a_large_diff_a_slow_git_and_no_git_are_reported(
     slow.write_text("#!/bin/sh\nexec sleep 60\n", encoding="utf-8")
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin{os.pathsep}/usr/bin")
-    monkeypatch.setattr(git, "SECONDS", 0.1)
+    monkeypatch.setattr(git, "TIMEOUT_SECONDS", 0.1)
     assert "took longer than" in collect(run, repository)["code"]["problem"]
     assert "code" not in collect(run, repository, code=False)
 

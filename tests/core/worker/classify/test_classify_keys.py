@@ -51,8 +51,8 @@ def test_a_saved_probe_is_read_again_by_its_key(desk: Desk, run: str, val: str, 
 
 
 def test_an_evicted_result_is_measured_again(run: str, val: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(classify_session, "OPENED", 1)
-    monkeypatch.setattr(classify_session, "RESULTS", 1)
+    monkeypatch.setattr(classify_session, "MAX_OPENED", 1)
+    monkeypatch.setattr(classify_session, "MAX_RESULTS", 1)
     small = Desk()
     first = small.ask("open", model=run, data=val, label="colour")
     a = small.ask("knn", opened=first["opened"], k=3)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from core.data.errors import DataError
-from core.worker.data.describing import REASONS, WITHOUT_CAPTIONS, describe_source
+from core.worker.data.describing import MAX_REASONS, WITHOUT_CAPTIONS, describe_source
 
 
 class Heard:
@@ -52,7 +52,7 @@ def test_a_table_is_counted(tmp_path: Path) -> None:
     }
     assert heard.said[0] == ("reading the data", 0, 0)
     reasons = describe_source(str(tmp_path / "pairs.csv"), heard)["reasons"]
-    assert len(reasons) == REASONS
+    assert len(reasons) == MAX_REASONS
     assert "line 6" in reasons[0]
     assert "gone0.png" in reasons[0]
 

@@ -62,7 +62,7 @@ def test_pages_are_rows_in_order_and_statistics_cover_all(tmp_path: Path, monkey
     path = write_pairs(tmp_path, 7, captions=2)
     with path.open("a") as file:
         file.write("images/gone.png,nothing,c1\nimages/000.png,once more,c0\n")
-    monkeypatch.setattr(listing, "PART", 3)
+    monkeypatch.setattr(listing, "ROWS_PER_PART", 3)
     rows = [(row.file, row.captions, row.labels["kind"]) for row in open_source(path).rows]
     heard = Heard()
     answer = open_rows(str(path), heard)
