@@ -23,15 +23,16 @@ from core.spec.run.folder import RunDir
 
 
 class CustomCode:
-    """The code that may run when a run is trained or opened; none without a run folder and ``given``."""
+    """The code that may run when a run is trained or opened; none without a run folder and ``python_objects``."""
 
     def __init__(
-        self, run: RunDir | None = None, given: Mapping[str, Any] | None = None, started: bool = False
+        self, run: RunDir | None = None, python_objects: Mapping[str, Any] | None = None, started: bool = False
     ) -> None:
-        """``given``: name -> object, for references ``python:NAME``. ``started``: whether this process trains ``run``,
-        whose code ``keep_code`` has checked.
+        """``python_objects``: name -> object, for references ``python:NAME``.
+
+        ``started``: whether this process trains ``run``, whose code ``keep_code`` has checked.
         """
-        self._run, self._given, self._started = run, dict(given or {}), started
+        self._run, self._python_objects, self._started = run, dict(python_objects or {}), started
         self._modules: dict[str, ModuleType] = {}
 
     def load(self, text: str) -> Any:
@@ -42,8 +43,8 @@ class CustomCode:
         reference = parse_reference(text)
         if reference is None:
             raise CodeError(f"{text} is not a reference to code; use FILE.py:NAME or MODULE:NAME.")
-        if reference.is_given:
-            return self._given_object(reference)
+        if reference.is_python_object:
+            return self._python_object(reference)
         module = self._modules.get(reference.place) or self._load_module(reference)
         try:
             return getattr(module, reference.name)
@@ -53,13 +54,13 @@ class CustomCode:
             has = f"available: {', '.join(suggestions)}" if suggestions else "it defines nothing"
             raise CodeError(f"{reference.place} has no {reference.name}; {has}.") from None
 
-    def _given_object(self, reference: Reference) -> Any:
-        if reference.name not in self._given:
+    def _python_object(self, reference: Reference) -> Any:
+        if reference.name not in self._python_objects:
             raise CodeError(
                 f"{reference.name} is an object that was passed to core.train ({PASSED_OBJECT}:{reference.name}); call "
                 "core.train with the object again, or use a file instead."
             )
-        value = self._given[reference.name]
+        value = self._python_objects[reference.name]
         return copy.deepcopy(value) if isinstance(value, nn.Module) else value
 
     def _load_module(self, reference: Reference) -> ModuleType:

@@ -41,7 +41,7 @@ class Network(nn.Module):
         self.towers = towers
         self.fusion = fusion
         self.heads = nn.ModuleDict()
-        self.lora: LowRank | None = None  # while it is trained with LoRA
+        self.lora: LowRank | None = None  # None unless the towers are trained with LoRA
         self.prototypes_on: PrototypesOn = "fused"  # input of the shared prototypes
         self.classes: tuple[str, ...] = ()  # class names of the classification head
         self.returns_patch_tokens = False  # whether to return the last state of each patch

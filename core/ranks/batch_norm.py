@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from core.ranks.collectives import all_gather_with_grad, size
 
-_PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_REPLACED_TYPES = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class RankBatchNorm(_BatchNorm):
@@ -58,7 +58,7 @@ def synchronise_batch_norms(module: nn.Module) -> list[str]:
     """
     unchanged = []
     for name, child in list(module.named_modules()):
-        if type(child) in _PLAIN:
+        if type(child) in _REPLACED_TYPES:
             parent, _, last = name.rpartition(".")
             setattr(module.get_submodule(parent), last, _replacement(child))
         elif isinstance(child, _BatchNorm) and not isinstance(child, RankBatchNorm):

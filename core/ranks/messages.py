@@ -53,13 +53,13 @@ class Messages:
         """The store under a prefix, for other uses."""
         return PrefixStore(name, self._store)
 
-    def exchange(self, about: str, value: T, seconds: float = FOREVER) -> list[T]:
+    def exchange(self, topic: str, value: T, seconds: float = FOREVER) -> list[T]:
         """Exchange plain data: the ``value`` of every rank. All ranks must make the same calls in the same order.
 
         Raises TimeoutError after ``seconds``, RankFailed when a rank has failed.
         """
         self._exchanges += 1
-        key = f"{self._exchanges}/{about}"
+        key = f"{self._exchanges}/{topic}"
         self._call_store(lambda: self._store.set(f"{key}/{self.rank}", json.dumps(value)))
         deadline = time.monotonic() + seconds
         return [self._wait(f"{key}/{rank}", deadline) for rank in range(self.size)]

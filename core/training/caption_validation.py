@@ -27,7 +27,8 @@ from core.objectives.captioning import next_words
 from core.spec.generation import GenerationSettings
 from core.spec.reporter import Progress
 
-SAMPLES = 8
+SAMPLE_IMAGES = 8
+_MAX_SAMPLE_TOKENS = 28  # of a sample caption, without start and end
 _CHUNK_CAPTIONS = 64  # captions per forward pass, limited by the size of vocabulary logits
 
 
@@ -92,7 +93,7 @@ def caption_sample(networks: Mapping[str, Network], dataset: PairDataset, runtim
 
 def _sample_images(dataset: PairDataset, size: int) -> tuple[list[int], Tensor]:
     """Evenly spaced readable images, and their rows."""
-    count = min(SAMPLES, len(dataset))
+    count = min(SAMPLE_IMAGES, len(dataset))
     rows, pixels = [], []
     for position in range(count):
         first = position * len(dataset) // count
@@ -111,7 +112,7 @@ def _greedy_captions(network: Network, pixels: Tensor, runtime: Runtime) -> Sequ
         towers = network.towers
         dtype = None if runtime.device.type == "cpu" else torch.get_autocast_dtype(runtime.device.type)
         decoder = caption_decoder(network, dtype if torch.is_autocast_enabled(runtime.device.type) else None)
-        longest = min(28, decoder.context - 2)  # tokens, without start and end
+        longest = min(_MAX_SAMPLE_TOKENS, decoder.context - 2)
         settings = GenerationSettings(search="greedy", max_tokens=longest, min_tokens=0)
         images = towers.normalise(pixels.to(runtime.device))
         captions = generate(decoder, images, settings)

@@ -23,7 +23,7 @@ from core.custom.callbacks import Callback
 from core.custom.loading import NO_CODE, CustomCode
 from core.data.batch import Batch
 from core.model.runtime import is_out_of_memory
-from core.model.towers.freezing import depths
+from core.model.towers.freezing import layer_depths
 from core.ranks.collectives import mean_over_ranks
 from core.ranks.tensors import full_tensor
 from core.spec.config import RunConfig
@@ -44,7 +44,7 @@ from core.training.schedules import build_optimizer, build_schedules, set_rates
 from core.training.step.anchor import Anchor
 from core.training.step.reports import Reports
 from core.training.step.step_guard import LossesAndNorms, RunningStatistics, StepGuard
-from core.training.step.utilisation import count_operations, device_peak, memory_gib
+from core.training.step.utilisation import count_operations, device_peak_flops, memory_gib
 from core.training.team.mesh import shard_parts, unsharded_parts
 from core.training.team.signals import Requests
 from core.training.team.team import ALONE, Team
@@ -83,16 +83,16 @@ class Loop:
         self.network, self.teacher = self.parts.network, self.parts.teacher
         self.total_steps = self.parts.loader.total_steps
         self.schedules = build_schedules(config, self.total_steps)
-        self.optimizer = build_optimizer(config.optim, self.network, depths(self.network))
+        self.optimizer = build_optimizer(config.optim, self.network, layer_depths(self.network))
         self.anchor = Anchor(self.network, config.optim.anchor)
         self.step_losses = StepLosses(config, self.parts, self.schedules)
         self.validator = Validator(config, self.parts, events, self._report_progress)
         self.checkpointing = Checkpointing(config, run, self.parts, self.optimizer, team, self._log)
         self.callbacks, self.device = callbacks or Callback(), self.parts.runtime.device
         self._guard, self._reports, self._status_note = StepGuard(), Reports(), ""
-        self._statistics = RunningStatistics(self.network)
+        self._running_statistics = RunningStatistics(self.network)
         self._system = SystemMonitor(config.runtime.system_every, run.path, team.launch.rank, team.launch.local_rank)
-        self._peak_flops, self._operation_counts = device_peak(self.parts.runtime), list[int]()
+        self._peak_flops, self._operation_counts = device_peak_flops(self.parts.runtime), list[int]()
         every, keep_every = config.checkpoint.every_steps, config.checkpoint.keep_every
         self._save_intervals = (every or self.parts.loader.steps_per_epoch, *((keep_every,) if keep_every else ()))
         if warning := micro_batch_warning(self.network, config.optim.micro_batch, config.optim.batch_size):
@@ -191,7 +191,7 @@ class Loop:
         """Compute clipped gradients; returns the sum of the weighted losses, the metrics, the gradient norm, and
         whether the step is skipped (1.0 or 0.0, on the device) because losses or norm are not finite.
         """
-        self._statistics.remember()
+        self._running_statistics.remember()
         losses, metrics = self.step_losses(batch, self.step)
         local_losses = torch.stack(list(losses.values()))
         local_losses.sum().backward()
@@ -203,7 +203,7 @@ class Loop:
         skipped = self._guard.is_not_finite(self.step, names, mean_losses, norm)
         if self.optimizer.defaults["fused"]:  # as on CPU, CUDA and MPS
             self.optimizer.found_inf = skipped  # type: ignore[attr-defined]  # if 1, the fused kernel updates nothing
-        self._statistics.restore(skipped)
+        self._running_statistics.restore(skipped)
         return mean_losses.sum(), metrics, norm, skipped
 
     def save_if_needed(self) -> None:
@@ -304,9 +304,9 @@ class Loop:
             self.events.write(Metrics(step=report.step, values={**report.values, **self._system.take()}))
             self._status_note = f"loss {report.values['train/loss']:.3f}"
 
-    def _log_skipped(self, taken: LossesAndNorms) -> None:
+    def _log_skipped(self, collected: LossesAndNorms) -> None:
         """Log the steps whose losses or gradient norm were not finite; too many in a row end the run."""
-        for skipped in self._guard.find_skipped(LossesAndNorms(taken.steps, taken.values.cpu())):
+        for skipped in self._guard.find_skipped(LossesAndNorms(collected.steps, collected.values.cpu())):
             message = f"step {skipped.step} was skipped: {', '.join(skipped.suspects)} not finite"
             self._log(message)
             if skipped.in_a_row >= MAX_SKIPPED_IN_A_ROW:

@@ -56,7 +56,9 @@ class StepLosses:
     def __call__(self, batch: Batch, step: int) -> tuple[Losses, StepMetrics]:
         """The weighted losses of ``batch`` in ``step`` (from 1), and its metrics."""
         teacher = self._teacher if self._schedules.teaching.is_active(step) else None
-        skips_teacher = self._teacher is not None and teacher is None  # only in this step; the run has a teacher
+        skips_teacher = (
+            self._teacher is not None and teacher is None
+        )  # the run has a teacher, but this step does not use it
         objectives = self._objectives.active(skips_teacher)
         objectives.begin_step(self._network, self._schedules.at(step))
         shared_seed = seed_of(self._seed, step, STEP_STREAM)

@@ -21,7 +21,7 @@ from core.spec.run.events import EventWriter
 from core.spec.run.folder import RunDir
 from core.training.loop import Loop
 from core.training.progress import Heartbeat
-from core.training.step.utilisation import count_operations, device_peak
+from core.training.step.utilisation import count_operations, device_peak_flops
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def time_steps(loop: Loop, warm_up: int, steps: int, from_loader: bool = False) 
         _train(loop, islice(timed_batches, steps))
         synchronize(device)
         seconds = (time.perf_counter() - start_time) / steps
-    return StepTiming(seconds, config.optim.batch_size / seconds, operations, device_peak(loop.parts.runtime))
+    return StepTiming(seconds, config.optim.batch_size / seconds, operations, device_peak_flops(loop.parts.runtime))
 
 
 def _train(loop: Loop, batches: Iterable[Batch]) -> None:

@@ -1,6 +1,6 @@
 """Selects the parts of the towers to freeze, and computes the layer depth of each parameter.
 
-Flow: ``Towers.freeze`` calls ``frozen_modules``; the loop calls ``depths`` for layer-wise learning rate decay.
+Flow: ``Towers.freeze`` calls ``frozen_modules``; the loop calls ``layer_depths`` for layer-wise learning rate decay.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from torch import nn
 from core.model.errors import ModelError
 from core.model.towers.block_states import blocks_of
 
-TEXT_PARTS = ("transformer", "token_embedding", "ln_final", "positional_embedding", "text_projection")
-EMBEDDING = ("conv1", "class_embedding", "positional_embedding", "ln_pre", "patch_dropout")
+_TEXT_TOWER = ("transformer", "token_embedding", "ln_final", "positional_embedding", "text_projection")
+_PATCH_EMBEDDING = ("conv1", "class_embedding", "positional_embedding", "ln_pre", "patch_dropout")
 _AFTER_BLOCKS = re.compile(r"^(visual\.(proj$|head\.)|(text\.)?(text_projection|proj)\b|logit_|text_decoder\.)")
 _BLOCK = re.compile(r"\.(?:(?:resblocks|blocks|layer|layers|stages|h)\.|layer)(\d+)\.")
 _STEM = re.compile(r"(conv1|class_embedding|positional_embedding|token_embedding|ln_pre|patch_embed|cls_token|cls_emb|"
@@ -33,7 +33,7 @@ def frozen_modules(clip: Any, towers: str, image_blocks: int = 0) -> list[nn.Mod
     if towers in ("image", "both"):
         parts.append(clip.visual)
     if towers in ("text", "both"):
-        text = [clip.text] if hasattr(clip, "text") else [getattr(clip, name, None) for name in TEXT_PARTS]
+        text = [clip.text] if hasattr(clip, "text") else [getattr(clip, name, None) for name in _TEXT_TOWER]
         parts += [part for part in text if isinstance(part, (nn.Module, nn.Parameter))]
     if image_blocks > 0 and towers not in ("image", "both"):
         parts += _first_blocks(clip.visual, image_blocks)
@@ -48,13 +48,13 @@ def _first_blocks(visual: Any, count: int) -> list[nn.Module | nn.Parameter]:
             f"to at most {len(blocks)}."
         )
     if isinstance(visual, VisionTransformer):
-        stem = [getattr(visual, name, None) for name in EMBEDDING]
+        stem = [getattr(visual, name, None) for name in _PATCH_EMBEDDING]
     else:
         stem = [getattr(visual.trunk, name, None) for name in ("patch_embed", "cls_token", "pos_embed", "norm_pre")]
     return [*blocks[:count], *(part for part in stem if isinstance(part, (nn.Module, nn.Parameter)))]
 
 
-def depths(network: nn.Module) -> dict[str, tuple[int, int]]:
+def layer_depths(network: nn.Module) -> dict[str, tuple[int, int]]:
     """Parameter name -> (depth of the parameter, greatest depth in its tower).
 
     Embeddings have depth 0, and the i-th block has depth i (from 1). Parameters after the blocks or outside the towers

@@ -71,9 +71,9 @@ class Towers(nn.Module):
         self.quick_gelu = bool(model_cfg.get("quick_gelu", False))
         self.image_size = _square(self.clip.visual.image_size)
         self.patch_side = patch_side(self.clip.visual)
-        # Only these read images of other sizes (positions are interpolated), and can hide or drop patches.
+        # Only open_clip's own ViTs accept other image sizes (by interpolated positions), and hide or drop patches.
         self.is_open_clip_vit = isinstance(clip.visual, VisionTransformer)
-        # Widths of before_projection and of patches (None: no patches for a fusion).
+        # Widths of ``before_projection`` and ``tokens`` of ImageFeatures (None: no tokens for a fusion).
         self.image_width, self.image_token_width = image_widths(clip.visual, self.image_size)
         self._text = TextTower(self.clip, model_cfg["text_cfg"])
         self.text_width = self._text.width

@@ -45,7 +45,7 @@ class Evaluator:
     """
 
     def __init__(self, rules: AlertRules, recorded: bool = False) -> None:
-        self.use(rules)
+        self.set_rules(rules)
         self.terminal: RunFinished | RunFailed | None = None  # the last lifecycle event, if it ended the run
         self.step, self.total_steps = 0, 0
         self.last: Event | None = None
@@ -56,7 +56,7 @@ class Evaluator:
         self._low_reports = 0
         self._fired: set[str] = set()
 
-    def use(self, rules: AlertRules) -> None:
+    def set_rules(self, rules: AlertRules) -> None:
         """Apply other rules from now on."""
         self.rules = rules
         self._conditions = tuple(map(Condition.parse, rules.conditions))

@@ -128,7 +128,7 @@ class Watcher:
             try:
                 rules = self._rules_of(watched.experiment, watched.evaluator.rules)
                 if rules != watched.evaluator.rules:
-                    watched.evaluator.use(rules)
+                    watched.evaluator.set_rules(rules)
                 new_alerts = watched.poll(current_time)
             except (OSError, UserError) as error:
                 self._report_problem(f"Run {run_label(path)} cannot be watched: {error}")

@@ -68,11 +68,10 @@ class ObjectiveConfig(Section):
     """Whether the targets are the teacher's outputs."""
     learns_classes: ClassVar[bool] = False
     """Whether the objective learns the classes in ``data.label``."""
+    learns_unlabelled: ClassVar[bool] = False
+    """Whether the objective learns the classes in ``data.label`` from rows without a label."""
     keeps_initial: ClassVar[bool] = False
     """Whether the targets come from the initial weights."""
-
-    learns_unlabelled: ClassVar[bool] = False
-    """Whether the objective learns these classes from rows without a label."""
 
     weight: Weight = 0.0
 

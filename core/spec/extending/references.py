@@ -36,7 +36,7 @@ class Reference:
         return self.place.endswith(".py")
 
     @property
-    def is_given(self) -> bool:
+    def is_python_object(self) -> bool:
         """Whether the reference is to an object passed to ``core.train``, which exists only in that program."""
         return self.place == PASSED_OBJECT
 

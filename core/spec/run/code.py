@@ -66,7 +66,7 @@ _INDEX_NAME = "index.json"
 def references(config: RunConfig) -> list[Reference]:
     """The references to files and modules in ``config``, including objectives with weight 0."""
     texts = [config.data.dataset, config.towers.build, config.teacher.kind, *config.objectives.custom]
-    return [parsed for text in texts if (parsed := parse_reference(text)) is not None and not parsed.is_given]
+    return [parsed for text in texts if (parsed := parse_reference(text)) is not None and not parsed.is_python_object]
 
 
 def copied_files(run: RunDir) -> dict[str, CopiedFile]:

@@ -103,7 +103,7 @@ def _reader() -> TypeAdapter[WeightPath]:
 
 
 def _problem(path: WeightPath) -> str:
-    """What is inconsistent; "" for a path as `core.evaluation.interpolation` makes it."""
+    """The first inconsistency of ``path``; "" if it is consistent."""
     alphas, sets = [point.alpha for point in path.points], path.initial.metrics.keys()
     if alphas[0] != 0 or any(later <= earlier for earlier, later in pairwise(alphas)):
         return "the values of alpha do not ascend from 0"

@@ -16,9 +16,9 @@ class Anchor:
 
     def __init__(self, network: nn.Module, strength: float) -> None:
         """Copies the trainable parameters of ``network``, unless ``strength`` is 0."""
-        learnt = [parameter for parameter in network.parameters() if parameter.requires_grad] if strength else []
+        trainable = [parameter for parameter in network.parameters() if parameter.requires_grad] if strength else []
         self._strength = strength
-        self._initial = {parameter: parameter.detach().clone() for parameter in learnt}
+        self._initial = {parameter: parameter.detach().clone() for parameter in trainable}
 
     @torch.no_grad()
     def pull(self, optimizer: torch.optim.Optimizer, skipped: Tensor) -> None:

@@ -61,10 +61,10 @@ class StepGuard:
         self._steps, self._numbers = [], []
         return LossesAndNorms(tuple(steps), torch.cat(numbers) if numbers else torch.empty(0))
 
-    def find_skipped(self, taken: LossesAndNorms) -> Iterator[SkippedStep]:
+    def find_skipped(self, collected: LossesAndNorms) -> Iterator[SkippedStep]:
         """Yield the skipped steps in order; the values must be in host memory."""
-        finite = iter(taken.values.isfinite().tolist())
-        for step, names in taken.steps:
+        finite = iter(collected.values.isfinite().tolist())
+        for step, names in collected.steps:
             finite_losses = [next(finite) for _ in names]
             if all([*finite_losses, next(finite)]):
                 self._in_a_row = 0

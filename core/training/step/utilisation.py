@@ -29,7 +29,7 @@ _CPU_ATTENTION: dict[Any, Callable[..., int]] = {
 
 # Dense TFLOPS of bfloat16 with float32 accumulation, and of float32 without tensor cores, from the manufacturers'
 # data sheets; TF32 has half of bfloat16's.
-_PEAKS = {
+_PEAK_TFLOPS = {
     "B200": (2250.0, 75.0),
     "H200": (989.0, 67.0),
     "H100 PCIe": (756.0, 51.0),
@@ -53,21 +53,21 @@ _PEAKS = {
 }
 
 
-def peak(name: str, precision: str) -> float | None:
+def peak_flops(name: str, precision: str) -> float | None:
     """The peak operations per second of the device ``name`` in "bf16", "tf32" or "fp32"; None if unknown."""
-    matches = [model for model in _PEAKS if f" {model} " in f" {name.replace('-', ' ')} "]
+    matches = [model for model in _PEAK_TFLOPS if f" {model} " in f" {name.replace('-', ' ')} "]
     if not matches:
         return None
-    bf16, fp32 = _PEAKS[max(matches, key=len)]  # "H100" is also a part of "H100 PCIe"
+    bf16, fp32 = _PEAK_TFLOPS[max(matches, key=len)]  # "H100" is also a part of "H100 PCIe"
     return 1e12 * {"bf16": bf16, "tf32": bf16 / 2, "fp32": fp32}[precision]
 
 
-def device_peak(runtime: Runtime) -> float | None:
-    """The peak of the device of a run; None on a CPU or if unknown."""
+def device_peak_flops(runtime: Runtime) -> float | None:
+    """The peak operations per second of a run's device, in its precision; None on a CPU or if unknown."""
     if runtime.device.type != "cuda":
         return None
     tf32 = runtime.precision == "fp32" and torch.get_float32_matmul_precision() != "highest"
-    return peak(runtime.describe(), "tf32" if tf32 else runtime.precision)
+    return peak_flops(runtime.describe(), "tf32" if tf32 else runtime.precision)
 
 
 def count_operations(work: Callable[[], T]) -> tuple[T, int]:

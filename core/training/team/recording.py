@@ -36,7 +36,7 @@ _DATA_PATHS = ("data.train", "data.val", "data.test")
 def prepare_run(config: RunConfig, run: RunDir) -> Outcome | None:
     """Prepare the run folder; returns the outcome if the run is already finished."""
     try:
-        _settle_config(config, run)
+        _write_or_check_config(config, run)
         if finished := _earlier_outcome(run):
             return finished
         # Removes requests that an earlier, killed trainer left; newer requests are for this process.
@@ -63,7 +63,7 @@ def disk_full_error(run: RunDir, error: OSError) -> TrainingError | None:
     )
 
 
-def _settle_config(config: RunConfig, run: RunDir) -> None:
+def _write_or_check_config(config: RunConfig, run: RunDir) -> None:
     """Write ``config.json``, or check that the folder has the same config.
 
     A config that was rejected before training is replaced.

@@ -56,7 +56,7 @@ class Team:
         if self.messages is None:
             return call()
         value, error = _attempt(call)
-        self._raise_first(error)
+        self._raise_first_error(error)
         return value  # type: ignore[return-value]
 
     def on_first_rank(self, call: Callable[[], T]) -> T:
@@ -64,12 +64,12 @@ class Team:
         if self.messages is None:
             return call()
         value, error = _attempt(call) if self.is_leader else (None, None)
-        self._raise_first(error)
+        self._raise_first_error(error)
         answers: list[Any] = self._exchange("value", value)
         first: T = answers[0]
         return first
 
-    def _raise_first(self, error: Exception | None) -> None:
+    def _raise_first_error(self, error: Exception | None) -> None:
         everyone = self._exchange("outcome", None if error is None else _describe_error(error))
         failures = [(rank, failure) for rank, failure in enumerate(everyone) if failure is not None]
         if error is not None and (failures[0][0] == self.launch.rank or isinstance(error, Interrupt)):
@@ -93,11 +93,12 @@ class Team:
         if self.messages is None:
             return
         hosts = self._exchange("host", self.launch.host)
-        for rank, value_of_rank in enumerate(every := self._exchange("same", value)):
-            if value_of_rank != every[0]:
+        values = self._exchange("same", value)
+        for rank, value_of_rank in enumerate(values):
+            if value_of_rank != values[0]:
                 raise TrainingError(
                     f"rank {rank} on {hosts[rank]} has a different {subject} from rank 0 on {hosts[0]} "
-                    f"({value_of_rank}, {every[0]}); all processes need the same."
+                    f"({value_of_rank}, {values[0]}); all processes need the same."
                 )
 
     def agree_on_request(self, request: Control | None) -> Control | None:

@@ -33,7 +33,7 @@ class Watch:
         """``peers``: the other ranks on this host."""
         self._messages, self._peers, self._leave = messages, peers, leave
         self._ended = threading.Event()
-        self._signalled = 0.0
+        self._signalled_at = 0.0  # time.monotonic(); 0.0 before a signal
         self._reader, self._writer = socket.socketpair()
         self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
 
@@ -65,19 +65,19 @@ class Watch:
         return " and ".join(lost)
 
     def _watch(self) -> None:
-        failed = 0.0
+        failed_at = 0.0
         while True:
             signalled = self._wait_for_signal()
             if self._ended.is_set():
                 return
             seconds = time.monotonic()
-            self._signalled = self._signalled or (seconds if signalled else 0.0)
+            self._signalled_at = self._signalled_at or (seconds if signalled else 0.0)
             failure = self._messages.failure()
-            failed = failed or (seconds if failure is not None else 0.0)
-            lost = self.lost_ranks() if self._signalled else ""
-            late = self._signalled and seconds - self._signalled > SIGNAL_GRACE_S
+            failed_at = failed_at or (seconds if failure is not None else 0.0)
+            lost = self.lost_ranks() if self._signalled_at else ""
+            late = self._signalled_at and seconds - self._signalled_at > SIGNAL_GRACE_S
             # After a failure report the main thread usually ends by itself, and records more details.
-            if (failed and seconds - failed > FAILURE_GRACE_S) or (lost and failure is None) or late:
+            if (failed_at and seconds - failed_at > FAILURE_GRACE_S) or (lost and failure is None) or late:
                 self._leave((lost and f"{lost} died") or "the other ranks do not respond", failure)
                 return
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from core.model.runtime import Runtime
 from core.training.progress import Pace
-from core.training.step.utilisation import count_operations, device_peak, memory_gib, peak
+from core.training.step.utilisation import count_operations, device_peak_flops, memory_gib, peak_flops
 
 
 def test_flops_of_a_layer_are_those_of_its_products() -> None:
@@ -59,8 +59,8 @@ def test_attention_counts_on_a_cpu() -> None:
     ],
 )
 def test_peak_flops_are_found_by_driver_names(name: str, precision: str, expected: float | None) -> None:
-    assert peak(name, precision) == (expected if expected is None else pytest.approx(expected))
-    assert device_peak(Runtime(torch.device("cpu"), precision)) is None
+    assert peak_flops(name, precision) == (expected if expected is None else pytest.approx(expected))
+    assert device_peak_flops(Runtime(torch.device("cpu"), precision)) is None
 
 
 def test_peak_memory_includes_held_tensors() -> None:

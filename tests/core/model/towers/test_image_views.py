@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from core.model.errors import ModelError
 from core.model.network import Network
-from core.model.towers.freezing import depths
+from core.model.towers.freezing import layer_depths
 from core.model.towers.towers import ImageFeatures, Towers, build_towers, list_architectures, resolve_architecture
 from core.objectives.build import build_network
 from core.spec.config import OptimConfig, RunConfig, validate
@@ -170,7 +170,7 @@ def test_batch_norm_statistics_of_a_frozen_resnet_do_not_change() -> None:
 
 def test_learning_rates_decay_per_block() -> None:
     student = network("sd-clip-every-step")
-    optimizer = build_optimizer(OptimConfig(layer_decay=0.5), student, depths(student))
+    optimizer = build_optimizer(OptimConfig(layer_decay=0.5), student, layer_depths(student))
     set_rates(optimizer, 1.0, 0.2)
     rate = {id(one): group["lr"] for group in optimizer.param_groups for one in group["params"]}
     decayed = {id(one): group["weight_decay"] > 0 for group in optimizer.param_groups for one in group["params"]}
