@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, count
 from pathlib import PurePath
 
 
@@ -16,6 +17,6 @@ def retained_sets(text: str) -> dict[str, str]:
         if not equals:
             name, path = "", part
         name = (name or PurePath(path).stem).replace("/", "-")
-        number = 1 + sum(other.partition(" ")[0] == name for other in sets)
-        sets[name if number == 1 else f"{name} {number}"] = path
+        numbered = (f"{name} {number}" for number in count(2))
+        sets[next(free for free in chain([name], numbered) if free not in sets)] = path
     return sets

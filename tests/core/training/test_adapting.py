@@ -191,3 +191,5 @@ def test_retained_sets_are_named_explicitly_or_after_their_files() -> None:
         "old": "b/val.csv",
         "val 2": "c/val.csv",
     }
+    assert retained_sets("my set=a; my set=b") == {"my set": "a", "my set 2": "b"}
+    assert retained_sets("set=a; set=b; set 2=c") == {"set": "a", "set 2": "b", "set 2 2": "c"}
