@@ -34,7 +34,7 @@ from core.spec.run.processes import own_start_time
 from core.training.errors import Interrupt, RankLost, TrainingError
 from core.training.loop import Loop
 from core.training.progress import Heartbeat
-from core.training.team.recording import open_events, prepare_run, record_failure, record_refusal
+from core.training.team.recording import disk_full_error, open_events, prepare_run, record_failure, record_refusal
 from core.training.team.signals import signals_as_requests
 from core.training.team.team import Team
 from core.training.team.watch import Watch
@@ -139,7 +139,7 @@ def _train_and_record(
                 team.on_first_rank(lambda: _finish(events, loop, outcome))
                 return outcome
             except Exception as error:
-                raise _final_error(error, team, watch) from error
+                raise _final_error(disk_full_error(run, error) or error, team, watch) from error
     except Exception as error:
         if team.is_leader and not isinstance(error, RankLost):
             record_failure(events, loop.step if loop else 0, error)

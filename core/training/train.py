@@ -75,15 +75,12 @@ def _train_and_record(
         events.sync()
         callbacks.on_end(outcome)
         return outcome
-    except OSError as error:
+    except Exception as error:
         disk_full = disk_full_error(run, error)
         record_failure(events, loop.step if loop else 0, disk_full or error)
         if disk_full is None:
             raise
         raise disk_full from error
-    except Exception as error:
-        record_failure(events, loop.step if loop else 0, error)
-        raise
     finally:
         run.clear_control()
         events.close()

@@ -5,12 +5,11 @@ Flow: ``core.training.train`` and ``over_ranks`` claim the folder, prepare it, a
 
 from __future__ import annotations
 
-import errno
 import sys
 import traceback
 
 from core.spec.config import RunConfig, differences, read_config
-from core.spec.errors import UserError, writing
+from core.spec.errors import UserError, is_full, writing
 from core.spec.files import write_whole
 from core.spec.run.events import (
     EventReader,
@@ -26,7 +25,6 @@ from core.spec.run.model_names import checkpoint_names
 from core.spec.run.processes import own_start_time
 from core.training.errors import TrainingError
 
-_DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 # These settings may differ in a resumed run: they affect speed and bookkeeping, not the result.
 _FREE_ON_RESUME = ("name", "runtime.", "checkpoint.", "data.cache_mib", "data.workers")
 # Data paths may differ too: the data's content is compared with the checkpoint (``core.training.checkpointing``).
@@ -54,9 +52,9 @@ def open_events(run: RunDir) -> EventWriter:
         raise disk_full_error(run, error) or run.unwritable(error) from error
 
 
-def disk_full_error(run: RunDir, error: OSError) -> TrainingError | None:
+def disk_full_error(run: RunDir, error: Exception) -> TrainingError | None:
     """The error to raise for a full disk; None if ``error`` has another cause."""
-    if error.errno not in _DISK_FULL_ERRNOS:
+    if not (isinstance(error, OSError) and is_full(error)):
         return None
     return TrainingError(
         f"the disk with {run.path} is full; the last checkpoint is intact. Free some space and resume the run."

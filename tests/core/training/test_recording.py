@@ -12,16 +12,19 @@ from typing import Any
 
 import pytest
 
+from core.ranks.messages import Failure
 from core.spec.config import override, read_config
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.run.events import EventReader, EventWriter, RunFailed, RunFinished, RunStarted
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.processes import own_start_time
+from core.training import over_ranks
 from core.training.errors import TrainingError
 from core.training.team import recording
 from core.training.team.recording import disk_full_error, open_events, prepare_run, record_failure, record_refusal
 from core.training.team.signals import DUPLICATE_SIGNAL_S, signals_as_requests
+from core.training.team.team import Team
 
 CONFIG = preset_config("clip", "tiny")
 
@@ -98,6 +101,7 @@ def test_settings_that_may_differ_on_resume(run: RunDir, settings: list[str], sa
             r"the disk with .*/run is full; the last checkpoint is intact\. Free some",
         ),
         (errno.EDQUOT, TrainingError, "is full"),
+        (errno.EFBIG, TrainingError, "is full"),
         (errno.EACCES, RunDirError, "cannot write the run folder .*/run: Permission denied; choose another"),
     ],
 )
@@ -214,3 +218,31 @@ def test_a_thread_handles_no_signal() -> None:
     thread.start()
     thread.join()
     assert seen == [(before, False)]
+
+
+class OneRank:
+    """The messages of a run whose only rank is this one."""
+
+    def __init__(self) -> None:
+        self.failures: list[Failure] = []
+
+    def exchange(self, topic: str, value: Any) -> list[Any]:
+        return [value]
+
+    def failure(self, seconds: float = 0.0) -> None:
+        return None
+
+    def report_failure(self, failure: Failure) -> None:
+        self.failures.append(failure)
+
+
+def test_a_full_disk_ends_a_run_on_several_ranks_with_the_remedy(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill_disk(*_: object) -> Any:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(over_ranks, "Loop", fill_disk)
+    messages: Any = OneRank()
+    with pytest.raises(TrainingError, match=r"the disk with .*/run is full; the last checkpoint"):
+        over_ranks._train_and_record(CONFIG, run, Team(messages=messages), [], True, "check")
+    assert last(run).message == messages.failures[0].message
+    assert last(run).error == "TrainingError"
