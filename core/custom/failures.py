@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-
 from core.spec.errors import UserError
+from core.spec.failures import is_out_of_memory
 from core.spec.reading import excerpt
 from core.spec.run.code import CodeError
 
@@ -23,12 +22,12 @@ def user_code(subject: str, file: str = "") -> Iterator[None]:
     """
     try:
         yield
-    except (UserError, MemoryError, torch.OutOfMemoryError):
+    except UserError:
         raise
     except Exception as error:
-        message = " ".join(str(error).split())
-        if isinstance(error, RuntimeError) and "allocate memory" in message:
+        if is_out_of_memory(error):
             raise
+        message = " ".join(str(error).split())
         problem = f"{type(error).__name__}: {excerpt(message, 300)}" if message else type(error).__name__
         raise CodeError(f"{_line(error, file)}{problem} (in {subject}).") from error
 

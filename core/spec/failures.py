@@ -22,7 +22,9 @@ _UNTRUSTED_LINE_BREAK = re.compile("(?:\r\n|[\n\v\f\r\x1c-\x1e\x85\u2028\u2029])
 
 _NO_MEMORY = "not enough memory; close other programs, raise the limit (ulimit -v), or process less data at a time"
 # Parts of the messages of RuntimeErrors and ImportErrors that libraries raise if memory cannot be allocated.
-_OUT_OF_MEMORY = ("allocate memory", "out of memory", "start new thread", "failed to map segment", "bad_alloc")
+_OUT_OF_MEMORY = (
+    "allocate memory", "out of memory", "start new thread", "failed to map segment", "bad_alloc", "status_alloc_failed",
+)  # fmt: skip
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from core.custom.calling import accepted_parameters, bind_arguments, construct
+from core.custom.failures import user_code
 from core.spec.run.code import CodeError
 
 
@@ -73,3 +74,9 @@ def test_a_function_takes_its_settings_beside_its_inputs() -> None:
     ]
     with pytest.raises(CodeError, match=r"mine: .*'pwer'; its parameters are student, power"):
         bind_arguments("mine", function, {"pwer": 3})
+
+
+@pytest.mark.parametrize("message", ["CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED"])
+def test_running_out_of_memory_is_no_fault_of_the_users_code(message: str) -> None:
+    with pytest.raises(RuntimeError, match=message), user_code("mine.py:Loss"):
+        raise RuntimeError(message)
