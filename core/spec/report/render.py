@@ -157,8 +157,10 @@ def svg(metric: str, curves: Mapping[str, Curve]) -> str:
     ]
     for number, (run, curve) in enumerate(curves.items()):
         colour = COLOURS[number % len(COLOURS)]
-        line = " ".join(place(x, y) for x, y in curve)
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
+        corners, width = (curve, 1.6) if len(curve) > 1 else ([*curve, *curve], 6.0)  # a single point becomes a dot
+        line = " ".join(place(x, y) for x, y in corners)
+        stroke = f'stroke="{colour}" stroke-width="{width}" stroke-linecap="round"'
+        parts.append(f'<polyline points="{line}" fill="none" {stroke}/>')
         parts.append(label(_LEFT, _HEIGHT + 16 * number + 4, run, colour=colour))
     return "\n".join([*parts, "</svg>"])
 
@@ -204,7 +206,8 @@ def to_latex(report: Report) -> str:
         parts += [r"\begin{tikzpicture}", rf"\begin{{axis}}[{options}]"]
         for run, curve in curves.items():
             points = " ".join(f"({x},{y:.6g})" for x, y in curve if math.isfinite(y))
-            parts += [rf"\addplot+[no marks] coordinates {{{points}}};", rf"\addlegendentry{{{_tex(run)}}}"]
+            style = "no marks" if len(curve) > 1 else "only marks"
+            parts += [rf"\addplot+[{style}] coordinates {{{points}}};", rf"\addlegendentry{{{_tex(run)}}}"]
         parts += [r"\end{axis}", r"\end{tikzpicture}", ""]
     parts += [r"\subsection*{Logged samples}"] if any(_logged_samples(report)) else []
     for heading, sample in _logged_samples(report):

@@ -18,9 +18,9 @@ import pytest
 from core.__main__ import main
 from core.spec.config import override
 from core.spec.presets import preset_config
-from core.spec.report.content import collect
+from core.spec.report.content import Report, ReportedRun, collect
 from core.spec.report.logged import MAX_IMAGE_BYTES, MAX_TOTAL_BYTES
-from core.spec.report.render import to_html, to_latex, to_markdown
+from core.spec.report.render import svg, to_html, to_latex, to_markdown
 from core.spec.run.events import Evaluated, EventWriter, Metrics, RunFinished, RunStarted, Sample
 from core.spec.run.folder import RunDir
 
@@ -220,3 +220,14 @@ def test_the_command_writes_the_format_of_the_suffix(tmp_path: Path, capsys: pyt
     assert "All of it." in page.read_text()
     assert main([*command, "one", "--output", "a.pdf"]) == 1
     assert capsys.readouterr().err == "error: a.pdf has no supported extension; use .html, .md, .tex.\n"
+
+
+def test_a_curve_with_a_single_point_is_visible() -> None:
+    points = [
+        part.attrib for part in ElementTree.fromstring(svg("val/x", {"one": [(4, 0.5)]})) if "points" in part.attrib
+    ]
+    assert points[0]["stroke-linecap"] == "round"
+    start, end = points[0]["points"].split()
+    assert start == end
+    run = ReportedRun("one", Path("one"), curves={"val/x": {4: 0.5}})
+    assert r"\addplot+[only marks] coordinates {(4,0.5)};" in to_latex(Report("one", "", "", [run], {}))
