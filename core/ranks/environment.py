@@ -56,7 +56,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Launch | No
     numbers = {}
     for name, text in values.items():
         if not text.isdecimal() or int(text) > MAX_PROCESSES:
-            raise LaunchError(f"the environment variable {name} is {text}, not a number of processes; start "
+            raise LaunchError(f"the environment variable {name} is {text}, not a number up to {MAX_PROCESSES}; start "
                               "with torchrun, or unset WORLD_SIZE to train in one process.")  # fmt: skip
         numbers[name] = int(text)
     rank, size, local_rank, local_size = (numbers[name] for name in _NUMBERS)

@@ -158,19 +158,11 @@ def _dataset_opener(
     config: RunConfig, network: Network, progress: Progress, log: Log, team: Team, code: CustomCode
 ) -> Callable[[str], PairDataset]:
     """A function that opens pairs by path, or by the name of a split of the user's data set."""
-    towers, size, reference = network.towers, network.image_size, config.data.dataset
-    if reference:
-        function = code.load(reference)
+    towers, size, make = network.towers, network.image_size, config.data.dataset
+    if make:
+        function = code.load(make)
         return lambda name: open_custom(
-            function,
-            reference,
-            name,
-            config.data,
-            size,
-            towers.tokenize,
-            pad_id=towers.pad_id,
-            progress=progress,
-            log=log,
+            function, make, name, config.data, size, towers.tokenize, pad_id=towers.pad_id, progress=progress, log=log
         )
     shared = team.secret if team.launch.local_size > 1 else ""
     return lambda path: open_dataset(

@@ -23,7 +23,9 @@ def confirming_study(sweep: Sweep, report: SweepReport | None, best: int, seeds:
     """
     trials = confirmable_trials(report)
     if len(trials) < best:
-        raise UserError(f"{sweep.name} has only {len(trials)} complete and feasible trials; choose fewer than {best}.")
+        raise UserError(
+            f"{sweep.name} has only {len(trials)} complete and feasible trials; choose at most {len(trials)}."
+        )
     study = sweep.study([(trial_name(trial.number), trial.params) for trial in trials[:best]])
     first_seed = max(sweep.seeds) + 1
     changes = {

@@ -252,5 +252,5 @@ def test_the_best_trials_are_confirmed_with_fresh_seeds_beside_the_default(folde
     assert [arm.name for arm in study.arms] == ["default", "trial-1", "trial-2"]
     assert (study.seeds, study.budgets, study.steps) == ([5, 6, 7], [7.0], 0)
     assert study.pairs == [("trial-1-7s", "default-7s"), ("trial-2-7s", "default-7s")]
-    with pytest.raises(UserError, match="has only 3 complete and feasible trials"):
+    with pytest.raises(UserError, match="has only 3 complete and feasible trials; choose at most 3"):
         confirm_study(out, StudyDir(out.confirm), best=5, seeds=3, budget=7.0, log=print)
