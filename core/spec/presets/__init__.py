@@ -11,7 +11,7 @@ from core.spec.config import ConfigError, RunConfig
 from core.spec.errors import nearest
 from core.spec.presets.adapting import ADAPTING
 from core.spec.presets.baselines import BASELINES
-from core.spec.presets.beyond import BEYOND
+from core.spec.presets.contrastive import CONTRASTIVE
 from core.spec.presets.images import IMAGES
 from core.spec.presets.labels import LABELS
 from core.spec.presets.method import METHOD
@@ -22,7 +22,7 @@ from core.spec.reading import MAX_EXCERPT_LENGTH
 __all__ = ["PRESETS", "SIZES", "Preset", "Size", "preset_config", "preset_names"]
 
 PRESETS: dict[str, Preset] = {
-    preset.name: preset for preset in (*BASELINES, *PAIRS, *LABELS, *IMAGES, *METHOD, *ADAPTING, *BEYOND)
+    preset.name: preset for preset in (*BASELINES, *PAIRS, *LABELS, *IMAGES, *METHOD, *ADAPTING, *CONTRASTIVE)
 }
 # Towers at ``base`` -> towers at ``large``; other towers stay the same (EMAN and MixMatch use a ResNet-50).
 _LARGE_TOWERS = {"ViT-B-32": "ViT-L-14", "ViT-B-16": "ViT-L-14", "coca_ViT-B-32": "coca_ViT-L-14"}

@@ -13,7 +13,7 @@ from core.spec.chain import BORN_AGAIN, GENERATIONS
 from core.spec.presets import PRESETS, Preset, Size, preset_config
 from core.spec.presets.adapting import ADAPTING
 from core.spec.presets.baselines import BASELINES
-from core.spec.presets.beyond import BEYOND
+from core.spec.presets.contrastive import CONTRASTIVE
 from core.spec.presets.images import IMAGES
 from core.spec.presets.labels import LABELS
 from core.spec.presets.method import METHOD
@@ -45,7 +45,7 @@ FAMILIES = (
     Family("The method", METHOD),
     Family("Adapt a pretrained model", ADAPTING),
     Family("Pairs: captions, fusion, matching", PAIRS),
-    Family("Contrastive variants", BEYOND),
+    Family("Contrastive variants", CONTRASTIVE),
     Family("Images only, self-supervised", IMAGES),
     Family("Classes: few labels, previous models", LABELS),
 )

@@ -68,7 +68,7 @@ def _cosmos(size: Size) -> dict[str, Any]:
     }
 
 
-BEYOND = (
+CONTRASTIVE = (
     Preset(
         "siglip",
         "SigLIP",
