@@ -124,7 +124,7 @@ class RunFacts:
     best: int | None  # what "best" and "last" currently denote
     last: int | None
     networks: tuple[str, ...]  # "teacher" before "student"
-    captions: bool
+    can_caption: bool
 
 
 def run_facts(run: RunDir) -> RunFacts:
@@ -136,12 +136,12 @@ def run_facts(run: RunDir) -> RunFacts:
     except (OSError, RecordError):
         steps = []
     if not steps:
-        return RunFacts((), None, None, (), _architecture_captions(run))
+        return RunFacts((), None, None, (), _architecture_can_caption(run))
     newest = run.checkpoints / f"{_STEP}{steps[0]:08d}"
     networks = tuple(name for name in ("teacher", "student") if (newest / f"{name}.safetensors").exists())
-    captions = _checkpoint_captions(newest / "checkpoint.json")
+    can_caption = _checkpoint_can_caption(newest / "checkpoint.json")
     pointers = {pointer: _step_of_alias(run, pointer, steps) for pointer in ("best", "last")}
-    return RunFacts(tuple(steps), pointers["best"], pointers["last"], networks, captions)
+    return RunFacts(tuple(steps), pointers["best"], pointers["last"], networks, can_caption)
 
 
 def resume_step(run: RunDir) -> int | None:
@@ -157,9 +157,9 @@ def _steps(names: Iterable[str]) -> list[int]:
 def _remote_facts(run: RunDir) -> RunFacts:
     checkpoints = read_checkpoints(run)
     steps = _steps(checkpoint.name for checkpoint in checkpoints)
-    captions = _architecture_captions(run)
+    can_caption = _architecture_can_caption(run)
     if not steps:
-        return RunFacts((), None, None, (), captions)
+        return RunFacts((), None, None, (), can_caption)
     pointers = {
         pointer: int(checkpoint.name.removeprefix(_STEP))
         for checkpoint in checkpoints
@@ -173,7 +173,7 @@ def _remote_facts(run: RunDir) -> RunFacts:
         for file in checkpoint.files
     }
     networks = tuple(name for name in ("teacher", "student") if f"{name}.safetensors" in files)
-    return RunFacts(tuple(steps), pointers.get("best", newest), pointers.get("last", newest), networks, captions)
+    return RunFacts(tuple(steps), pointers.get("best", newest), pointers.get("last", newest), networks, can_caption)
 
 
 def _step_of_alias(run: RunDir, pointer: str, steps: list[int]) -> int:
@@ -199,26 +199,27 @@ def _tower_setting(run: RunDir, name: str) -> str:
     return str(towers.get(name) or "") if isinstance(towers, dict) else ""
 
 
-def _architecture_captions(run: RunDir) -> bool:
+def _architecture_can_caption(run: RunDir) -> bool:
     """Whether the run can caption according to its config; used before there is a checkpoint."""
     name = run_architecture(run)
     return architectures().get(name, False) or _CAPTIONS in read_json(Path(name))
 
 
-def _checkpoint_captions(path: Path) -> bool:
+def _checkpoint_can_caption(path: Path) -> bool:
     try:
-        return _says_captions(str(path), path.stat().st_mtime_ns)
+        return _file_can_caption(str(path), path.stat().st_mtime_ns)
     except OSError:
         return False
 
 
 @functools.lru_cache(maxsize=512)
-def _says_captions(path: str, _stamp: int) -> bool:
+def _file_can_caption(path: str, _stamp: int) -> bool:
     """``_stamp``: the file's time of change; a changed file is read again, because the arguments differ."""
-    return _has_captions(read_json(Path(path)).get("model"))
+    return _describes_captioner(read_json(Path(path)).get("model"))
 
 
-def _has_captions(model: object) -> bool:
+def _describes_captioner(model: object) -> bool:
+    """Whether a model configuration has the section of a captioner."""
     return isinstance(model, dict) and _CAPTIONS in model
 
 
@@ -232,7 +233,7 @@ def included_models() -> list[Path]:
     return [folder for folder in sorted(_INCLUDED.glob("*")) if is_saved_model(folder)]
 
 
-def folder_captions(folder: Path) -> bool:
+def folder_can_caption(folder: Path) -> bool:
     """Whether a model saved by open_clip in ``folder`` can caption."""
     raw = read_json(folder / "open_clip_config.json")
-    return _has_captions(raw.get("model_cfg") or raw)
+    return _describes_captioner(raw.get("model_cfg") or raw)

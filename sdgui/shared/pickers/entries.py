@@ -18,7 +18,7 @@ from core.spec.run.model_names import run_and_checkpoint, tuned_name
 from sdgui.runs.models import (
     OPEN_CLIP,
     architectures,
-    folder_captions,
+    folder_can_caption,
     included_models,
     is_saved_model,
     run_architecture,
@@ -99,8 +99,8 @@ def run_entry(store: Store, run: Run | None, needs: Needs) -> ModelEntry | None:
 def _run_entry(run: Run, experiment: str, ordinal: int, needs: Needs) -> ModelEntry:
     title = f"{experiment} · run {ordinal}"
     facts = run_facts(run.dir)
-    reason = _reason(bool(facts.steps), facts.captions, needs)
-    about = f"{when(run.finished or run.started or run.created)} · {_CAPTIONS if facts.captions else _SEARCHES}"
+    reason = _reason(bool(facts.steps), facts.can_caption, needs)
+    about = f"{when(run.finished or run.started or run.created)} · {_CAPTIONS if facts.can_caption else _SEARCHES}"
     return ModelEntry("run", str(run.folder), title, reason, run.id, None, _metric(run.best), about)
 
 
@@ -111,7 +111,7 @@ def _metric(best: BestPoint | None) -> str:
 def run_reason(run: RunDir, needs: Needs) -> str:
     """Why the run cannot be used for ``needs``."""
     facts = run_facts(run)
-    return _reason(bool(facts.steps), facts.captions, needs)
+    return _reason(bool(facts.steps), facts.can_caption, needs)
 
 
 def _reason(trained: bool, captions: bool, needs: Needs) -> str:
@@ -154,7 +154,7 @@ def included_entries(needs: Needs) -> list[ModelEntry]:
 
 
 def _abilities(folder: Path) -> str:
-    return _CAPTIONS if folder_captions(folder) else _SEARCHES
+    return _CAPTIONS if folder_can_caption(folder) else _SEARCHES
 
 
 def untrained_entries(needs: Needs) -> list[ModelEntry]:
@@ -181,7 +181,7 @@ def folder_entry(folder: Path, needs: Needs) -> ModelEntry | None:
     """The entry of a folder with a model: a run, or saved by open_clip; None if there is no readable model."""
     try:
         if is_saved_model(folder):
-            reason = _NO_CAPTIONS if needs == "caption" and not folder_captions(folder) else ""
+            reason = _NO_CAPTIONS if needs == "caption" and not folder_can_caption(folder) else ""
             return ModelEntry("folder", str(folder), folder.name, reason, about=str(folder))
         if RunDir(folder).config.is_file() and RunDir(folder).checkpoints.is_dir():
             return ModelEntry("run", str(folder), folder.name, run_reason(RunDir(folder), needs), about=str(folder))

@@ -20,7 +20,7 @@ from core.spec.run.folder import RunDir
 from sdgui.runs import models as model_names
 from sdgui.runs.models import (
     architectures,
-    folder_captions,
+    folder_can_caption,
     is_saved_model,
     pretrained_tags,
     pretrained_weights,
@@ -96,11 +96,11 @@ def save(run: RunDir, step: int, model: object, networks: tuple[str, ...] = ("st
 
 def test_a_run_without_a_checkpoint_is_described_by_its_config(run: RunDir) -> None:
     facts = run_facts(run)
-    assert (facts.steps, facts.networks, facts.captions) == ((), (), True)
+    assert (facts.steps, facts.networks, facts.can_caption) == ((), (), True)
     run.config.write_text(json.dumps({"towers": {"architecture": "ViT-B-32"}}))
-    assert not run_facts(run).captions
+    assert not run_facts(run).can_caption
     run.config.write_text("[]")
-    assert not run_facts(run).captions
+    assert not run_facts(run).can_caption
 
 
 def test_checkpoints_with_the_targets_of_best_and_last(run: RunDir) -> None:
@@ -109,7 +109,7 @@ def test_checkpoints_with_the_targets_of_best_and_last(run: RunDir) -> None:
     (run.checkpoints / ".step-00002500.9.tmp").mkdir()
     facts = run_facts(run)
     assert facts.steps == (2400, 100)
-    assert (facts.best, facts.last, facts.networks, facts.captions) == (2400, 2400, ("teacher", "student"), False)
+    assert (facts.best, facts.last, facts.networks, facts.can_caption) == (2400, 2400, ("teacher", "student"), False)
     (run.checkpoints / "best").write_text("step-00000100")
     (run.checkpoints / "last").write_text("step-00009999")  # forgotten since
     facts = run_facts(run)
@@ -121,7 +121,7 @@ def test_a_folder_saved_by_open_clip(tmp_path: Path, config: object, captions: b
     assert not is_saved_model(tmp_path)
     (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
     assert is_saved_model(tmp_path)
-    assert folder_captions(tmp_path) is captions
+    assert folder_can_caption(tmp_path) is captions
 
 
 @pytest.mark.parametrize("sort", ["pipe", "device", "folder", "number", "deep"])
@@ -143,10 +143,10 @@ def test_files_of_a_foreign_run_are_read_or_skipped(run: RunDir, tmp_path: Path,
     for path in (run.checkpoints / "best", run.checkpoints / "step-00000100" / "checkpoint.json"):
         put(path)
     facts = run_facts(run)
-    assert (facts.steps, facts.best, facts.captions) == ((100,), 100, False)
+    assert (facts.steps, facts.best, facts.can_caption) == ((100,), 100, False)
     shutil.rmtree(run.checkpoints)
     put(tmp_path / "architecture.json")
     run.config.write_text(json.dumps({"towers": {"architecture": str(tmp_path / "architecture.json")}}))
-    assert not run_facts(run).captions
+    assert not run_facts(run).can_caption
     put(tmp_path / "open_clip_config.json")
-    assert not folder_captions(tmp_path)
+    assert not folder_can_caption(tmp_path)

@@ -95,7 +95,7 @@ def test_checkpoints_and_networks_of_a_run_are_offered(popover: ModelPopover) ->
     requests: list[object] = []
     popover.checkpoint_picked.connect(requests.append)
     popover.network_picked.connect(requests.append)
-    facts = RunFacts(steps=(200, 100), best=100, last=200, networks=("teacher", "student"), captions=False)
+    facts = RunFacts(steps=(200, 100), best=100, last=200, networks=("teacher", "student"), can_caption=False)
     popover.show_run(facts, 200, "student")
     checkpoints, weights = popover.checkpoints, popover.networks
     assert [checkpoints.itemText(row) for row in range(checkpoints.count())] == [
