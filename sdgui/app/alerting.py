@@ -24,7 +24,7 @@ from core.spec.run.status import RunState
 from sdgui.runs.follower import Follower
 from sdgui.runs.poller import Poller
 from sdgui.shared.services import Services
-from sdgui.store.records import Run, StoreError
+from sdgui.store.records import Run, StoreError, StoreUnavailableError
 from sdgui.store.store import Store
 from sdgui.widgets.message import Message, Remedy, ShowMessage
 from sdgui.widgets.style.theme import theme
@@ -65,8 +65,14 @@ class Alerts(QObject):
                     self._watch(run)
             self._attached = True
         while not self._started.empty():
-            with suppress(StoreError):  # deleted in the meantime
-                self._watch(self._store.run(self._started.get()))
+            run_id = self._started.get()
+            try:
+                self._watch(self._store.run(run_id))
+            except StoreUnavailableError:
+                self._started.put(run_id)  # the next poll tries again
+                break
+            except StoreError:  # deleted in the meantime
+                pass
         for alert in self._watcher.poll():
             self.alerted.emit(self._ids[alert.run.path], alert)
             threading.Thread(target=self._send, args=(alert,), name="alert", daemon=True).start()

@@ -125,7 +125,8 @@ class ExperimentCommands(QObject):
             text = f"Imported {count_with_unit(count, 'run')} from {source}."
             self.message_requested.emit(Message(level, text, problems))
         else:
-            self._failed(problems.rpartition("error: ")[2])
+            no_output = f"{source} could not be imported: the program exited with code {process.exitCode()}."
+            self._failed(problems.rpartition("error: ")[2] or no_output)
 
     def reproduce(self, run: Run) -> None:
         """Add an experiment with the config of ``run``, and show the differences."""

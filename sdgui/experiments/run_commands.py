@@ -16,14 +16,13 @@ from core.spec.errors import UserError
 from core.spec.machines.answers import Finding
 from core.spec.run.code import CodeNotAllowed
 from core.spec.run.status import RunState, process_alive
-from sdgui.runs.launcher import LaunchError
 from sdgui.runs.models import resume_step
 from sdgui.runs.stages import staged_chain
 from sdgui.shared.pickers.data_check import DataCheck
 from sdgui.shared.run_texts import resume_text
 from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
-from sdgui.store.records import Experiment, Place, Run, StoreError
+from sdgui.store.records import Experiment, Place, Run
 from sdgui.widgets.message import Message
 
 _DATA_CHECK_MS = 8000  # maximum time that a launch waits for the check of its data
@@ -54,6 +53,7 @@ class RunCommands(QObject):
         services.launcher.stopping.connect(lambda _run, _stopping: self.changed.emit(Changes()))
         services.demo.ready.connect(self._on_demo_ready)
         services.demo.failed.connect(self._on_demo_failed)
+        services.demo.cancelled.connect(self._stop_waiting)
         self._data_checked.connect(self._on_data_checked, Qt.ConnectionType.QueuedConnection)
 
     def launch(self, experiment_id: int, typed: RunConfig | None = None) -> None:
@@ -181,8 +181,12 @@ class RunCommands(QObject):
         self.changed.emit(Changes())
 
     def _on_demo_failed(self, sentence: str, details: str) -> None:
-        self._waiting.clear()
         self.message_requested.emit(Message("error", sentence, details))
+        self._stop_waiting()
+
+    def _stop_waiting(self) -> None:
+        """Drop the launches that wait for the demo data."""
+        self._waiting.clear()
         self.changed.emit(Changes())
 
     def _show_refusal(self, error: UserError) -> None:
@@ -202,7 +206,7 @@ class RunCommands(QObject):
         """Ask the trainer to save its state and exit, which frees its memory."""
         try:
             self._services.launcher.pause(run.id)
-        except (LaunchError, StoreError, OSError) as error:
+        except UserError as error:
             self.message_requested.emit(Message("error", f"The run could not be paused: {error}"))
         self.changed.emit(Changes())
 
@@ -216,7 +220,7 @@ class RunCommands(QObject):
             return
         try:
             launcher.stop(run.id)
-        except (LaunchError, StoreError, OSError) as error:
+        except UserError as error:
             self.message_requested.emit(Message("error", f"The run could not be stopped: {error}"))
         self.changed.emit(Changes())
 

@@ -9,7 +9,7 @@ _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def duration(seconds: float) -> str:
-    """Format a duration: ``9 s``, ``1 min 10 s``, ``2 h 5 min``, ``3 d 4 h``; ``-`` if unknown."""
+    """Format a duration: ``9 s``, ``1 min 10 s``, ``2 h 5 min``, ``3 d 4 h``; ``–`` if unknown."""
     if not math.isfinite(seconds) or seconds < 0:
         return "–"
     total = round(seconds)
@@ -31,7 +31,7 @@ def count(number: float) -> str:
     """Format a whole number with commas, ``12,345``; from ten million on, ``12.3 M``."""
     if abs(number) >= 1e7:
         for size, prefix in _PREFIXES:
-            if abs(number) >= size:
+            if abs(number) >= 0.9995 * size:  # rounded to 1 of this prefix, not to 1000 of the next smaller one
                 return f"{number / size:.3g} {prefix}"
     return f"{round(number):,}"
 

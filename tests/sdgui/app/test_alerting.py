@@ -17,8 +17,9 @@ from core.spec.run.events import EventWriter, Metrics, RunStarted
 from core.spec.run.processes import start_time
 from core.spec.run.status import RunState, RunStatus
 from sdgui.app import alerting
+from sdgui.app.alerting import Alerts
 from sdgui.app.main_window import MainWindow
-from sdgui.store.records import Run
+from sdgui.store.records import Run, StoreUnavailableError
 from tests.sdgui.driving import OpenWindow, add, trainable
 
 
@@ -71,6 +72,27 @@ def test_an_alert_is_shown_with_its_run_and_as_a_desktop_notification(
     monkeypatch.setattr(alerting, "QProcess", process)
     window._alerting._notify("<b>bold</b> failed.")
     assert sent == [["/bin/notify-send", "--app-name=sdgui", "--", "sdgui", "&lt;b&gt;bold&lt;/b&gt; failed."]]
+
+
+def test_a_run_that_starts_during_an_outage_of_the_database_is_watched_afterwards(
+    window: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = dead_run(window, add(window, "mine"))
+    alerts = Alerts(window.services.store, window.services.follower)
+    alerts._poll()
+    alerts._started.put(run.id)
+    watched = list[Run]()
+    monkeypatch.setattr(alerts, "_watch", watched.append)
+
+    def refuse(_run_id: int) -> Run:
+        raise StoreUnavailableError("The database is locked.")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(window.services.store, "run", refuse)
+        alerts._poll()
+    assert not watched
+    alerts._poll()
+    assert [other.id for other in watched] == [run.id]
 
 
 def test_rules_are_edited_saved_and_tested_on_existing_runs(window: MainWindow, qtbot: QtBot) -> None:

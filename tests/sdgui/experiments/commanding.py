@@ -61,6 +61,7 @@ class Launcher(QObject):
 class Demo(QObject):
     ready = Signal()
     failed = Signal(str, str)
+    cancelled = Signal()
 
     def __init__(self) -> None:
         super().__init__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from pathlib import Path
 from typing import Any, cast
@@ -84,6 +85,17 @@ def test_an_imported_run_is_followed_and_selected(qtbot: QtBot, parts: Parts, mo
     parts.experiments.import_run(Path("/far/none"))
     qtbot.waitUntil(lambda: len(parts.messages) == 2)
     assert "is not a readable run folder" in parts.messages[1].text
+
+
+def test_an_import_program_without_output_is_reported(
+    qtbot: QtBot, parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exits = [sys.executable, "-c", "raise SystemExit(3)"]
+    monkeypatch.setattr("sdgui.experiments.commands.core_command", lambda: exits)
+    parts.experiments.import_run(tmp_path)
+    qtbot.waitUntil(lambda: len(parts.messages) == 2)
+    problem = f"{tmp_path} could not be imported: the program exited with code 3."
+    assert said(parts)[1] == ("error", problem)
 
 
 def test_missing_demo_experiments_are_added_and_the_main_one_is_shown(

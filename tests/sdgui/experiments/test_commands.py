@@ -13,6 +13,7 @@ from core.spec.config import override
 from core.spec.presets import preset_config
 from core.spec.run.status import own_status
 from sdgui.experiments import run_commands
+from sdgui.store.changes import Changes
 from sdgui.store.records import StoreUnavailableError
 from tests.sdgui.experiments.commanding import Parts
 
@@ -178,6 +179,16 @@ def test_failed_demo_data_end_the_wait(qtbot: QtBot, parts: Parts) -> None:
     parts.demo.failed.emit("No space left.", "details")
     assert (parts.messages[-1].text, parts.messages[-1].details) == ("No space left.", "details")
     assert not parts.runs.waits(number)
+
+
+def test_cancelled_demo_data_ends_the_wait(qtbot: QtBot, parts: Parts) -> None:
+    number = parts.new()
+    parts.demo.complete = False
+    parts.runs.launch(number)
+    parts.wait(qtbot)
+    parts.demo.cancelled.emit()
+    assert not parts.runs.waits(number)
+    assert parts.changes[-1] == Changes()
 
 
 def test_pause_and_stop_signal_the_trainer_and_a_queued_run_leaves_the_queue(qtbot: QtBot, parts: Parts) -> None:

@@ -217,6 +217,7 @@ def test_clock_and_count() -> None:
     assert [formats.clock(s) for s in (9, 70, 7500)] == ["0:09", "1:10", "2:05:00"]
     assert formats.count(12345) == "12,345"
     assert formats.count(2.5e7) == "25 M"
+    assert (formats.count(999_400_000), formats.count(999_900_000)) == ("999 M", "1 G")
 
 
 def test_ticks_distinguish_neighbours() -> None:
