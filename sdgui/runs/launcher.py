@@ -27,11 +27,12 @@ from core.spec.installed import NotInstalled, need
 from core.spec.reading import read_text
 from core.spec.run.code import check_code_unchanged, keep_code
 from core.spec.run.folder import RunDir, RunDirError
+from core.spec.run.starting import start_trainer
 from core.spec.run.status import process_alive
 from sdgui.runs.background_tasks import StoreWriter
 from sdgui.runs.chains import ChainWatch
 from sdgui.runs.machines.slots import GPUS_NOT_ANSWERED, MachineSlots
-from sdgui.runs.program import core_command, reap, start_trainer, torchrun_command, train_options
+from sdgui.runs.program import core_command, reap, torchrun_command, train_options
 from sdgui.runs.stopping import Stopping, StopPlan, StopStage, finish_stops, trainer_ended
 from sdgui.store.queue import Slots
 from sdgui.store.records import THIS_COMPUTER, Place, Run, StoreError
@@ -106,7 +107,9 @@ class Launcher(QObject):
         Returns the run (of a chain, its first stage). Raises UserError; the run and its files are then removed.
         """
         self._check_trainer_installed(place.host)
-        run = self._add_chain(experiment_id, chain, place) if chain else self._add(experiment_id, False, place)
+        run = (
+            self._add_chain(experiment_id, chain, place) if chain else self._store.add_run(experiment_id, False, place)
+        )
         try:
             self._start(self._assign_devices(run))
         except UserError:
@@ -171,7 +174,7 @@ class Launcher(QObject):
         self._check_trainer_installed(place.host)
         if chain:
             return self.enqueue_run(self._add_chain(experiment_id, chain, place).id)
-        run = self._add(experiment_id, True, place)
+        run = self._store.add_run(experiment_id, queued=True, place=place)
         try:
             self._prepare(run)
         except UserError:
@@ -231,12 +234,6 @@ class Launcher(QObject):
         if run.refusal:
             raise LaunchError(run.refusal)
         return run
-
-    def _add(self, experiment_id: int, queued: bool, place: Place) -> Run:
-        try:
-            return self._store.add_run(experiment_id, queued, place)
-        except StoreError as error:
-            raise LaunchError(str(error)) from error
 
     def _assign_devices(self, run: Run) -> Run:
         """Mark the run as launched on devices of its machine."""

@@ -20,11 +20,8 @@ from core.spec.config import read_config
 from core.spec.errors import UserError
 from core.spec.run.code import code_option, references
 from core.spec.run.folder import RunDir
-from core.spec.run.starting import start_trainer  # re-exported
 from core.spec.run.status import RunStatus
 from core.spec.study import StudyStatus
-
-__all__ = ["core_command", "end_process", "qt_process", "reap", "start_trainer", "torchrun_command", "train_options"]
 
 
 def core_command() -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.sqlite import insert
 
-from sdgui.store.sessions import Sessions, storable
+from sdgui.store.sessions import Sessions, parse_object, storable
 from sdgui.store.tables import CaptionedImageRow, CaptionOriginRow
 
 _BATCH_SIZE = 400  # SQLite limits the number of values in one statement
@@ -51,7 +51,7 @@ class CaptionRecords(Sessions):
     def caption_origins(self) -> dict[str, Mapping[str, Any]]:
         """The model, weights and settings of captions, by origin key."""
         with self._read_own() as session:
-            return {row.key: _object(row.content) for row in session.scalars(select(CaptionOriginRow))}
+            return {row.key: parse_object(row.content) or {} for row in session.scalars(select(CaptionOriginRow))}
 
     def keep_captions(self, entries: Sequence[KeptCaption], origins: Mapping[str, Mapping[str, Any]]) -> None:
         """Insert or update entries with their origins, all or nothing."""
@@ -85,16 +85,9 @@ def _values(entry: KeptCaption) -> dict[str, object]:
 
 
 def _record(row: CaptionedImageRow) -> KeptCaption:
-    return KeptCaption(os.fsdecode(row.path), row.position, row.text, row.origin, row.refused, _object(row.made))
+    made = parse_object(row.made) or {}
+    return KeptCaption(os.fsdecode(row.path), row.position, row.text, row.origin, row.refused, made)
 
 
 def _json(content: Mapping[str, Any]) -> str:
     return json.dumps(content)  # ASCII, so that anything can be stored
-
-
-def _object(text: str) -> Mapping[str, Any]:
-    try:
-        raw = json.loads(text)
-    except (ValueError, RecursionError):  # written by another program
-        return {}
-    return raw if isinstance(raw, dict) else {}

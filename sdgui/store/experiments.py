@@ -6,7 +6,6 @@ import functools
 import json
 import time
 from collections.abc import Iterable
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -21,6 +20,7 @@ from sdgui.store.sessions import (
     check_unedited,
     clean_name,
     merged_tags,
+    parse_object,
     storable,
     tag_rows,
 )
@@ -193,31 +193,22 @@ def _text(config: RunConfig | str) -> str:
 
 def _name_in(text: str) -> str:
     """The name in a config; "" if the config cannot be read."""
-    name = (_object(text) or {}).get("name")
+    name = (parse_object(text) or {}).get("name")
     return name if isinstance(name, str) else ""
 
 
 def _settings(text: str) -> object:
     """The settings of a config without its name; the text itself if it cannot be read."""
-    raw = _object(text)
+    raw = parse_object(text)
     return text if raw is None else {key: value for key, value in raw.items() if key != "name"}
 
 
 def _with_name(text: str, name: str) -> str:
     """The config text with another name; unchanged if it is not an experiment's JSON."""
-    raw = _object(text)
+    raw = parse_object(text)
     if raw is None or raw.get("name") == name:
         return text
     return storable(json.dumps(raw | {"name": name}, indent=2, ensure_ascii=False)) + "\n"
-
-
-def _object(text: str) -> dict[str, Any] | None:
-    """The JSON object in ``text``, which another program may have written; None for anything else."""
-    try:
-        raw = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return raw if isinstance(raw, dict) else None
 
 
 def _copy_name(name: str, used_names: set[str]) -> str:

@@ -15,8 +15,6 @@ from typing import Literal
 from core.spec.config import RunConfig
 from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
-from core.spec.run.metric_names import higher_is_better as higher_is_better  # re-exported
-from core.spec.run.metric_names import ranks_runs as ranks_runs
 from core.spec.run.status import RunState
 
 Ending = Literal["", "done", "stopped", "paused", "failed"]
@@ -83,7 +81,7 @@ class Place:
 
 
 THIS_COMPUTER = Place()
-HUE_COUNT = 20  # run colours; palette index + HUES is the next shade of the same colour
+HUE_COUNT = 20  # run colours; palette index + HUE_COUNT is the next shade of the same colour
 
 
 @dataclass(frozen=True)

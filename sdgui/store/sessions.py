@@ -9,6 +9,7 @@ In a shared registry, a folder is stored together with its computer: ``HOST::/pa
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import platform
 import re
@@ -18,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, select
 from sqlalchemy.orm import Session
@@ -200,6 +202,15 @@ def clean_line(text: str) -> str:
 def storable(text: str) -> str:
     """``text`` without characters that SQLite cannot store."""
     return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+
+
+def parse_object(text: str) -> dict[str, Any] | None:
+    """The JSON object in ``text``, which another program may have written; None for anything else."""
+    try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return raw if isinstance(raw, dict) else None
 
 
 def clean_name(name: str) -> str:

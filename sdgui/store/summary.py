@@ -16,9 +16,10 @@ from pathlib import Path
 from core.spec.run.events import Evaluated, Event, EventReader, Metrics, RunFailed, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.lineage import parent_text
+from core.spec.run.metric_names import higher_is_better, ranks_runs
 from core.spec.run.starting import STARTING  # ``doing`` in the launcher's first status
 from core.spec.run.status import RunState, RunStatus, derive_state
-from sdgui.store.records import BestPoint, Ending, MetricSummary, Progress, Run, higher_is_better, ranks_runs
+from sdgui.store.records import BestPoint, Ending, MetricSummary, Progress, Run
 
 MAX_METRICS = 2000  # a file with more metrics was not written by a trainer
 MAX_FAILURE_LENGTH = 4000  # characters of a failure message

@@ -22,7 +22,6 @@ class ElidedLabel(PlainLabel):
     ) -> None:
         super().__init__(parent, role=role)
         self._mode = mode
-        self.setTextFormat(Qt.TextFormat.PlainText)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.setText(text)
 

@@ -40,7 +40,6 @@ class MessageBar(QFrame):
         self._info_timer.timeout.connect(self._leave_unless_read)
         self._icon = PlainLabel(self)
         self._text = PlainLabel(self, wordWrap=True)
-        self._text.setTextFormat(Qt.TextFormat.PlainText)
         self._text.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
         )

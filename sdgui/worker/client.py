@@ -64,9 +64,8 @@ class WorkerClient(QObject):
         self._command = list(command or [*core_command(), "worker"])
         self._uses_trainer = not command  # a local worker then needs the trainer's packages
         self._remote_command, self._ask_code = remote_command, ask_code
-        self._request_lines: dict[int, bytes] = {}  # open requests; sent again once their custom code is allowed
         self._process: QProcess | None = None
-        self._open_requests: dict[int, str] = {}  # request -> its activity
+        self._open_requests: dict[int, bytes] = {}  # request -> its line, sent again once its custom code is allowed
         self._last_number = 0
         self._partial_line = bytearray()  # the incomplete last line
         self._stderr = bytearray()
@@ -86,11 +85,10 @@ class WorkerClient(QObject):
         return self._state
 
     def request(self, do: str, **arguments: Any) -> int:
-        """Send a request and return its number; ``done`` or ``failed`` is emitted later, never before this returns."""
+        """Send the request named ``do``; returns its number, and emits ``done`` or ``failed`` later."""
         self._last_number += 1
         number = self._last_number
-        self._open_requests[number] = do
-        line = self._request_lines[number] = _line({"id": number, "do": do, **arguments})
+        line = self._open_requests[number] = _line({"id": number, "do": do, **arguments})
         if self._process is not None:
             self._process.write(line)
         elif self._uses_trainer and not self._remote_command() and (lacking := missing("train")):
@@ -225,7 +223,7 @@ class WorkerClient(QObject):
         if number not in self._open_requests or not isValid(self):
             return
         if allowed and self._process is not None:
-            self._process.write(self._request_lines[number])
+            self._process.write(self._open_requests[number])
         else:
             self._fail(number, failure)
             self._update_state()
@@ -291,9 +289,6 @@ class WorkerClient(QObject):
             process.waitForFinished(500)
 
     def _update_state(self) -> None:
-        self._request_lines = {
-            number: line for number, line in self._request_lines.items() if number in self._open_requests
-        }
         if self._process is None:
             state = "waiting" if self._queued_lines else "off"
         elif not self._ready:

@@ -108,11 +108,6 @@ class WorkerPool(QObject):
             if member.client.state != "off" or member.trouble
         ]
 
-    def free(self, key: str) -> None:
-        """End this model's process to free its memory; its open requests fail."""
-        if key in self._members:
-            self._members[key].client.shutdown()
-
     def answer_here(self, run_folder: Path) -> None:
         """Answer later requests on this computer, because a checkpoint of this run has been fetched."""
         for key, member in self._members.items():
@@ -191,7 +186,7 @@ class WorkerPool(QObject):
         self.state_changed.emit()
 
     def _admit(self) -> None:
-        """Start the worker that has waited longest, if there is room."""
+        """Start waiting workers while there is room, those that have waited longest first."""
         waiting = [member for member in self._members.values() if member.client.state == "waiting"]
         for member in sorted(waiting, key=lambda member: member.used):
             member.client.start_waiting()

@@ -8,10 +8,11 @@ from PySide6.QtCore import QPointF, QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QFrame, QProgressBar, QPushButton, QWidget
 
+from core.spec.run.metric_names import ranks_runs
 from sdgui.panels.home.model import IMAGES_PER_RUN, Glimpse
 from sdgui.runs.live import RunProgress
 from sdgui.shared.run_texts import best_tip, state_line, time_text, when
-from sdgui.store.records import Run, ranks_runs
+from sdgui.store.records import Run
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import percent, percent_done
 from sdgui.widgets.gallery.image_label import ImageLabel

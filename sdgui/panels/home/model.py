@@ -13,9 +13,10 @@ from typing import Any
 
 from core.spec.reading import excerpt
 from core.spec.run.events import Evaluated, Event, EventError, EventReader, Metrics, RunStarted, Sample
+from core.spec.run.metric_names import ranks_runs
 from core.spec.run.status import RunState
 from sdgui.runs.history import TOTAL, CompleteTotals
-from sdgui.store.records import Run, RunLabel, ranks_runs
+from sdgui.store.records import Run, RunLabel
 from sdgui.store.store import Store
 
 MAX_LIVE, MAX_PAUSED, MAX_DONE, MAX_FAILED = 6, 4, 9, 4  # runs listed on Home; Runs lists all

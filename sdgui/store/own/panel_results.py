@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from sdgui.store.sessions import Sessions
+from sdgui.store.sessions import Sessions, parse_object
 from sdgui.store.tables import PanelResultRow
 
 _MAX_STORED = 40  # per panel; older results are removed
@@ -91,10 +91,7 @@ def _remove_oldest(session: Session, panel: str) -> None:
 
 
 def _record(row: PanelResultRow) -> PanelResult | None:
-    try:
-        content = json.loads(row.content)
-    except (ValueError, RecursionError):  # written by another program
-        return None
-    if not isinstance(content, dict):
+    content = parse_object(row.content)
+    if content is None:
         return None
     return PanelResult(os.fsdecode(row.subject), os.fsdecode(row.data), row.made, content)

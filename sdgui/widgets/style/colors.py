@@ -34,7 +34,7 @@ class Colors:
     warning_fill: str
     error_fill: str
     info_fill: str
-    runs: tuple[str, ...]  # `sdgui.store.records.HUES`, in the order of assignment
+    runs: tuple[str, ...]  # `sdgui.store.records.HUE_COUNT` colours, in the order of assignment
 
 
 LIGHT = Colors(

@@ -15,10 +15,10 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.children import environment
 from core.spec.run.events import EventReader
+from core.spec.run.starting import start_trainer
 from core.spec.run.status import RunState
 from sdgui.runs.follower import Follower
 from sdgui.runs.history import RunHistory
-from sdgui.runs.program import start_trainer
 from sdgui.store.records import Experiment, MetricSummary, Run
 from sdgui.store.store import Store
 from sdgui.store.summary import RunSummary

@@ -16,9 +16,9 @@ from core.spec.children import environment
 from core.spec.config import read_config
 from core.spec.run.events import EventReader, EventWriter, Metrics, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
+from core.spec.run.starting import start_trainer
 from core.spec.run.status import RunState, RunStatus, own_status, process_alive
 from sdgui.runs.launcher import Launcher, LaunchError
-from sdgui.runs.program import start_trainer
 from sdgui.store.records import Experiment, Progress, Run, StoreError
 from sdgui.store.store import Store
 from tests.sdgui.runs.conftest import MakeLauncher
@@ -136,7 +136,7 @@ def test_a_locked_database_discards_the_run(
 
 def test_a_config_with_a_problem_is_not_launched(make_launcher: MakeLauncher, store: Store) -> None:
     broken = store.add_experiment('{"name": "x", "optim": {"epochs": -1}}')
-    with pytest.raises(LaunchError, match=r"optim\.epochs"):
+    with pytest.raises(StoreError, match=r"optim\.epochs"):
         make_launcher().launch(broken.id)
 
 

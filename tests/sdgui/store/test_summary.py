@@ -21,8 +21,9 @@ from core.spec.run.events import (
     RunStarted,
     encode,
 )
+from core.spec.run.metric_names import higher_is_better, ranks_runs
 from core.spec.run.status import RunState, RunStatus, own_status
-from sdgui.store.records import BestPoint, higher_is_better, ranks_runs
+from sdgui.store.records import BestPoint
 from sdgui.store.summary import START_SECONDS, STARTING, RunSummary, run_state, summarise, void_limits
 
 

@@ -189,14 +189,6 @@ def test_a_busy_worker_is_not_ended(pool: WorkerPool, clock: Clock, qtbot: QtBot
     assert client.state == "busy"
 
 
-def test_a_model_is_released_by_its_name_even_if_unknown(pool: WorkerPool, ask: Ask, qtbot: QtBot) -> None:
-    process = ask("a")
-    pool.free("never there")
-    assert psutil.pid_exists(process)
-    pool.free("a")
-    qtbot.waitUntil(lambda: pool.client("a").state == "off")
-
-
 def test_after_a_fetch_requests_are_answered_locally(tmp_path: Path, qtbot: QtBot) -> None:
     path = tmp_path / "worker.py"
     path.write_text(WORKER)
