@@ -15,7 +15,7 @@ from core.spec.config import RunConfig, with_absolute_paths
 from core.spec.study.sweep import DEFAULT_ARM, SearchRange, Sweep, Value, check_values
 from sdgui.shared.form.fields import FieldSpec, parse, text_of
 
-_RANGE = re.compile(r"(\S+)\s+to\s+(\S+?)(?:\s+step\s+(\S+))?(\s+log)?")
+_RANGE_PATTERN = re.compile(r"(\S+)\s+to\s+(\S+?)(?:\s+step\s+(\S+))?(\s+log)?")
 
 
 def suggested_values(spec: FieldSpec, text: str) -> str:
@@ -36,7 +36,7 @@ def suggested_values(spec: FieldSpec, text: str) -> str:
 
 def parse_values(spec: FieldSpec, text: str, config: RunConfig) -> SearchRange:
     """Parse typed values. Raises ValueError if ``text`` is invalid, UserError if a value makes ``config`` invalid."""
-    matched = _RANGE.fullmatch(text.strip()) if spec.kind in ("number", "whole") else None
+    matched = _RANGE_PATTERN.fullmatch(text.strip()) if spec.kind in ("number", "whole") else None
     if matched is not None:
         low, high, step, log = matched.groups()
         raw: dict[str, Any] = {"low": parse(spec, low), "high": parse(spec, high), "log": bool(log)}

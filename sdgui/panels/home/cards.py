@@ -22,9 +22,9 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, run_color, set_role, theme
 
 MIN_CARD_WIDTH = 44 * SPACE  # minimum width in px; each row has as many cards as fit
-_ICON = 18  # px
-_IMAGE = 8 * SPACE  # width and height in px
-_CURVE = 9 * SPACE  # height in px of a finished run's curve, below its images
+_ICON_SIZE = 18  # px
+_IMAGE_SIZE = 8 * SPACE  # width and height in px
+_CURVE_HEIGHT = 9 * SPACE  # height in px of a finished run's curve, below its images
 
 
 class RunCard(QFrame):
@@ -63,7 +63,7 @@ class RunCard(QFrame):
         self.setAccessibleName(f"{self._name}: {line}")
 
     def _restyle(self) -> None:
-        self._icon.setPixmap(theme().state_icon(self._state).pixmap(QSize(_ICON, _ICON)))
+        self._icon.setPixmap(theme().state_icon(self._state).pixmap(QSize(_ICON_SIZE, _ICON_SIZE)))
         self._icon.setToolTip(plain_tip(theme().state_text(self._state)))
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
@@ -121,7 +121,7 @@ class DoneCard(RunCard):
 
     def __init__(self, run: Run, name: str, parent: QWidget | None = None) -> None:
         super().__init__(run, name, parent)
-        self.curve = Sparkline(self, _CURVE)
+        self.curve = Sparkline(self, _CURVE_HEIGHT)
         self.curve.hide()
         search = QPushButton("Search", self)
         set_role(search, "flat")
@@ -129,7 +129,7 @@ class DoneCard(RunCard):
         search.setAccessibleName(f"Search with {name}")
         search.clicked.connect(lambda: self.search_requested.emit(run.id))
         self.head.addWidget(search)
-        self.images = [ImageLabel(_IMAGE, self) for _ in range(IMAGES_PER_RUN)]
+        self.images = [ImageLabel(_IMAGE_SIZE, self) for _ in range(IMAGES_PER_RUN)]
         for image in self.images:
             image.hide()
         self.body.addLayout(hbox(*self.images, None, spacing=2 * SPACE))

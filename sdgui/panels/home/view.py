@@ -28,7 +28,7 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 C = TypeVar("C", bound=RunCard)
-_FEW = 6  # up to this many listed runs leave room for the ways to start
+_MAX_FEW_RUNS = 6  # up to this many listed runs leave room for the ways to start
 _AT_ONCE = 2  # new cards in one turn of the event loop; each takes a few ms to style
 
 
@@ -110,7 +110,7 @@ class HomeView(QStackedWidget):
         listed = sum(map(len, (runs.live, runs.paused, runs.done, runs.failed)))
         self.nothing.setVisible(not listed)
         for widget in (self._start_title, self.start_cards):
-            widget.setVisible(listed <= _FEW)
+            widget.setVisible(listed <= _MAX_FEW_RUNS)
         self._match_cards(self.live, runs.live, LiveCard, self._live, runs)
         self._match_cards(self.paused, runs.paused, PausedCard, self._paused, runs)
         self._match_cards(self.done, runs.done, DoneCard, self._done, runs)
@@ -158,8 +158,8 @@ STARTS = {  # action -> icon, title, description
         "Launch the demo experiment and watch the model learn. Takes a few minutes without a GPU.",
     ),
 }
-_ICON = 4 * SPACE  # px
-_CARDS = 100 * SPACE  # maximum width in px, on the empty page
+_ICON_SIZE = 4 * SPACE  # px
+_MAX_CARDS_WIDTH = 100 * SPACE  # maximum width in px, on the empty page
 
 
 class StartCards(QWidget):
@@ -196,7 +196,7 @@ class StartCards(QWidget):
 
     def _restyle(self) -> None:
         for image, icon in self._images:
-            image.setPixmap(theme().icon(icon, "accent_text").pixmap(QSize(_ICON, _ICON)))
+            image.setPixmap(theme().icon(icon, "accent_text").pixmap(QSize(_ICON_SIZE, _ICON_SIZE)))
 
 
 class EmptyHome(QWidget):
@@ -210,7 +210,7 @@ class EmptyHome(QWidget):
         title = PlainLabel("Train image-language models, and use them", self, role="heading")
         text = PlainLabel("Start with an included model and the demo data.", self, role="muted")
         self.cards = StartCards(self)
-        self.cards.setMaximumWidth(_CARDS)
+        self.cards.setMaximumWidth(_MAX_CARDS_WIDTH)
         self.own_data = StartRow(self, primary=False)
         own = PlainLabel("Or start with your own data; drop a folder or table anywhere here.", self, role="muted")
         column = QVBoxLayout(self)

@@ -218,7 +218,7 @@ class MachinesPanel(Panel):
             return
         progress = {run.id: run_progress for run in alive if (run_progress := follower.progress(run.id)) is not None}
         names = {run_id: label.name for run_id, label in labels.items()}
-        self.queue.show_rows(queue_rows(alive, waiting, names, progress, _HERE))
+        self.queue.show_rows(queue_rows(alive, waiting, names, progress, _LOCAL_TITLE))
         facts: Facts | None = self._hosts.facts(LOCAL)
         self.queue.show_limit(self._services.launcher.limit, 0 if facts is None else len(facts.gpus))
         self.list.show_entries(self._entries())
@@ -352,8 +352,8 @@ class MachinesPanel(Panel):
         self._show()
 
 
-_HERE = "This computer"
+_LOCAL_TITLE = "This computer"
 
 
 def _title(machine: Machine) -> str:
-    return _HERE if machine.is_local else machine.name
+    return _LOCAL_TITLE if machine.is_local else machine.name

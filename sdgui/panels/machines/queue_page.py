@@ -130,7 +130,7 @@ class QueuePage(QWidget):
 
 Index = QModelIndex | QPersistentModelIndex
 _COLUMNS = ("", "Run", "Machine", "Devices", "State", "Owner")
-_MIME = "application/x-sdgui-queue"
+_MIME_TYPE = "application/x-sdgui-queue"
 
 
 class QueueModel(QAbstractTableModel):
@@ -207,18 +207,18 @@ class QueueModel(QAbstractTableModel):
         return Qt.DropAction.MoveAction
 
     def mimeTypes(self) -> list[str]:
-        return [_MIME]
+        return [_MIME_TYPE]
 
     def mimeData(self, indexes: Sequence[QModelIndex]) -> QMimeData:
         data = QMimeData()
         rows = sorted({index.row() for index in indexes})
-        data.setData(_MIME, ",".join(str(self.rows[row].run_id) for row in rows).encode())
+        data.setData(_MIME_TYPE, ",".join(str(self.rows[row].run_id) for row in rows).encode())
         return data
 
     def dropMimeData(self, data: QMimeData, action: Qt.DropAction, row: int, column: int, parent: Index) -> bool:
-        if not data.hasFormat(_MIME):
+        if not data.hasFormat(_MIME_TYPE):
             return False
-        ids = {int(part) for part in bytes(data.data(_MIME).data()).split(b",")}
+        ids = {int(part) for part in bytes(data.data(_MIME_TYPE).data()).split(b",")}
         target = row if row >= 0 else parent.row() if parent.isValid() else len(self.rows)
         self.move([number for number, queued in enumerate(self.rows) if queued.run_id in ids], target)
         return False  # the view must not remove the moved rows

@@ -22,7 +22,7 @@ from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import theme
 
-_ICON = 20  # px
+_ICON_SIZE = 20  # px
 _RELATIONS = {"continue": "continued from", "fork": "forked at", "fine-tune": "fine-tuned from"}
 
 
@@ -91,7 +91,7 @@ class RunHeader(QWidget):
 
     def _restyle(self) -> None:
         if self._state:
-            self.icon.setPixmap(theme().state_icon(self._state).pixmap(QSize(_ICON, _ICON)))
+            self.icon.setPixmap(theme().state_icon(self._state).pixmap(QSize(_ICON_SIZE, _ICON_SIZE)))
             self.icon.setToolTip(plain_tip(theme().state_text(self._state)))
 
 

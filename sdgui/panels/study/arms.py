@@ -30,7 +30,7 @@ from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import theme
 
 _DEFAULT_ARMS = ("clip", "sd-clip")  # presets in a new study: a baseline and our method
-_SOURCE = Qt.ItemDataRole.UserRole  # preset name, experiment id, or None for an existing arm
+_SOURCE_ROLE = Qt.ItemDataRole.UserRole  # preset name, experiment id, or None for an existing arm
 
 
 class ArmsList(QListWidget):
@@ -59,7 +59,7 @@ class ArmsList(QListWidget):
         names = {arm.name for arm in self._present_arms}
         for row in range(self.count()):
             item = self.item(row)
-            source = item.data(_SOURCE)
+            source = item.data(_SOURCE_ROLE)
             if source is None or item.checkState() != Qt.CheckState.Checked:
                 continue
             if isinstance(source, str):
@@ -94,7 +94,7 @@ class ArmsList(QListWidget):
 
     def _add(self, title: str, source: str | int | None, ticked: bool) -> QListWidgetItem:
         item = QListWidgetItem(title)
-        item.setData(_SOURCE, source)
+        item.setData(_SOURCE_ROLE, source)
         item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
         item.setCheckState(Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked)
         self.addItem(item)

@@ -43,7 +43,7 @@ _OTHER_FONTS = ("Arial", "Helvetica", "Times New Roman", "Liberation Sans", "Lib
 _KINDS: Mapping[str, str] = {"pdf": "PDF", "svg": "SVG", "png": "PNG, 300 dpi"}
 _PREVIEW_DPI = 150
 _PREVIEW_DELAY_MS = 150  # delay between the last change and drawing
-_KEY = Qt.ItemDataRole.UserRole
+_KEY_ROLE = Qt.ItemDataRole.UserRole
 
 
 class PaperDialog(QDialog):
@@ -172,7 +172,7 @@ class PaperDialog(QDialog):
 
     def _current_plot(self) -> MetricPlot | None:
         item = self.metrics.currentItem()
-        return next((plot for plot in self._data.plots if item is not None and plot.id == item.data(_KEY)), None)
+        return next((plot for plot in self._data.plots if item is not None and plot.id == item.data(_KEY_ROLE)), None)
 
     def _on_range_typed(self, _text: str) -> None:
         plot = self._current_plot()
@@ -273,7 +273,7 @@ def _checklist(name: str, entries: Sequence[tuple[str, str, bool]], parent: QWid
     box.setAccessibleName(name)
     for key, title, checked in entries:
         item = QListWidgetItem(title, box)
-        item.setData(_KEY, key)
+        item.setData(_KEY_ROLE, key)
         item.setCheckState(Qt.CheckState.Checked if checked else Qt.CheckState.Unchecked)
     box.setCurrentRow(next((row for row, (_, _, checked) in enumerate(entries) if checked), -1))
     return box
@@ -281,7 +281,7 @@ def _checklist(name: str, entries: Sequence[tuple[str, str, bool]], parent: QWid
 
 def _checked_keys(box: QListWidget) -> set[str]:
     items = [box.item(row) for row in range(box.count())]
-    return {item.data(_KEY) for item in items if item.checkState() == Qt.CheckState.Checked}
+    return {item.data(_KEY_ROLE) for item in items if item.checkState() == Qt.CheckState.Checked}
 
 
 def _number(name: str, low: float, high: float, value: float, unit: str, parent: QWidget) -> QDoubleSpinBox:

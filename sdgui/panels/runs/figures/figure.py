@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 Kind = Literal["pdf", "svg", "png"]
 FONTS = ("DejaVu Sans", "DejaVu Serif", "STIXGeneral")  # fonts bundled with matplotlib
 PNG_DPI = 300
-_CM = 2.54  # cm per inch
-_LINES: tuple[Any, ...] = ("-", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))  # styles of the metrics in one panel
+_CM_PER_INCH = 2.54  # cm per inch
+_LINE_STYLES: tuple[Any, ...] = ("-", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))  # styles of the metrics in one panel
 _MAX_DOTS = 40  # curves with more points are drawn without dots, as on screen
 _LIMITS = {"width": (3.0, 40.0), "aspect": (0.3, 8.0), "font_size": (4.0, 24.0)}
 _CHOICES = {"legend": ("inside", "below", "none"), "layout": ("row", "panel"), "kind": ("pdf", "svg", "png")}
@@ -97,7 +97,7 @@ def render(data: PlotData, style: FigureStyle, kind: Kind, dpi: float = PNG_DPI)
 def _draw(data: PlotData, style: FigureStyle) -> Figure:
     from matplotlib.figure import Figure  # noqa: PLC0415  an extra
 
-    width = style.width / _CM
+    width = style.width / _CM_PER_INCH
     figure = Figure(figsize=(width, width / style.aspect), layout="constrained")
     panels = [[plot] for plot in data.plots] if style.layout == "row" else [list(data.plots)] if data.plots else []
     if not panels:
@@ -158,7 +158,7 @@ def _add_curve(axes: Axes, curve: Curve, metric_index: int, log: bool, unit: flo
         axes.fill_between(x, low * scale, high * scale, where=drawable, color=curve.color, alpha=0.18, linewidth=0)
     if curve.raw is not None:
         axes.plot(x, curve.raw * scale, color=curve.color, alpha=0.35, linewidth=0.6)
-    line: Any = (0, (4 + 3 * metric_index, 2)) if curve.dashed else _LINES[metric_index % len(_LINES)]
+    line: Any = (0, (4 + 3 * metric_index, 2)) if curve.dashed else _LINE_STYLES[metric_index % len(_LINE_STYLES)]
     few = len(x) <= _MAX_DOTS and curve.band is None
     marker: dict[str, Any] = {"marker": "o", "markersize": 2.2} if few or len(x) == 1 else {}
     axes.plot(x, curve.y * scale, color=curve.color, linestyle=line, linewidth=1.2, **marker)
@@ -189,16 +189,18 @@ def _add_legend(
 
     curves = [curve for panel in panels for curve in _curves(panel, data)]
     colors = {curve.entry: curve.color for curve in curves}
-    lines = [(name, colors[key], _LINES[0]) for key, name in data.entries.items() if key in colors]
+    lines = [(name, colors[key], _LINE_STYLES[0]) for key, name in data.entries.items() if key in colors]
     if any(curve.dashed for curve in curves):
         lines += [("student", "#59636e", "-"), ("teacher", "#59636e", (0, (4, 2)))]
     metrics = max((_metrics(_curves(panel, data)) for panel in panels), key=len)
     if len(metrics) > 1:
-        lines += [(metric, "#59636e", _LINES[number % len(_LINES)]) for number, metric in enumerate(metrics)]
+        lines += [
+            (metric, "#59636e", _LINE_STYLES[number % len(_LINE_STYLES)]) for number, metric in enumerate(metrics)
+        ]
     if style.legend == "none" or not lines:
         return
     handles = [Line2D([], [], color=color, linestyle=line, linewidth=1.2) for _, color, line in lines]
-    letters = style.width / _CM * 72 / (0.6 * style.font_size)  # letters that fit into the width of the figure
+    letters = style.width / _CM_PER_INCH * 72 / (0.6 * style.font_size)  # letters that fit into the width of the figure
     # A legend below may be as wide as the figure; one inside, as its panel without 6 letters for the axis labels.
     room = letters if style.legend == "below" else letters / len(panels) - 6
     names = [_elided(name, math.floor(room) - 8) for name, _, _ in lines]  # sample line and gaps: 8 letters

@@ -11,8 +11,8 @@ from sdgui.panels.runs.plots.series import pale
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
 
-_KEY = Qt.ItemDataRole.UserRole
-_COLOR = Qt.ItemDataRole.UserRole + 1
+_KEY_ROLE = Qt.ItemDataRole.UserRole
+_COLOR_ROLE = Qt.ItemDataRole.UserRole + 1
 
 
 class PlotLegend(QListWidget):
@@ -31,10 +31,10 @@ class PlotLegend(QListWidget):
         self.setUniformItemSizes(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setItemDelegate(_Row(self))
-        self.itemEntered.connect(lambda item: self.hovered.emit(item.data(_KEY)))
+        self.itemEntered.connect(lambda item: self.hovered.emit(item.data(_KEY_ROLE)))
         self.itemClicked.connect(self._toggle)
         self.itemDoubleClicked.connect(self._solo)
-        self.currentItemChanged.connect(lambda item, _: self.hovered.emit(item.data(_KEY) if item else ""))
+        self.currentItemChanged.connect(lambda item, _: self.hovered.emit(item.data(_KEY_ROLE) if item else ""))
         theme().changed.connect(self.viewport().update)
 
     def set_entry(self, key: str, name: str, color: int) -> None:
@@ -43,13 +43,13 @@ class PlotLegend(QListWidget):
         if item is None:
             item = QListWidgetItem()
             item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsUserCheckable)  # the whole row is clicked, not a box
-            item.setData(_KEY, key)
+            item.setData(_KEY_ROLE, key)
             item.setData(Qt.ItemDataRole.CheckStateRole, Qt.CheckState.Checked)
             self._rows[key] = item
             self.addItem(item)
         item.setText(name)
         item.setToolTip(plain_tip(f"{name}\nClick: show or hide. Double-click: show only this."))
-        item.setData(_COLOR, color)
+        item.setData(_COLOR_ROLE, color)
 
     def set_shown(self, key: str, visible: bool) -> None:
         """Check or uncheck a row without emitting a signal."""
@@ -70,7 +70,7 @@ class PlotLegend(QListWidget):
     def shown_entries(self) -> dict[str, tuple[str, int]]:
         """Key -> name and palette index of each row whose curve is shown."""
         checked = {key: row for key, row in self._rows.items() if row.checkState() == Qt.CheckState.Checked}
-        return {key: (row.text(), int(row.data(_COLOR))) for key, row in checked.items()}
+        return {key: (row.text(), int(row.data(_COLOR_ROLE))) for key, row in checked.items()}
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Space and self.currentItem() is not None:
@@ -84,12 +84,12 @@ class PlotLegend(QListWidget):
 
     def _toggle(self, item: QListWidgetItem) -> None:
         visible = item.checkState() != Qt.CheckState.Checked
-        self.set_shown(item.data(_KEY), visible)
-        self.toggled.emit(item.data(_KEY), visible)
+        self.set_shown(item.data(_KEY_ROLE), visible)
+        self.toggled.emit(item.data(_KEY_ROLE), visible)
 
     def _solo(self, item: QListWidgetItem) -> None:
         self._toggle(item)  # undoes the first click of the double-click
-        self.soloed.emit(item.data(_KEY))
+        self.soloed.emit(item.data(_KEY_ROLE))
 
 
 class _Row(QStyledItemDelegate):
@@ -107,8 +107,8 @@ class _Row(QStyledItemDelegate):
         if state & QStyle.StateFlag.State_MouseOver or state & QStyle.StateFlag.State_HasFocus:
             painter.fillRect(option.rect, style.color("raised"))
         rect = option.rect.adjusted(SPACE // 2, 0, -SPACE // 2, 0)
-        color = style.run_color(index.data(_COLOR)) if visible else style.color("border")
-        if visible and is_ancestors_key(index.data(_KEY)):
+        color = style.run_color(index.data(_COLOR_ROLE)) if visible else style.color("border")
+        if visible and is_ancestors_key(index.data(_KEY_ROLE)):
             color = pale(color)
         painter.setPen(QPen(color, 3, Qt.PenStyle.SolidLine, Qt.PenCapStyle.FlatCap))
         middle = rect.center().y()

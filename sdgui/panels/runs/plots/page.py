@@ -16,8 +16,8 @@ from sdgui.widgets.style.theme import SPACE
 _MIN_CARD_WIDTH = 42 * SPACE  # in px, unless the page is narrower
 _CARD_HEIGHT = 28 * SPACE  # px
 _LARGE_HEIGHT = 40 * SPACE  # px; maximum height of the cards of a section with large cards
-_HEAD = 4 * SPACE  # height of a section's heading in px
-_GAP = SPACE + SPACE // 2  # between cards, in px
+_HEADING_HEIGHT = 4 * SPACE  # height of a section's heading in px
+_CARD_GAP = SPACE + SPACE // 2  # between cards, in px
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class PlotPage(QScrollArea):
     def lay_out(self) -> None:
         """Lay the sections out for the current width."""
         width = self.viewport().width()
-        columns = max(1, (width + _GAP) // (_MIN_CARD_WIDTH + _GAP))
+        columns = max(1, (width + _CARD_GAP) // (_MIN_CARD_WIDTH + _CARD_GAP))
         y = 0
         for title in self._heads.keys() - {section.title for section in self._sections}:
             self._heads[title].hide()
@@ -96,12 +96,14 @@ class PlotPage(QScrollArea):
     def _place_cards(self, section: CardSection, y: int, width: int, columns: int) -> int:
         height = _CARD_HEIGHT
         if section.large:  # as high as the page allows
-            height = max(_CARD_HEIGHT, min(_LARGE_HEIGHT, self.viewport().height() - _HEAD - SPACE))
-        card_width = (width - _GAP * (columns - 1)) // columns
+            height = max(_CARD_HEIGHT, min(_LARGE_HEIGHT, self.viewport().height() - _HEADING_HEIGHT - SPACE))
+        card_width = (width - _CARD_GAP * (columns - 1)) // columns
         for number, card in enumerate(section.cards):
             row, column = divmod(number, columns)
-            card.setGeometry(QRect(column * (card_width + _GAP), y + row * (height + _GAP), card_width, height))
-        return y + -(-len(section.cards) // columns) * (height + _GAP)
+            card.setGeometry(
+                QRect(column * (card_width + _CARD_GAP), y + row * (height + _CARD_GAP), card_width, height)
+            )
+        return y + -(-len(section.cards) // columns) * (height + _CARD_GAP)
 
     def _place_head(self, section: CardSection, y: int, width: int) -> int:
         head = self._heads.get(section.title)
@@ -115,9 +117,9 @@ class PlotPage(QScrollArea):
         else:
             head.set_icon("ph.caret-down", f"Fold {section.title}")
         head.setText(f"{section.title} ({len(section.cards)})" if section.folded else section.title)
-        head.setGeometry(0, y, min(head.sizeHint().width(), width), _HEAD)
+        head.setGeometry(0, y, min(head.sizeHint().width(), width), _HEADING_HEIGHT)
         head.show()
-        return y + _HEAD
+        return y + _HEADING_HEIGHT
 
     def _restart_reporting(self) -> None:
         self._reported_cards.clear()

@@ -18,8 +18,8 @@ from sdgui.widgets.style.theme import mix, theme
 
 XMode = Literal["step", "time"]
 
-_DENSE = 4000  # with more points in view, every pixel column shows points
-_NEGLIGIBLE = 1e-18  # smaller weights do not change a double
+_MIN_DENSE_POINTS = 4000  # with more points in view, every pixel column shows points
+_NEGLIGIBLE_WEIGHT = 1e-18  # smaller weights do not change a double
 
 
 def pale(color: QColor) -> QColor:
@@ -31,7 +31,7 @@ def decayed_sums(values: Floats, decay: float) -> Floats:
     """``out[t] = sum over j <= t of decay**j * values[t - j]``, in log2(n) vector passes and without overflow."""
     sums = values.copy()
     reach = 1
-    while reach < len(sums) and (factor := decay**reach) > _NEGLIGIBLE:
+    while reach < len(sums) and (factor := decay**reach) > _NEGLIGIBLE_WEIGHT:
         sums[reach:] += factor * sums[:-reach]
         reach *= 2
     return sums
@@ -53,7 +53,9 @@ class Ema:
         if len(new_values) == 0:
             return out
         decay = np.zeros(len(new_values))  # weight ** 1, 2, …; only the non-negligible powers
-        powers = min(len(new_values), 1 + int(np.log(_NEGLIGIBLE) / np.log(self.weight)) if self.weight > 0 else 1)
+        powers = min(
+            len(new_values), 1 + int(np.log(_NEGLIGIBLE_WEIGHT) / np.log(self.weight)) if self.weight > 0 else 1
+        )
         decay[:powers] = self.weight ** np.arange(1, powers + 1, dtype=np.float64)
         totals = (1.0 - self.weight) * decayed_sums(new_values, self.weight) + decay * self._total
         out[finite] = totals / (1.0 - self.weight**self._count * decay)
@@ -239,7 +241,7 @@ class Series:
         x = self.x(mode)
         first, end = int(np.searchsorted(x, low, "left")), int(np.searchsorted(x, high, "right"))
         end = max(first, min(end, self.size_without_joint))
-        if end - first > _DENSE:  # every pixel column shows points anyway
+        if end - first > _MIN_DENSE_POINTS:  # every pixel column shows points anyway
             return np.empty(0, np.int64)
         finite = np.isfinite(self._finite[max(0, first - 1) : end + 1])
         inner = finite[1 if first > 0 else 0 :][: end - first]

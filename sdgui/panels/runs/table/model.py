@@ -30,7 +30,7 @@ from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import theme
 
 Index = QModelIndex | QPersistentModelIndex
-_PAGE = 64  # rows loaded around a visible one
+_PAGE_ROWS = 64  # rows loaded around a visible one
 _CACHE_SIZE = 4000  # runs with cached cells
 _DISPLAY, _ALIGN, _TIP = Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.TextAlignmentRole, Qt.ItemDataRole.ToolTipRole
 _ACCESSIBLE, _ICON = Qt.ItemDataRole.AccessibleTextRole, Qt.ItemDataRole.DecorationRole
@@ -290,7 +290,7 @@ class RunTableModel(QAbstractTableModel):
         """Request a page around the visible rows. One request at a time, so that fast scrolling skips pages."""
         if not self._requested or self._reader.reading:
             return
-        run_ids = list(self._requested)[-_PAGE:]
+        run_ids = list(self._requested)[-_PAGE_ROWS:]
         self._requested.clear()
         run_ids = list(dict.fromkeys([*run_ids, *self._missing_near(run_ids[-1])]))
         self._in_request = frozenset(run_ids)
@@ -303,7 +303,7 @@ class RunTableModel(QAbstractTableModel):
             return []
         near = (
             self.rows.at(position).run_id
-            for position in range(max(0, row - _PAGE // 2), min(len(self.rows), row + _PAGE))
+            for position in range(max(0, row - _PAGE_ROWS // 2), min(len(self.rows), row + _PAGE_ROWS))
         )
         return [near_id for near_id in near if near_id is not None and near_id not in self._cells]
 

@@ -10,7 +10,7 @@ from sdgui.panels.runs.table.model import RunTableModel
 from sdgui.widgets.style.theme import SPACE, theme
 
 Index = QModelIndex | QPersistentModelIndex
-_BOX = 2 * SPACE  # side of a checkbox in px
+_CHECKBOX_SIZE = 2 * SPACE  # side of a checkbox in px
 _INDENT = 2 * SPACE + SPACE // 2  # px per level of the tree
 
 
@@ -26,11 +26,13 @@ class NameDelegate(QStyledItemDelegate):
         row = self._model.row(index)
         depth = 0 if row is None or row.group is None else 1 if row.is_group else 2
         left = cell.left() + SPACE // 2 + depth * _INDENT
-        return QRect(left, cell.center().y() - _BOX // 2 + 1, _BOX, _BOX)
+        return QRect(left, cell.center().y() - _CHECKBOX_SIZE // 2 + 1, _CHECKBOX_SIZE, _CHECKBOX_SIZE)
 
     def arrow_rect(self, cell: QRect) -> QRect:
         """The area of the arrow that expands and collapses a group."""
-        return QRect(cell.left() + SPACE // 2, cell.center().y() - _BOX // 2 + 1, _BOX, _BOX)
+        return QRect(
+            cell.left() + SPACE // 2, cell.center().y() - _CHECKBOX_SIZE // 2 + 1, _CHECKBOX_SIZE, _CHECKBOX_SIZE
+        )
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         row = self._model.row(index)

@@ -15,8 +15,8 @@ from sdgui.widgets.style.theme import SPACE, theme
 
 _MARGIN = SPACE - 1  # aligns with the titles in the header
 _ICON, _GAP = 2 * SPACE, SPACE - 2  # width of an icon, and the gap between it and the text, in px
-_LINE = int(Qt.AlignmentFlag.AlignVCenter) | int(Qt.TextFlag.TextSingleLine)
-_LEFT, _RIGHT = _LINE | int(Qt.AlignmentFlag.AlignLeft), _LINE | int(Qt.AlignmentFlag.AlignRight)
+_TEXT_FLAGS = int(Qt.AlignmentFlag.AlignVCenter) | int(Qt.TextFlag.TextSingleLine)
+_LEFT, _RIGHT = _TEXT_FLAGS | int(Qt.AlignmentFlag.AlignLeft), _TEXT_FLAGS | int(Qt.AlignmentFlag.AlignRight)
 
 
 class ValueDelegate(QStyledItemDelegate):

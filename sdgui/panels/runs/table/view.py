@@ -25,7 +25,7 @@ from sdgui.panels.runs.table.name_column import Index, NameDelegate
 from sdgui.panels.runs.table.value_column import ValueDelegate
 from sdgui.widgets.style.theme import SPACE
 
-_ROW = 3 * SPACE + SPACE // 2  # height of a row in px
+_ROW_HEIGHT = 3 * SPACE + SPACE // 2  # height of a row in px
 NAME_WIDTH = 25 * SPACE  # px
 
 
@@ -47,8 +47,8 @@ class _Table(QTableView):
         rows = self.verticalHeader()
         rows.hide()
         rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)  # Qt then does not query cells for their height
-        rows.setMinimumSectionSize(_ROW)
-        rows.setDefaultSectionSize(_ROW)
+        rows.setMinimumSectionSize(_ROW_HEIGHT)
+        rows.setDefaultSectionSize(_ROW_HEIGHT)
         columns = self.horizontalHeader()
         columns.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         columns.setTextElideMode(Qt.TextElideMode.ElideMiddle)

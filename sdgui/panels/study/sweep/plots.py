@@ -37,7 +37,7 @@ from sdgui.widgets.style.theme import SPACE, theme
 Draw = Callable[[pg.PlotWidget, SweepReport, Sequence[str]], str]
 """Draws a plot for the names selected in the boxes, and returns its title."""
 
-_SIZE = 9  # diameter of a point, in px
+_POINT_DIAMETER = 9  # diameter of a point, in px
 _MAX_POINTS = 1000  # drawn per line of intermediate values
 
 
@@ -230,8 +230,8 @@ def _points(plot: pg.PlotWidget, x: Floats, y: Floats, tips: Sequence[str], shad
     colors = [scale_color(share) for share in shade] or [theme().color("muted")] * len(x)
     finite_points = np.flatnonzero(np.isfinite(x) & np.isfinite(y)).tolist()
     points = pg.ScatterPlotItem(
-        x=x[finite_points], y=y[finite_points], size=_SIZE, brush=[colors[index] for index in finite_points], pen=None,
-        data=[tips[index] for index in finite_points], hoverable=True, tip=lambda x, y, data: data,
+        x=x[finite_points], y=y[finite_points], size=_POINT_DIAMETER, brush=[colors[index] for index in finite_points],
+        pen=None, data=[tips[index] for index in finite_points], hoverable=True, tip=lambda x, y, data: data,
     )  # fmt: skip
     plot.addItem(points)
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-_FACTOR = 16  # points per block of the next level
+_LEVEL_FACTOR = 16  # entries of a level per block of the next, coarser level
 _MIN_BLOCKS = 4  # blocks per column; with fewer, a finer level is used
-_COARSEST = 4096  # a level with at most this many blocks has no coarser level above it
+_MAX_COARSEST_BLOCKS = 4096  # a level with at most this many blocks has no coarser level above it
 
 
 class Extents:
@@ -24,9 +24,9 @@ class Extents:
         self._spacing = _spacing(x)
         # per level: x of each block's start, minimum, maximum
         self._levels: list[tuple[Floats, Floats, Floats]] = [(x, y, y)]
-        while len(self._levels[-1][0]) > _COARSEST:
+        while len(self._levels[-1][0]) > _MAX_COARSEST_BLOCKS:
             above, low, high = self._levels[-1]
-            starts = np.arange(0, len(above), _FACTOR)
+            starts = np.arange(0, len(above), _LEVEL_FACTOR)
             self._levels.append((above[starts], np.fmin.reduceat(low, starts), np.fmax.reduceat(high, starts)))
 
     def columns(self, low: float, high: float, columns: int) -> tuple[Floats, Floats]:
@@ -40,7 +40,7 @@ class Extents:
             return np.full(columns, np.nan), np.full(columns, np.nan)
         # starts: first block of each column; crossing: y of the line at each edge between columns
         if self._spacing is not None:
-            step = self._spacing * _FACTOR**level
+            step = self._spacing * _LEVEL_FACTOR**level
             starts, before, share = _even_points(float(x[0]), step, len(x), low, high, columns)
             crossing = lowest[before] + share * (lowest[np.minimum(before + 1, len(x) - 1)] - lowest[before])
         else:
@@ -65,7 +65,7 @@ class Extents:
         x = self._levels[0][0]
         points = int(x.searchsorted(high)) - int(x.searchsorted(low))
         level = 0
-        while level + 1 < len(self._levels) and points / _FACTOR ** (level + 1) >= _MIN_BLOCKS * columns:
+        while level + 1 < len(self._levels) and points / _LEVEL_FACTOR ** (level + 1) >= _MIN_BLOCKS * columns:
             level += 1
         return level
 

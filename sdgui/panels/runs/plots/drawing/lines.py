@@ -23,7 +23,7 @@ Point = tuple[float, float]
 LINE_WIDTH = 1.5  # in logical pixels
 # Length of a dash, and of a dash with the gap after it; along the line, in logical pixels.
 _DASHES = {Qt.PenStyle.DashLine: (5.0, 9.0), Qt.PenStyle.DotLine: (2.0, 5.0), Qt.PenStyle.DashDotLine: (12.0, 16.0)}
-_STEEP = 6.0  # steeper parts of a dashed line (px per px) are solid, so that no gap hides a spike
+_STEEP_SLOPE = 6.0  # steeper parts of a dashed line (px per px) are solid, so that no gap hides a spike
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def dashed(low: Floats, high: Floats, style: Qt.PenStyle, ratio: float) -> tuple
     dash, period = _DASHES[style]
     rise = high - low
     along = np.cumsum(np.sqrt(1 + np.nan_to_num(rise) ** 2)) / ratio
-    gap = (along % period >= dash) & (rise < _STEEP * ratio)
+    gap = (along % period >= dash) & (rise < _STEEP_SLOPE * ratio)
     return np.where(gap, np.nan, low), np.where(gap, np.nan, high)
 
 
