@@ -171,21 +171,21 @@ def read_info(run: RunDir, name: str) -> CheckpointInfo:
     return validate_as(_INFO, raw, f"{path} is damaged", error=CheckpointError, remedy="Choose another checkpoint.")
 
 
-def load_weights(run: RunDir, name: str, weights: str, device: torch.device) -> dict[str, Tensor]:
-    """The tensors of ``weights`` ("student", "teacher" or "state"). Raises CheckpointError if missing or damaged."""
-    return from_saved(read_tensors(_existing_file(run, name, weights), run.path, device))
+def load_weights(run: RunDir, name: str, part: str, device: torch.device) -> dict[str, Tensor]:
+    """The tensors of ``part`` ("student", "teacher" or "state"). Raises CheckpointError if missing or damaged."""
+    return from_saved(read_tensors(_existing_file(run, name, part), run.path, device))
 
 
-def shapes(run: RunDir, name: str, weights: str) -> dict[str, tuple[int, ...]]:
-    """The names and shapes of the tensors of ``weights``; raises CheckpointError like `load_weights`."""
-    stored = tensor_shapes(_existing_file(run, name, weights), run.path)
+def shapes(run: RunDir, name: str, part: str) -> dict[str, tuple[int, ...]]:
+    """The names and shapes of the tensors of ``part``; raises CheckpointError like `load_weights`."""
+    stored = tensor_shapes(_existing_file(run, name, part), run.path)
     return {tensor: shape_in_memory(tensor, shape) for tensor, shape in stored.items()}
 
 
-def _existing_file(run: RunDir, name: str, weights: str) -> Path:
-    path = run.checkpoints / name / f"{weights}.safetensors"
+def _existing_file(run: RunDir, name: str, part: str) -> Path:
+    path = run.checkpoints / name / f"{part}.safetensors"
     if not path.exists():
-        raise CheckpointError(f"the checkpoint {path.parent} has no {weights}; it was trained without one.")
+        raise CheckpointError(f"the checkpoint {path.parent} has no {part}; it was trained without one.")
     return path
 
 

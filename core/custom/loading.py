@@ -45,14 +45,14 @@ class CustomCode:
             raise CodeError(f"{text} is not a reference to code; use FILE.py:NAME or MODULE:NAME.")
         if reference.is_python_object:
             return self._python_object(reference)
-        module = self._modules.get(reference.place) or self._load_module(reference)
+        module = self._modules.get(reference.location) or self._load_module(reference)
         try:
             return getattr(module, reference.name)
         except AttributeError:
             callables = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
             suggestions = nearest(reference.name, callables, cutoff=0.4) or callables[:5]
             has = f"available: {', '.join(suggestions)}" if suggestions else "it defines nothing"
-            raise CodeError(f"{reference.place} has no {reference.name}; {has}.") from None
+            raise CodeError(f"{reference.location} has no {reference.name}; {has}.") from None
 
     def _python_object(self, reference: Reference) -> Any:
         if reference.name not in self._python_objects:
@@ -64,27 +64,27 @@ class CustomCode:
         return copy.deepcopy(value) if isinstance(value, nn.Module) else value
 
     def _load_module(self, reference: Reference) -> ModuleType:
-        place = reference.place
+        location = reference.location
         if self._run is None:
-            raise CodeError(f"{place} was not loaded: custom code is loaded only from the folder of a run.")
-        copied_file = check_allowed(self._run, [place], self._started)[place]
+            raise CodeError(f"{location} was not loaded: custom code is loaded only from the folder of a run.")
+        copied_file = check_allowed(self._run, [location], self._started)[location]
         if reference.is_file:
             content, path = read_copy(self._run, copied_file), copy_path(self._run, copied_file)
             module = ModuleType(f"sdgui_custom_{copied_file.digest[:16]}")
             module.__file__ = str(path)
             sys.modules[module.__name__] = module  # dataclasses and pickle look modules up there
-            with user_code(place, str(path)):
+            with user_code(location, str(path)):
                 exec(compile(content, str(path), "exec", dont_inherit=True), module.__dict__)
         else:
             content = source_of(reference) or b""
             if digest_of(content) != copied_file.digest:
                 raise CodeError(
-                    f"the module {place} has changed since {self._run.path} began; install the old version again, or "
-                    "continue with the new one (--code changed)."
+                    f"the module {location} has changed since {self._run.path} began; install the old version again, "
+                    "or continue with the new one (--code changed)."
                 )
-            with user_code(place, place):
-                module = importlib.import_module(place)
-        self._modules[place] = module
+            with user_code(location, location):
+                module = importlib.import_module(location)
+        self._modules[location] = module
         return module
 
 

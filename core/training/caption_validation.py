@@ -45,17 +45,15 @@ def caption_losses(
 
     ``through``: the part of each network that predicts words.
     """
-    totals = {weights: torch.zeros(2, dtype=torch.float64) for weights in networks}
+    totals = {role: torch.zeros(2, dtype=torch.float64) for role in networks}
     finished = 0
     for rows, pixels in evaluation_batches(dataset, next(iter(networks.values())).image_size, batch):
         tokens, owner = evaluation_texts(dataset, rows)
-        for weights, network in networks.items():
-            totals[weights] += _losses(network, pixels, tokens, owner, runtime, through)
+        for role, network in networks.items():
+            totals[role] += _losses(network, pixels, tokens, owner, runtime, through)
         finished += len(rows)
         progress("validating captions", finished, len(dataset))
-    return {
-        f"{split}/{weights}/caption_loss": float(total / max(1.0, float(n))) for weights, (total, n) in totals.items()
-    }
+    return {f"{split}/{role}/caption_loss": float(total / max(1.0, float(n))) for role, (total, n) in totals.items()}
 
 
 @torch.no_grad()
@@ -83,11 +81,11 @@ def caption_sample(networks: Mapping[str, Network], dataset: PairDataset, runtim
     """
     rows, pixels = _sample_images(dataset, next(iter(networks.values())).image_size)
     return {
-        weights: [
+        role: [
             {"image": str(dataset.path(row)), "caption": caption, "truth": (dataset.captions_of(row) or [""])[0]}
             for row, caption in zip(rows, _greedy_captions(network, pixels, runtime), strict=True)
         ]
-        for weights, network in networks.items()
+        for role, network in networks.items()
     }
 
 

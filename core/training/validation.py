@@ -47,21 +47,21 @@ def validate(
 
     for group in _group_by_image_size(networks):
         features |= encode_with_each(group, dataset, runtime, batch, report)
-        classifying = {weights: network for weights, network in group.items() if network.classes}
+        classifying = {role: network for role, network in group.items() if network.classes}
         if classifying and label in dataset.label_names:
             shares = top1(classifying, dataset, runtime, batch, progress, label)
-            values |= {f"{split}/{weights}/top1": share for weights, share in shares.items()}
-    for weights, encoded in features.items():
+            values |= {f"{split}/{role}/top1": share for role, share in shares.items()}
+    for role, encoded in features.items():
         metrics = retrieval_metrics(encoded.images, encoded.texts, encoded.text_to_image)
-        values.update({f"{split}/{weights}/{name}": value for name, value in metrics.items()})
+        values.update({f"{split}/{role}/{name}": value for name, value in metrics.items()})
     return values, features
 
 
 def _group_by_image_size(networks: Mapping[str, Network]) -> list[dict[str, Network]]:
     """Groups ``networks`` by image size; each image is decoded once per group."""
     groups: dict[int, dict[str, Network]] = {}
-    for weights, network in networks.items():
-        groups.setdefault(network.image_size, {})[weights] = network
+    for role, network in networks.items():
+        groups.setdefault(network.image_size, {})[role] = network
     return list(groups.values())
 
 
@@ -74,7 +74,7 @@ def top1(
     All networks have the same image size. Unknown classes count as wrong; unlabelled rows are skipped. Ties count with
     their expected accuracy in random order.
     """
-    class_numbers = {weights: label_numbers(dataset, label, network.classes) for weights, network in networks.items()}
+    class_numbers = {role: label_numbers(dataset, label, network.classes) for role, network in networks.items()}
     labelled = torch.tensor([bool(dataset.labels(row).get(label)) for row in range(len(dataset))])
     correct_counts = dict.fromkeys(networks, 0.0)
     count = finished = 0
@@ -83,16 +83,16 @@ def top1(
         for network in networks.values():
             stack.enter_context(evaluating(network))
         for rows, images in evaluation_batches(dataset, size, batch):
-            for weights, network in networks.items():
+            for role, network in networks.items():
                 with runtime.autocast():
                     logits = class_logits(network, images.to(runtime.device))
-                targets = class_numbers[weights][rows]
+                targets = class_numbers[role][rows]
                 hits = hit_probability(logits.float().cpu(), targets.clamp_min(0)) * (targets >= 0)
-                correct_counts[weights] += float(hits[labelled[rows]].sum())
+                correct_counts[role] += float(hits[labelled[rows]].sum())
             count += int(labelled[rows].sum())
             finished += len(rows)
             progress("validating", finished, len(dataset))
-    return {weights: correct / max(1, count) for weights, correct in correct_counts.items()}
+    return {role: correct / max(1, count) for role, correct in correct_counts.items()}
 
 
 def best_score(
@@ -144,7 +144,7 @@ def retrieval_sample(dataset: PairDataset, features: Mapping[str, Features]) -> 
     ``{"student": [{"caption", "image", "hits": [{"image", "score", "true"}, ...]}, ...], "teacher": ...}``
     """
     sample: dict[str, Any] = {}
-    for weights, encoded in features.items():
+    for role, encoded in features.items():
         M = len(encoded.texts)
         rows, owner = encoded.rows.tolist(), encoded.text_to_image.tolist()
         paths = [str(dataset.path(row)) for row in rows]
@@ -152,7 +152,7 @@ def retrieval_sample(dataset: PairDataset, features: Mapping[str, Features]) -> 
         positions = sorted({round(i * (M - 1) / max(1, _SAMPLE_CAPTIONS - 1)) for i in range(min(M, _SAMPLE_CAPTIONS))})
         scores = encoded.texts[positions] @ encoded.images.T  # (captions, N)
         best = scores.topk(min(_SAMPLE_HITS, scores.shape[1]), dim=1)
-        sample[weights] = [
+        sample[role] = [
             {
                 "caption": captions[caption],
                 "image": paths[owner[caption]],

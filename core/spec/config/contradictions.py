@@ -68,7 +68,7 @@ def _lora(config: RunConfig) -> Problems:
 def _objectives(config: RunConfig) -> Problems:
     """The contradictions that each objective declares."""
     every = tuple(objective for _, objective in config.objectives)
-    context = Context(config.data, config.views, config.teacher, config.fusion, every)
+    context = Context(config.data, config.views, every)
     for objective in weighted_objectives(config).values():
         yield from objective.problems(context)
 

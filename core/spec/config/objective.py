@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, NamedTuple, TypeVar
 
-from core.spec.config.axes import FusionConfig, TeacherConfig
 from core.spec.config.base import Section, Share, shared_setting
 from core.spec.config.training import DataConfig
 from core.spec.config.views import ViewsConfig
@@ -144,12 +143,10 @@ C = TypeVar("C", bound=ObjectiveConfig)
 
 @dataclass(frozen=True)
 class Context:
-    """The rest of a config, for checking the settings of one objective."""
+    """The parts of a config that the rules of an objective read."""
 
     data: DataConfig
     views: ViewsConfig
-    teacher: TeacherConfig
-    fusion: FusionConfig
     objectives: tuple[ObjectiveConfig, ...]
 
     def settings_of(self, kind: type[C]) -> C:

@@ -17,33 +17,33 @@ from pydantic_core import PydanticCustomError
 from core.spec.paths import expand_user, is_file
 
 REFERENCE_FORM = "FILE.py:NAME or MODULE:NAME"
-PASSED_OBJECT = "python"  # the place of an object that was passed to ``core.train``
+PASSED_OBJECT = "python"  # the location of an object that was passed to ``core.train``
 
 
 @dataclass(frozen=True)
 class Reference:
     """A name in a file or an installed module."""
 
-    place: str  # a path that ends with .py, the dotted name of a module, or PASSED_OBJECT
+    location: str  # a path that ends with .py, the dotted name of a module, or PASSED_OBJECT
     name: str
 
     def __str__(self) -> str:
-        return f"{self.place}:{self.name}"
+        return f"{self.location}:{self.name}"
 
     @property
     def is_file(self) -> bool:
         """Whether the code is in a file, not in an installed module."""
-        return self.place.endswith(".py")
+        return self.location.endswith(".py")
 
     @property
     def is_python_object(self) -> bool:
         """Whether the reference is to an object passed to ``core.train``, which exists only in that program."""
-        return self.place == PASSED_OBJECT
+        return self.location == PASSED_OBJECT
 
     @property
     def path(self) -> Path:
         """The path of the file; a relative path is relative to the working folder."""
-        return expand_user(self.place)
+        return expand_user(self.location)
 
     def with_absolute_path(self) -> Reference:
         """The reference with an absolute path; unchanged if the file does not exist."""
@@ -52,10 +52,10 @@ class Reference:
 
 def parse_reference(text: str) -> Reference | None:
     """The reference in ``text``; None if ``text`` does not have the form of one."""
-    place, colon, name = text.rpartition(":")
-    if not colon or not _is_name(name) or not (place.endswith(".py") or all(map(_is_name, place.split(".")))):
+    location, colon, name = text.rpartition(":")
+    if not colon or not _is_name(name) or not (location.endswith(".py") or all(map(_is_name, location.split(".")))):
         return None
-    return Reference(place, name)
+    return Reference(location, name)
 
 
 def is_reference(text: str) -> bool:

@@ -37,14 +37,14 @@ def settings_of(reference: Reference) -> list[Setting]:
     try:
         tree = ast.parse(read_bytes(reference.path, MEGABYTE))
     except FileNotFoundError as error:
-        raise UserError(f"There is no file {reference.place}; check the path.") from error
+        raise UserError(f"There is no file {reference.location}; check the path.") from error
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise UserError(f"{reference.place}{line} is not valid Python.") from error
+        raise UserError(f"{reference.location}{line} is not valid Python.") from error
     definitions = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
     if reference.name not in definitions:
         raise UserError(
-            f"{reference.place} has no {reference.name}; available: {', '.join(list(definitions)[:5]) or 'none'}."
+            f"{reference.location} has no {reference.name}; available: {', '.join(list(definitions)[:5]) or 'none'}."
         )
     return _settings(definitions[reference.name], definitions)
 

@@ -101,38 +101,38 @@ def keep_code(config: RunConfig, run: RunDir, use: CodeUse = "check") -> None:
     Raises CodeError if a file is missing, or has changed since the run began (see ``use``); CodeNotAllowed if only the
     copy in ``run`` exists and this user has not run it before.
     """
-    places = {reference.place: reference for reference in references(config)}
-    if not places:
+    locations = {reference.location: reference for reference in references(config)}
+    if not locations:
         return
     index = copied_files(run)
     new_index = dict(index)
-    for place, reference in places.items():
-        indexed = index.get(place)
+    for location, reference in locations.items():
+        indexed = index.get(location)
         content = None if use == "kept" else source_of(reference)
         if content is None:
-            check_allowed(run, [place])
+            check_allowed(run, [location])
             continue
         digest = digest_of(content)
         if indexed is not None and indexed.digest != digest and use == "check" and checkpoint_names(run):
-            raise CodeError(changed_message(place, run))
-        new_index[place] = CopiedFile(file=_file_name(reference, digest, new_index), digest=digest)
-        _write(run, copy_path(run, new_index[place]), content)
+            raise CodeError(changed_message(location, run))
+        new_index[location] = CopiedFile(file=_file_name(reference, digest, new_index), digest=digest)
+        _write(run, copy_path(run, new_index[location]), content)
         allow([digest])
     if new_index != index:
         _write(run, _index(run), _index_text(new_index).encode())
 
 
-def check_allowed(run: RunDir, places: Iterable[str], started: bool = False) -> dict[str, CopiedFile]:
-    """The copies of the paths or modules ``places``. ``started``: this user started the run.
+def check_allowed(run: RunDir, locations: Iterable[str], started: bool = False) -> dict[str, CopiedFile]:
+    """The copies of the paths or modules ``locations``. ``started``: this user started the run.
 
     Raises CodeError if one is missing, and CodeNotAllowed if this user has not run the code before, unless ``started``.
     """
     index = copied_files(run)
-    for place in places:
-        if place not in index:
-            kind = "a file" if place.endswith(".py") else "an installed module"
-            raise CodeError(f"{place} is not {kind} here, and {run.path} has no copy of it; check the path.")
-    copies = {place: index[place] for place in places}
+    for location in locations:
+        if location not in index:
+            kind = "a file" if location.endswith(".py") else "an installed module"
+            raise CodeError(f"{location} is not {kind} here, and {run.path} has no copy of it; check the path.")
+    copies = {location: index[location] for location in locations}
     allowed_digests = read_allowed_digests()
     unknown = {
         copied_file.digest: copy_path(run, copied_file)
@@ -149,7 +149,7 @@ def source_of(reference: Reference) -> bytes | None:
     path: Path | None = reference.path
     if not reference.is_file:
         try:
-            spec = find_spec(reference.place)
+            spec = find_spec(reference.location)
         except ModuleNotFoundError:
             return None
         path = Path(spec.origin) if spec is not None and spec.origin and spec.origin.endswith(".py") else None
@@ -168,11 +168,11 @@ def digest_of(content: bytes) -> str:
 
 def check_code_unchanged(config: RunConfig, run: RunDir) -> None:
     """Raise CodeError if resuming ``run`` would use code that is not allowed, or has changed since the run began."""
-    copies = check_allowed(run, [reference.place for reference in references(config)])
+    copies = check_allowed(run, [reference.location for reference in references(config)])
     for reference in references(config):
         content = source_of(reference) if reference.is_file else None
-        if content is not None and digest_of(content) != copies[reference.place].digest:
-            raise CodeError(changed_message(reference.place, run))
+        if content is not None and digest_of(content) != copies[reference.location].digest:
+            raise CodeError(changed_message(reference.location, run))
 
 
 def check_code_known(configs: Iterable[RunConfig]) -> None:
@@ -181,7 +181,7 @@ def check_code_known(configs: Iterable[RunConfig]) -> None:
     for reference in chain.from_iterable(map(references, configs)):
         content = source_of(reference) if reference.is_file else None
         if content is None or digest_of(content) not in allowed_digests:
-            raise CodeError(f"you have not run {reference.place} before; run it once with sdgui-core train.")
+            raise CodeError(f"you have not run {reference.location} before; run it once with sdgui-core train.")
 
 
 def code_option(config: RunConfig) -> list[str]:
@@ -189,11 +189,11 @@ def code_option(config: RunConfig) -> list[str]:
     return ["--code", "kept"] if references(config) else []
 
 
-def changed_message(place: str, run: RunDir) -> str:
+def changed_message(location: str, run: RunDir) -> str:
     """The message for a file that changed since ``run`` began."""
     return (
-        f"{place} changed since {run.path} began; restore it, or continue with sdgui-core train --code kept (uses the "
-        "copy in the run folder) or --code changed (uses the changed file)."
+        f"{location} changed since {run.path} began; restore it, or continue with sdgui-core train --code kept (uses "
+        "the copy in the run folder) or --code changed (uses the changed file)."
     )
 
 
@@ -267,16 +267,16 @@ def _index(run: RunDir) -> Path:
 
 def _index_text(index: Mapping[str, CopiedFile]) -> str:
     return json.dumps(
-        {place: copied_file.model_dump() for place, copied_file in index.items()}, indent=2, ensure_ascii=False
+        {location: copied_file.model_dump() for location, copied_file in index.items()}, indent=2, ensure_ascii=False
     )
 
 
 def _file_name(reference: Reference, digest: str, index: dict[str, CopiedFile]) -> str:
     """A unique file name in ``code/``."""
-    plain = reference.path.name if reference.is_file else f"{reference.place}.py"
+    plain = reference.path.name if reference.is_file else f"{reference.location}.py"
     if not re.fullmatch(_FILE_PATTERN, plain):
         plain = f"{digest[:12]}.py"
-    other_files = {copied_file.file for place, copied_file in index.items() if place != reference.place}
+    other_files = {copied_file.file for location, copied_file in index.items() if location != reference.location}
     return plain if plain not in other_files else f"{digest[:12]}-{plain[-180:]}"
 
 
