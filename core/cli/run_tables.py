@@ -16,8 +16,7 @@ from core.spec.chain import run_label
 from core.spec.config import ConfigError
 from core.spec.errors import UserError
 from core.spec.files import write_whole
-from core.spec.machines.record import NAME as RECORD
-from core.spec.machines.record import read_record
+from core.spec.machines.record import RECORD_FILE, read_record
 from core.spec.report.content import read_curves
 from core.spec.run.events import Evaluated, RunFailed, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
@@ -103,7 +102,7 @@ def listed_rows(home: Path, runs: Sequence[RunDir]) -> list[RunRow]:
 def _stamp(folder: str) -> list[int]:
     """The sizes and modification times of the files from which a row is read."""
     stamp: list[int] = []
-    for name in ("events.jsonl", "status.json", RECORD):
+    for name in ("events.jsonl", "status.json", RECORD_FILE):
         try:
             file = os.stat(f"{folder}/{name}")  # noqa: PTH116  (for thousands of runs, half of the time would be spent on creating Path objects)
         except OSError:

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from core.spec.errors import UserError
 from core.spec.machines.answers import MAX_UPLOAD_BYTES, pack_bytes
-from core.spec.machines.path_translation import IMAGES, PathTranslator
+from core.spec.machines.path_translation import IMAGE_SUFFIXES, PathTranslator
 from core.spec.reading import UnreadableError, open_regular, parse_json
 
 CHUNK_BYTES = 1 << 20  # bytes per line of JSON, before encoding
@@ -207,7 +207,7 @@ def _is_local_image(name: str) -> bool:
     if "\0" in name or len(name) > 4096:
         return False
     path = Path(name)
-    return path.suffix.lower() in IMAGES and path.is_absolute() and path.is_file()
+    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_absolute() and path.is_file()
 
 
 def parse_message(line: bytes) -> Message | None:

@@ -200,7 +200,7 @@ class Loop:
         norm = full_tensor(nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optim.clip_norm or math.inf))
         mean_losses = mean_over_ranks(local_losses.detach())
         names = [f"train/{name}" for name in losses]
-        skipped = self._guard.is_not_finite(self.step, names, mean_losses, norm)
+        skipped = self._guard.record_step(self.step, names, mean_losses, norm)
         if self.optimizer.defaults["fused"]:  # as on CPU, CUDA and MPS
             self.optimizer.found_inf = skipped  # type: ignore[attr-defined]  # if 1, the fused kernel updates nothing
         self._running_statistics.restore(skipped)
@@ -300,7 +300,7 @@ class Loop:
     def _write_metrics(self, wait: bool = False) -> None:
         """Write the metrics that have arrived from the device; ``wait``: wait for all of them."""
         for report in self._reports.take_arrived(wait):
-            self._log_skipped(report.guard)
+            self._log_skipped(report.collected)
             self.events.write(Metrics(step=report.step, values={**report.values, **self._system.take()}))
             self._status_note = f"loss {report.values['train/loss']:.3f}"
 

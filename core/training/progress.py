@@ -94,8 +94,8 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._step, self._total, self._activity = 0, 0, "starting"
         self._seconds_left: float | None = None
-        self._pace = TimeLeft()
-        self._printed = 0.0
+        self._time_left = TimeLeft()
+        self._printed_at = 0.0
 
     def __enter__(self) -> Heartbeat:
         self._write()
@@ -112,7 +112,7 @@ class Heartbeat:
     def update(self, activity: str, step: int, total_steps: int, note: str = "") -> None:
         """Set the activity after ``step`` of ``total_steps``; ``note`` is only printed on stderr."""
         if activity == "training":
-            self._seconds_left = self._pace.seconds(step, total_steps)
+            self._seconds_left = self._time_left.seconds(step, total_steps)
         self._activity, self._step, self._total = activity, step, total_steps
         self._show(note)
 
@@ -139,9 +139,9 @@ class Heartbeat:
         terminal = sys.stderr.isatty()
         seconds = time.monotonic()
         is_last = self._activity == "training" and self._step == self._total
-        if seconds - self._printed < (_REDRAW_INTERVAL_S if terminal else _LOG_INTERVAL_S) and not is_last:
+        if seconds - self._printed_at < (_REDRAW_INTERVAL_S if terminal else _LOG_INTERVAL_S) and not is_last:
             return
-        self._printed = seconds
+        self._printed_at = seconds
         remaining = f", {duration(self._seconds_left)} left" if self._seconds_left is not None else ""
         step = f": step {self._step}/{self._total}" if self._total else ""  # unknown until training begins
         text = f"{self._activity}{step}{remaining}{f', {note}' if note else ''}"

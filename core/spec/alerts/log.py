@@ -10,7 +10,7 @@ from core.spec.alerts.evaluating import Alert
 from core.spec.alerts.rules import AlertError
 from core.spec.reading import open_regular
 
-FILE = "alerts.jsonl"
+ALERTS_FILE = "alerts.jsonl"
 _LOCK_SECONDS = 5.0
 
 
@@ -18,7 +18,7 @@ class AlertLog:
     """The log of sent alerts: the program that appends an alert first sends it."""
 
     def __init__(self, home: Path) -> None:
-        self._path = home / FILE
+        self._path = home / ALERTS_FILE
         self._offset = 0
         self._known: set[tuple[str, str]] = set()
 

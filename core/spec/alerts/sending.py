@@ -11,7 +11,7 @@ from core.spec.alerts.watching import RunAlert
 from core.spec.chain import run_label
 from core.spec.reading import excerpt
 
-TIMEOUT = 10.0  # seconds
+TIMEOUT_SECONDS = 10.0
 
 
 def content(alert: RunAlert) -> dict[str, Any]:
@@ -34,10 +34,14 @@ def _run(alert: RunAlert) -> str:
     command = [*alert.rules.command, alert.sentence]
     try:
         result = subprocess.run(
-            command, input=json.dumps(content(alert)).encode(), capture_output=True, timeout=TIMEOUT, check=False
+            command,
+            input=json.dumps(content(alert)).encode(),
+            capture_output=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"The alert command {excerpt(command[0])} took more than {TIMEOUT:.0f} s and was stopped."
+        return f"The alert command {excerpt(command[0])} took more than {TIMEOUT_SECONDS:.0f} s and was stopped."
     except (OSError, ValueError) as error:
         return f"The alert command {excerpt(command[0])} cannot be run: {excerpt(str(error))}."
     if result.returncode == 0:
@@ -58,7 +62,7 @@ def _post(alert: RunAlert) -> str:
     headers = {"Content-Type": "application/json"}
     request = Request(alert.rules.url, json.dumps(content(alert)).encode(), headers, method="POST")
     try:
-        with build_opener(NoRedirects).open(request, timeout=TIMEOUT):
+        with build_opener(NoRedirects).open(request, timeout=TIMEOUT_SECONDS):
             return ""
     except HTTPError as error:
         return f"The alert address {excerpt(request.host)} answered with status {error.code}."

@@ -16,8 +16,8 @@ from core.spec.reading import MEGABYTE, read_json, validate
 
 Kind = Literal["wrong", "excluded", "recaptioned", "relabelled", "added"]
 FIX_KINDS: tuple[Kind, ...] = ("wrong", "excluded", "recaptioned", "relabelled", "added")
-VERSION: Literal[1] = 1
-ENDING = ".fixes.json"  # replaces the suffix of the copy
+RECORD_VERSION: Literal[1] = 1
+RECORD_SUFFIX = ".fixes.json"  # replaces the suffix of the copy
 _MAX_RECORD_BYTES = 256 * MEGABYTE
 
 
@@ -50,7 +50,7 @@ class FixesRecord(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: Literal[1] = VERSION
+    version: Literal[1] = RECORD_VERSION
     source: str  # the original data
     fixed: str  # the name of the fixed copy, in the same folder
     made: float  # when the copy was written, in seconds since the epoch
@@ -61,7 +61,7 @@ class FixesRecord(BaseModel):
 
 def record_path(fixed: Path) -> Path:
     """The path of the record for the copy ``fixed``."""
-    return fixed.with_suffix(ENDING)
+    return fixed.with_suffix(RECORD_SUFFIX)
 
 
 def read_record(fixed: Path) -> FixesRecord | None:

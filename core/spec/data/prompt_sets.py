@@ -23,7 +23,7 @@ from core.spec.reading import MEGABYTE, UnreadableError, excerpt, parse_json, re
 from core.spec.resources import resource_folder
 
 DEFAULT_TEMPLATES = "photo"
-FOLDER = resource_folder("prompts")
+PROMPTS_FOLDER = resource_folder("prompts")
 
 MAX_FILE_BYTES = MEGABYTE
 MAX_TEMPLATES = 1000  # each template is encoded for every class
@@ -61,7 +61,7 @@ class PromptSet:
 
 def bundled_templates() -> list[str]:
     """The names of the bundled sets."""
-    return sorted(file.stem for file in FOLDER.glob("*.txt"))
+    return sorted(file.stem for file in PROMPTS_FOLDER.glob("*.txt"))
 
 
 def is_inline(source: str | Path) -> bool:
@@ -77,7 +77,7 @@ def read_prompts(source: str | Path, *, error: type[UserError] = UnreadableError
     if is_inline(source):
         return _parse_json_prompts(str(source), "the edited prompts", error)
     source_text = str(source)
-    text = _read(FOLDER / f"{source}.txt" if source in bundled_templates() else Path(source), error)
+    text = _read(PROMPTS_FOLDER / f"{source}.txt" if source in bundled_templates() else Path(source), error)
     if is_inline(text):
         return _parse_json_prompts(text, source_text, error)
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1)]

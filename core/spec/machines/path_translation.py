@@ -16,8 +16,8 @@ from core.spec.machines.record import RemoteRecord, read_record
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import InterpolatedName, parse_interpolated
 
-FOLDER = "remote-images"
-IMAGES = frozenset(
+IMAGES_FOLDER = "remote-images"
+IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"}
     | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".ico"}
 )
@@ -28,7 +28,7 @@ class PathTranslator:
     """Translates paths of ``machine`` for a program whose home folder is ``home``."""
 
     def __init__(self, home: Path, machine: str) -> None:
-        self._root = home / FOLDER / machine
+        self._root = home / IMAGES_FOLDER / machine
         self._home, self._machine = home, machine
         self._remote_copies: dict[str, str] = {}  # local image -> its copy on the machine
         self._local_images: dict[str, str] = {}  # the inverse
@@ -63,7 +63,7 @@ class PathTranslator:
         if name.startswith(f"{self._root}/"):
             return name[len(str(self._root)) :]
         path = Path(name) if name.startswith("/") and len(name) < _MAX_PATH_LENGTH and "\0" not in name else None
-        if path is None or (path.suffix.lower() in IMAGES and not name.startswith(f"{self._home}/")):
+        if path is None or (path.suffix.lower() in IMAGE_SUFFIXES and not name.startswith(f"{self._home}/")):
             return name
         return self._run_path(name)
 
@@ -82,7 +82,7 @@ class PathTranslator:
     def _local_path(self, name: str) -> str:
         if name in self._local_images:
             return self._local_images[name]
-        if name.startswith("/") and PurePosixPath(name).suffix.lower() in IMAGES and "\0" not in name:
+        if name.startswith("/") and PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES and "\0" not in name:
             return f"{self._root}{name}"
         return name
 
@@ -90,7 +90,7 @@ class PathTranslator:
 def remote_image(home: Path, path: Path) -> tuple[str, str] | None:
     """The machine and remote path of an image's local path; None for a local image."""
     try:
-        parts = path.relative_to(home / FOLDER).parts
+        parts = path.relative_to(home / IMAGES_FOLDER).parts
     except ValueError:
         return None
     if len(parts) < 2 or ".." in parts:

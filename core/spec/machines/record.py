@@ -27,10 +27,12 @@ from core.spec.machines.answers import CheckpointFacts
 from core.spec.reading import KILOBYTE, parse_json, read_bytes, read_json, validate, validate_as
 from core.spec.run.folder import RunDir
 
-NAME = "remote.json"
-CHECKPOINTS = "checkpoints.json"
+RECORD_FILE = "remote.json"
+CHECKPOINTS_FILE = "checkpoints.json"
 _KEY_BYTES = 32
-_LIST: TypeAdapter[list[CheckpointFacts]] = TypeAdapter(list[CheckpointFacts], config=ConfigDict(defer_build=True))
+_CHECKPOINT_LIST: TypeAdapter[list[CheckpointFacts]] = TypeAdapter(
+    list[CheckpointFacts], config=ConfigDict(defer_build=True)
+)
 MAX_SCRIPT_LENGTH = 100_000
 _Line = Annotated[str, Field(max_length=4096)]
 
@@ -57,7 +59,7 @@ class RemoteRecord(BaseModel):
 
 def record_file(folder: Path) -> Path:
     """The path of the record of a run folder."""
-    return folder / NAME
+    return folder / RECORD_FILE
 
 
 def is_remote(folder: Path) -> bool:
@@ -72,8 +74,10 @@ def read_record(run: RunDir) -> RemoteRecord | None:
     """
     path = record_file(run.path)
     try:
-        raw = parse_json(read_bytes(path, 256 * KILOBYTE, root=run.path, error=RecordError), NAME, error=RecordError)
-        record = validate(RemoteRecord, raw, NAME, error=RecordError)
+        raw = parse_json(
+            read_bytes(path, 256 * KILOBYTE, root=run.path, error=RecordError), RECORD_FILE, error=RecordError
+        )
+        record = validate(RemoteRecord, raw, RECORD_FILE, error=RecordError)
         genuine = hmac.compare_digest(str(raw.get("seal")).encode(errors="replace"), _seal(run, record, _key()))
     except FileNotFoundError:  # there is no record, or no key because this user has never written a record
         return None
@@ -142,7 +146,7 @@ def _make_key() -> bytes:
 
 def write_checkpoints(run: RunDir, checkpoints: list[CheckpointFacts]) -> None:
     """Write the list of the checkpoints on the machine. Raises RecordError if it cannot be written."""
-    path = run.path / CHECKPOINTS
+    path = run.path / CHECKPOINTS_FILE
     content = json.dumps([checkpoint.model_dump() for checkpoint in checkpoints], ensure_ascii=False).encode()
     with writing(path, RecordError):
         write_whole(path, content, durable=False)
@@ -150,10 +154,10 @@ def write_checkpoints(run: RunDir, checkpoints: list[CheckpointFacts]) -> None:
 
 def read_checkpoints(run: RunDir) -> list[CheckpointFacts]:
     """The last known checkpoints on the machine, oldest first; [] if unknown."""
-    path = run.path / CHECKPOINTS
+    path = run.path / CHECKPOINTS_FILE
     try:
         raw = read_json(path, 1024 * KILOBYTE, root=run.path, error=RecordError)
-        return validate_as(_LIST, raw, str(path), error=RecordError)
+        return validate_as(_CHECKPOINT_LIST, raw, str(path), error=RecordError)
     except (FileNotFoundError, RecordError):
         return []
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from core.spec.presets.preset import Preset, Size
 
-COLOURS = {"flip": True, "jitter": 0.8, "greyscale": 0.2}
+_COLOUR_CHANGES = {"flip": True, "jitter": 0.8, "greyscale": 0.2}
 # DINO always blurs the first large crop, blurs a tenth of the second crops and solarises a fifth of them. Here, both
 # crops have the mean of these probabilities.
-GLOBAL = {"crop_min": 0.4, **COLOURS, "blur": 0.55, "solarize": 0.1}
-LOCAL = {"crop_min": 0.05, "crop_max": 0.4, "size": 0.43, **COLOURS, "blur": 0.5}
+_GLOBAL_CROPS = {"crop_min": 0.4, **_COLOUR_CHANGES, "blur": 0.55, "solarize": 0.1}
+_LOCAL_CROPS = {"crop_min": 0.05, "crop_max": 0.4, "size": 0.43, **_COLOUR_CHANGES, "blur": 0.5}
 
 
 def _prototypes(size: Size) -> int:
@@ -18,7 +18,7 @@ def _prototypes(size: Size) -> int:
 
 
 def _local(size: Size) -> dict[str, Any]:
-    return {**LOCAL, "count": {"tiny": 2, "demo": 4, "base": 8}[size]}
+    return {**_LOCAL_CROPS, "count": {"tiny": 2, "demo": 4, "base": 8}[size]}
 
 
 def _ema_teacher(size: Size) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def _dino(size: Size) -> dict[str, Any]:
     return {
         "towers": _towers(size),
         "views": {
-            "student": {**GLOBAL, "count": 2},
+            "student": {**_GLOBAL_CROPS, "count": 2},
             "local": _local(size),
             "teacher": {"count": 0},
             "shared": True,

@@ -16,9 +16,9 @@ from core.spec.config import RunConfig
 
 PROTOTYPES = ((20_000, 1024), (50_000, 2048), (100_000, 4096), (200_000, 16384))
 MAX_PROTOTYPES = 65536
-SMALL = 20_000  # up to this number of images, the recommended momentum is 0.99
-NEAR = 2.25  # averaging lengths within this factor are equivalent; presets may choose any of them
-WINDOWS = 10  # minimum length of training, in averaging lengths of the teacher
+SMALL_DATA_PAIRS = 20_000  # up to this number of images, the recommended momentum is 0.99
+EQUIVALENT_FACTOR = 2.25  # averaging lengths within this factor are equivalent; presets may choose any of them
+MIN_AVERAGING_LENGTHS = 10  # minimum length of training, in averaging lengths of the teacher
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,16 @@ def prototypes_for(pairs: int) -> int:
 def momentum_for(config: RunConfig, pairs: int) -> float:
     """The recommended momentum for ``pairs``, from data size and batch size, limited by the length of training."""
     size = config.optim.batch_size
-    by_size = 0.99 if pairs <= SMALL or size >= 4096 else 0.999
+    by_size = 0.99 if pairs <= SMALL_DATA_PAIRS or size >= 4096 else 0.999
     steps = max(1, int(config.optim.epochs * (pairs // size)))
-    longest = math.floor(1e4 * (1.0 - WINDOWS / steps)) / 1e4
+    longest = math.floor(1e4 * (1.0 - MIN_AVERAGING_LENGTHS / steps)) / 1e4
     return max(0.5, min(by_size, longest))
 
 
 def _differs(momentum: float, advised: float) -> bool:
-    """Whether the averaging lengths, 1 / (1 - momentum), differ by more than the factor `NEAR`."""
+    """Whether the averaging lengths, 1 / (1 - momentum), differ by more than the factor `EQUIVALENT_FACTOR`."""
     ratio = (1.0 - momentum) / (1.0 - advised)
-    return not 1.0 / NEAR <= ratio <= NEAR
+    return not 1.0 / EQUIVALENT_FACTOR <= ratio <= EQUIVALENT_FACTOR
 
 
 def recommendations(config: RunConfig, pairs: int) -> list[Advice]:

@@ -6,7 +6,7 @@ import re
 
 FEATURE_STD = "diag/feature_std"  # standard deviation of the student's image features; near 0 after a collapse
 _SHARES = frozenset({"acc", "accuracy", "top1", "top5", "precision", "f1", "map", "ndcg", "mrr", "auc", "ece", "share"})
-_HIGHER = (
+_HIGHER_IS_BETTER = (
     "recall",
     "r@",
     "acc",
@@ -28,7 +28,7 @@ _HIGHER = (
 def higher_is_better(metric: str) -> bool:
     """Whether higher values of ``metric`` are better: recalls, accuracies, speeds, but not losses."""
     name = metric.rsplit("/", 1)[-1].lower()
-    return "loss" not in name and any(part in name for part in _HIGHER)
+    return "loss" not in name and any(part in name for part in _HIGHER_IS_BETTER)
 
 
 def lower_is_better(metric: str) -> bool:

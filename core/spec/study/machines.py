@@ -23,7 +23,7 @@ from core.spec.study.folder import StudyDir
 
 THIS_COMPUTER = "here"  # the name for this computer
 ANY_MACHINE = "any"  # the name for this computer and every listed machine
-FILE = "machines.json"
+MACHINES_FILE = "machines.json"
 
 
 class StudyMachines(BaseModel):
@@ -40,7 +40,7 @@ class StudyMachines(BaseModel):
 
 def read_machines(out: StudyDir, study: Study) -> StudyMachines:
     """The machines of the study; by default, this computer and a new remote name. Raises UserError for a bad file."""
-    path = out.path / FILE
+    path = out.path / MACHINES_FILE
     try:
         raw = read_json(path, 256 * KILOBYTE, root=out.path)
     except FileNotFoundError:
@@ -51,7 +51,7 @@ def read_machines(out: StudyDir, study: Study) -> StudyMachines:
 
 def write_machines(out: StudyDir, machines: StudyMachines) -> None:
     """Write the machines of the study. Raises UserError if the file cannot be written."""
-    path = out.path / FILE
+    path = out.path / MACHINES_FILE
     with writing(path, UserError):
         write_whole(path, json.dumps(machines.model_dump(), ensure_ascii=False).encode())
 

@@ -1,8 +1,8 @@
 """Reports of steps: stacked on the device, copied asynchronously, and written once they have arrived on the host.
 
-Flow: the loop adds the report of a step, with the numbers of ``StepGuard`` since the last report, and polls for arrived
-reports. On a CPU a report arrives immediately; on a GPU a step or two later. The loop waits for all of them before a
-checkpoint, a validation and the end.
+Flow: the loop adds the report of a step, with the losses and norms that ``StepGuard`` collected since the last report,
+and polls for arrived reports. On a CPU a report arrives immediately; on a GPU a step or two later. The loop waits for
+all of them before a checkpoint, a validation and the end.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Report:
 
     step: int
     values: Mapping[str, float]
-    guard: LossesAndNorms  # in host memory
+    collected: LossesAndNorms  # in host memory
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class _Pending:
     host_values: Mapping[str, float]
     names: tuple[str, ...]  # names of the copied numbers
     numbers: Tensor  # (names,) in host memory, possibly still being copied
-    guard: LossesAndNorms  # its values, possibly still being copied
+    collected: LossesAndNorms  # its values, possibly still being copied
     copied: torch.cuda.Event | None  # when all copies are complete; None: immediately available
 
     def report(self) -> Report:
         values = dict(zip(self.names, self.numbers.tolist(), strict=True))
-        return Report(self.step, {**self.host_values, **values}, self.guard)
+        return Report(self.step, {**self.host_values, **values}, self.collected)
 
 
 class Reports:
@@ -47,22 +47,22 @@ class Reports:
         self._pending: deque[_Pending] = deque()
 
     def add(
-        self, step: int, metrics: Mapping[str, Tensor], host_values: Mapping[str, float], guard: LossesAndNorms
+        self, step: int, metrics: Mapping[str, Tensor], host_values: Mapping[str, float], collected: LossesAndNorms
     ) -> None:
-        """Queue the report of ``step``: its ``metrics`` (scalars, on any device), ``host_values``, and ``guard``, the
-        losses and norms since the last report.
+        """Queue the report of ``step``: its ``metrics`` (scalars, on any device), ``host_values``, and the losses and
+        norms ``collected`` since the last report.
         """
         device_values = {name: value for name, value in metrics.items() if value.device.type != "cpu"}
         cpu_values = {name: float(value) for name, value in metrics.items() if name not in device_values}
         scalars = [value.detach().float() for value in device_values.values()]
         stacked = torch.stack(scalars) if scalars else torch.empty(0)
-        numbers, guard_on_host = _to_host(stacked), LossesAndNorms(guard.steps, _to_host(guard.values))
+        numbers, collected_on_host = _to_host(stacked), LossesAndNorms(collected.steps, _to_host(collected.values))
         event = None
-        if stacked.is_cuda or guard.values.is_cuda:
+        if stacked.is_cuda or collected.values.is_cuda:
             event = torch.cuda.Event()
             event.record()
         on_host = {**cpu_values, **host_values}
-        self._pending.append(_Pending(step, on_host, tuple(device_values), numbers, guard_on_host, event))
+        self._pending.append(_Pending(step, on_host, tuple(device_values), numbers, collected_on_host, event))
 
     def take_arrived(self, wait: bool = False) -> Iterator[Report]:
         """Yield the reports that have arrived, in order; ``wait``: wait for all of them."""

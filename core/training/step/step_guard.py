@@ -45,10 +45,11 @@ class StepGuard:
         self._numbers: list[Tensor] = []  # (L + 1,) per step: losses, then norm
         self._in_a_row = 0
 
-    def is_not_finite(self, step: int, names: Sequence[str], losses: Tensor, norm: Tensor) -> Tensor:
-        """1.0 if ``losses`` (L,) or the gradient ``norm`` are not finite, otherwise 0.0; a scalar on the device.
+    def record_step(self, step: int, names: Sequence[str], losses: Tensor, norm: Tensor) -> Tensor:
+        """Record a step; returns 1.0 if ``losses`` (L,) or the gradient ``norm`` are not finite, otherwise 0.0.
 
-        torch's fused optimisers accept this scalar as ``found_inf``: with 1 they update neither parameters nor moments.
+        The result is a scalar on the device, which torch's fused optimisers accept as ``found_inf``: with 1 they update
+        neither parameters nor moments.
         """
         numbers = torch.cat([losses.detach(), norm.detach()[None]])
         self._steps.append((step, tuple(names)))

@@ -50,12 +50,12 @@ def test_pending_work_delays_later_reports() -> None:
 
 def test_a_report_on_a_cpu_is_ready_at_once() -> None:
     reports, guard = Reports(), StepGuard()
-    guard.is_not_finite(7, ["a"], torch.tensor([torch.nan]), torch.tensor(1.0))
+    guard.record_step(7, ["a"], torch.tensor([torch.nan]), torch.tensor(1.0))
     values = {"a": torch.tensor(1.5), "b": torch.tensor(2, dtype=torch.int64)}
     reports.add(9, values, {"speed": 3.0}, guard.take_values())
     [report] = reports.take_arrived()
     assert (report.step, report.values) == (9, {"a": 1.5, "b": 2.0, "speed": 3.0})
-    assert [one.step for one in guard.find_skipped(report.guard)] == [7]
+    assert [one.step for one in guard.find_skipped(report.collected)] == [7]
 
 
 @pytest.mark.parametrize("closes", [False, True])

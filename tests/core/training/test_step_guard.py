@@ -141,16 +141,16 @@ def weights_of(run: RunDir) -> dict[str, torch.Tensor]:
 
 def test_the_guard_names_the_losses_or_the_gradient() -> None:
     guard, good, bad = StepGuard(), torch.tensor(1.0), torch.tensor(torch.inf)
-    assert guard.is_not_finite(1, ["a"], good[None], good).item() == 0.0
-    assert guard.is_not_finite(2, ["a", "b"], torch.stack([good, bad]), bad).item() == 1.0
-    assert guard.is_not_finite(3, ["a"], good[None], bad).item() == 1.0
+    assert guard.record_step(1, ["a"], good[None], good).item() == 0.0
+    assert guard.record_step(2, ["a", "b"], torch.stack([good, bad]), bad).item() == 1.0
+    assert guard.record_step(3, ["a"], good[None], bad).item() == 1.0
     assert list(guard.find_skipped(guard.take_values())) == [
         SkippedStep(2, ("b",), 1),
         SkippedStep(3, ("the gradient",), 2),
     ]
-    assert guard.is_not_finite(4, ["a"], bad[None], bad).item() == 1.0
+    assert guard.record_step(4, ["a"], bad[None], bad).item() == 1.0
     assert list(guard.find_skipped(guard.take_values())) == [SkippedStep(4, ("a",), 3)]  # a row goes on over a report
-    guard.is_not_finite(5, ["a"], good[None], good)
-    guard.is_not_finite(6, ["a"], bad[None], good)
+    guard.record_step(5, ["a"], good[None], good)
+    guard.record_step(6, ["a"], bad[None], good)
     assert list(guard.find_skipped(guard.take_values())) == [SkippedStep(6, ("a",), 1)]
     assert list(guard.find_skipped(guard.take_values())) == []
