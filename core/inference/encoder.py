@@ -104,7 +104,7 @@ def encode_images(network: Network, pixels: Tensor, runtime: Runtime) -> Tensor:
     return torch.nn.functional.normalize(vectors.float(), dim=-1).cpu()
 
 
-PROJECTED, UNPROJECTED, BLOCK = "embedding", "before the projection", "block"
+PROJECTED, UNPROJECTED, BLOCK_PREFIX = "embedding", "before the projection", "block"
 
 
 def check_layer(network: Network, layer: str) -> str:
@@ -115,9 +115,9 @@ def check_layer(network: Network, layer: str) -> str:
     if layer in (PROJECTED, UNPROJECTED):
         return layer
     blocks = len(blocks_of(network.towers.clip.visual))
-    number = layer.removeprefix(BLOCK).strip()
+    number = layer.removeprefix(BLOCK_PREFIX).strip()
     if number.isdecimal() and 1 <= int(number) <= blocks:
-        return f"{BLOCK} {int(number)}"
+        return f"{BLOCK_PREFIX} {int(number)}"
     choices = f"or a block, 1 to {blocks}" if blocks else "since the image tower has no blocks"
     raise UserError(f"the model has no layer {layer!r}; choose {UNPROJECTED!r}, {PROJECTED!r}, {choices}.")
 
@@ -133,12 +133,12 @@ def encode_layers(network: Network, pixels: Tensor, runtime: Runtime, layers: Se
     with runtime.autocast():
         towers = network.towers
         images = towers.normalise(pixels.to(runtime.device))
-        if any(not layer.startswith(BLOCK) for layer in layers):
+        if any(not layer.startswith(BLOCK_PREFIX) for layer in layers):
             image = towers.encode_image(images)
             outputs = {PROJECTED: image.pooled, UNPROJECTED: image.before_projection}
         for layer in layers:
-            if layer.startswith(BLOCK):
-                outputs[layer] = block_state(towers.clip.visual, images, int(layer.removeprefix(BLOCK)))
+            if layer.startswith(BLOCK_PREFIX):
+                outputs[layer] = block_state(towers.clip.visual, images, int(layer.removeprefix(BLOCK_PREFIX)))
     features = {layer: outputs[layer].float() for layer in layers}
     if PROJECTED in features:
         features[PROJECTED] = torch.nn.functional.normalize(features[PROJECTED], dim=-1)

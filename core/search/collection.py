@@ -30,7 +30,7 @@ from core.search.index.encoding import Encoder, open_encoder
 from core.search.index.files import spans
 from core.search.index.nearest import Exact, Nearest, Rows, Scanned
 from core.search.index.source_changes import size_and_time
-from core.search.index.storage import GOOD, IndexReader, Mask, Record, Vectors, release_pages
+from core.search.index.storage import HAS_VECTOR, IndexReader, Mask, Record, Vectors, release_pages
 from core.spec.config import expand_user
 from core.spec.reporter import Progress
 from core.spec.run.model_names import exact_name
@@ -137,7 +137,7 @@ def open_index(folder: Path | str, progress: Progress, model: str = "", weights:
             f"the index {path} is being built, or its build was interrupted; only its existing part is searched."
         )
     alive = reader.alive()
-    unreadable = np.flatnonzero(reader.valid_rows() & (reader.facts["state"] != GOOD))
+    unreadable = np.flatnonzero(reader.valid_rows() & (reader.facts["state"] != HAS_VECTOR))
     if len(unreadable):
         first = reader.records([int(unreadable[0])])[0]
         notes.append(

@@ -26,7 +26,7 @@ from core.bench.results import BenchResult, result
 from core.search import collection
 from core.search.index import build
 from core.search.index.acceleration import Sizes, layout, update_acceleration
-from core.search.index.manifest import BLOCK
+from core.search.index.manifest import SEGMENT_ROWS
 from core.search.index.storage import Vectors
 from tests.benchmarks.search import DIM, Clusters, say
 from tests.benchmarks.search_stores import FORKING, STORES, Store
@@ -40,7 +40,7 @@ def kill_rows(folder: Path) -> list[BenchResult]:
     """For each store the kills after which it was intact; ``peer`` column: the kills."""
     clusters = Clusters(100)
     vectors = folder / "vectors.bin"
-    vectors.write_bytes(clusters.draw((BATCHES + MORE) * BLOCK).astype("<f2").tobytes())
+    vectors.write_bytes(clusters.draw((BATCHES + MORE) * SEGMENT_ROWS).astype("<f2").tobytes())
     rows = []
     for name in KILLED:
         trials = _Trials(name, folder / name.replace(" ", "-"), vectors)
@@ -63,7 +63,7 @@ class _Trials:
         """The problems after killed builds."""
         self.folder.mkdir()
         problems: list[str] = []
-        stop = BATCHES * BLOCK
+        stop = BATCHES * SEGMENT_ROWS
         length = self._complete(self.folder / "whole", stop)
         kills = number = 0
         while kills < KILLS:
@@ -72,7 +72,7 @@ class _Trials:
             reported = self._killed(target, stop, random.uniform(0, length))
             if reported is not None:
                 kills += 1
-                problems += self._problem(target, reported, set(range(0, stop + 1, BLOCK)))
+                problems += self._problem(target, reported, set(range(0, stop + 1, SEGMENT_ROWS)))
         return problems
 
     def increments(self) -> list[str]:
@@ -80,15 +80,15 @@ class _Trials:
         problems: list[str] = []
         kills = damaged = 0
         target = self.folder / "whole"
-        rows = (BATCHES + 1) * BLOCK
+        rows = (BATCHES + 1) * SEGMENT_ROWS
         length = self._complete(target, rows)
-        while kills < KILLS and rows < (BATCHES + MORE - 1) * BLOCK:
-            reported = self._killed(target, rows + BLOCK, random.uniform(0, length))
+        while kills < KILLS and rows < (BATCHES + MORE - 1) * SEGMENT_ROWS:
+            reported = self._killed(target, rows + SEGMENT_ROWS, random.uniform(0, length))
             if reported is None:
-                rows += BLOCK
+                rows += SEGMENT_ROWS
                 continue
             kills += 1
-            problem = self._problem(target, max(reported, rows), {rows, rows + BLOCK})
+            problem = self._problem(target, max(reported, rows), {rows, rows + SEGMENT_ROWS})
             problems += problem
             if problem:
                 damaged += 1
@@ -96,7 +96,7 @@ class _Trials:
                 self._complete(target, rows)
             else:
                 rows = self._rows
-        self._complete(target, rows + BLOCK)  # what was killed can be continued
+        self._complete(target, rows + SEGMENT_ROWS)  # what was killed can be continued
         return problems
 
     def _problem(self, target: Path, reported: int, allowed: set[int]) -> list[str]:
@@ -160,7 +160,7 @@ def _prepared(name: str, vectors: Path) -> tuple[Store, Vectors]:
 def _write(connection: Connection[Any, Any], name: str, target: Path, vectors: Path, stop: int) -> None:
     store, mapped = _prepared(name, vectors)
     connection.send("ready")
-    store.append(target, mapped, stop, BLOCK, connection.send)
+    store.append(target, mapped, stop, SEGMENT_ROWS, connection.send)
     connection.send("done")
 
 

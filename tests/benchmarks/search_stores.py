@@ -22,7 +22,7 @@ import numpy as np
 from core.search.collection import _bank
 from core.search.index import build
 from core.search.index.acceleration import Part, Sizes, make_part
-from core.search.index.manifest import BLOCK, Identity, Manifest, read_manifest
+from core.search.index.manifest import SEGMENT_ROWS, Identity, Manifest, read_manifest
 from core.search.index.nearest import Floats, Nearest, Rows, Scanned, product, top_k
 from core.search.index.source_changes import Changes, Scan, SourceImage
 from core.search.index.storage import Entry, IndexReader, IndexWriter, Mask, Record, Vectors
@@ -132,9 +132,9 @@ class _Ready:
         self._vectors = vectors
 
     def entries(self, images: Sequence[SourceImage]) -> Iterator[list[Entry]]:
-        for start in range(0, len(images), BLOCK):
-            some = images[start : start + BLOCK]
-            vectors = self._vectors[start : start + BLOCK]
+        for start in range(0, len(images), SEGMENT_ROWS):
+            some = images[start : start + SEGMENT_ROWS]
+            vectors = self._vectors[start : start + SEGMENT_ROWS]
             yield [
                 Entry(Record(image.path, (), image.labels), image.size, image.time, vector)
                 for image, vector in zip(some, vectors, strict=True)
@@ -283,7 +283,7 @@ class Turbovec(_Coded):
 
     def _add(self, index: Any, start: int, vectors: Floats) -> None:
         if not len(index) and index.calibration_state != "calibrated":
-            index.calibrate(vectors[:BLOCK])
+            index.calibrate(vectors[:SEGMENT_ROWS])
         index.add(vectors)
 
     def _save(self, index: Any, folder: Path) -> None:

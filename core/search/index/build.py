@@ -20,9 +20,9 @@ from core.data.errors import BadRow
 from core.search.errors import IndexFolderError
 from core.search.index.acceleration import describe, layout, update_acceleration
 from core.search.index.files import sizes_of, truncate_to_files
-from core.search.index.manifest import BLOCK, MAX_REMOVED_RANGES, Identity, Manifest, read_manifest
+from core.search.index.manifest import MAX_REMOVED_RANGES, SEGMENT_ROWS, Identity, Manifest, read_manifest
 from core.search.index.source_changes import Changes, Scan, SourceImage, compare, scan
-from core.search.index.storage import GOOD, UNREADABLE, Entry, IndexReader, IndexWriter
+from core.search.index.storage import HAS_VECTOR, RETRY_LATER, Entry, IndexReader, IndexWriter
 from core.spec.config import expand_user
 from core.spec.paths import is_folder
 from core.spec.reading import excerpt
@@ -183,7 +183,7 @@ class _Build:
                 _check_images_exist(batch, scanned, self.writer.folder)
                 segment.extend(batch)
                 encoded += len(batch)
-                if len(segment) >= BLOCK or encoded == len(pending):
+                if len(segment) >= SEGMENT_ROWS or encoded == len(pending):
                     manifest = self.writer.append(replace(manifest, complete=False), segment)
                     segment = []
                     manifest = self._accelerate(manifest)
@@ -208,7 +208,7 @@ class _Build:
         alive = reader.alive()
         report.images = int(alive.sum())
         report.captions = int(reader.facts["texts"][alive].sum())
-        bad_rows = np.flatnonzero(valid & (reader.facts["state"] != GOOD))
+        bad_rows = np.flatnonzero(valid & (reader.facts["state"] != HAS_VECTOR))
         report.bad = scanned.bad[:MAX_LISTED]
         report.bad += [BadRow(record.path, record.reason) for record in reader.records(bad_rows[:MAX_LISTED].tolist())]
         report.search_method = describe(manifest)
@@ -278,7 +278,7 @@ def _check_same_source(manifest: Manifest, name: str, weights: str, source: str,
 
 def _check_images_exist(batch: Sequence[Entry], scanned: Scan, folder: Path) -> None:
     """Raise IndexFolderError if no image of a batch can be opened, and the first does not exist."""
-    if any(entry.state != UNREADABLE for entry in batch):
+    if any(entry.state != RETRY_LATER for entry in batch):
         return
     first = Path(file_of(batch[0].record.path))
     root = Path(scanned.source) if scanned.is_folder else first.parent

@@ -28,7 +28,7 @@ from core.data.preprocessing import decoding_for, model_input
 from core.inference.encoder import check_finite, encode_images, encode_tokens
 from core.search.index.manifest import Identity
 from core.search.index.source_changes import SourceImage
-from core.search.index.storage import BROKEN, MAX_RECORD_BYTES, UNREADABLE, Entry, Record, Vectors, is_too_large
+from core.search.index.storage import MAX_RECORD_BYTES, RETRY_LATER, UNUSABLE, Entry, Record, Vectors, is_too_large
 
 BATCH = 32  # images per batch, a divisor of a segment's size, so that a resumed build has the same batches
 TOO_LARGE = f"Its captions and labels take more than {MAX_RECORD_BYTES >> 20} MiB; shorten them."
@@ -102,14 +102,14 @@ class Encoder:
             record = Record(source.path, source.captions, source.labels)
             if is_too_large(record):
                 record = Record(source.path, reason=TOO_LARGE)
-                entries.append(Entry(record, max(source.size, 0), source.time, None, state=BROKEN))
+                entries.append(Entry(record, max(source.size, 0), source.time, None, state=UNUSABLE))
                 continue
             try:
                 images.append(self.image(source.path))
                 captions.extend(source.captions)
                 entries.append(Entry(record, max(source.size, 0), source.time, None))
             except ImageError as error:
-                state = UNREADABLE if error.transient else BROKEN
+                state = RETRY_LATER if error.transient else UNUSABLE
                 record = replace(record, reason=str(error))
                 entries.append(Entry(record, max(source.size, 0), source.time, None, state=state))
         batch = _Batch(entries, torch.stack(images) if images else None, self.tokens(captions) if captions else None)

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 
 from core.search.errors import IndexFolderError
-from core.search.index.manifest import KINDS, Manifest, Segment
+from core.search.index.manifest import DATA_FILES, Manifest, Segment
 from core.spec.reading import open_regular
 
 FACTS = np.dtype(
@@ -64,7 +64,7 @@ def spans(manifest: Manifest) -> Iterator[Span]:
 
 def covered_bytes(manifest: Manifest) -> dict[str, int]:
     """The number of bytes of each file that ``manifest`` covers."""
-    covered = dict.fromkeys(KINDS, 0)
+    covered = dict.fromkeys(DATA_FILES, 0)
     for span in spans(manifest):
         covered = {kind: end for kind, (_, end) in span.extents(manifest.identity.dim).items()}
     return covered
@@ -81,7 +81,7 @@ def data_file(folder: Path, manifest: Manifest, kind: str) -> BinaryIO:
 def sizes_of(folder: Path, manifest: Manifest) -> dict[str, int]:
     """The size of each data file in bytes, 0 if it is missing. Raises the errors of `data_file`."""
     sizes = {}
-    for kind in KINDS:
+    for kind in DATA_FILES:
         try:
             with data_file(folder, manifest, kind) as file:
                 sizes[kind] = os.fstat(file.fileno()).st_size

@@ -33,8 +33,8 @@ MAX_REMOVED_RANGES = 1 << 17  # an index with more ranges of removed rows is rew
 _MAX_FILES = 1 << 12  # acceleration files
 NAME, COPY = "manifest.json", "manifest.copy.json"
 _KEY, _HEAD = b'"checksum"', 64  # a manifest of this program contains the key in its first 64 bytes
-BLOCK = 1024  # images per segment; the last segment of a build may have fewer
-KINDS = ("images", "facts", "records", "texts")  # the data files, in the order of a segment's checksums
+SEGMENT_ROWS = 1024  # images per segment; the last segment of a build may have fewer
+DATA_FILES = ("images", "facts", "records", "texts")  # the data files, in the order of a segment's checksums
 
 
 Count = Annotated[int, Field(strict=True, ge=0, le=1 << 40)]
@@ -80,7 +80,7 @@ class Segment:
     rows: Positive
     texts: Count  # number of captions
     record_bytes: Count
-    checksums: tuple[Checksum, Checksum, Checksum, Checksum]  # CRC-32, in the order of KINDS
+    checksums: tuple[Checksum, Checksum, Checksum, Checksum]  # CRC-32, in the order of DATA_FILES
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def _parse(content: bytes, name: str) -> Manifest:
 
 
 def as_checksums(numbers: Iterable[int]) -> tuple[int, int, int, int]:
-    """Four checksums in the order of KINDS. Raises ValueError for a different number."""
+    """Four checksums in the order of DATA_FILES. Raises ValueError for a different number."""
     images, facts, records, texts = numbers
     return images, facts, records, texts
 

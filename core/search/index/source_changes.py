@@ -19,7 +19,7 @@ from core.data.sources.manifests import is_text
 from core.data.sources.opening import open_source
 from core.data.sources.rows import NO_LABELS, clean_caption
 from core.search.errors import AllMissingError, IndexFolderError
-from core.search.index.storage import UNREADABLE, IndexReader, Mask
+from core.search.index.storage import RETRY_LATER, IndexReader, Mask
 from core.spec.config import expand_user
 from core.spec.errors import UserError
 from core.spec.paths import is_folder
@@ -150,7 +150,7 @@ class _IndexedRow:
     def is_unchanged(self, image: SourceImage) -> bool:
         """Whether ``image`` is unchanged and does not need another attempt."""
         same = (self.size, self.time) == (max(image.size, 0), image.time)
-        return same and self.state != UNREADABLE and self.captions == image.captions and self.labels == image.labels
+        return same and self.state != RETRY_LATER and self.captions == image.captions and self.labels == image.labels
 
 
 def compare(reader: IndexReader | None, scanned: Scan, drop_missing: bool = False) -> Changes:

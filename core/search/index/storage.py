@@ -28,14 +28,22 @@ from pydantic import AfterValidator, TypeAdapter, ValidationError
 from core.data.sources.manifests import is_text
 from core.search.errors import IndexFolderError
 from core.search.index.files import FACTS, checksum_of, covered_bytes, data_file, sizes_of, spans, truncate_to_files
-from core.search.index.manifest import BLOCK, KINDS, Manifest, Segment, as_checksums, read_manifest, write_manifest
+from core.search.index.manifest import (
+    DATA_FILES,
+    SEGMENT_ROWS,
+    Manifest,
+    Segment,
+    as_checksums,
+    read_manifest,
+    write_manifest,
+)
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 
 Vectors = npt.NDArray[np.float16]
 Mask = npt.NDArray[np.bool_]
 
-GOOD, BROKEN, UNREADABLE = 0, 1, 2  # states of a row: has a vector; not an image; could not be opened, retried later
+HAS_VECTOR, UNUSABLE, RETRY_LATER = 0, 1, 2  # states of a row; the next update tries to open RETRY_LATER again
 _OWN_FILES = re.compile(  # data files, acceleration files, and leftovers of killed builds
     r"(images|facts|records|texts)-\d{4,}\.bin(\.\d+-[0-9a-f]{12}\.tmp)?"
     r"|(scan|ivf)-\d{4,}-(images|texts)-\d{10,}(\.4bit)?\.(faiss|tmp)"  # .4bit: the former name of ivf files
@@ -78,7 +86,7 @@ class Entry:
     time: int
     vector: Vectors | None
     texts: Vectors | None = None
-    state: int = GOOD
+    state: int = HAS_VECTOR
 
 
 class IndexReader:
@@ -104,7 +112,7 @@ class IndexReader:
     def _map(self) -> None:
         claimed = self.manifest
         with contextlib.ExitStack() as stack:
-            files = {kind: stack.enter_context(data_file(self.folder, claimed, kind)) for kind in KINDS}
+            files = {kind: stack.enter_context(data_file(self.folder, claimed, kind)) for kind in DATA_FILES}
             sizes = {kind: os.fstat(file.fileno()).st_size for kind, file in files.items()}
             manifest = self.manifest = truncate_to_files(claimed, sizes)
             # segments at the end that are missing in the files
@@ -128,10 +136,10 @@ class IndexReader:
         """
         wrong: dict[int, tuple[int, int, int, int]] = {}
         with contextlib.ExitStack() as stack:
-            files = {kind: stack.enter_context(data_file(self.folder, self.manifest, kind)) for kind in KINDS}
+            files = {kind: stack.enter_context(data_file(self.folder, self.manifest, kind)) for kind in DATA_FILES}
             for number, span in enumerate(spans(self.manifest)):
                 extents = span.extents(self.manifest.identity.dim)
-                checksums = as_checksums(checksum_of(files[kind], *extents[kind]) for kind in KINDS)
+                checksums = as_checksums(checksum_of(files[kind], *extents[kind]) for kind in DATA_FILES)
                 if checksums != span.segment.checksums:
                     wrong[number] = checksums
         self.damaged = list(wrong)
@@ -148,7 +156,7 @@ class IndexReader:
 
     def alive(self) -> Mask:
         """Searchable rows (N,): valid and with a vector."""
-        alive: Mask = self.valid_rows() & (self.facts["state"] == GOOD)
+        alive: Mask = self.valid_rows() & (self.facts["state"] == HAS_VECTOR)
         return alive
 
     def text_rows(self) -> npt.NDArray[np.int64]:
@@ -261,10 +269,16 @@ class IndexWriter:
         for path in self.folder.iterdir():
             if _OWN_FILES.fullmatch(path.name):
                 own_files.add(path)
-            elif path.suffix in (".bin", ".faiss", ".tmp") and path.name.partition("-")[0] in (*KINDS, "scan", "ivf"):
+            elif path.suffix in (".bin", ".faiss", ".tmp") and path.name.partition("-")[0] in (
+                *DATA_FILES,
+                "scan",
+                "ivf",
+            ):
                 foreign.append(path.name)
         non_empty = [path.name for path in own_files if path.suffix == ".bin" and path.stat().st_size]
-        if set(KINDS) - {path.name.partition("-")[0] for path in own_files}:  # a build starts with a file of each kind
+        if set(DATA_FILES) - {
+            path.name.partition("-")[0] for path in own_files
+        }:  # a build starts with a file of each kind
             foreign += non_empty
         if foreign:
             raise IndexFolderError(
@@ -277,16 +291,16 @@ class IndexWriter:
         Raises IndexFolderError, without changes, when a file is a link, a pipe or too short.
         """
         sizes, covered = sizes_of(self.folder, manifest), covered_bytes(manifest)
-        if any(sizes[kind] < covered[kind] for kind in KINDS):
+        if any(sizes[kind] < covered[kind] for kind in DATA_FILES):
             raise IndexFolderError(f"data files of the index {self.folder} are truncated; run sdgui-core index again.")
-        current_files = {manifest.file(self.folder, kind).name for kind in KINDS} | set(
+        current_files = {manifest.file(self.folder, kind).name for kind in DATA_FILES} | set(
             manifest.nearest.get("files", {})
         )
         with self._writing():
             for path in self.folder.iterdir():
                 if _OWN_FILES.fullmatch(path.name) and path.name not in current_files:
                     path.unlink(missing_ok=True)
-            for kind in KINDS:
+            for kind in DATA_FILES:
                 path = manifest.file(self.folder, kind)
                 path.touch()
                 os.truncate(path, covered[kind])
@@ -313,12 +327,12 @@ class IndexWriter:
         """Append a segment to the data files, and return the manifest that includes it."""
         content, texts = _content(manifest, entries)
         with self._writing():
-            for kind in KINDS:
+            for kind in DATA_FILES:
                 with manifest.file(self.folder, kind).open("ab") as file:
                     file.write(content[kind])
                     file.flush()
                     os.fsync(file.fileno())
-        checksums = as_checksums(zlib.crc32(content[kind]) for kind in KINDS)
+        checksums = as_checksums(zlib.crc32(content[kind]) for kind in DATA_FILES)
         segment = Segment(len(entries), texts, len(content["records"]), checksums)
         return replace(manifest, segments=(*manifest.segments, segment))
 
@@ -328,7 +342,7 @@ class IndexWriter:
             current = read_manifest(self.folder)
             is_same_generation = current is not None and current.generation == manifest.generation
             if current is None or not is_same_generation or len(current.segments) <= len(manifest.segments):
-                for kind in KINDS:
+                for kind in DATA_FILES:
                     os.truncate(manifest.file(self.folder, kind), before[kind])
 
     def _writing(self) -> contextlib.AbstractContextManager[None]:
@@ -343,10 +357,10 @@ class IndexWriter:
         new = replace(manifest, generation=manifest.generation + 1, segments=(), removed=(), nearest={})
         try:
             with self._writing():
-                for kind in KINDS:
+                for kind in DATA_FILES:
                     write_whole(new.file(self.folder, kind), b"")
-            for start in range(0, len(rows), BLOCK):
-                entries = list(_entries(reader, rows[start : start + BLOCK].tolist(), rename or {}))
+            for start in range(0, len(rows), SEGMENT_ROWS):
+                entries = list(_entries(reader, rows[start : start + SEGMENT_ROWS].tolist(), rename or {}))
                 new = self._write_segment(new, entries)
             return self.commit(new)
         except IndexFolderError:
@@ -391,7 +405,7 @@ def _entries(reader: IndexReader, rows: list[int], rename: Mapping[str, str]) ->
             record,
             int(fact["size"]),
             int(fact["time"]),
-            np.array(reader.images[row]) if state == GOOD else None,
+            np.array(reader.images[row]) if state == HAS_VECTOR else None,
             np.array(reader.texts[first : first + count]) if count else None,
             state,
         )

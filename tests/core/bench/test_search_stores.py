@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.search.index.manifest import BLOCK
+from core.search.index.manifest import SEGMENT_ROWS
 from core.search.index.nearest import top_k
 from core.search.index.storage import Vectors
 from tests.benchmarks.search import DIM
 from tests.benchmarks.search_stores import STORES, Store, is_tenth
 
 MODULES = {"LanceDB": "lancedb", "turbovec": "turbovec", "usearch": "usearch", "usearch, saved in place": "usearch"}
-ROWS, MORE = 2 * BLOCK, BLOCK
+ROWS, MORE = 2 * SEGMENT_ROWS, SEGMENT_ROWS
 
 
 @pytest.fixture(params=[name for name in STORES if name != "ours, inverted"])
@@ -35,8 +35,8 @@ def vectors() -> Vectors:
 
 def test_finds_the_nearest_rows_of_all_and_of_a_tenth(store: Store, vectors: Vectors, tmp_path: Path) -> None:
     reported: list[int] = []
-    store.append(tmp_path / "store", vectors, ROWS, BLOCK, reported.append)
-    assert reported == [BLOCK, ROWS]
+    store.append(tmp_path / "store", vectors, ROWS, SEGMENT_ROWS, reported.append)
+    assert reported == [SEGMENT_ROWS, ROWS]
     queries = vectors[:3].astype(np.float32)
     for filtered in (False, True):
         rows = np.flatnonzero(is_tenth(np.arange(ROWS))) if filtered else np.arange(ROWS)
@@ -47,8 +47,8 @@ def test_finds_the_nearest_rows_of_all_and_of_a_tenth(store: Store, vectors: Vec
 
 
 def test_verifies_every_vector_after_an_increment(store: Store, vectors: Vectors, tmp_path: Path) -> None:
-    store.append(tmp_path / "store", vectors, ROWS, BLOCK, lambda rows: None)
-    store.append(tmp_path / "store", vectors, ROWS + MORE, BLOCK, lambda rows: None)
+    store.append(tmp_path / "store", vectors, ROWS, SEGMENT_ROWS, lambda rows: None)
+    store.append(tmp_path / "store", vectors, ROWS + MORE, SEGMENT_ROWS, lambda rows: None)
     assert store.verified_rows(tmp_path / "store", vectors) == ROWS + MORE
     mixed = vectors.copy()
     mixed[ROWS + 7] = vectors[7]

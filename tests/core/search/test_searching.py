@@ -17,7 +17,7 @@ from core.search.errors import IndexFolderError, QueryError
 from core.search.filters import read_date, read_size
 from core.search.index import nearest
 from core.search.index.acceleration import Part, Sizes, layout, update_acceleration
-from core.search.index.manifest import BLOCK, Identity, Manifest
+from core.search.index.manifest import SEGMENT_ROWS, Identity, Manifest
 from core.search.index.nearest import Exact, Floats, Scanned
 from core.search.index.storage import Entry, IndexReader, IndexWriter, Mask, Record
 from core.search.queries import Query, Term, clean_text, read_terms
@@ -47,8 +47,8 @@ def stored(folder: Path, bank: Floats) -> Manifest:
     writer = IndexWriter(folder)
     manifest = Manifest(Identity("m", "", "d", {}, DIM), "source")
     writer.prepare(manifest)
-    for start in range(0, len(bank), BLOCK):
-        rows = range(start, min(start + BLOCK, len(bank)))
+    for start in range(0, len(bank), SEGMENT_ROWS):
+        rows = range(start, min(start + SEGMENT_ROWS, len(bank)))
         manifest = writer.append(
             manifest, [Entry(Record(f"/{row}.png"), 1, 1, bank[row].astype(np.float16)) for row in rows]
         )

@@ -23,7 +23,7 @@ from core.data.errors import BadRow, DataError, ImageError
 from core.data.sources.rows import Row, Source
 from core.data.sources.shards.index import ShardIndex, missing_shard, open_index
 from core.data.sources.shards.samples import MAX_BYTES, captions_in, labels_in, read_meta
-from core.data.sources.shards.tar import BLOCK, header_name
+from core.data.sources.shards.tar import BLOCK_BYTES, header_name
 from core.spec.paths import is_file
 from core.spec.reading import excerpt, open_regular
 from core.spec.shards import expand_pattern, member_path
@@ -120,7 +120,7 @@ class Shards:
         shard, position = self.locate(row)
         entry = self._entry(shard, position)
         try:
-            name = header_name(self._read(shard, max(0, int(entry["image"]) - BLOCK), BLOCK))
+            name = header_name(self._read(shard, max(0, int(entry["image"]) - BLOCK_BYTES), BLOCK_BYTES))
         except ImageError:
             name = "image"
         return member_path(self.shards[shard].shard, int(entry["image"]), int(entry["image_size"]), name)

@@ -24,7 +24,7 @@ from core.data.sources.shards.tar import TarMember
 from core.spec.reading import UnreadableError, parse_json
 from core.spec.shards import MAX_MEMBER_BYTES
 
-KINDS = {"txt": "text", "json": "meta", "cls": "cls"} | {suffix[1:]: "image" for suffix in IMAGE_SUFFIXES}
+KIND_BY_SUFFIX = {"txt": "text", "json": "meta", "cls": "cls"} | {suffix[1:]: "image" for suffix in IMAGE_SUFFIXES}
 MAX_BYTES = {
     "image": MAX_MEMBER_BYTES,
     "text": 1 << 20,
@@ -86,7 +86,7 @@ def _key_and_kind(name: str) -> tuple[str, str]:
     stem, dot, extension = last.partition(".")
     if not stem or not dot or last.startswith("__"):
         return "", ""
-    return folder + slash + stem, KINDS.get(extension.lower(), "")
+    return folder + slash + stem, KIND_BY_SUFFIX.get(extension.lower(), "")
 
 
 def read_meta(content: bytes) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import BinaryIO
 from core.data.errors import DataError
 from core.spec.reading import excerpt
 
-BLOCK = 512
+BLOCK_BYTES = 512
 MAX_EXTENSION_BYTES = 64 << 10  # limit for a pax header or a long name
 READ_BYTES = 16 << 10  # bytes per read: a header, and the small texts that follow images
 _REGULAR, _SPARSE = (b"\x00", b"0", b"7"), b"S"
@@ -51,17 +51,17 @@ def members(file: BinaryIO, tar: str) -> Iterator[TarMember]:
     position = 0
     name, size, sparse = "", -1, False  # properties of the next member, from its extension headers
     while position < total:
-        header = blocks.read(position, BLOCK)
-        if len(header) < BLOCK:
+        header = blocks.read(position, BLOCK_BYTES)
+        if len(header) < BLOCK_BYTES:
             raise DataError(_truncation_message(tar, position))
         if not any(header):
             return  # the first of the two empty blocks at the end of a tar
         kind, declared = header[156:157], _checked_size(header, tar, position)
-        data = position + BLOCK
+        data = position + BLOCK_BYTES
         length = declared if kind in _EXTENSION_KINDS or size < 0 else size
         if data + length > total:
             raise DataError(_truncation_message(tar, position))
-        position = data + -(-length // BLOCK) * BLOCK
+        position = data + -(-length // BLOCK_BYTES) * BLOCK_BYTES
         if kind in _EXTENSION_KINDS:
             if length > MAX_EXTENSION_BYTES:
                 raise DataError(f"{tar} has a header of {length:,} bytes at byte {data:,}; it is damaged or hostile.")
@@ -155,7 +155,7 @@ def _truncation_message(tar: str, position: int) -> str:
 
 def header_name(header: bytes) -> str:
     """The last component of the name in a member's header, for messages and paths; "image" if it is empty."""
-    if len(header) < BLOCK:
+    if len(header) < BLOCK_BYTES:
         return "image"
     last = _own_name(header).replace("\\", "/").rpartition("/")[2]
     return excerpt(last, 100).replace("/", "_") or "image"

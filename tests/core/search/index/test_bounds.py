@@ -12,8 +12,8 @@ from core.search.index import build as build_module
 from core.search.index import storage
 from core.search.index.encoding import TOO_LARGE
 from core.search.index.manifest import (
-    BLOCK,
     MAX_REMOVED_RANGES,
+    SEGMENT_ROWS,
     Identity,
     Manifest,
     Segment,
@@ -27,7 +27,7 @@ from tests.mutations import survives
 HUNDRED_MILLION = Manifest(
     Identity(MODEL, "student", "0" * 16, {"image_size": 224}, 512),
     "/images",
-    segments=(Segment(BLOCK, BLOCK, 1 << 30, (2**32 - 1,) * 4),) * -(-(10**8) // BLOCK),
+    segments=(Segment(SEGMENT_ROWS, SEGMENT_ROWS, 1 << 30, (2**32 - 1,) * 4),) * -(-(10**8) // SEGMENT_ROWS),
     removed=tuple((760 * number, 1) for number in range(MAX_REMOVED_RANGES)),
 )
 

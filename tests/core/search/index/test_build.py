@@ -133,7 +133,7 @@ def test_captions_of_removed_images_are_neither_found_nor_ranked(tmp_path: Path)
 def test_damage_is_detected_and_repaired(
     made: tuple[Path, Path], tmp_path: Path, kind: str, harm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build_module, "BLOCK", 16)
+    monkeypatch.setattr(build_module, "SEGMENT_ROWS", 16)
     monkeypatch.setattr(encoding, "BATCH", 16)
     build(made[0], tmp_path / "index")
     expected = alive(tmp_path / "index")
@@ -174,7 +174,7 @@ def test_an_interrupted_build_resumes_to_the_same_bytes(
     made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ended at each possible commit, also with files half written behind it."""
-    monkeypatch.setattr(build_module, "BLOCK", 16)
+    monkeypatch.setattr(build_module, "SEGMENT_ROWS", 16)
     monkeypatch.setattr(encoding, "BATCH", 16)
     build(made[0], tmp_path / "whole")
     expected = files_of(tmp_path / "whole")
@@ -261,7 +261,7 @@ def test_one_process_writes_while_others_read(own: tuple[Path, Path]) -> None:
 
 
 def test_readers_see_only_consistent_states_during_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build_module, "BLOCK", 8)
+    monkeypatch.setattr(build_module, "SEGMENT_ROWS", 8)
     monkeypatch.setattr(encoding, "BATCH", 8)
     paths = set(map(str, write_images(tmp_path / "images")))
     seen: list[int] = []
@@ -322,7 +322,7 @@ def test_an_empty_mount_point_does_not_clear_the_index(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_disappears_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build_module, "BLOCK", 16)
+    monkeypatch.setattr(build_module, "SEGMENT_ROWS", 16)
     monkeypatch.setattr(encoding, "BATCH", 16)
     monkeypatch.setattr(encoding, "usable_cores", lambda: 1)
     write_images(tmp_path / "images", captions=False)
@@ -345,7 +345,7 @@ def test_unreadable_images_of_a_shard_do_not_mean_a_missing_disk(tmp_path: Path)
     tar.parent.mkdir()
     tar.touch()
     record = storage.Record(member_path(tar, 512, 100, "0.png"), reason="it cannot be opened: Input/output error")
-    batch = [storage.Entry(record, 100, 0, None, state=storage.UNREADABLE)]
+    batch = [storage.Entry(record, 100, 0, None, state=storage.RETRY_LATER)]
     build_module._check_images_exist(batch, Scan(str(tar), []), tmp_path / "index")
     tar.unlink()
     with pytest.raises(IndexFolderError, match="no longer exists: it was moved or deleted"):

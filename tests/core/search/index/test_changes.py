@@ -180,7 +180,7 @@ def test_captions_stay_with_their_image_when_files_are_rewritten(tmp_path: Path)
 
 
 def test_damage_beside_removed_rows_counts_the_encoded_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build_module, "BLOCK", 16)
+    monkeypatch.setattr(build_module, "SEGMENT_ROWS", 16)
     monkeypatch.setattr(encoding, "BATCH", 16)
     paths = write_images(tmp_path / "images")
     build(tmp_path / "images", tmp_path / "index")

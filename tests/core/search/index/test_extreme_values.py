@@ -69,7 +69,7 @@ def test_the_verb_refuses_an_invalid_weight_and_a_pipe(made: tuple[Path, Path], 
 def test_a_damaged_segment_with_nan_leaves_the_others_searchable(
     made: tuple[Path, Path], tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build_module, "BLOCK", 16)
+    monkeypatch.setattr(build_module, "SEGMENT_ROWS", 16)
     monkeypatch.setattr(encoding, "BATCH", 16)
     build(made[0], tmp_path / "index")
     file = tmp_path / "index" / f"{kind}-0001.bin"

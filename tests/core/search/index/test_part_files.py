@@ -18,7 +18,7 @@ from tests.mutations import survives
 
 ROWS, DIM = 64, 8
 SIZES = Sizes(small=0, scan=ROWS, ivf_from=ROWS, ivf=ROWS, lists=4, per_list=16)
-KINDS: list[Kind] = ["scan", "ivf"]
+DATA_FILES: list[Kind] = ["scan", "ivf"]
 
 
 def written(folder: Path, kind: Kind) -> tuple[Path, np.ndarray]:
@@ -36,7 +36,7 @@ def search(path: Path, kind: Kind, vectors: np.ndarray) -> None:
     assert ((rows >= 0) & (rows < ROWS)).all()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DATA_FILES)
 def test_files_written_by_this_program_are_read(tmp_path: Path, kind: Kind) -> None:
     path, vectors = written(tmp_path, kind)
     search(path, kind, vectors)
@@ -45,7 +45,7 @@ def test_files_written_by_this_program_are_read(tmp_path: Path, kind: Kind) -> N
             open_part(path, kind, rows, dim)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DATA_FILES)
 def test_every_changed_byte_of_a_header_is_detected(tmp_path: Path, kind: Kind) -> None:
     path, _ = written(tmp_path, kind)
     content = path.read_bytes()
@@ -56,7 +56,7 @@ def test_every_changed_byte_of_a_header_is_detected(tmp_path: Path, kind: Kind) 
             open_part(path, kind, ROWS, DIM)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DATA_FILES)
 def test_a_file_that_names_another_or_has_another_length_is_refused(tmp_path: Path, kind: Kind) -> None:
     path, _ = written(tmp_path, kind)
     content = path.read_bytes()
@@ -68,7 +68,7 @@ def test_a_file_that_names_another_or_has_another_length_is_refused(tmp_path: Pa
             open_part(path, kind, ROWS, DIM)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DATA_FILES)
 @given(changes=st.lists(st.tuples(st.integers(0, 10_000), st.binary(min_size=1, max_size=8)), min_size=1, max_size=3))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_changed_file_is_refused_or_searched_safely(

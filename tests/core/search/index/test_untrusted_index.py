@@ -32,7 +32,7 @@ from tests.core.search.samples import MODEL, alive, build, copy, files_of, quiet
 from tests.mutations import feed, few_or_many, mutated, survives
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of lists a thousand times as long
-KINDS = ("images", "facts", "records", "texts")
+DATA_FILES = ("images", "facts", "records", "texts")
 
 
 def segment(**fields: Any) -> Callable[[dict[str, Any]], object]:
@@ -130,7 +130,7 @@ def test_truncated_files_lose_only_their_end(own: tuple[Path, Path]) -> None:
     assert open_index(own[1], quiet).alive.sum() == 48
 
 
-@pytest.mark.parametrize("name", ["manifest.json", *(f"{kind}-0001.bin" for kind in KINDS)])
+@pytest.mark.parametrize("name", ["manifest.json", *(f"{kind}-0001.bin" for kind in DATA_FILES)])
 @pytest.mark.parametrize("sort", ["pipe", "link", "folder"])
 def test_files_that_are_pipes_or_link_outside(own: tuple[Path, Path], tmp_path: Path, name: str, sort: str) -> None:
     """Neither waited for, nor followed out of the index: what lies there stays as it is."""
@@ -217,7 +217,7 @@ def sign(folder: Path) -> None:
     found = read_manifest(folder)
     assert found is not None
     checksums = []
-    for kind in KINDS:
+    for kind in DATA_FILES:
         with found.file(folder, kind).open("rb") as file:
             checksums.append(checksum_of(file, 0, found.file(folder, kind).stat().st_size))
     one, two, three, four = checksums
