@@ -7,7 +7,6 @@ images are requested from the data set each time, by the loader's processes.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from core.custom.failures import file_of, user_code
 from core.data.cache import Decoding
 from core.data.dataset import Log, PairDataset, Progress, Tokenize, open_rows, pack_source, tokens_of
 from core.data.errors import ImageError
+from core.data.images import png_bytes
 from core.data.preprocessing import decoding_for
 from core.data.sources.rows import NO_LABELS, Row, Source, clean_caption
 from core.data.sources.sharing import PackedSource
@@ -123,6 +123,4 @@ def _to_decoder_input(image: Any, subject: str) -> str | Path | bytes:
             f"{subject}: an image is {type(image).__name__}; it must be a path, a PIL image, a uint8 tensor (3, H, W) "
             "or a uint8 array (H, W, 3)."
         )
-    file = io.BytesIO()
-    image.save(file, "PNG", compress_level=0)
-    return file.getvalue()
+    return png_bytes(image)

@@ -44,7 +44,7 @@ ROTATIONS = {
 }
 _SCALABLE_FORMATS = ("JPEG", "MPO")  # can be decoded at a fraction of their size
 # Exceptions of Pillow's decoders for broken files, found by fuzzing; warnings too, in case they are made errors.
-_BROKEN = (
+_DECODER_ERRORS = (
     OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError,
     MemoryError, struct.error, zlib.error, Image.DecompressionBombError, Warning,
 )  # fmt: skip
@@ -106,7 +106,7 @@ def _read_plain(
                 _draft(image, min_scale * shorter_side)
             image.load()  # rotates a TIFF and removes its tag; a PNG may have its EXIF after the pixels
             return _to_rgb(image), ROTATIONS.get(_orientation(image))
-    except _BROKEN as error:
+    except _DECODER_ERRORS as error:
         raise ImageError(_reason(error)) from error
 
 
@@ -139,13 +139,23 @@ def image_bytes(path: str | Path) -> bytes:
     return content
 
 
+def png_bytes(image: Image.Image) -> bytes:
+    """``image`` of any mode as PNG, for ``decode``. Raises ImageError if its pixels cannot be loaded."""
+    content = io.BytesIO()
+    try:
+        _to_rgb(image).save(content, "PNG", compress_level=0)
+    except _DECODER_ERRORS as error:
+        raise ImageError(_reason(error)) from error
+    return content.getvalue()
+
+
 def image_header(path: str | Path | bytes, max_megapixels: int) -> tuple[tuple[int, int], str | None]:
     """Width and height in pixels, and Pillow's name of the format, from the header alone. Raises ImageError."""
     try:
         with _open_regular(path) as file:
             image = _open(file, max_megapixels)
             _check_size(image.size, max_megapixels)
-    except _BROKEN as error:
+    except _DECODER_ERRORS as error:
         raise ImageError(_reason(error)) from error
     return image.size, image.format
 
@@ -221,7 +231,7 @@ def _orientation(image: Image.Image) -> int:
     """EXIF orientation; 1 (upright) if missing or unreadable."""
     try:
         value = image.getexif().get(ORIENTATION, 1)
-    except _BROKEN:
+    except _DECODER_ERRORS:
         return 1  # broken EXIF does not make the image unusable
     return value if isinstance(value, int) else 1
 
