@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from torch import Tensor
@@ -86,7 +86,7 @@ def _local_path(text: str) -> tuple[str, str]:
     """The local path of ``text``; and an error if ``text`` is not a path, otherwise ""."""
     scheme = text.partition(":")[0].lower()
     if scheme == "file":
-        return str(Path(url2pathname(unquote(urlsplit(text).path))).absolute()), ""
+        return str(Path(url2pathname(urlsplit(text).path)).absolute()), ""
     if scheme in _WEB_SCHEMES and ":" in text:
         return text, "this is a web address; save the image and choose the file"
     if not text.strip():

@@ -139,9 +139,9 @@ def test_paths_that_do_not_exist(given: str, reason: str) -> None:
 
 
 def test_file_urls_as_desktops_drop_them(tmp_path: Path) -> None:
-    photo().save(tmp_path / "a b ü.png")
-    (item,) = find_images([(tmp_path / "a b ü.png").as_uri()], quiet).inputs
-    assert (item.path, item.error) == (str(tmp_path / "a b ü.png"), "")
+    photo().save(tmp_path / "a b ü 50%25.png")
+    (item,) = find_images([(tmp_path / "a b ü 50%25.png").as_uri()], quiet).inputs
+    assert (item.path, item.error) == (str(tmp_path / "a b ü 50%25.png"), "")
 
 
 def test_names_that_are_not_text(tmp_path: Path) -> None:
