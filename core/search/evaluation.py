@@ -21,6 +21,7 @@ from core.spec.reporter import Progress
 
 CURVE = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000)
 MAX_PAIRS = 4_000_000_000  # with more pairs, captions are subsampled evenly
+MAX_VALUES = 1 << 30  # with more values in all vectors, images or captions are sampled evenly (4 GiB as float32)
 MAX_LISTED = 2000  # listed queries per direction
 _PER_MILLE = 1000
 
@@ -30,26 +31,27 @@ class RankedPairs:
     """Ranks of a collection's captions and images."""
 
     texts: Rows  # (m,) numbers of the ranked captions
-    images: Rows  # (n,) rows of the searchable images
+    images: Rows  # (n,) rows of the ranked images
     by_text: Ranks  # ranks for each of ``texts``
     by_image: Ranks  # ranks for the images with captions; the queries are positions in ``images``
     skipped: int  # number of captions that were not ranked
+    skipped_images: int = 0
 
 
 def rank_all(collection: Collection, progress: Progress) -> RankedPairs:
     """Rank every caption's image and every image's captions. Raises UserError if there are no captions.
 
-    With more than `MAX_PAIRS` pairs, an even sample of the captions is ranked.
+    With more than `MAX_PAIRS` pairs or `MAX_VALUES` values, an even sample of captions and images is ranked.
     """
     if collection.texts is None or not collection.text_alive.any():
         raise UserError(f"{collection.title} has no captions; use data with captions to evaluate retrieval.")
-    images = np.flatnonzero(collection.alive).astype(np.int64)
-    texts = np.flatnonzero(collection.text_alive).astype(np.int64)
-    total = len(texts)
-    if len(texts) * len(images) > MAX_PAIRS:
-        texts = texts[np.linspace(0, len(texts) - 1, MAX_PAIRS // len(images)).astype(np.int64)]
+    max_vectors = max(1, MAX_VALUES // collection.images.dim)
+    all_images, all_texts = np.flatnonzero(collection.alive), np.flatnonzero(collection.text_alive)
+    images = _sample_evenly(all_images, max_vectors)
     position = np.full(len(collection.alive), -1, np.int64)
     position[images] = np.arange(len(images))
+    texts = all_texts[position[collection.owner[all_texts]] >= 0]
+    texts = _sample_evenly(texts, min(max_vectors, MAX_PAIRS // len(images)))
     owner = torch.from_numpy(position[collection.owner[texts]])
 
     def report(share: float, activity: str) -> None:
@@ -58,7 +60,12 @@ def rank_all(collection: Collection, progress: Progress) -> RankedPairs:
     by_image, by_text = ranks(
         _tensor(collection.images.vectors(images)), _tensor(collection.texts.vectors(texts)), owner, progress=report
     )
-    return RankedPairs(texts, images, by_text, by_image, total - len(texts))
+    skipped = len(all_texts) - len(texts), len(all_images) - len(images)
+    return RankedPairs(texts, images, by_text, by_image, *skipped)
+
+
+def _sample_evenly(rows: Rows, count: int) -> Rows:
+    return rows if count >= len(rows) else rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]
 
 
 def _tensor(vectors: Floats) -> Tensor:
@@ -81,10 +88,20 @@ def evaluate(collection: Collection, ranked: RankedPairs, listed: int = MAX_LIST
         "text_to_image": _texts(collection, ranked, _hardest(ranked.by_text, listed)),
         "image_to_text": _images(collection, ranked, _hardest(ranked.by_image, listed)),
         "queries": {"text_to_image": len(ranked.by_text.queries), "image_to_text": len(ranked.by_image.queries)},
-        "notes": [f"{ranked.skipped} captions, evenly distributed, were skipped to save time."]
-        if ranked.skipped
-        else [],
+        "notes": _notes(ranked),
     }
+
+
+def _notes(ranked: RankedPairs) -> list[str]:
+    notes = []
+    if ranked.skipped:
+        notes.append(f"{ranked.skipped} captions, evenly distributed, were skipped to save time.")
+    if ranked.skipped_images:
+        notes.append(
+            f"ranked among {len(ranked.images)} of {len(ranked.images) + ranked.skipped_images} images, evenly "
+            "distributed, to save memory; recall among all images is lower."
+        )
+    return notes
 
 
 def true_rank(ranked: RankedPairs, text: int) -> float | None:

@@ -252,6 +252,15 @@ def test_too_many_captions_are_sampled_and_reported(monkeypatch: pytest.MonkeyPa
     ]
 
 
+def test_images_that_would_not_fit_into_memory_are_sampled_and_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "MAX_VALUES", 3 * DIM)
+    collection, judged = ranked(np.eye(6, DIM, dtype=np.float32))
+    assert (judged.images.tolist(), judged.texts.tolist()) == ([0, 2, 5], [0, 2, 5])
+    answer = evaluation.evaluate(collection, judged)
+    assert {row["row"] for row in answer["image_to_text"]} == {0, 2, 5}
+    assert "ranked among 3 of 6 images" in answer["notes"][-1]
+
+
 def test_captions_that_contain_all_words() -> None:
     collection, judged = ranked(np.eye(6, DIM, dtype=np.float32))
     assert [row["text"] for row in evaluation.listed_captions(collection, judged, "CAPTION 3", 9)] == [3]
