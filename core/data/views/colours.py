@@ -43,7 +43,7 @@ def is_distorted(recipe: ViewRecipe) -> bool:
 
 
 def distort_colours(images: Tensor, recipe: ViewRecipe, draws: Floats) -> Tensor:
-    """Distorted ``images`` (B, 3, S, S) uint8; ``draws`` (B, DRAWS) in [0, 1)."""
+    """Distorted ``images`` (B, 3, S, S) uint8; ``draws`` (B, DRAWS_PER_IMAGE) in [0, 1)."""
     jitter, grey, blur, solarize, *strengths, softness = draws.T  # (B,) each
     out = images.float()
     _apply(

@@ -31,7 +31,7 @@ class Distortion:
 
     recipe: ViewRecipe
     flip: Floats | None = None  # (B,)
-    colours: Floats | None = None  # (B, DRAWS)
+    colours: Floats | None = None  # (B, DRAWS_PER_IMAGE)
     augment: Floats | None = None  # (B, operations, 2)
     erase: Floats | None = None  # (B, 5): chance, area, ratio, top, left
 
