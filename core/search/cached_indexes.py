@@ -11,7 +11,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from core.search.errors import AllMissingError, IndexFolderError
+from core.search.errors import AllMissingError, IndexFolderError, UnusableIndexError
 from core.search.index.build import build_index
 from core.spec.config import expand_user
 from core.spec.reporter import Progress
@@ -24,8 +24,9 @@ _NAME = re.compile(r".*-[0-9a-f]{20}")
 def update_folder_index(home: Path, model: str, weights: str, folder: str, progress: Progress) -> Path | None:
     """Update and return the cached index of the images in ``folder``, for a model with an exact name.
 
-    None if the folder contains no images, or another process is writing the index. Raises errors of opening the model,
-    and OSError if ``home`` is not writable; encoded images are kept.
+    A damaged index, or an index of other weights with the same name, is replaced. None if the folder contains no
+    images, another process is writing the index, or the disk is full. Raises errors of opening the model, and OSError
+    if ``home`` is not writable; encoded images are kept.
     """
     source = expand_user(folder).absolute()
     key = "\n".join((model, weights, str(source))).encode("utf-8", "surrogateescape")
@@ -37,6 +38,9 @@ def update_folder_index(home: Path, model: str, weights: str, folder: str, progr
             build()
         except AllMissingError:
             build(drop_missing=True)
+        except UnusableIndexError:
+            shutil.rmtree(path)
+            build()
     except IndexFolderError:
         return None
     path.touch()  # marks it as recently used

@@ -13,5 +13,9 @@ class AllMissingError(IndexFolderError):
     """No image of the index is in its source, which contains other images."""
 
 
+class UnusableIndexError(IndexFolderError):
+    """An index that is damaged beyond repair, or of another model, version or program; only a new index can help."""
+
+
 class QueryError(UserError):
     """An invalid query; the message names the problem."""

@@ -6,6 +6,7 @@ Flow: panel -> worker -> **session** -> core.search.index -> panel. A request na
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from core.inference.relevance import relevance
 from core.search import evaluation, projection
 from core.search.cached_indexes import update_folder_index
 from core.search.collection import Collection, encode_source, open_index
-from core.search.errors import IndexFolderError, QueryError
+from core.search.errors import IndexFolderError, QueryError, UnusableIndexError
 from core.search.filters import Filter, read_date, read_size
 from core.search.index.build import build_index, relocate
 from core.search.index.manifest import Manifest, read_manifest
@@ -118,14 +119,20 @@ class SearchSession(Session):
                 first=int(first) if data and not kept_folder else 0,
                 modified=0 if kept_folder else modified_at(expand_user(data or _held_out(exact))),
             )
-            if _is_interpolated(exact):
+            if parse_interpolated(exact):
                 self._drop_interpolated(exact)
         else:
             raise UserError("choose an index, or a model, to search with.")
         key = write_key(request)
         if request.index:  # which may have grown
             self._open.drop(lambda open_key: open_key == key)
-        loaded = self._get(key, progress)  # may use the model of the collection that is closed next
+        try:
+            loaded = self._get(key, progress)  # may use the model of the collection that is closed next
+        except UnusableIndexError:
+            if request.index == index:
+                raise
+            shutil.rmtree(request.index)  # a cached index of other weights with the same name
+            return self.open(progress, index, model, weights, data, keep, first)
         self._open.drop(lambda other: other != key and replace(_request(other), modified=request.modified) == request)
         collection, identity = loaded.collection, loaded.collection.encoder.identity
         return {
@@ -145,7 +152,7 @@ class SearchSession(Session):
     def _drop_interpolated(self, model: str) -> None:
         """Close interpolated collections of other models except one, since their features are cached on disk."""
         requests = [(key, _request(key)) for key in self._open]
-        others = [(key, other) for key, other in requests if _is_interpolated(other.model) and other.model != model]
+        others = [(key, other) for key, other in requests if parse_interpolated(other.model) and other.model != model]
         stale = [key for key, other in others if other.first] + [key for key, other in others if not other.first][:-1]
         self._open.drop(lambda key: key in stale)
 
@@ -322,9 +329,7 @@ class SearchSession(Session):
 
 
 def _request(key: str) -> CollectionRequest:
-    request: CollectionRequest = read_key(
-        CollectionRequest, key, "no collection is open; choose an index or a run first."
-    )
+    request: CollectionRequest = read_key(CollectionRequest, key, "no collection is open; choose an index or a run.")
     return request
 
 
@@ -332,14 +337,9 @@ def _cached_index(keep: str, model: str, weights: str, data: str, progress: Repo
     """The cached index of a folder of images; "" if there is no cached index."""
     if not keep or not data or not expand_user(data).is_dir():
         return ""
-    home = expand_user(keep)
-    if _is_interpolated(model):  # indexes of many alphas must not replace indexes of other models
-        home /= "interpolated"
+    # Indexes of many alphas must not replace indexes of other models.
+    home = expand_user(keep) / ("interpolated" if parse_interpolated(model) else "")
     return str(update_folder_index(home, model, weights, data, progress) or "")
-
-
-def _is_interpolated(model: str) -> bool:
-    return parse_interpolated(model) is not None
 
 
 def _manifest(folder: str) -> Manifest:

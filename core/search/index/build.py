@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.data.errors import BadRow
-from core.search.errors import IndexFolderError
+from core.search.errors import IndexFolderError, UnusableIndexError
 from core.search.index.acceleration import describe, layout, update_acceleration
 from core.search.index.files import sizes_of, truncate_to_files
 from core.search.index.manifest import MAX_REMOVED_RANGES, SEGMENT_ROWS, Identity, Manifest, read_manifest
@@ -246,15 +246,15 @@ def relocate(folder: Path | str, old: str, new: str, progress: Progress) -> int:
 
 
 def check_identity(index: Identity, model: Identity, folder: Path) -> None:
-    """Raise IndexFolderError, with both names, if vectors of ``model`` and the index are not comparable."""
+    """Raise UnusableIndexError, with both names, if vectors of ``model`` and the index are not comparable."""
     if index.digest != model.digest:
-        raise IndexFolderError(
+        raise UnusableIndexError(
             f"the index {folder} was built with {excerpt(index.title)} (weights {excerpt(index.digest)}), not "
             f"{model.title} (weights {model.digest}); use that model, or index into another folder."
         )
     for name, value in model.preprocessing.items():
         if index.preprocessing.get(name) != value:
-            raise IndexFolderError(
+            raise UnusableIndexError(
                 f"the index {folder} was built with {excerpt(index.title)} from images with {name} "
                 f"{excerpt(index.preprocessing.get(name))}, but {model.title} uses {name} {value}; "
                 "index into another folder."

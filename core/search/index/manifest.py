@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import AfterValidator, FailFast, Field, TypeAdapter, ValidationError
 
-from core.search.errors import IndexFolderError
+from core.search.errors import IndexFolderError, UnusableIndexError
 from core.spec.files import write_whole
 from core.spec.reading import MEGABYTE, parse_json, read_bytes
 
@@ -140,8 +140,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def read_manifest(folder: Path) -> Manifest | None:
     """The manifest, or its copy if the manifest is damaged; None if there is no index.
 
-    Raises IndexFolderError if both are damaged or unreadable, come from a later version of the program, or
-    ``manifest.json`` is another program's. The data files are validated when they are opened.
+    Raises IndexFolderError if both are unreadable; UnusableIndexError if both are damaged, they come from a later
+    version of the program, or ``manifest.json`` is another program's. Data files are validated when they are opened.
     """
     contents: list[bytes] = []
     unreadable: IndexFolderError | None = None
@@ -165,8 +165,8 @@ def read_manifest(folder: Path) -> Manifest | None:
     if not contents:
         return None
     if any(_KEY in content[:_HEAD] for content in contents) or any(folder.glob("facts-[0-9]*.bin")):
-        raise IndexFolderError(f"{folder / NAME} and its copy are damaged; index into another folder.")
-    raise IndexFolderError(f"{folder} contains a {NAME} that does not belong to an index; choose an empty folder.")
+        raise UnusableIndexError(f"{folder / NAME} and its copy are damaged; index into another folder.")
+    raise UnusableIndexError(f"{folder} contains a {NAME} that does not belong to an index; choose an empty folder.")
 
 
 class _DamagedError(IndexFolderError):
@@ -203,7 +203,7 @@ def _parse(content: bytes, name: str) -> Manifest:
         raise _DamagedError(f"{name} is not a manifest.")
     version = raw.get("version", 0)
     if isinstance(version, int) and version > VERSION:
-        raise IndexFolderError(
+        raise UnusableIndexError(
             f"{name} was written by a later version of sdgui; update sdgui, or index the images again."
         )
     if raw.pop("checksum") != _checksum(raw):

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from core.data.sources.manifests import is_text
-from core.search.errors import IndexFolderError
+from core.search.errors import IndexFolderError, UnusableIndexError
 from core.search.index.files import FACTS, checksum_of, covered_bytes, data_file, sizes_of, spans, truncate_to_files
 from core.search.index.manifest import (
     DATA_FILES,
@@ -115,8 +115,7 @@ class IndexReader:
             files = {kind: stack.enter_context(data_file(self.folder, claimed, kind)) for kind in DATA_FILES}
             sizes = {kind: os.fstat(file.fileno()).st_size for kind, file in files.items()}
             manifest = self.manifest = truncate_to_files(claimed, sizes)
-            # segments at the end that are missing in the files
-            self.lost = len(claimed.segments) - len(manifest.segments)
+            self.lost = len(claimed.segments) - len(manifest.segments)  # segments at the end that the files lack
             self.damaged: list[int] = []  # numbers of segments found by `check`
             dim = manifest.identity.dim
             self.images: Vectors = _map_array(files["images"], np.dtype("<f2"), (manifest.rows, dim))
@@ -181,7 +180,7 @@ class IndexReader:
         records, content = [], self._records.data
         for row, start, length in extents:
             if start + length > len(content) or length > MAX_RECORD_BYTES:
-                raise IndexFolderError(_damaged_record(self.folder, row))
+                raise UnusableIndexError(_damaged_record(self.folder, row))
             records.append(parse_record(bytes(content[start : start + length]), _damaged_record(self.folder, row)))
         release_pages(self._records)
         return records
@@ -218,11 +217,11 @@ _RECORD = TypeAdapter(Record)
 
 
 def parse_record(line: bytes, message: str = "a record is damaged; index into another folder.") -> Record:
-    """Parse the line of a record. Raises IndexFolderError with ``message`` if it is invalid."""
+    """Parse the line of a record. Raises UnusableIndexError with ``message`` if it is invalid."""
     try:
         return _RECORD.validate_json(line)  # all fields are texts, so that numbers and nesting need no bounds
     except ValidationError as error:
-        raise IndexFolderError(message) from error
+        raise UnusableIndexError(message) from error
 
 
 def _record_line(record: Record) -> bytes:
@@ -251,13 +250,11 @@ class IndexWriter:
             self._lock = filelock.FileLock(self.folder / ".lock", timeout=0)
             self._lock.acquire()
         except filelock.Timeout as error:
-            raise IndexFolderError(
-                f"the index {self.folder} is being written by another process; wait until it is done."
-            ) from error
+            message = f"the index {self.folder} is being written by another process; wait until it is done."
+            raise IndexFolderError(message) from error
         except OSError as error:
-            raise IndexFolderError(
-                f"cannot write the index {self.folder}: {error.strerror}; choose another folder."
-            ) from error
+            message = f"cannot write the index {self.folder}: {error.strerror}; choose another folder."
+            raise IndexFolderError(message) from error
 
     def close(self) -> None:
         """Release the lock."""
@@ -265,25 +262,18 @@ class IndexWriter:
 
     def require_empty_or_index(self) -> None:
         """Raise IndexFolderError if the folder, which has no manifest, contains files that are not from a build."""
-        own_files, foreign = set(), []
+        own_files, foreign, file_kinds = set(), [], (*DATA_FILES, "scan", "ivf")
         for path in self.folder.iterdir():
             if _OWN_FILES.fullmatch(path.name):
                 own_files.add(path)
-            elif path.suffix in (".bin", ".faiss", ".tmp") and path.name.partition("-")[0] in (
-                *DATA_FILES,
-                "scan",
-                "ivf",
-            ):
+            elif path.suffix in (".bin", ".faiss", ".tmp") and path.name.partition("-")[0] in file_kinds:
                 foreign.append(path.name)
         non_empty = [path.name for path in own_files if path.suffix == ".bin" and path.stat().st_size]
-        if set(DATA_FILES) - {
-            path.name.partition("-")[0] for path in own_files
-        }:  # a build starts with a file of each kind
+        if set(DATA_FILES) - {path.name.partition("-")[0] for path in own_files}:  # a build starts with all of them
             foreign += non_empty
         if foreign:
-            raise IndexFolderError(
-                f"{self.folder} contains {min(foreign)} but is not an index; choose an empty folder."
-            )
+            message = f"{self.folder} contains {min(foreign)} but is not an index; choose an empty folder."
+            raise UnusableIndexError(message)
 
     def prepare(self, manifest: Manifest) -> None:
         """Truncate the files to the length of the manifest, and remove files of earlier generations.
@@ -293,9 +283,8 @@ class IndexWriter:
         sizes, covered = sizes_of(self.folder, manifest), covered_bytes(manifest)
         if any(sizes[kind] < covered[kind] for kind in DATA_FILES):
             raise IndexFolderError(f"data files of the index {self.folder} are truncated; run sdgui-core index again.")
-        current_files = {manifest.file(self.folder, kind).name for kind in DATA_FILES} | set(
-            manifest.nearest.get("files", {})
-        )
+        data_files = {manifest.file(self.folder, kind).name for kind in DATA_FILES}
+        current_files = data_files | set(manifest.nearest.get("files", {}))
         with self._writing():
             for path in self.folder.iterdir():
                 if _OWN_FILES.fullmatch(path.name) and path.name not in current_files:

@@ -14,6 +14,7 @@ from core.search import animation, cached_indexes, layouts
 from core.search.animation import GAP, HEAD, SIDE, Frame, Hit
 from core.search.cached_indexes import MAX_INDEXES, update_folder_index
 from core.search.errors import IndexFolderError
+from core.search.index import manifest
 from core.search.layouts import layout_digest, load_layout, save_layout
 from core.spec.errors import UserError
 from tests.core.search.samples import MODEL, alive, quiet, write_images
@@ -84,6 +85,16 @@ def test_a_cached_index_follows_a_folder_whose_images_are_all_replaced(tmp_path:
         path.unlink()
     assert update_folder_index(tmp_path / "home", MODEL, "", str(tmp_path / "images"), quiet) is None
     assert alive(cached), "the folder may be unavailable for now"
+
+
+def test_a_damaged_cached_index_is_replaced(tmp_path: Path) -> None:
+    paths = write_images(tmp_path / "images", captions=False)
+    cached = update_folder_index(tmp_path / "home", MODEL, "", str(tmp_path / "images"), quiet)
+    assert cached is not None
+    for name in (manifest.NAME, manifest.COPY):
+        (cached / name).write_text('{"checksum": 0}')
+    assert update_folder_index(tmp_path / "home", MODEL, "", str(tmp_path / "images"), quiet) == cached
+    assert len(alive(cached)) == len(paths)
 
 
 @pytest.fixture

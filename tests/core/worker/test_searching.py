@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from core.checkpoint.opening import open_model
 from core.evaluation.evaluate import Request, evaluate
 from core.search import cached_indexes
 from core.search.index.build import build_index
+from core.search.index.manifest import read_manifest, write_manifest
 from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
 from core.worker import searching
@@ -208,7 +210,7 @@ def test_evicted_models_are_reopened(run: tuple[Path, Path], index: Path, monkey
 @pytest.mark.parametrize(
     ("verb", "arguments", "message"),
     [
-        ("search_query", {"key": "never given", "texts": "a"}, "no collection is open; choose an index or a run first"),
+        ("search_query", {"key": "never given", "texts": "a"}, "no collection is open; choose an index or a run"),
         ("search_open", {}, "choose an index, or a model"),
         ("search_open", {"index": "/nowhere"}, "there is no index in /nowhere"),
         ("search_open", {"model": "/nowhere"}, "there is no model '/nowhere'"),
@@ -266,3 +268,16 @@ def test_a_searched_folder_is_cached_and_only_new_images_are_encoded(
     empty.mkdir()
     with pytest.raises(UserError):
         SearchSession().open(Heard(), model=str(run[0]), data=str(empty), keep=str(keep))
+
+
+def test_a_cached_index_of_other_weights_is_replaced(run: tuple[Path, Path], tmp_path: Path) -> None:
+    album, keep = tmp_path / "album", tmp_path / "kept"
+    album.mkdir()
+    shutil.copy(next(run[1].parent.rglob("*.png")), album)
+    SearchSession().open(Heard(), model=str(run[0]), data=str(album), keep=str(keep))
+    (index,) = keep.iterdir()
+    before = read_manifest(index)
+    assert before is not None
+    write_manifest(index, replace(before, identity=replace(before.identity, digest="0" * 12)))
+    assert SearchSession().open(Heard(), model=str(run[0]), data=str(album), keep=str(keep))["images"] == 1
+    assert read_manifest(index) == before

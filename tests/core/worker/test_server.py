@@ -234,7 +234,7 @@ def test_an_error_is_reported_and_the_worker_survives(
 ) -> None:
     for request, message in (
         ({"do": "sing"}, "there is no verb 'sing'; available: describe_source, "),
-        ({"do": "search_query", "texts": "red"}, "no collection is open; choose an index or a run first."),
+        ({"do": "search_query", "texts": "red"}, "no collection is open; choose an index or a run."),
         ({"do": "search_open", "model": str(tmp_path)}, "has no checkpoint yet"),
         ({"do": "search_open", "model": str(run.path), "data": "/gone.csv"}, "/gone.csv"),
     ):
