@@ -54,6 +54,7 @@ class RunTableModel(QAbstractTableModel):
         self._cells: dict[int, CellsOfRun] = {}  # run id -> cells, of the rows read so far
         self._keys: list[Field] = []  # the fields that runs are grouped by; their cells are loaded for group headings
         self._styles: list[Style] = [Style()]
+        self._numeric_columns: set[int] = set()  # columns whose titles are right-aligned
         self._requested: dict[int, None] = {}  # runs whose cells the next request reads
         self._in_request: frozenset[int] = frozenset()  # the runs of the last request
         self.open_groups: set[GroupKeys] = set()  # groups that the user expanded, also while their runs are loading
@@ -194,7 +195,7 @@ class RunTableModel(QAbstractTableModel):
         if role == _TIP:
             return plain_tip(f"{tip_of(self.fields[section])}\nClick to sort; right-click for more.")
         if role == _ALIGN:
-            return _RIGHT if section and is_numeric(self.fields[section], None) else _LEFT
+            return _RIGHT if section in self._numeric_columns else _LEFT
         return None
 
     def data(self, index: Index, role: int = int(_DISPLAY)) -> object:
@@ -324,7 +325,7 @@ class RunTableModel(QAbstractTableModel):
             self.dataChanged.emit(self.index(0, 0), self.index(len(self.rows) - 1, len(self.fields) - 1), [_DISPLAY])
 
     def _restyle(self) -> None:
-        """Recompute each column's decimals from a sample of the cells read so far."""
+        """Recompute each column's decimals and the titles' alignment from a sample of the cells read so far."""
         recent = list(self._cells.values())[-512:]
         means = [group.means for group in (self.rows.groups or ())[:256]]
         styles = []
@@ -333,6 +334,14 @@ class RunTableModel(QAbstractTableModel):
             values += [mean[field.name].mean for mean in means if field.name in mean]
             styles.append(style_of(field, values))
         self._styles = styles
+        numeric_columns = set()
+        for column, field in enumerate(self.fields):
+            known_values = (cells.values[column] for cells in recent if cells.values[column] is not None)
+            if is_numeric(field, next(known_values, None)):
+                numeric_columns.add(column)
+        if numeric_columns != self._numeric_columns:
+            self._numeric_columns = numeric_columns
+            self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, len(self.fields) - 1)
 
 
 def columns_of(listing: Listing) -> list[Field]:

@@ -72,6 +72,7 @@ def test_cells_are_painted_as_by_the_style_with_one_question_to_the_model(table:
 
 
 def test_headings_of_numbers_are_right_aligned_like_the_numbers(table: RunTable) -> None:
+    table.show_layout(table.current_layout.with_columns(["seed", "state", "duration", "created"]))
     settle(table)
     role, model = Qt.ItemDataRole.TextAlignmentRole, table.model
     sides = {
@@ -84,6 +85,7 @@ def test_headings_of_numbers_are_right_aligned_like_the_numbers(table: RunTable)
     right, left = (Qt.AlignmentFlag.AlignRight,) * 2, (Qt.AlignmentFlag(0),) * 2
     assert (sides["Run"], sides["State"]) == (left, left)
     assert (sides["Duration"], sides["Created"]) == (right, right)
+    assert sides["seed"] == right, "a setting whose values are numbers"
 
 
 def test_cells_that_are_painted_again_while_they_are_read_are_read_once(
