@@ -95,7 +95,8 @@ class GalleryDelegate(QStyledItemDelegate):
             self._draw_badge(painter, rect, item.badge)
         if item.correct is not None:
             self._draw_item_mark(painter, rect, item.correct)
-        self._draw_texts(painter, item, rect, is_missing)
+        below = option.rect.adjusted(SPACE, self.side + SPACE, -SPACE, 0)  # wider than the thumbnail in most cells
+        self._draw_texts(painter, item, below, is_missing)
         painter.restore()
 
     def _draw_background(self, painter: QPainter, option: QStyleOptionViewItem) -> None:
@@ -220,7 +221,7 @@ class GalleryDelegate(QStyledItemDelegate):
     def _draw_texts(self, painter: QPainter, item: GalleryItem, rect: QRect, is_missing: bool) -> None:
         """Draw texts at their base lines: laying out a text in a box each time takes five times as long."""
         down = QPoint(0, self._metrics.height())
-        base = QPoint(rect.left(), rect.bottom() + SPACE // 2 + self._metrics.ascent())
+        base = QPoint(rect.left(), rect.top() - 1 + SPACE // 2 + self._metrics.ascent())
         painter.setFont(self._font)
         painter.setPen(self._colors["muted"])
         if item.rank is not None:

@@ -11,11 +11,13 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QMenu
 
 from core.spec.shards import member_path
+from sdgui.widgets.gallery.delegate import GalleryDelegate
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.gallery.images import read_image
 from sdgui.widgets.gallery.thumbnail_files import THUMBNAIL_SIDE, load_thumbnail
 from sdgui.widgets.gallery.thumbnail_service import ThumbnailService
 from sdgui.widgets.gallery.thumbnails import Thumbnails
+from sdgui.widgets.style.theme import SPACE
 from tests.sdgui.widgets.gallery.conftest import filled
 
 
@@ -31,6 +33,15 @@ def test_cells_have_a_line_for_scores_once_items_have_them(gallery: Gallery, ima
     low = gallery.view.gridSize().height()
     gallery.model.append([GalleryItem(images[0], score=0.5)])
     assert gallery.view.gridSize().height() > low
+
+
+def test_a_caption_uses_the_width_of_its_cell(gallery: Gallery, images: list[Path]) -> None:
+    gallery.set_items([GalleryItem(images[0], "person walking with a medium-dark skin tone and a white cane")])
+    delegate = gallery.view.itemDelegate()
+    assert isinstance(delegate, GalleryDelegate)
+    gallery.view.viewport().grab()
+    assert delegate.cell().width() > delegate.side + 2 * SPACE
+    assert {width for _text, width in delegate._lines} == {delegate.cell().width() - 2 * SPACE}
 
 
 def test_thumbnails_load_on_their_own(gallery: Gallery, images: list[Path], qtbot) -> None:
