@@ -37,9 +37,8 @@ def _open_palette(window: Window) -> None:
 
 
 def _switch_appearance(window: Window) -> None:
-    other: Scheme = "light" if theme().dark else "dark"  # so that the first switch is visible
-    following: dict[Scheme, Scheme] = {"system": other, "dark": "light", "light": "system"}
-    scheme = following[theme().scheme]
+    cycle: list[Scheme] = ["system", "light", "dark"] if theme().system_dark else ["system", "dark", "light"]
+    scheme = cycle[(cycle.index(theme().scheme) + 1) % len(cycle)]  # the first switch is visible
     theme().set_scheme(scheme)
     window.services.settings.setValue("window/scheme", scheme)
     window.status.showMessage(f"Appearance: {_SCHEMES[scheme]}", 3000)

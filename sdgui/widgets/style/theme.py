@@ -55,6 +55,7 @@ class Theme(QObject):
         super().__init__(app)
         self._app = app
         self._scheme: Scheme = "system"
+        self._system_dark = False
         self._text_points = max(app.font().pointSizeF(), 9.0)
         self.colors: Colors = LIGHT
         self._icons: dict[tuple[str, str, float], QIcon] = {}  # cached for the current scheme
@@ -69,6 +70,11 @@ class Theme(QObject):
     def scheme(self) -> Scheme:
         """The requested scheme: system, light or dark."""
         return self._scheme
+
+    @property
+    def system_dark(self) -> bool:
+        """Whether the system was dark when its scheme was last followed; Qt does not report it under another scheme."""
+        return self._system_dark
 
     def set_scheme(self, scheme: Scheme) -> None:
         """Follow the system, or always be light or dark."""
@@ -125,8 +131,9 @@ class Theme(QObject):
             self._apply()
 
     def _apply(self) -> None:
-        system_dark = self._app.styleHints().colorScheme() == Qt.ColorScheme.Dark
-        dark = self._scheme == "dark" or (self._scheme == "system" and system_dark)
+        if self._scheme == "system":
+            self._system_dark = self._app.styleHints().colorScheme() == Qt.ColorScheme.Dark
+        dark = self._scheme == "dark" or (self._scheme == "system" and self._system_dark)
         self.colors = DARK if dark else LIGHT
         self._icons.clear()
         # Replacing a stylesheet restyles each widget once per ancestor; removing it first restyles each widget only

@@ -161,17 +161,20 @@ def test_a_stopping_run_can_be_ended_sooner(
     assert not state_of("stop", Target(7))[0]
 
 
-def test_the_theme_cycles_and_is_remembered(qapp: object) -> None:
-    told, before = list[Any](), theme().scheme
-    was_dark, looks = theme().dark, []
+@pytest.mark.parametrize("system_dark", [False, True])
+def test_the_theme_cycles_and_is_remembered(qapp: object, monkeypatch: pytest.MonkeyPatch, system_dark: bool) -> None:
+    told, before, looks = list[Any](), theme().scheme, list[bool]()
+    theme().set_scheme("system")
+    monkeypatch.setattr(theme(), "_system_dark", system_dark)
     seen = []
     for _ in range(3):
         kept, said = do(told, "appearance")
         looks.append(theme().dark)
         assert kept == ("services.settings.setValue", "window/scheme", theme().scheme)
         seen.append((theme().scheme, said[1]))
-    assert theme().scheme == before
-    assert looks[0] is not was_dark, "the first switch is visible"
+    assert theme().scheme == "system"
+    theme().set_scheme(before)
+    assert looks[0] is not system_dark, "the first switch is visible"
     texts = {"system": "follows the system", "light": "light", "dark": "dark"}
     assert sorted(seen) == sorted((name, f"Appearance: {text}") for name, text in texts.items())
 
