@@ -1,6 +1,6 @@
 """Recommended settings for the number of training pairs.
 
-Flow: the form's ``data.train`` -> (a moment after it was typed) the pool's worker ``describe_source`` -> figures,
+Flow: the form's ``data.train`` -> (a moment after it was typed) the pool's worker ``describe_source`` ->
 label columns for the form, and ``recommendations`` with their reasons above the form; *Apply* writes them to the form.
 """
 
@@ -17,7 +17,6 @@ from core.spec.presets.choosing import why_clip_is_better
 from core.spec.presets.recommended import Advice, recommendations
 from core.spec.shards import names_shards
 from sdgui.shared.form.texts import field_title, value_text
-from sdgui.shared.pickers.data import figures_text
 from sdgui.shared.services import Services
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.formats import count
@@ -33,7 +32,7 @@ _TYPING_PAUSE_MS = 700
 
 
 class AdviceBar(QFrame):
-    """Recommendations in a few lines above the form; hidden until the data has been read."""
+    """Recommendations in a few lines above the form; hidden without any, and until the data has been read."""
 
     applied = Signal(object)  # dict: dotted field -> value
     described = Signal(object)  # the worker's SourceFacts about data.train
@@ -128,11 +127,12 @@ class AdviceBar(QFrame):
         if config is None or facts is None:
             return
         self._advice = recommendations(config, int(facts["pairs"]))
-        heading = f"For {count(int(facts['pairs']))} pairs:" if self._advice else figures_text(facts)
-        lines = [heading, *_advice_lines(config, self._advice, list(facts["labels"]))]
+        lines = [f"For {count(int(facts['pairs']))} pairs:"] if self._advice else []
+        lines += _advice_lines(config, self._advice, list(facts["labels"]))
         if hint := why_clip_is_better(config, int(facts["pairs"])):
-            lines.append(f"• {hint}")
-        self._set_text("muted" if len(lines) == 1 else "", "\n".join(lines))
+            lines.append(f"• {hint}" if lines else hint)
+        self._set_text("", "\n".join(lines))
+        self.setVisible(bool(lines))
 
     def _set_text(self, role: Role, text: str) -> None:
         self.text.setText(text)

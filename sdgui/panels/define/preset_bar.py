@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QCheckBox, QFrame, QPushButton, QWidget
+from PySide6.QtWidgets import QCheckBox, QPushButton, QWidget
 
 from core.spec.presets import PRESETS, SIZES
 from sdgui.shared.pickers.preset_facts import preset_needs, stage_count, stages
@@ -12,12 +12,12 @@ from sdgui.shared.pickers.presets import PresetChooser
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 _MIN_WINDOW_HEIGHT = 800  # px; in a lower window, the description is hidden at first
 
 
-class PresetBar(QFrame):
+class PresetBar(QWidget):
     """Preset and size on a button that opens the chooser. ``preset_chosen``: start from another preset."""
 
     preset_chosen = Signal(str, str)  # preset, size
@@ -25,7 +25,6 @@ class PresetBar(QFrame):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        set_role(self, "card")
         self.chooser: PresetChooser | None = None  # created on first use
         self.preset = QPushButton(self)
         self.preset.setToolTip("Start from another preset")
@@ -40,8 +39,7 @@ class PresetBar(QFrame):
         label = PlainLabel("&Preset", self, role="muted")
         label.setBuddy(self.preset)
         row = hbox(label, self.preset, self.reset, self.in_stages, None, self.about)
-        margins = (SPACE * 3 // 2, SPACE, SPACE * 3 // 2, SPACE)
-        vbox(row, self._description, self._paper, into=self, spacing=SPACE // 2, margins=margins)
+        vbox(row, self._description, self._paper, into=self, spacing=SPACE // 2)
         self._origin = ("", "")
         self._differences = 0
         self._read_only = self._was_shown = False

@@ -39,7 +39,7 @@ class Harness:
         self._answers.append((done, failed))
 
     def show(self, source: Path | str, *settings: str) -> RunConfig:
-        config = override(preset_config("clip", "demo"), [f"data.train={source}", *settings])
+        config = override(preset_config("sd-clip", "demo"), [f"data.train={source}", *settings])
         self.bar.show_config(config, read_only=False)
         return config
 
@@ -144,6 +144,13 @@ def test_advice_is_applied_unless_the_form_has_errors_or_is_read_only(harness: H
     assert [changes["objectives.distill_prototypes.prototypes"] for changes in applied] == [1024]
     bar.show_config(advised(source), read_only=True)
     assert bar.apply.isHidden()
+
+
+def test_without_advice_the_form_gets_the_space(harness: Harness, source: Path) -> None:
+    harness.bar.show_config(override(preset_config("clip", "demo"), [f"data.train={source}"]), read_only=False)
+    harness.wait()
+    harness.answer(FACTS)
+    assert (harness.bar._advice, harness.bar.isHidden()) == ([], True)
 
 
 def test_unreadable_data_give_the_reason_without_outdated_advice(
