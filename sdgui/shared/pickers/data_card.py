@@ -25,6 +25,10 @@ from sdgui.worker.verbs import SourceFacts
 
 SAMPLE_IMAGES = 8
 _SIDE, _GAP = 6 * SPACE, SPACE // 2
+_SHARED = (
+    "Images that are in both splits make a score look better than it is. Exclude them in Data, Duplicates and leaks. "
+    "In the demo data they are emoji that are drawn alike but have different names."
+)
 
 
 class DataCard(QFrame):
@@ -139,7 +143,10 @@ class DataCard(QFrame):
         text = overlap_text(self.facts.facts, self._other_splits, self.facts.shared)
         self.overlap.setText(text)
         self.overlap.setVisible(bool(text))
-        set_role(self.overlap, "error" if any(self.facts.shared.values()) and text else "small")
+        is_shared = bool(text) and any(self.facts.shared.values())
+        if is_shared:
+            self.overlap.setToolTip(plain_tip(f"{text}\n{_SHARED}"))
+        set_role(self.overlap, "warning" if is_shared else "small")
 
     def _hold_out(self) -> None:
         self.hold_out.setEnabled(False)

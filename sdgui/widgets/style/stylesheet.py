@@ -20,6 +20,7 @@ QLabel[role="muted"] { color: $muted; }
 QLabel[role="small"] { color: $muted; font-size: ${small}pt; }
 QLabel[role="accent"] { color: $accent_text; }
 QLabel[role="error"] { color: $error; }
+QLabel[role="warning"] { color: $warning; }
 QFrame[role="card"] { background: $surface; border: 1px solid $border; border-radius: 8px; }
 QToolTip { background: $raised; color: $text; border: 1px solid $border; padding: 4px; }
 """)

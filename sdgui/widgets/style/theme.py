@@ -4,8 +4,8 @@ Flow: ``sdgui.__main__`` calls ``apply_theme(app)`` once; every widget asks ``th
 connects to ``theme().changed`` to repaint what it draws itself. Palette and stylesheet update other widgets.
 
 Roles of labels are dynamic properties that the stylesheet knows: ``set_role(label, "heading" | "title" | "muted" |
-"small" | "error" | "accent")``; of buttons: ``"primary"`` (one per panel), ``"flat"``, ``"danger"``, ``"chip"``; of
-frames: ``"card"``.
+"small" | "error" | "warning" | "accent")``; of buttons: ``"primary"`` (one per panel), ``"flat"``, ``"danger"``,
+``"chip"``; of frames: ``"card"``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,20 @@ SPACE = 8  # px, device independent; every margin and gap is a multiple of it or
 
 Scheme = Literal["system", "light", "dark"]
 Role = Literal[
-    "", "heading", "title", "muted", "small", "error", "accent", "primary", "flat", "danger", "card", "chip", "rail"
+    "",
+    "heading",
+    "title",
+    "muted",
+    "small",
+    "error",
+    "warning",
+    "accent",
+    "primary",
+    "flat",
+    "danger",
+    "card",
+    "chip",
+    "rail",
 ]
 
 # state -> icon, colour field of Colors, the text for screen readers. Shapes differ, so colour is never needed.

@@ -167,6 +167,8 @@ def test_the_overlap_of_splits_is_shown_once_known(qtbot: QtBot, services: Servi
     assert "3" not in before
     assert "3" in card.overlap.text()
     assert "validation" in card.overlap.text()
+    assert card.overlap.property("role") == "warning", "training may still be meant"
+    assert "score look better" in card.overlap.toolTip()
 
 
 def test_a_held_out_tenth_is_written_to_the_home_not_to_the_users_folder(
