@@ -21,11 +21,12 @@ from core.spec.children import environment
 from core.spec.config import RunConfig, override
 from core.spec.run.events import EventReader, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
+from core.spec.run.metric_names import higher_is_better, ranks_runs
 from core.spec.run.starting import start_trainer
 from core.training.train import train
 from sdgui.runs.history import RunHistory
 from sdgui.runs.program import core_command
-from sdgui.store.records import BestPoint, MetricSummary, Run, higher_is_better, ranks_runs
+from sdgui.store.records import BestPoint, MetricSummary, Run
 from sdgui.store.store import Store
 from sdgui.store.summary import RunSummary, folder_progress
 from tests.core.images import write_pairs
