@@ -7,7 +7,7 @@ many related images, but predicts the upper tail less well; if more than a tenth
 cut-off is too high rather than too low.) The distribution of z for unrelated pairs is measured with reference queries
 over the same sample, each without its own image: captions of the index for text, images for images. The cut-off of a
 query is median + z * spread, with the z that a share ``rate`` of unrelated pairs exceeds. The rate lets about
-`EXPECTED` unrelated images of the index pass, at most 1 in 100.
+`EXPECTED_FALSE_POSITIVES` unrelated images of the index pass, at most 1 in 100.
 
 Legend: n sampled rows, r reference queries, D embed.
 """
@@ -24,10 +24,10 @@ from core.search.collection import Collection
 from core.search.index.nearest import Floats, Nearest, Rows, product
 from core.search.index.storage import Mask
 
-EXPECTED = 10  # targeted number of unrelated images in an index that pass the cut-off
-RATES = (1e-4, 1e-2)  # minimum (lower rates cannot be measured) and maximum share of unrelated pairs that pass
-SAMPLE = 4096
-REFERENCES = 256
+EXPECTED_FALSE_POSITIVES = 10  # targeted number of unrelated images in an index that pass the cut-off
+RATE_RANGE = (1e-4, 1e-2)  # minimum (lower rates cannot be measured) and maximum share of unrelated pairs that pass
+SAMPLE_ROWS = 4096  # at most this many rows are compared with a query
+MAX_QUERIES = 256  # at most this many queries measure unrelated pairs
 SEED = 0
 UPPER_QUANTILE = 0.9
 NORMAL_SPREAD = float(ndtri(UPPER_QUANTILE))  # spread of a normal distribution, in standard deviations
@@ -58,17 +58,17 @@ class Calibration:
     def __init__(self, collection: Collection, captions: bool = False) -> None:
         """Calibrate images, or captions with ``captions``; the collection must contain at least one."""
         random = np.random.default_rng(SEED)
-        images = _sample_rows(collection.alive, SAMPLE, random)
-        texts = _sample_rows(collection.text_alive, SAMPLE, random)
+        images = _sample_rows(collection.alive, SAMPLE_ROWS, random)
+        texts = _sample_rows(collection.text_alive, SAMPLE_ROWS, random)
         owner_of_texts = collection.owner[texts]
         self.rows: Rows = texts if captions else images  # (n,) the sampled rows
         count = int((collection.text_alive if captions else collection.alive).sum())
-        self.rate = min(RATES[1], max(RATES[0], EXPECTED / max(1, count)))
+        self.rate = min(RATE_RANGE[1], max(RATE_RANGE[0], EXPECTED_FALSE_POSITIVES / max(1, count)))
         self._sample = _vectors(collection.texts if captions else collection.images, self.rows)  # (n, D)
         owners = owner_of_texts if captions else images
         self._z = {
-            "text": _reference(_vectors(collection.texts, texts[:REFERENCES]), owner_of_texts, self._sample, owners),
-            "image": _reference(_vectors(collection.images, images[:REFERENCES]), images, self._sample, owners),
+            "text": _reference(_vectors(collection.texts, texts[:MAX_QUERIES]), owner_of_texts, self._sample, owners),
+            "image": _reference(_vectors(collection.images, images[:MAX_QUERIES]), images, self._sample, owners),
         }
         self._thresholds: dict[tuple[str, float], tuple[float, int]] = {}
         self.median_cosine = _median_cosine(self._sample)  # of two random images or captions

@@ -23,7 +23,7 @@ from core.data.inspection.signatures import Entries, Signatures
 from core.spec.reporter import Progress
 
 MAX_HASH_DISTANCE = 4  # number of bits, of 64, in which hashes may differ
-MAX_PIXEL_DISTANCE = 12  # mean difference of a pixel's colours, of 255
+MAX_PIXEL_DISTANCE = 12  # mean difference of a pixel's three colours, which are 0 to 255
 MAX_COMPARISONS = 4096  # each image is compared with at most this many images of a band
 REPORT_EVERY = 200  # images compared between two progress reports
 _BAND_BITS = [13, 13, 13, 13, 12]  # widths of the bands; together 64 bits
@@ -87,10 +87,8 @@ def _near_in_bucket(bucket: Positions, hashes: Entries, tiny: Entries) -> tuple[
         current, nearby = bucket[start], bucket[start + 1 : start + 1 + MAX_COMPARISONS]
         nearby = nearby[bit_counts(hashes[nearby] ^ hashes[current]) <= MAX_HASH_DISTANCE]
         if len(nearby):
-            differences = np.abs(tiny[nearby].astype(np.int16) - tiny[current].astype(np.int16)).mean(
-                -1
-            )  # (m, SIDE, SIDE)
-            nearby = nearby[differences.max((1, 2)) <= MAX_PIXEL_DISTANCE]
+            differences = np.abs(tiny[nearby].astype(np.int16) - tiny[current].astype(np.int16))  # (m, 8, 8, 3)
+            nearby = nearby[differences.mean(-1).max((1, 2)) <= MAX_PIXEL_DISTANCE]
             lefts.append(np.full(len(nearby), current, np.int64))
             rights.append(nearby)
     return np.concatenate(lefts), np.concatenate(rights)

@@ -30,8 +30,8 @@ from core.ranks.transfer import to_device
 Rows = npt.NDArray[Any]
 
 DRAWS_PER_IMAGE = 9  # random numbers per image: four probabilities, four for the jitter, one for the blur
-SIGMA = (0.1, 2.0)  # range of the blur's sigma, in pixels of an image with side SIDE
-SIDE = 224
+BLUR_SIGMA = (0.1, 2.0)  # range of the blur's sigma, in pixels of an image with side BLUR_SIDE
+BLUR_SIDE = 224
 BRIGHTNESS, CONTRAST, HUE = 0.4, 0.4, 0.1  # strengths of the jitter (DINO)
 SOLARIZE_THRESHOLD = 128.0  # brighter values are inverted
 GREYS = (0.2989, 0.587, 0.114)  # torchvision's weights of red, green and blue
@@ -111,8 +111,8 @@ def _grey(images: Tensor) -> Tensor:
 def _blur(images: Tensor, draws: Floats) -> Tensor:
     """Gaussian blur, with sigma scaled to the image's side. ``draws`` (b,)."""
     count, side = images.shape[0], images.shape[-1]
-    sigmas = (SIGMA[0] + (SIGMA[1] - SIGMA[0]) * draws) * side / SIDE
-    radius = max(1, math.ceil(3 * SIGMA[1] * side / SIDE))
+    sigmas = (BLUR_SIGMA[0] + (BLUR_SIGMA[1] - BLUR_SIGMA[0]) * draws) * side / BLUR_SIDE
+    radius = max(1, math.ceil(3 * BLUR_SIGMA[1] * side / BLUR_SIDE))
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigmas[:, None]) ** 2)  # (b, 2 radius + 1)
     weights = torch.from_numpy(taps / taps.sum(axis=1, keepdims=True)).float().repeat_interleave(3, dim=0)
     across = to_device(weights, images.device)[:, None, None, :]  # a filter for each channel of each image

@@ -3,7 +3,7 @@
 Flow: build -> ``update_acceleration`` -> files -> ``core.search.index.nearest``. The vectors are split into parts by
 row number:
 
-- up to `SMALL` values no file is needed: vectors are compared directly;
+- up to `MAX_VALUES_IN_MEMORY` values no file is needed: vectors are compared directly;
 - up to two million rows, **scan** parts of 65,536 rows: 8-bit codes of every vector (faiss's scalar quantiser, a range
   per dimension) are scanned, and the best candidates are re-ranked with the vectors;
 - above, **ivf** parts of 2^20 rows: 4-bit codes in lists around centroids; a query visits the nearest lists.
@@ -38,8 +38,8 @@ from core.spec.errors import writing
 from core.spec.reading import open_regular
 from core.spec.reporter import Progress
 
-SMALL = 64 << 20  # up to this many values are kept in memory as float32 (256 MiB)
-CHUNK = 65_536  # number of vectors that are converted to float32 at a time
+MAX_VALUES_IN_MEMORY = 64 << 20  # up to this many values are kept in memory as float32 (256 MiB)
+CHUNK_ROWS = 65_536  # number of vectors that are converted to float32 at a time
 KMEANS_ITERATIONS = 10
 
 
@@ -47,7 +47,7 @@ KMEANS_ITERATIONS = 10
 class Sizes:
     """Thresholds between search methods; only tests change them."""
 
-    small: int = SMALL  # values
+    small: int = MAX_VALUES_IN_MEMORY  # values
     scan: int = 65_536  # rows per scan part
     ivf_from: int = 2_000_000  # number of rows from which inverted files are used
     ivf: int = 1 << 20  # rows per ivf part
@@ -154,8 +154,8 @@ def make_part(path: Path, part: Part, vectors: Vectors, trained: Any, sizes: Siz
     else:
         trained = trained or _train(vectors, sizes)
         index = faiss.clone_index(trained)
-    for start in range(part.start, part.stop, CHUNK):
-        index.add(as_float32(vectors[start : min(start + CHUNK, part.stop)]))
+    for start in range(part.start, part.stop, CHUNK_ROWS):
+        index.add(as_float32(vectors[start : min(start + CHUNK_ROWS, part.stop)]))
     temporary = path.with_suffix(".tmp")
     try:
         with writing(path, IndexFolderError, "committed data are kept"):

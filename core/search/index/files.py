@@ -31,7 +31,7 @@ FACTS = np.dtype(
         ("reserved", "<u4"),
     ]
 )
-_CHUNK = 1 << 22  # bytes read at a time
+_CHUNK_BYTES = 1 << 22  # bytes read at a time
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,6 @@ def checksum_of(file: BinaryIO, start: int, end: int) -> int:
     """CRC-32 of the bytes from ``start`` to ``end``."""
     file.seek(start)
     checksum = 0
-    while start < end and (block := file.read(min(_CHUNK, end - start))):
+    while start < end and (block := file.read(min(_CHUNK_BYTES, end - start))):
         checksum, start = zlib.crc32(block, checksum), start + len(block)
     return checksum

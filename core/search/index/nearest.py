@@ -21,7 +21,7 @@ import torch
 
 from core.data.loader import usable_cores
 from core.search.errors import IndexFolderError
-from core.search.index.acceleration import CHUNK, Part, as_float32
+from core.search.index.acceleration import CHUNK_ROWS, Part, as_float32
 from core.search.index.part_files import open_part
 from core.search.index.storage import Mask, Vectors, release_pages
 
@@ -29,7 +29,8 @@ Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
 DIRECT_ROWS = 20_000  # if a filter leaves at most this many rows, these are compared directly
-CANDIDATES = (8, 512)  # number of re-ranked rows: 8 times k, and at least 512
+CANDIDATES_PER_RESULT = 8  # rows that are re-ranked for each of the k results ...
+MIN_CANDIDATES = 512  # ... but at least this many in all
 READ_ROWS = 64  # vectors that are read from a mapped file before its pages are released; each may map 2 MiB
 PROBED_LISTS = 64  # lists of an inverted file that a query visits
 
@@ -76,8 +77,8 @@ class Exact:
 
 def check_finite(vectors: Floats) -> Floats:
     """Return ``vectors`` (N, D). Raises IndexFolderError if a value is not finite."""
-    for start in range(0, len(vectors), CHUNK):
-        if not np.isfinite(vectors[start : start + CHUNK]).all():
+    for start in range(0, len(vectors), CHUNK_ROWS):
+        if not np.isfinite(vectors[start : start + CHUNK_ROWS]).all():
             raise IndexFolderError("the index contains values that are not finite; index the images again.")
     return vectors
 
@@ -133,7 +134,7 @@ class Scanned:
         if allowed <= DIRECT_ROWS:
             rows = np.flatnonzero(mask)
         else:
-            rows = self._candidates(query, max(CANDIDATES[0] * k, CANDIDATES[1]), mask, allowed / len(mask))
+            rows = self._candidates(query, max(CANDIDATES_PER_RESULT * k, MIN_CANDIDATES), mask, allowed / len(mask))
         return top_k(product(self.vectors(rows), query), rows, min(k, len(rows)))
 
     def _candidates(self, query: Floats, count: int, mask: Mask, share: float) -> Rows:
@@ -159,8 +160,8 @@ def _use_one_thread() -> None:
 def _open(vectors: Vectors, part: Part, file: Path | None) -> Any:
     if part.kind == "memory" or file is None:
         index = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
-        for start in range(part.start, part.stop, CHUNK):
-            index.add(as_float32(vectors[start : min(start + CHUNK, part.stop)]))
+        for start in range(part.start, part.stop, CHUNK_ROWS):
+            index.add(as_float32(vectors[start : min(start + CHUNK_ROWS, part.stop)]))
         return index
     return open_part(file, part.kind, part.stop - part.start, vectors.shape[1])
 

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from core.search.index.nearest import Floats
 from core.spec.reporter import Progress
 
-_EXACT = 20_000  # up to this many points, all pairs are compared
-_PROBED = 32  # lists that are visited with more points, which finds nearly every true neighbour
-_CHUNK = 2048  # points between two progress reports, at which the search can be cancelled
+_MAX_EXACT_POINTS = 20_000  # up to this many points, all pairs are compared
+_PROBED_LISTS = 32  # lists that are visited with more points, which finds nearly every true neighbour
+_CHUNK_POINTS = 2048  # points between two progress reports, at which the search can be cancelled
 
 
 def neighbours(vectors: Floats, number: int, progress: Progress) -> tuple[npt.NDArray[np.int64], Floats]:
@@ -27,18 +27,18 @@ def neighbours(vectors: Floats, number: int, progress: Progress) -> tuple[npt.ND
     points = np.ascontiguousarray(vectors, np.float32)
     total, width = points.shape
     index = faiss.IndexFlatL2(width)
-    if total > _EXACT:
+    if total > _MAX_EXACT_POINTS:
         index = faiss.IndexIVFFlat(index, width, round(4 * math.sqrt(total)))
         index.cp.min_points_per_centroid = 5
         progress("grouping the points", 0, 0)
         index.train(points[:: max(1, total // 50_000)])
-        index.nprobe = _PROBED
+        index.nprobe = _PROBED_LISTS
     index.add(points)
     neighbour_rows = np.empty((total, number), np.int64)
     distances = np.empty((total, number), np.float32)
-    for start in range(0, total, _CHUNK):
+    for start in range(0, total, _CHUNK_POINTS):
         progress("looking for neighbours", start, total)
-        chunk = points[start : start + _CHUNK]
+        chunk = points[start : start + _CHUNK_POINTS]
         squares, rows = index.search(chunk, number + 1)
         if (incomplete := (rows < 0).any(axis=1)).any():  # points in small lists, which are compared with all others
             squares[incomplete], rows[incomplete] = faiss.knn(chunk[incomplete], points, number + 1)

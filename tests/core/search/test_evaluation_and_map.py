@@ -120,7 +120,7 @@ def test_additional_points_go_between_their_neighbours(monkeypatch: pytest.Monke
 
 
 def test_neighbours_exclude_the_point_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbouring, "_CHUNK", 400)
+    monkeypatch.setattr(neighbouring, "_CHUNK_POINTS", 400)
     points = np.random.default_rng(0).normal(size=(1000, 8)).astype(np.float32)
     points[1] = points[0]
     away = np.linalg.norm(points[:, None].astype(np.float64) - points[None], axis=-1)
@@ -129,8 +129,8 @@ def test_neighbours_exclude_the_point_itself(monkeypatch: pytest.MonkeyPatch) ->
     found, distances = neighbouring.neighbours(points, 5, quiet)
     np.testing.assert_allclose(distances, nearest, atol=2e-3)
     assert not (found == np.arange(1000)[:, None]).any(), "itself is none"
-    monkeypatch.setattr(neighbouring, "_EXACT", 100)
-    monkeypatch.setattr(neighbouring, "_PROBED", 8)
+    monkeypatch.setattr(neighbouring, "_MAX_EXACT_POINTS", 100)
+    monkeypatch.setattr(neighbouring, "_PROBED_LISTS", 8)
     points[2:4] += 40  # a group with too few in it
     away = np.linalg.norm(points[:, None].astype(np.float64) - points[None], axis=-1)
     np.fill_diagonal(away, np.inf)

@@ -157,7 +157,7 @@ def test_false_positive_rates_stay_within_bounds() -> None:
 
 
 def test_a_calibration_samples_the_named_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibration_module, "SAMPLE", 30)
+    monkeypatch.setattr(calibration_module, "SAMPLE_ROWS", 30)
     bank, query = vectors(100), vectors(1, seed=3)[0]
     found = Calibration(little(bank))
     assert len(set(found.rows.tolist())) == 30

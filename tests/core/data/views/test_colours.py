@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from core.data.draws import uniforms
-from core.data.views.colours import DRAWS_PER_IMAGE, SIDE, SIGMA, distort_colours, is_distorted
+from core.data.views.colours import BLUR_SIDE, BLUR_SIGMA, DRAWS_PER_IMAGE, distort_colours, is_distorted
 from core.data.views.recipe import ViewRecipe
 from tests.core.data.samples import make_view
 
@@ -45,7 +45,7 @@ def test_greyscale_blur_and_solarisation_match_torchvision() -> None:
     grey = distort_colours(images, ViewRecipe(greyscale=1.0), draws)
     assert (grey.float() - F.rgb_to_grayscale(images, 3).float()).abs().max() <= 1
     assert torch.equal(distort_colours(images, ViewRecipe(solarize=1.0), draws), F.solarize(images, 128.0))
-    sigma = (SIGMA[0] + (SIGMA[1] - SIGMA[0]) * 0.3) * 32 / SIDE
+    sigma = (BLUR_SIGMA[0] + (BLUR_SIGMA[1] - BLUR_SIGMA[0]) * 0.3) * 32 / BLUR_SIDE
     blurred = F.gaussian_blur(images.float(), [9, 9], [sigma])  # the further taps weigh nothing
     assert (distort_colours(images, ViewRecipe(blur=1.0), draws).float() - blurred).abs().max() <= 1.0
 
