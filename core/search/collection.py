@@ -118,7 +118,8 @@ def read_columns(records: Iterable[Record], alive: Mask) -> Columns:
 def open_index(folder: Path | str, progress: Progress, model: str = "", weights: str = "") -> Collection:
     """Open the index in ``folder`` with its own model, or with ``model`` if that is the same model.
 
-    Raises IndexFolderError if the index is missing or empty, or was built with another model (both are named).
+    Raises IndexFolderError if the index is missing, empty or without a readable image, or was built with another model
+    (both are named).
     """
     path = expand_user(folder)
     progress("opening the index", 0, 0)
@@ -140,6 +141,8 @@ def open_index(folder: Path | str, progress: Progress, model: str = "", weights:
     unreadable = np.flatnonzero(reader.valid_rows() & (reader.facts["state"] != HAS_VECTOR))
     if len(unreadable):
         first = reader.records([int(unreadable[0])])[0]
+        if not alive.any():
+            raise IndexFolderError(f"no image can be read, such as {first.path}: {first.reason.rstrip('.')}.")
         notes.append(
             f"{len(unreadable)} of {int(reader.valid_rows().sum())} images cannot be read and are not searched, such "
             f"as {first.path}: {first.reason.rstrip('.')}."

@@ -111,3 +111,11 @@ def test_another_source_is_refused(own: tuple[Path, Path], tmp_path: Path) -> No
     write_images(tmp_path / "others")
     with pytest.raises(IndexFolderError, match=r"was built from .*images, not from .*others"):
         build(tmp_path / "others", own[1])
+
+
+def test_images_that_cannot_be_read_are_not_called_an_empty_index(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "text.png").write_text("no image")
+    build(tmp_path / "images", tmp_path / "index")
+    with pytest.raises(IndexFolderError, match=r"no image can be read, such as .*text\.png: "):
+        open_index(tmp_path / "index", quiet)
