@@ -211,10 +211,10 @@ def _comparison(name: str, base: str, measures: MeasuresBySeed, baseline: Measur
     for weights in (FINAL, "student", "teacher"):
         pairs: dict[str, list[tuple[float, float]]] = {}
         for seed in seeds:
-            theirs = baseline[seed]["networks"][FINAL]
+            baseline_metrics = baseline[seed]["networks"][FINAL]
             for metric, value in measures[seed]["networks"].get(weights, {}).items():
-                if metric in theirs:
-                    pairs.setdefault(metric, []).append((value, theirs[metric]))
+                if metric in baseline_metrics:
+                    pairs.setdefault(metric, []).append((value, baseline_metrics[metric]))
         for metric, values in pairs.items():
             metrics.setdefault(metric, {})[weights] = _compare([a for a, _ in values], [b for _, b in values])
     ratios = [

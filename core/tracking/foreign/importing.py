@@ -236,8 +236,8 @@ def _search_again(source: Path) -> Iterator[list[ForeignRun]]:
         runs: list[ForeignRun] = []
         deadline = time.monotonic() + _SEARCH_SECONDS
         with suppress(UserError, OSError):  # a database is locked, or a folder was deleted: the next search may differ
-            for found in search_folders(source):
-                runs += found
+            for folder_runs in search_folders(source):
+                runs += folder_runs
                 if time.monotonic() > deadline:
                     yield runs
                     runs, deadline = [], time.monotonic() + _SEARCH_SECONDS
