@@ -8,7 +8,15 @@
         optim.learning_rate=0.0008 objectives.contrastive.label_smoothing=0.1
     python packaging/demo_model.py DATA --captioner SECOND
     sdgui-core train DATA/captioner.json THIRD
-    sdgui-core train DATA/captioner.json RUN --set towers.pretrained=THIRD optim.learning_rate=0.0008 optim.warmup=0.05
+    sdgui-core train DATA/captioner.json FOURTH --set towers.pretrained=THIRD \\
+        optim.learning_rate=0.0008 optim.warmup=0.05
+    python packaging/demo_model.py DATA --keywords
+    sdgui-core train DATA/captioner.json FIFTH --set towers.pretrained=FOURTH data.train=DATA/train-keywords.csv \\
+        optim.epochs=16 optim.warmup=0.05
+    sdgui-core train DATA/captioner.json SIXTH --set towers.pretrained=FIFTH data.train=DATA/train-keywords.csv \\
+        optim.epochs=14 optim.warmup=0.05 optim.learning_rate=0.0008 seed=1
+    sdgui-core train DATA/captioner.json RUN --set towers.pretrained=SIXTH towers.freeze=both optim.epochs=5 \\
+        optim.warmup=0.05 optim.learning_rate=0.0008
     sdgui-core evaluate RUN --data DATA/test.csv --task retrieval --json > test.json
     sdgui-core export RUN resources/models/emoji-coca --precision fp16 --licence cc-by-sa-4.0 --report test.json
     python packaging/demo_model.py DATA --finish resources/models/emoji-coca
@@ -17,9 +25,10 @@ The third command writes ``train.csv``, ``val.csv`` (500 pairs), ``test.csv`` (1
 artist is not trained on) to ``DATA``, and the config. A caption is the emoji's Unicode name. Held out are random images
 of all five sets, and OpenMoji's images of every emoji that the demo data does not train on.
 
-First a dual encoder is trained, since its step costs half as much; the CoCa starts from its transformers. The last
-command replaces the weights of tokens that are in no caption by their mean, so that the file compresses well, and adds
-the authors of the images to the model card.
+First a dual encoder is trained, since its step costs half as much; the CoCa starts from its transformers. Its images
+then get keywords as further captions, so that it can be searched by words that are in no name. In the last training,
+the decoder alone is trained, on names. The last command replaces the weights of tokens that are in no caption by their
+mean, so that the file compresses well, and adds the authors of the images to the model card.
 """
 
 from __future__ import annotations
@@ -27,14 +36,19 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import random
 import re
+import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from icon_sets import npm_archive
 from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import load_file, save_file
 
+import core
 from core.checkpoint.opening import open_network
 from core.data.derived.manifest import manifest
 from core.model.towers.architectures import resolve_architecture
@@ -69,7 +83,9 @@ CAPTIONER = (
 
 Row = dict[str, str]
 
-_AUTHORS = """The images are emoji by five artists, rendered at 64 pixels; a caption is the Unicode name:
+_AUTHORS = """The model was trained in seven stages (packaging/demo_model.py of sdgui); the table describes the last one, which
+trained the decoder alone. Captions are the emoji's Unicode names and, in two of the stages, also keywords (CLDR's,
+Unicode-3.0, from emojibase-data, MIT) and groups. The images are emoji by five artists, rendered at 64 pixels:
 """
 
 
@@ -79,12 +95,18 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder written by icon_sets.py")
     task = parser.add_mutually_exclusive_group(required=True)
     task.add_argument("--demo", type=Path, metavar="DIR", help="demo data, written by sdgui-core demo-data")
+    task.add_argument("--keywords", action="store_true", help="write training data with keywords beside names")
     task.add_argument("--captioner", type=Path, metavar="RUN", help="the trained dual encoder, to start a CoCa from")
+    task.add_argument("--precision", metavar="MODEL", help="print how precisely keywords find held-out images")
     task.add_argument("--finish", type=Path, metavar="MODEL", help="the exported model")
     arguments = parser.parse_args()
     if arguments.finish:
         level_unused_tokens(arguments.finish / "open_clip_model.safetensors", _titles(arguments.data))
         add_authors(arguments.finish / "README.md", arguments.data / "sources.json")
+    elif arguments.keywords:
+        write_keywords(arguments.data)
+    elif arguments.precision:
+        print_precision(arguments.data, arguments.precision)
     elif arguments.captioner:
         write_captioner(arguments.data, arguments.captioner)
     else:
@@ -109,6 +131,71 @@ def write_data(data: Path, demo: Path) -> None:
     _write(data / "other.csv", other)
     _write_config(data, "demo-model", "clip", list(SETTINGS))
     print({"train": len(pool) - TEST - VALIDATION, "val": VALIDATION, "test": TEST, "other": len(other)})
+
+
+def write_keywords(data: Path) -> None:
+    """Write ``DATA/train-keywords.csv``: the training pairs, and captions of one or two keywords for their images.
+
+    Keywords are CLDR's and the emoji's subgroup, from npm's emojibase-data, and its group. An image gets two such
+    captions; one that shows a skin tone or a gender gets one or none, since its keywords are those of many images.
+    """
+    generator = random.Random(SEED)
+    keywords = _keywords(npm_archive(data / "npm", "emojibase-data"))
+    rows = _rows(data / "train.csv")
+    captioned = list(rows)
+    for row in rows:
+        words = keywords.get(_key(row["title"]), [])
+        is_variant = row["title"] != row["concept"]
+        for _ in range(generator.random() < 0.5 if is_variant else 2):
+            if words:
+                chosen = generator.sample([*words, row["group"]], generator.choice([1, 2]))
+                captioned.append(row | {"title": " ".join(chosen)})
+    _write(data / "train-keywords.csv", captioned)
+    print({"names": len(rows), "keywords": len(captioned) - len(rows)})
+
+
+def print_precision(data: Path, model_name: str) -> None:
+    """Print the precision of the first five held-out images (``test.csv``) of each keyword that 3 to 100 have, in %.
+
+    The keywords occur in training, with other images.
+    """
+    keywords = _keywords(npm_archive(data / "npm", "emojibase-data"))
+    rows = _rows(data / "test.csv")
+    relevant: dict[str, set[int]] = {}
+    for index, row in enumerate(rows):
+        for word in keywords.get(_key(row["title"]), ()):
+            relevant.setdefault(word, set()).add(index)
+    queries = sorted(word for word, images in relevant.items() if 3 <= len(images) <= 100)
+    model = core.open_model(model_name)
+    images = core.encode(model, images=[str(data / row["filepath"]) for row in rows])
+    ranked = np.argsort(-core.encode(model, texts=queries) @ images.T, axis=1)[:, :5]
+    precisions = [
+        len(relevant[query].intersection(first.tolist())) / min(5, len(relevant[query]))
+        for query, first in zip(queries, ranked, strict=True)
+    ]
+    print({"keywords": len(queries), "precision at 5": round(100 * float(np.mean(precisions)), 1)})
+
+
+def _keywords(archive: Path) -> dict[str, list[str]]:
+    """The keywords of each emoji, by its name without case and punctuation."""
+    with tarfile.open(archive) as package:
+
+        def read(file: str) -> Any:
+            member = package.extractfile(f"package/{file}")
+            assert member is not None
+            return json.load(member)
+
+        emoji, subgroups = read("en/data.json"), read("meta/groups.json")["subgroups"]
+    keywords: dict[str, list[str]] = {}
+    for entry in emoji:
+        if "subgroup" not in entry:  # a skin tone by itself, or a letter of flags
+            continue
+        subgroup = subgroups[str(entry["subgroup"])].split("-")
+        words = [*entry["tags"], " ".join(subgroup), subgroup[-1]]
+        for variant in (entry, *entry.get("skins", ())):
+            for name in (variant["label"], variant["label"].removeprefix("flag: ")):
+                keywords.setdefault(_key(name), list(dict.fromkeys(words)))
+    return keywords
 
 
 def write_captioner(data: Path, run: Path) -> None:
@@ -163,7 +250,8 @@ def _write_config(data: Path, name: str, preset: str, overrides: list[str]) -> N
 
 
 def _titles(data: Path) -> list[str]:
-    return sorted({row["title"] for split in ("train", "val", "test") for row in _rows(data / f"{split}.csv")})
+    splits = ("train-keywords", "val", "test")
+    return sorted({row["title"] for split in splits for row in _rows(data / f"{split}.csv")})
 
 
 def _rows(path: Path) -> list[Row]:

@@ -85,12 +85,7 @@ def split_by_concept(out: Path) -> None:
 
 def _package(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
     """``icons.json`` and ``info.json`` of an Iconify package, and the listed code points of its icons."""
-    folder.mkdir(parents=True, exist_ok=True)
-    archives = sorted(folder.glob(f"iconify-json-{name}-[0-9]*.tgz"))
-    if not archives:
-        subprocess.run(["npm", "pack", "--silent", f"@iconify-json/{name}"], cwd=folder, check=True)
-        archives = sorted(folder.glob(f"iconify-json-{name}-[0-9]*.tgz"))
-    with tarfile.open(archives[-1]) as archive:
+    with tarfile.open(npm_archive(folder, f"@iconify-json/{name}")) as archive:
 
         def read(file: str) -> Any:
             member = archive.extractfile(f"package/{file}")
@@ -98,6 +93,15 @@ def _package(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, Any], d
             return json.load(member)
 
         return read("icons.json"), read("info.json"), read("chars.json")
+
+
+def npm_archive(folder: Path, package: str) -> Path:
+    """The archive of an npm ``package`` in ``folder``, which is downloaded if it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pattern = f"{package.removeprefix('@').replace('/', '-')}-[0-9]*.tgz"
+    if not list(folder.glob(pattern)):
+        subprocess.run(["npm", "pack", "--silent", package], cwd=folder, check=True)
+    return sorted(folder.glob(pattern))[-1]
 
 
 class UnicodeNames:
