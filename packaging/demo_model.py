@@ -83,8 +83,8 @@ CAPTIONER = (
 
 Row = dict[str, str]
 
-_AUTHORS = """The model was trained in seven stages (packaging/demo_model.py of sdgui); the table describes the last one, which
-trained the decoder alone. Captions are the emoji's Unicode names and, in two of the stages, also keywords (CLDR's,
+_AUTHORS = """The model was trained in seven stages (packaging/demo_model.py of sdgui); the table describes the last one,
+which trained the decoder alone. Captions are the emoji's Unicode names and, in two of the stages, also keywords (CLDR's,
 Unicode-3.0, from emojibase-data, MIT) and groups. The images are emoji by five artists, rendered at 64 pixels:
 """
 
