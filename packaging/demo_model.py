@@ -83,9 +83,10 @@ CAPTIONER = (
 
 Row = dict[str, str]
 
-_AUTHORS = """The model was trained in seven stages (packaging/demo_model.py of sdgui); the table describes the last one,
-which trained the decoder alone. Captions are the emoji's Unicode names and, in two of the stages, also keywords (CLDR's,
-Unicode-3.0, from emojibase-data, MIT) and groups. The images are emoji by five artists, rendered at 64 pixels:
+_AUTHORS = """The model was trained in seven stages (packaging/demo_model.py of sdgui). The table describes
+the last one, which trained the decoder alone. Captions are the emoji's Unicode names and, in two of the stages,
+also groups and keywords (CLDR's, Unicode-3.0, from emojibase-data, MIT). The images are emoji by five artists,
+rendered at 64 pixels:
 """
 
 
