@@ -120,7 +120,7 @@ class Reader(Protocol):
 def as_number(value: object) -> float | None:
     """A number as float; None for anything else, including booleans, text and integers above a float's maximum."""
     try:
-        return float(value) if type(value) in (float, int) else None  # type: ignore[arg-type]
+        return float(value) if isinstance(value, (float, int)) and not isinstance(value, bool) else None
     except OverflowError:
         return None
 
