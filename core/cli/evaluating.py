@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.cli.terminal import Subparsers, add_weights, comma_separated, periodic_progress, say
 from core.spec.errors import UserError
-from core.spec.run.model_names import INTERPOLATED, locate
+from core.spec.run.model_names import INTERPOLATED, default_prompts, locate
 from core.spec.run.weight_path import DEFAULT_KEEP, DEFAULT_STEPS
 
 
@@ -35,7 +35,7 @@ def add(subparsers: Subparsers) -> None:
         "--val", default="", metavar="SOURCE", help="data for choosing a probe's C (default: a fifth of --train)"
     )
     parser.add_argument(
-        "--templates", default="photo", metavar="NAME_OR_FILE", help="prompt templates for zero-shot (default: photo)"
+        "--templates", default="", metavar="NAME_OR_FILE", help="prompts for zero-shot (default: depends on the model)"
     )
     parser.add_argument(
         "--layer",
@@ -118,7 +118,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         task=arguments.task,
         label=arguments.label,
         train=arguments.train,
-        templates=arguments.templates,
+        templates=arguments.templates or default_prompts(arguments.model),
         val=arguments.val,
         layer=arguments.layer,
         k=arguments.k,

@@ -15,6 +15,7 @@ from core.spec.config import expand_user, read_config, split_run
 from core.spec.errors import UserError, nearest
 from core.spec.paths import is_file
 from core.spec.reading import KILOBYTE, MEGABYTE, UnreadableError, excerpt, read_bytes, read_json
+from core.spec.resources import resource_folder
 from core.spec.run.folder import RunDir
 
 OPEN_CLIP = "open_clip:"
@@ -271,6 +272,24 @@ def is_saved_model(folder: Path) -> bool:
     except (OSError, UserError):
         return False
     return isinstance(config, dict) and config.get("model_type") == "clip" and "vision_config" in config
+
+
+def default_prompts(name: str) -> str:
+    """The bundled prompt set that suits the captions that a model was trained on: "photo" for captions from the web.
+
+    These are the models of open_clip, and those trained from them. Other runs, and exports of them, have "name".
+    """
+    try:
+        source = tuned_of(locate(name))
+        folder = source.run.path if isinstance(source, RunNetwork) else Path(source.pretrained)
+        config = read_json(folder / "config.json", MAX_CONFIG_BYTES)
+    except (OSError, UserError):
+        return "photo"
+    towers = config.get("towers") if isinstance(config, dict) else None
+    if not isinstance(towers, dict):  # the folder of another program
+        return "photo"
+    is_own_architecture = is_file(resource_folder("architectures") / f"{towers.get('architecture')}.json")
+    return "photo" if towers.get("pretrained") and not is_own_architecture else "name"
 
 
 def locate_run(name: str, weights: str = "") -> RunNetwork | None:

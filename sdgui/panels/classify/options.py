@@ -8,8 +8,8 @@ from pathlib import Path
 from PySide6.QtCore import QSettings
 from PySide6.QtWidgets import QCheckBox, QWidget
 
-from core.spec.data.prompt_sets import is_inline
-from core.spec.resources import resource_folder
+from core.spec.data.prompt_sets import bundled_templates, is_inline
+from core.spec.run.model_names import default_prompts
 from sdgui.panels.classify.model import DEFAULT_LAYER, Settings
 from sdgui.widgets.file_dialogs import ask_open
 from sdgui.widgets.layouts.boxes import hbox
@@ -18,7 +18,6 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import NoWheelComboBox, StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps
 
-_PROMPTS = resource_folder("prompts")
 _FILE = "from a file…"
 _TEXTS = {"predicted": "the predicted class", "classes": "every class", "caption": "the image's caption"}
 
@@ -41,9 +40,10 @@ class OptionsRow(QWidget):
     def _build(self) -> None:
         self._layer.addItem(DEFAULT_LAYER, DEFAULT_LAYER)
         self._layer.addItem("embedding", "embedding")
-        for file in sorted(_PROMPTS.glob("*.txt"), key=lambda file: (file.stem != "photo", file.stem)):
-            self._prompts.addItem(file.stem, file.stem)
+        for name in ("", *bundled_templates()):
+            self._prompts.addItem(name, name)
         self._prompts.addItem(_FILE, _FILE)
+        self.set_model("")
         for key, text in _TEXTS.items():
             self._text.addItem(text, key)
         self._row = FlowLayout(self)  # a window may be narrow
@@ -79,7 +79,7 @@ class OptionsRow(QWidget):
     def settings(self) -> Settings:
         """The settings for the next evaluation."""
         return Settings(
-            templates=str(self._prompts.currentData()),
+            templates=str(self._prompts.currentData() or self._default_prompts),
             text=str(self._text.currentData()),
             k=self._k.value(),
             standardise=self._standardise.isChecked(),
@@ -92,6 +92,11 @@ class OptionsRow(QWidget):
         for layer in layers:
             self._layer.addItem(layer, layer)
         self._layer.setCurrentIndex(max(0, self._layer.findData(previous)))
+
+    def set_model(self, model: str) -> None:
+        """Use the prompts that suit ``model`` unless the user has chosen others."""
+        self._default_prompts = default_prompts(model)
+        self._prompts.setItemText(self._prompts.findData(""), f"default ({self._default_prompts})")
 
     def set_prompts(self, source: str) -> None:
         """Select a bundled set by name, a file, or edited prompts, which replace earlier edited prompts."""
@@ -107,13 +112,13 @@ class OptionsRow(QWidget):
         if self._prompts.currentData() != _FILE:
             return
         path = ask_open(self, "Open prompts: one per line, with {} for the class name", "Prompts (*.txt *.json)")
-        self.set_prompts(str(path or "photo"))
+        self.set_prompts(str(path or ""))
 
     def _restore(self) -> None:
         value = self._qsettings.value
-        prompts = str(value("classify/prompts") or "photo")
+        prompts = str(value("classify/prompts") or "")
         is_available = self._prompts.findData(prompts) >= 0 or is_inline(prompts) or Path(prompts).is_file()
-        self.set_prompts(prompts if is_available else "photo")
+        self.set_prompts(prompts if is_available else "")
         self._text.setCurrentIndex(max(0, self._text.findData(str(value("classify/text") or ""))))
         k = str(value("classify/k") or "")
         self._k.setValue(int(k) if k.isdecimal() else 20)
@@ -122,6 +127,6 @@ class OptionsRow(QWidget):
     def save(self) -> None:
         """Save the settings, except the features, which depend on the model."""
         settings = self.settings()
-        for name, value in (("prompts", settings.templates), ("text", settings.text), ("k", str(settings.k))):
+        for name, value in (("prompts", self._prompts.currentData()), ("text", settings.text), ("k", str(settings.k))):
             self._qsettings.setValue(f"classify/{name}", value)
         self._qsettings.setValue("classify/standardise", "true" if settings.standardise else "false")

@@ -19,6 +19,7 @@ from core.spec.shards import may_exist
 from sdgui.panels.classify.model import METHODS, SPLIT_OF_DATA, Evaluation, Method, Target
 from sdgui.panels.classify.options import OptionsRow
 from sdgui.shared.pickers.data import DataPicker
+from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.shared.pickers.interpolation import InterpolationSlider
 from sdgui.shared.pickers.model_chip import ModelChip
 from sdgui.shared.services import Services
@@ -103,7 +104,7 @@ class ClassifySource(QWidget):
     def _connect(self) -> None:
         self.button.clicked.connect(self.run_requested)
         self.more.toggled.connect(self.options.setVisible)
-        self.model.changed.connect(lambda _choice: self.model_changed.emit())
+        self.model.changed.connect(self._on_model_changed)
         self.data.described.connect(self._on_described)
         self.data.changed.connect(self._on_data_changed)
         self.data.refused.connect(lambda _sentence: self.label.setPlaceholderText(_NO_LABELS))
@@ -121,6 +122,8 @@ class ClassifySource(QWidget):
         value = self._settings.value
         if not self.model.restore_state(value("classify/model")):  # this panel's last model, otherwise any panel's
             self.model.restore()
+        if (choice := self.model.choice()) is not None:
+            self.options.set_model(choice.model)
         data = str(value("classify/data") or "")
         if may_exist(data):
             self.data.set_source(data)
@@ -229,6 +232,10 @@ class ClassifySource(QWidget):
         return [Evaluation(target, method, self.options.settings()) for method in methods]
 
     # Following
+    def _on_model_changed(self, choice: ModelChoice) -> None:
+        self.options.set_model(choice.model)
+        self.model_changed.emit()
+
     def _on_data_changed(self, source: str) -> None:
         self.label.clear()
         self.label.setPlaceholderText("Reading…" if source else _NO_LABELS)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.spec.errors import UserError
+from core.spec.resources import resource_folder
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import (
     CheckpointError,
@@ -15,6 +16,7 @@ from core.spec.run.model_names import (
     RunNetwork,
     checkpoint_names,
     default_network,
+    default_prompts,
     exact_name,
     is_saved_model,
     locate,
@@ -169,6 +171,29 @@ def test_open_clip_and_saved_models(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert locate(str(folder)) == OpenClipModel(str(folder), str(folder))
     monkeypatch.chdir(tmp_path)
     assert exact_name("saved") == (str(folder), "")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "pretrained", "prompts"),
+    [
+        ("ViT-B-32", "openai", "photo"),
+        ("ViT-B-32", "", "name"),
+        ("sd-demo", "", "name"),
+        ("sd-coca-demo", "/models/emoji-coca", "name"),
+    ],
+)
+def test_prompts_suit_the_captions_that_a_run_was_trained_on(
+    run: RunDir, architecture: str, pretrained: str, prompts: str
+) -> None:
+    run.config.write_text(json.dumps({"towers": {"architecture": architecture, "pretrained": pretrained}}))
+    assert default_prompts(str(run.path)) == default_prompts(f"{run.path}@last") == prompts
+
+
+def test_prompts_of_other_models(tmp_path: Path) -> None:
+    assert default_prompts("open_clip:ViT-B-32,openai") == default_prompts("") == "photo"
+    assert default_prompts(str(resource_folder("models") / "emoji-coca")) == "name"
+    (tmp_path / "config.json").write_text('{"model_type": "clip", "vision_config": {}}')
+    assert default_prompts(str(tmp_path)) == "photo"
 
 
 def test_a_name_that_no_user_can_have_is_refused() -> None:

@@ -75,11 +75,12 @@ def test_edits_are_previewed_in_the_matrix_and_kept(
 ) -> None:
     panel = open_classify()
     classify(qtbot, panel, "zero-shot")
+    assert asked(folder, "classify_zero_shot")[0]["templates"] == "name", "the run was not trained from photos"
     view, tab = panel.view, panel.view.matrix
     view.tabs.setCurrentWidget(tab)
     QTest.mouseClick(tab.prompts, Qt.MouseButton.LeftButton)
     editor = tab.editor
-    assert editor.templates.toPlainText().splitlines() == list(read_prompts("photo").templates)
+    assert editor.templates.toPlainText().splitlines() == list(read_prompts("name").templates)
     assert [editor.names.index(row, 0).data() for row in range(4)] == view.results.results()[0].classes
     number = len(view.results.results())
     editor.templates.setPlainText("an icon of a {}.\n")
@@ -106,7 +107,7 @@ def test_edits_are_previewed_in_the_matrix_and_kept(
     assert read_prompts(tmp_path / "mine.json") == wanted
     assert view.source.options.settings() == Settings(templates=str(tmp_path / "mine.json"))
     editor.reset.click()
-    assert editor.templates.toPlainText().splitlines() == list(read_prompts("photo").templates)
+    assert editor.templates.toPlainText().splitlines() == list(read_prompts("name").templates)
     editor.open_file(str(tmp_path / "gone.json"))
     assert "gone.json is neither a file" in view.bar.text
 
