@@ -53,6 +53,10 @@ class Stage:
     def select_run(self, arm: str) -> None:
         self.window.experiments.select_run(self.run(arm))
 
+    def select_experiment(self, arm: str) -> None:
+        record = self.window.services.store.run(self.run(arm))
+        self.window.experiments.select_experiment(record.experiment_id)
+
     def select_study(self, study: TrainedStudy) -> None:
         self.window.experiments.select(self.window.experiments.model.study_index(study.id))
 
@@ -70,9 +74,9 @@ def home(stage: Stage) -> None:
 
 
 def define(stage: Stage) -> None:
-    """The config of a self-distilling run: what it says of its teacher."""
+    """The config of a self-distilling experiment: what it says of its teacher."""
     panel = stage.window.show_panel("define")
-    stage.select_run("sd-clip")
+    stage.select_experiment("sd-clip")
     settle(1.0)
     panel.focus_search()
     line = QApplication.focusWidget()
@@ -92,7 +96,7 @@ def runs(stage: Stage) -> None:
 
 
 def classify(stage: Stage) -> None:
-    """Held-out images by their group: zero-shot, and a linear probe in its confusion matrix."""
+    """Held-out images by their group: zero-shot, and a linear probe in its confusion matrix, with a cell's images."""
     panel = stage.window.show_panel("classify")
     assert isinstance(panel, ClassifyPanel)
     source = panel.view.source
@@ -105,7 +109,10 @@ def classify(stage: Stage) -> None:
         source.set_method(method)
         source.button.click()
         until(lambda number=number: len(panel.view.results.results()) == number, f"the result of {method}")  # type: ignore[misc]
-    panel.view.show_class(3)
+    panel.view.tabs.setCurrentWidget(panel.view.matrix)
+    panel.view.matrix.pairs.row_activated.emit(0)
+    until(lambda: bool(panel.view.matrix.gallery.model.rowCount()), "the images of the most confused pair")
+    until(lambda: not panel.view.matrix.gallery.thumbnails.pending(), "thumbnails")
     settle(1.0)
 
 
