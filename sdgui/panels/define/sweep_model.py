@@ -26,12 +26,18 @@ def suggested_values(spec: FieldSpec, text: str) -> str:
         return ", ".join(spec.choices)
     if spec.kind == "text":
         return text
-    value = float(text)
+    value, is_whole = parse(spec, text), spec.kind == "whole"
     if not value:
-        return "0 to 1" if spec.kind == "number" else "0 to 10"
-    if spec.kind == "whole":
-        return f"{max(1, int(value) // 2)} to {2 * int(value)}"
-    return f"{text_of(value / 10)} to {text_of(value * 10)} log" if value > 0 else f"{text_of(value)} to 0"
+        low, high = 0, 10 if is_whole else 1
+    elif value < 0:
+        low, high = value, 0
+    elif is_whole:
+        low, high = max(1, value // 2), 2 * value
+    else:
+        low, high = value / 10, 10 * value
+    if high >= spec.maximum:  # some settings must stay below their maximum, so the range ends before it
+        high = (value + spec.maximum) // 2 if is_whole else (value + spec.maximum) / 2
+    return f"{text_of(low)} to {text_of(high)}{'' if is_whole or value <= 0 else ' log'}"
 
 
 def parse_values(spec: FieldSpec, text: str, config: RunConfig) -> SearchRange:

@@ -7,6 +7,7 @@ Flow: ``ConfigForm`` walks ``groups_of(RunConfig)`` once, keeps the typed text o
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ Kind = Literal["flag", "choice", "whole", "number", "text", "json"]
 
 @dataclass(frozen=True)
 class FieldSpec:
-    """A field. ``path``: dotted name; ``bounds``: the allowed values in words."""
+    """A field. ``path``: dotted name; ``bounds``: the allowed values in words; ``maximum``: their upper bound."""
 
     path: str
     title: str
@@ -37,6 +38,7 @@ class FieldSpec:
     advanced: bool
     widget: str
     allows_text: bool = False  # whether text that is not a choice is allowed
+    maximum: float = math.inf
 
     @property
     def shown_unit(self) -> str:
@@ -99,6 +101,7 @@ def _spec(path: str, title: str, info: FieldInfo) -> FieldSpec:
         choices=suggested or choices,
         allows_text=bool(suggested),
         bounds=_bounds(info),
+        maximum=_maximum(info),
         advanced=bool(extra.get("advanced", False)),
         widget=str(extra.get("widget", "")),
     )
@@ -129,6 +132,13 @@ def _bounds(info: FieldInfo) -> str:
                 high = f"below {text_of(bound)}"
     bounds = " and ".join(part for part in (low, high) if part)
     return bounds[:1].upper() + bounds[1:]
+
+
+def _maximum(info: FieldInfo) -> float:
+    bounds: list[Any] = [
+        rule.le if isinstance(rule, Le) else rule.lt for rule in info.metadata if isinstance(rule, (Le, Lt))
+    ]
+    return min(bounds, default=math.inf)
 
 
 # --- between text and values

@@ -8,6 +8,7 @@ import pytest
 from PySide6.QtWidgets import QDialogButtonBox
 from pytestqt.qtbot import QtBot
 
+from core.spec.config import RunConfig
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.study import read_study
@@ -17,6 +18,7 @@ from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.define.sweep_bar import ValuesDialog
 from sdgui.panels.define.sweep_model import parse_values, suggested_values, values_text
 from sdgui.panels.study.panel import StudyPanel
+from sdgui.shared.form.fields import groups_of
 from sdgui.shared.services import Selection, Services
 from tests.core.images import write_pairs
 from tests.sdgui.panels.define.defining import show
@@ -48,6 +50,9 @@ def test_typed_values_are_parsed_and_invalid_ones_refused(define: DefinePanel, s
         assert parse_values(row.spec, typed, config) == values
         assert parse_values(row.spec, values_text(values), config) == values
         assert parse_values(row.spec, suggested_values(row.spec, row.text()), config)
+    for spec in (field for group in groups_of(RunConfig, "Run") for field in group.all_fields()):
+        if spec.kind in ("whole", "number"):
+            assert parse_values(spec, suggested_values(spec, define.form.row(spec.path).text()), config), spec.path
     for path, typed, said in INVALID:
         spec = define.form.row(path).spec
         with pytest.raises((ValueError, UserError), match=said):
