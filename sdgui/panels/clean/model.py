@@ -119,11 +119,11 @@ class RankedPairs:
         """The number of excluded pairs."""
         if not self.exclude_below:
             return self.mark_count(wrong=True)
-        pairs_by_key = {pair.key: pair for pair in self.pairs}
+        is_below_by_key = {pair.key: pair.bin < self.threshold for pair in self.pairs}
         count = self.below_count()
         for key, wrong in self.marks.items():  # a mark counts more than the threshold
-            pair = pairs_by_key.get(key)
-            is_below = pair is not None and pair.bin < self.threshold
+            # An unlisted pair is above the threshold, unless unlisted pairs are below it: then it probably is too.
+            is_below = is_below_by_key.get(key, not self._lists_all_below)
             count += (wrong and not is_below) - (is_below and not wrong)
         return count
 
@@ -133,8 +133,7 @@ class RankedPairs:
         if not self.exclude_below:
             return {"pairs": marked_keys}
         right = [list(key) for key, wrong in self.marks.items() if not wrong]
-        is_complete = len(self.pairs) == self.total or (self.pairs and self.pairs[-1].bin >= self.threshold)
-        if is_complete:  # every pair below the threshold is listed
+        if self._lists_all_below:
             return {"pairs": [*marked_keys, *(list(pair.key) for pair in self.pairs if self._is_unmarked_below(pair))]}
         return {"pairs": marked_keys, "below": self.threshold, "kept": right, "key": self.key}
 
@@ -145,6 +144,11 @@ class RankedPairs:
         unlisted = (Pair(path, caption, 0.0, None, 0, None) for path, caption in marked_keys)
         excluded = [*filter(self.is_excluded, self.pairs), *unlisted]
         return [pair for pair in excluded if pair.key not in self.corrections]
+
+    @property
+    def _lists_all_below(self) -> bool:
+        """Whether every pair below the threshold is listed."""
+        return len(self.pairs) == self.total or bool(self.pairs and self.pairs[-1].bin >= self.threshold)
 
     def _is_unmarked_below(self, pair: Pair) -> bool:
         return pair.bin < self.threshold and pair.key not in self.marks

@@ -52,6 +52,13 @@ def test_unlisted_pairs_below_the_threshold_are_left_to_the_worker(threshold: in
         assert [caption for _, caption in saving["pairs"]] == ["b", "c"]
 
 
+def test_unlisted_marked_pairs_are_counted_once_if_the_threshold_excludes_unlisted_pairs() -> None:
+    pairs = ranked({("/e.png", "e"): True, ("/f.png", "f"): False}, total=9)
+    pairs.threshold, pairs.exclude_below = 995, True
+    assert pairs.below_count() == 9
+    assert pairs.excluded_count() == 8, "all but f"
+
+
 def test_filters_words_and_orders() -> None:
     pairs = ranked({key("a"): True, key("c"): False})
     pairs.threshold = 200
