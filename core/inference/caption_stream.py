@@ -130,7 +130,9 @@ class _CaptionRun:
         """Halves the batch; for a single image, moves to the CPU; on the CPU, reports the image as failed."""
         free_memory()
         remaining = [item for item in part if item[0] not in finished]
-        if len(part) > 1 and remaining:
+        if not remaining:
+            return
+        if len(part) > 1:
             self._model.max_batch = max(1, len(part) // 2)
             self._log(f"not enough memory for {len(part)} images per batch; continuing with {self._model.max_batch}.")
         elif not self._model.on_cpu:

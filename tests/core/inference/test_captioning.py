@@ -223,6 +223,23 @@ def test_an_image_that_runs_out_of_cpu_memory_is_refused_and_the_rest_continues(
     assert len(made) == 4
 
 
+@pytest.mark.parametrize("on_cpu", [False, True])
+def test_running_out_of_memory_after_the_last_caption_of_a_batch_changes_nothing(
+    model: CaptionModel, found: list[ImageInput], monkeypatch: pytest.MonkeyPatch, on_cpu: bool
+) -> None:
+    plain = CaptionModel.captions
+
+    def captions(self: CaptionModel, *arguments: Any) -> Iterator[Any]:
+        yield from plain(self, *arguments)
+        raise MemoryError
+
+    monkeypatch.setattr(CaptionModel, "captions", captions)
+    monkeypatch.setattr(CaptionModel, "on_cpu", property(lambda self: on_cpu))
+    notes: list[str] = []
+    made = list(caption_images(model, found[:5], GREEDY, quiet, notes.append))
+    assert ([item.error for item in made], notes, model.max_batch) == ([""] * 5, [], None)
+
+
 def test_moving_to_the_cpu_leaves_a_usable_model(model: CaptionModel, found: list[ImageInput]) -> None:
     before = texts(list(caption_images(model, found[:3], GREEDY, quiet, quiet)))
     model.max_batch = 2
