@@ -34,11 +34,12 @@ def add(commands: Subparsers) -> None:
 def _import(arguments: argparse.Namespace) -> int:
     from core.tracking.foreign.importing import import_runs
 
-    failed = []
+    failed = set()
 
     def report(importer: Importer, problem: str) -> None:
+        failed.discard(importer.dir.path)
         if problem:
-            failed.append(problem)
+            failed.add(importer.dir.path)
             say(one_line(f"{importer.run.name}: {problem}"))
         else:
             print(one_line(f"{importer.run.tool}  {importer.points} points  {importer.dir.path}"), flush=True)

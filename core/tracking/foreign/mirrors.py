@@ -47,12 +47,9 @@ def export_run(run: RunDir, tool: str, output: Path, follow: bool = False) -> st
     extra, make = MIRRORS[tool]
     need(extra)
     mirror, place = make(run, read_any_config(run.config), output)
-    failed = True
+    failed = False  # an error or Ctrl+C ends the export, not the run
     try:
         failed = _replay(run, mirror, follow)
-    except KeyboardInterrupt:  # ends the export, not the run
-        failed = False
-        raise
     finally:
         mirror.close(failed)
     return place

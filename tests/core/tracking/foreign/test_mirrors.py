@@ -68,15 +68,18 @@ def test_following_ends_when_the_trainer_was_killed(tmp_path: Path) -> None:
     assert points == {1: 0.5}
 
 
-def test_ctrl_c_ends_an_export_and_not_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_ctrl_c_or_an_error_ends_an_export_and_not_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
     def interrupt(seconds: float) -> None:
-        raise KeyboardInterrupt
+        raise error
 
     run, points = core.start_run("going on", folder=tmp_path / "run", system_seconds=0, record_code=False), Points()
     monkeypatch.setattr(mirrors, "need", lambda extra: None)
     monkeypatch.setitem(mirrors.MIRRORS, "tensorboard", ("tensorboard", lambda *_arguments: (points, "")))
     monkeypatch.setattr(mirrors, "time", SimpleNamespace(sleep=interrupt))
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(error):
         export_run(RunDir(run.folder), "tensorboard", tmp_path / "out", follow=True)
     run.finish()
     assert not points.closed_as_failed
