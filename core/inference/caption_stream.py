@@ -18,7 +18,7 @@ import torch
 
 from core.inference.captioning import CaptionModel, free_memory
 from core.inference.images import ImageInput, LoadedImage, read_ahead
-from core.model.runtime import is_out_of_memory
+from core.spec.failures import is_out_of_memory
 from core.spec.generation import GenerationSettings
 from core.spec.reporter import Progress
 

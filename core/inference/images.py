@@ -22,8 +22,8 @@ from core.data.errors import ImageError
 from core.data.loader import compute_ahead
 from core.data.preprocessing import model_input
 from core.data.sources.folders import has_image_suffix, walk_folders
-from core.model.runtime import is_out_of_memory
 from core.spec.config import DataConfig
+from core.spec.failures import is_out_of_memory
 from core.spec.paths import expand_user, is_folder
 from core.spec.shards import is_member
 

@@ -10,15 +10,6 @@ import torch
 from core.spec.config import RuntimeConfig
 from core.spec.errors import UserError
 
-# torch.OutOfMemoryError covers torch's CUDA allocator only. These are messages of its other allocators, of CUDA and
-# NCCL, and of cuBLAS and cuDNN, which allocate directly.
-_OUT_OF_MEMORY_MESSAGES = (
-    "can't allocate memory",
-    "out of memory",
-    "cublas_status_alloc_failed",
-    "cudnn_status_alloc_failed",
-)
-
 
 class RuntimeUnavailable(UserError):
     """This machine does not have the requested device or precision."""
@@ -82,10 +73,3 @@ def has_bf16(device: torch.device) -> bool:
         capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
         return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     return False
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` means that GPU or host memory ran out."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(message in str(error).lower() for message in _OUT_OF_MEMORY_MESSAGES)

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 from core.spec.machines.answers import Gpu
+from core.tracking.gpus import as_text
 
 _MIB = 1 << 20
 
@@ -66,8 +67,8 @@ def _nvml_gpu(nvml: Any, index: int, handle: Any, part: str = "") -> Gpu:
     memory = _query(nvml, lambda: nvml.nvmlDeviceGetMemoryInfo(handle), None)  # None for shared memory
     return Gpu(
         index=index,
-        name=_text(_query(nvml, lambda: nvml.nvmlDeviceGetName(handle), "")) + part,
-        uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
+        name=as_text(_query(nvml, lambda: nvml.nvmlDeviceGetName(handle), "")) + part,
+        uuid=as_text(nvml.nvmlDeviceGetUUID(handle)),
         memory=memory.total // _MIB if memory else 0,
         used=memory.used // _MIB if memory else 0,
         load=_query(nvml, lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100, None),
@@ -87,10 +88,6 @@ def _query(nvml: Any, query: Callable[[], Any], default: Any) -> Any:
 def _users(nvml: Any, handle: Any) -> list[str]:
     processes = _query(nvml, lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle), [])
     return [_user(pid) for pid in sorted({process.pid for process in processes})]
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def _user(pid: int) -> str:

@@ -21,14 +21,15 @@ _MAX_LINE_LENGTH = 1000  # characters
 _UNTRUSTED_LINE_BREAK = re.compile("(?:\r\n|[\n\v\f\r\x1c-\x1e\x85\u2028\u2029])(?!  \\S)")
 
 _NO_MEMORY = "not enough memory; close other programs, raise the limit (ulimit -v), or process less data at a time"
-# Parts of the messages of RuntimeErrors and ImportErrors that libraries raise if memory cannot be allocated.
+# Parts of the messages of RuntimeErrors and ImportErrors if memory cannot be allocated: of torch, CUDA, NCCL, cuBLAS,
+# cuDNN, the C++ library and the dynamic linker.
 _OUT_OF_MEMORY = (
     "allocate memory", "out of memory", "start new thread", "failed to map segment", "bad_alloc", "status_alloc_failed",
 )  # fmt: skip
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether ``error`` means that memory could not be allocated."""
+    """Whether ``error`` means that memory of the machine or its GPU could not be allocated."""
     return (sentence(error) or "").startswith(_NO_MEMORY)
 
 

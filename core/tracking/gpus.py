@@ -30,8 +30,8 @@ class Nvml:
 
     def facts(self) -> dict[str, Any]:
         """GPU names and driver version, for provenance."""
-        names = [_text(self._nvml.nvmlDeviceGetName(handle)) for handle in self.handles]
-        return {"gpus": names, "driver": _text(self._nvml.nvmlSystemGetDriverVersion())} if names else {}
+        names = [as_text(self._nvml.nvmlDeviceGetName(handle)) for handle in self.handles]
+        return {"gpus": names, "driver": as_text(self._nvml.nvmlSystemGetDriverVersion())} if names else {}
 
     def values(self) -> dict[str, float]:
         """Utilisation, memory, power and temperature of each GPU, without unreported values."""
@@ -62,5 +62,6 @@ def gpu_facts() -> dict[str, Any]:
         nvml.close()
 
 
-def _text(value: str | bytes) -> str:
+def as_text(value: str | bytes) -> str:
+    """A text of NVML; some versions of ``nvidia-ml-py`` return bytes."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from core.custom.callbacks import Callback
 from core.custom.loading import NO_CODE, CustomCode
 from core.data.batch import Batch
-from core.model.runtime import is_out_of_memory
 from core.model.towers.freezing import layer_depths
 from core.ranks.collectives import mean_over_ranks
 from core.ranks.tensors import full_tensor
 from core.spec.config import RunConfig
+from core.spec.failures import is_out_of_memory
 from core.spec.run.code import digest_of
 from core.spec.run.events import CheckpointSaved, EventWriter, Log, Metrics, RunStarted
 from core.spec.run.folder import RunDir

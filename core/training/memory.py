@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 
-from core.model.runtime import is_out_of_memory
+from core.spec.failures import is_out_of_memory
 
 
 def keep_freed_memory() -> bool:

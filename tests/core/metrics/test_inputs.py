@@ -9,8 +9,9 @@ import torch
 
 from core.metrics.inputs import EvaluationError, check_features, full_precision, part_of, unit_rows
 from core.model import runtime
-from core.model.runtime import RuntimeUnavailable, is_out_of_memory, set_up
+from core.model.runtime import RuntimeUnavailable, set_up
 from core.spec.config import RuntimeConfig
+from core.spec.failures import is_out_of_memory
 
 
 def test_non_finite_rows_are_named() -> None:
@@ -94,7 +95,7 @@ def test_a_gpu_device_has_an_index_like_its_tensors(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("error", "is_one"),
     [
-        (torch.OutOfMemoryError("x"), True),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
         (MemoryError(), True),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), True),
         (RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"), True),
