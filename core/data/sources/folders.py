@@ -22,6 +22,7 @@ IMAGE_SUFFIXES = frozenset(
     | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".ico"}
 )
 MANIFEST_SUFFIXES = frozenset((".csv", ".tsv", ".jsonl", ".json", ".ndjson"))
+WITHOUT_CAPTIONS = "images without captions"  # a format
 MAX_SIDECAR_BYTES = 1 << 20  # longer text is not a caption
 
 _REPORT_EVERY = 1000  # folders between progress reports
@@ -132,15 +133,20 @@ def has_image_suffix(name: str) -> bool:
     return name[name.rfind(".") :].lower() in IMAGE_SUFFIXES
 
 
-def plain_images(folder: Path, progress: Progress) -> list[str]:
-    """The paths of all images in the folder tree, sorted within each folder, without hidden folders."""
-    images: list[str] = []
-    for number, (_, files) in enumerate(walk_folders(str(folder))):
+def read_uncaptioned(folder: Path, progress: Progress) -> Source:
+    """All images in the folder tree, sorted within each folder, without hidden folders.
+
+    Folders that cannot be listed are bad rows.
+    """
+    source = Source(str(folder), WITHOUT_CAPTIONS, [], [])
+    for number, (path, files) in enumerate(walk_folders(str(folder))):
         if number % _REPORT_EVERY == 0:
-            progress("counting images", len(images), 0)
-        if not isinstance(files, OSError):
-            images += [file.path for file in files if has_image_suffix(file.name)]
-    return images
+            progress("counting images", len(source.rows), 0)
+        if isinstance(files, OSError):
+            source.bad.append(BadRow(path, f"the folder cannot be read: {files.strerror or files}"))
+        else:
+            source.rows += [Row(file.path, ()) for file in files if has_image_suffix(file.name)]
+    return source
 
 
 def _read_classes(root: Path, top: str, folders: list[_Folder]) -> Source:

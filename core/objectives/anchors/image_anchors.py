@@ -14,7 +14,7 @@ from core.data.cache import read_in_threads
 from core.data.dataset import Progress
 from core.data.errors import DataError, ImageError
 from core.data.preprocessing import model_input
-from core.data.sources.folders import plain_images
+from core.data.sources.folders import read_uncaptioned
 from core.data.sources.opening import open_source
 from core.model.network import Network
 from core.objectives.anchors.anchors import Anchors
@@ -56,7 +56,7 @@ def find_files(source: str, progress: Progress) -> list[str]:
         return [row.file for row in open_source(source).rows]
     except DataError:
         folder = expand_user(source)
-        files = plain_images(folder, progress) if folder.is_dir() else []
-        if not files:
+        images = read_uncaptioned(folder, progress) if folder.is_dir() else None
+        if images is None or not images.rows or images.bad:
             raise
-        return files
+        return [row.file for row in images.rows]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from core.data.sources.folders import plain_images
+from core.data.sources.folders import read_uncaptioned
 from core.data.sources.opening import BadRow, DataError, Source, check_bad_share, open_source
 from core.data.sources.shards.collection import FORMAT as SHARDS
 from core.data.sources.shards.collection import Shards
@@ -19,7 +19,6 @@ from core.spec.shards import is_shards
 MAX_REASONS = 20  # bad rows listed with reasons
 MAX_SAMPLES = 8  # sample images
 MAX_CAPTIONS = 6  # images with this many captions or more are counted together
-WITHOUT_CAPTIONS = "images without captions"
 
 
 def describe_source(source: str, progress: Reporter, images_only: bool = False) -> dict[str, Any]:
@@ -36,10 +35,11 @@ def describe_source(source: str, progress: Reporter, images_only: bool = False) 
         source_rows = open_source(source, progress=progress)
     except DataError:
         folder = expand_user(source)
-        images = plain_images(folder, progress) if images_only and folder.is_dir() else []
-        if not images:
+        images = read_uncaptioned(folder, progress) if images_only and folder.is_dir() else None
+        if images is None or not images.rows:
             raise
-        return {**_base_answer(source, WITHOUT_CAPTIONS, [], images[:MAX_SAMPLES]), "images": len(images)}
+        samples = [row.file for row in images.rows[:MAX_SAMPLES]]
+        return {**_base_answer(source, images.format, images.bad, samples), "images": len(images.rows)}
     counts = [0] * MAX_CAPTIONS
     for row in source_rows.rows:
         counts[min(len(row.captions), MAX_CAPTIONS) - 1] += 1

@@ -11,14 +11,13 @@ from typing import Any
 
 from core.data.errors import DataError
 from core.data.inspection.figures import Figures, figures
-from core.data.sources.folders import plain_images
+from core.data.sources.folders import read_uncaptioned
 from core.data.sources.opening import open_source
 from core.data.sources.rows import Row, Source
 from core.data.sources.shards.collection import Shards, rows_of_shards
 from core.spec.config import expand_user
 from core.spec.reporter import Reporter
 from core.spec.shards import is_shards
-from core.worker.data.describing import WITHOUT_CAPTIONS
 
 ROWS_PER_PART = 500  # rows per partial answer
 MAX_ROWS = 200_000  # listed rows
@@ -61,10 +60,10 @@ def rows_of(source: str, progress: Reporter, images_only: bool = False) -> tuple
         source_rows = open_source(source, progress=progress)
     except DataError:
         folder = expand_user(source)
-        image_paths = plain_images(folder, progress) if images_only and folder.is_dir() else []
-        if not image_paths:
+        images = read_uncaptioned(folder, progress) if images_only and folder.is_dir() else None
+        if images is None or not images.rows:
             raise
-        source_rows = Source(source, WITHOUT_CAPTIONS, [Row(path, ()) for path in image_paths], [])
+        source_rows = images
     return source_rows, len(source_rows.rows)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import pytest
 from PIL import Image
 
 from core.data.errors import DataError
-from core.worker.data.describing import MAX_REASONS, WITHOUT_CAPTIONS, describe_source
+from core.data.sources.folders import WITHOUT_CAPTIONS
+from core.objectives.anchors.image_anchors import find_files
+from core.worker.data.describing import MAX_REASONS, describe_source
+from core.worker.data.rows import rows_of
 
 
 class Heard:
@@ -80,6 +84,26 @@ def test_images_without_captions_are_accepted_only_where_captions_are_optional(t
     facts = describe_source(str(tmp_path), Heard(), images_only=True)
     assert (facts["images"], facts["pairs"], facts["format"]) == (3, 0, WITHOUT_CAPTIONS)
     assert facts["samples"] == [str(tmp_path / name) for name in ("a.png", "c.jpg", "deep.PNG")]
+
+
+def test_a_folder_of_images_that_cannot_be_read_is_a_bad_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    for name in ("a.png", "locked/b.png"):
+        (tmp_path / name).write_bytes(b"")
+    scan = os.scandir
+
+    def refuse(path: str) -> Any:
+        if path == str(locked):
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    facts = describe_source(str(tmp_path), Heard(), images_only=True)
+    assert (facts["images"], facts["reasons"]) == (1, [f"{locked}: the folder cannot be read: Permission denied"])
+    assert len(rows_of(str(tmp_path), Heard(), images_only=True)[0].bad) == 1
+    with pytest.raises(DataError, match="Permission denied"):
+        find_files(str(tmp_path), Heard())
 
 
 def test_missing_sources_stay_an_error(tmp_path: Path) -> None:
