@@ -62,20 +62,21 @@ class EmbeddedQuery:
     notes: list[str] = field(default_factory=list)
 
 
-def read_terms(raw: Any, sign: float = 1.0) -> list[Term]:
-    """Parse terms in JSON: a text, an object with ``text``, ``image`` or ``row`` and optionally ``weight``, or a list.
+def read_terms(raw: Any, sign: float = 1.0, kind: str = "text") -> list[Term]:
+    """Parse terms in JSON: an object with ``text``, ``image`` or ``row`` and optionally ``weight``; or the value of the
+    field ``kind`` alone; or a list of these.
 
     ``sign`` multiplies every weight. Raises QueryError for anything else.
     """
     if raw is None:
         return []
-    if isinstance(raw, (str, dict)):
+    if isinstance(raw, (str, int, dict)):
         raw = [raw]
     if not isinstance(raw, (list, tuple)):
         raise QueryError(f"a query consists of texts, images and rows, not {raw!r}.")
     terms = []
     for raw_term in raw:
-        fields = {"text": raw_term} if isinstance(raw_term, str) else raw_term
+        fields = {kind: raw_term} if isinstance(raw_term, (str, int)) else raw_term
         if not isinstance(fields, dict) or not set(fields) <= {"text", "image", "row", "weight"}:
             raise QueryError(f"a term must have text, image or row, and may have a weight; {raw_term!r} is not valid.")
         try:

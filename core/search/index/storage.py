@@ -179,9 +179,10 @@ class IndexReader:
         extents = zip(rows, self.facts["offset"][rows].tolist(), self.facts["length"][rows].tolist(), strict=True)
         records, content = [], self._records.data
         for row, start, length in extents:
+            message = f"the record of row {row} of the index {self.folder} is damaged; run `index` again."
             if start + length > len(content) or length > MAX_RECORD_BYTES:
-                raise UnusableIndexError(_damaged_record(self.folder, row))
-            records.append(parse_record(bytes(content[start : start + length]), _damaged_record(self.folder, row)))
+                raise UnusableIndexError(message)
+            records.append(parse_record(bytes(content[start : start + length]), message))
         release_pages(self._records)
         return records
 
@@ -189,10 +190,6 @@ class IndexReader:
 def _map_array(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
     """Map ``file`` as an array of ``shape``."""
     return np.memmap(file, dtype, "r", shape=shape) if shape[0] else np.zeros(shape, dtype)
-
-
-def _damaged_record(folder: Path, row: int) -> str:
-    return f"the record of row {row} of the index {folder} is damaged; run `index` again, or index into another folder."
 
 
 def release_pages(mapped: npt.NDArray[Any]) -> None:
@@ -225,10 +222,8 @@ def parse_record(line: bytes, message: str = "a record is damaged; index into an
 
 
 def _record_line(record: Record) -> bytes:
-    content: dict[str, Any] = {"path": record.path}
-    for name in ("captions", "labels", "reason"):
-        if value := getattr(record, name):
-            content[name] = dict(value) if isinstance(value, Mapping) else value
+    values = {**vars(record), "labels": dict(record.labels)}
+    content = {name: value for name, value in values.items() if value}
     return json.dumps(content, ensure_ascii=False).encode() + b"\n"
 
 

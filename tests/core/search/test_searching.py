@@ -198,7 +198,7 @@ def test_queries_that_cannot_be_searched(searching: Searcher, terms: tuple[Term,
 @pytest.mark.parametrize(
     "given",
     [
-        5, [["a"]], {"words": "a"}, {"text": "a", "weight": "much"}, {"row": None},
+        5.5, [["a"]], {"words": "a"}, {"text": "a", "weight": "much"}, {"row": None},
         {"row": float("inf")}, {"text": "a", "weight": 10**400},  # JSON's 1e999, and a number without an exponent
     ],
 )  # fmt: skip
