@@ -11,7 +11,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from core.search.errors import AllMissingError, IndexFolderError, UnusableIndexError
+from core.search.errors import AllMissingError, NoImagesError, UnusableIndexError
 from core.search.index.build import build_index
 from core.spec.config import expand_user
 from core.spec.reporter import Progress
@@ -25,13 +25,12 @@ def update_folder_index(home: Path, model: str, weights: str, folder: str, progr
     """Update and return the cached index of the images in ``folder``, for a model with an exact name.
 
     A damaged index, or an index of other weights with the same name, is replaced. None if the folder contains no
-    images, another process is writing the index, or the disk is full. Raises errors of opening the model, and OSError
-    if ``home`` is not writable; encoded images are kept.
+    images. Raises errors of opening the model, and IndexFolderError if another process is writing the index, the disk
+    is full, or ``home`` is not writable; encoded images are kept.
     """
     source = expand_user(folder).absolute()
     key = "\n".join((model, weights, str(source))).encode("utf-8", "surrogateescape")
     path = home / f"{source.name[:_MAX_NAME_LENGTH]}-{hashlib.sha256(key).hexdigest()[:20]}"
-    home.mkdir(parents=True, exist_ok=True)
     try:
         build = partial(build_index, model, str(source), path, progress, lambda _text: None, weights=weights)
         try:
@@ -41,7 +40,7 @@ def update_folder_index(home: Path, model: str, weights: str, folder: str, progr
         except UnusableIndexError:
             shutil.rmtree(path)
             build()
-    except IndexFolderError:
+    except NoImagesError:
         return None
     path.touch()  # marks it as recently used
     _remove_oldest(home)

@@ -9,6 +9,10 @@ class IndexFolderError(UserError):
     """An index that cannot be used or written; the message names the index and the remedy."""
 
 
+class NoImagesError(IndexFolderError):
+    """A source without images."""
+
+
 class AllMissingError(IndexFolderError):
     """No image of the index is in its source, which contains other images."""
 

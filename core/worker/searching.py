@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import ConfigDict
 
 from core.checkpoint.opening import Model, open_model
-from core.data.errors import ImageError
+from core.data.errors import DataError, ImageError
 from core.inference.relevance import relevance
 from core.search import evaluation, projection
 from core.search.cached_indexes import update_folder_index
@@ -101,16 +101,21 @@ class SearchSession(Session):
     ) -> dict[str, Any]:
         """Open an ``index`` folder; or ``model`` over ``data`` (default: a run's validation data), encoded in memory.
 
-        If ``data`` is a folder of images and ``keep`` a folder, the vectors are cached in ``keep``. ``model`` is a name
-        for ``core.checkpoint.opening``; RUN@last is the newest checkpoint of a run. ``first``: of larger ``data``, only
+        If ``data`` is a folder of images and ``keep`` a folder, the vectors are cached in ``keep``; if that fails, a
+        note says why, or an error if ``data`` cannot be encoded in memory. ``model`` is a name for
+        ``core.checkpoint.opening``; RUN@last is the newest checkpoint of a run. ``first``: of larger ``data``, only
         about this many rows, so that they can be searched while the others are encoded. The answer: key, title, source
         (of the images), model, weights, dim, images, captions, how (search method), notes, rest (rows left out).
         """
+        cache_problem = ""
         if index:
             request = CollectionRequest(index=index, model=model, weights=weights, data=data)
         elif model:
             exact, exact_weights = exact_name(model, weights)
-            kept_folder = _cached_index(keep, exact, exact_weights, data, progress)
+            try:
+                kept_folder = _cached_index(keep, exact, exact_weights, data, progress)
+            except IndexFolderError as error:  # another process is writing it, or the disk is full
+                kept_folder, cache_problem = "", str(error)
             request = CollectionRequest(
                 index=kept_folder,
                 model=exact,
@@ -133,6 +138,10 @@ class SearchSession(Session):
                 raise
             shutil.rmtree(request.index)  # a cached index of other weights with the same name
             return self.open(progress, index, model, weights, data, keep, first)
+        except DataError as error:
+            if cache_problem:
+                raise IndexFolderError(cache_problem) from error
+            raise
         self._open.drop(lambda other: other != key and replace(_request(other), modified=request.modified) == request)
         collection, identity = loaded.collection, loaded.collection.encoder.identity
         return {
@@ -145,7 +154,7 @@ class SearchSession(Session):
             "images": int(collection.alive.sum()),
             "captions": int(collection.text_alive.sum()),
             "how": collection.search_method,
-            "notes": list(collection.notes),
+            "notes": [*([f"Searched in memory: {cache_problem}"] if cache_problem else ()), *collection.notes],
             "rest": collection.remaining,
         }
 
@@ -203,8 +212,8 @@ class SearchSession(Session):
             return self._known_caption(loaded, int(caption), options, progress)
         terms = [
             *read_terms(texts),
-            *read_terms(_as_terms("image", images)),
-            *read_terms(_as_terms("row", rows)),
+            *read_terms(images, kind="image"),
+            *read_terms(rows, kind="row"),
             *read_terms(minus, sign=-1.0),
         ]
         answer = loaded.searcher.search(Query(tuple(terms), prompts), options)
@@ -244,8 +253,7 @@ class SearchSession(Session):
 
     def compare(self, progress: Reporter, a: str = "", b: str = "", k: int = 1) -> dict[str, Any]:
         """The pairs that only one of two models retrieves within the top ``k``. ``a`` and ``b`` are keys."""
-        first = self._get(a, progress)
-        second = self._get(b, progress)
+        first, second = self._get(a, progress), self._get(b, progress)
         ranked_pairs = self._rank_once(first, progress), self._rank_once(second, progress)
         return evaluation.compare(first.collection, ranked_pairs[0], second.collection, ranked_pairs[1], int(k))
 
@@ -334,7 +342,7 @@ def _request(key: str) -> CollectionRequest:
 
 
 def _cached_index(keep: str, model: str, weights: str, data: str, progress: Reporter) -> str:
-    """The cached index of a folder of images; "" if there is no cached index."""
+    """The cached index of a folder of images; "" if there is no cached index. Raises IndexFolderError."""
     if not keep or not data or not expand_user(data).is_dir():
         return ""
     # Indexes of many alphas must not replace indexes of other models.
@@ -372,29 +380,16 @@ def _held_out(model: str) -> str:
     return str(source)
 
 
-def _as_terms(name: str, values: Any) -> Any:
-    """Plain values as terms with the field ``name``."""
-    if values is None or isinstance(values, dict):
-        return values
-    if not isinstance(values, (list, tuple)):
-        values = [values]
-    return [value if isinstance(value, dict) else {name: value} for value in values]
-
-
 def _filter(fields: dict[str, Any]) -> Filter:
     unknown = set(fields) - {"folders", "labels", "min_size", "max_size", "after", "before"}
     if unknown:
         raise QueryError(f"there is no filter {sorted(unknown)[0]!r}.")
-    labels = {
-        name: (values,) if isinstance(values, str) else tuple(values)
-        for name, values in (fields.get("labels") or {}).items()
-    }
-    after, before = fields.get("after"), fields.get("before")
+    allowed = (fields.get("labels") or {}).items()
+    times = {name: read_date(value) for name in ("after", "before") if (value := fields.get(name)) not in (None, "")}
     return Filter(
         folders=tuple(fields.get("folders") or ()),
-        labels=labels,
+        labels={name: (values,) if isinstance(values, str) else tuple(values) for name, values in allowed},
         min_size=read_size(fields.get("min_size") or 0),
         max_size=read_size(fields.get("max_size") or 0),
-        after=None if after in (None, "") else read_date(after),
-        before=None if before in (None, "") else read_date(before),
+        **times,
     )

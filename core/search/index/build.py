@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.data.errors import BadRow
-from core.search.errors import IndexFolderError, UnusableIndexError
+from core.search.errors import IndexFolderError, NoImagesError, UnusableIndexError
 from core.search.index.acceleration import describe, layout, update_acceleration
 from core.search.index.files import sizes_of, truncate_to_files
 from core.search.index.manifest import MAX_REMOVED_RANGES, SEGMENT_ROWS, Identity, Manifest, read_manifest
@@ -85,7 +85,7 @@ def build_index(
             before = work.repair(before)
         scanned = scan(path)
         if before is None and not scanned.images:
-            raise IndexFolderError(f"{source} contains no images; choose a folder of images, or a manifest.")
+            raise NoImagesError(f"{source} contains no images; choose a folder of images, or a manifest.")
         changes = compare(work.reader, scanned, drop_missing)
         encoder: Encoder | None = None
         if before is None:

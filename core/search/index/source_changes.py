@@ -18,7 +18,7 @@ from core.data.sources.folders import MAX_SIDECAR_BYTES, has_image_suffix, walk_
 from core.data.sources.manifests import is_text
 from core.data.sources.opening import open_source
 from core.data.sources.rows import NO_LABELS, clean_caption
-from core.search.errors import AllMissingError, IndexFolderError
+from core.search.errors import AllMissingError, IndexFolderError, NoImagesError
 from core.search.index.storage import RETRY_LATER, IndexReader, Mask
 from core.spec.config import expand_user
 from core.spec.errors import UserError
@@ -178,7 +178,7 @@ def compare(reader: IndexReader | None, scanned: Scan, drop_missing: bool = Fals
         changes.pending.append(image)
     _remove_missing(changes, before, scanned, drop_missing)
     if total and changes.removed == total and not drop_missing:
-        raise (AllMissingError if scanned.images else IndexFolderError)(
+        raise (AllMissingError if scanned.images else NoImagesError)(
             f"none of the {total} images of the index is in {scanned.source}; if they moved, run the command with "
             "--relocate OLD NEW; if they were deleted, run it with --drop-missing. The index is unchanged."
         )

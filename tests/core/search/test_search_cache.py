@@ -13,7 +13,7 @@ from PIL import Image
 from core.search import animation, cached_indexes, layouts
 from core.search.animation import GAP, HEAD, SIDE, Frame, Hit
 from core.search.cached_indexes import MAX_INDEXES, update_folder_index
-from core.search.errors import IndexFolderError
+from core.search.errors import NoImagesError
 from core.search.index import manifest
 from core.search.layouts import layout_digest, load_layout, save_layout
 from core.spec.errors import UserError
@@ -28,10 +28,10 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     def build(model: str, source: str, path: Path, progress: object, log: object, weights: str) -> None:
         found.append((model, source, weights))
         if source.endswith("empty"):
-            raise IndexFolderError("There are no images.")
+            raise NoImagesError("There are no images.")
         if source.endswith("odd"):
             raise UserError("There is no such model.")
-        path.mkdir(exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
 
     monkeypatch.setattr(cached_indexes, "build_index", build)
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from core.evaluation.evaluate import Request, evaluate
 from core.search import cached_indexes
 from core.search.index.build import build_index
 from core.search.index.manifest import read_manifest, write_manifest
+from core.search.index.storage import IndexWriter
 from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
 from core.worker import searching
@@ -268,6 +270,30 @@ def test_a_searched_folder_is_cached_and_only_new_images_are_encoded(
     empty.mkdir()
     with pytest.raises(UserError):
         SearchSession().open(Heard(), model=str(run[0]), data=str(empty), keep=str(keep))
+
+
+def test_the_reason_why_a_folder_is_not_cached_is_shown(run: tuple[Path, Path], tmp_path: Path) -> None:
+    album, keep = tmp_path / "album", tmp_path / "kept"
+    album.mkdir()
+    for number, path in enumerate(sorted(run[1].parent.rglob("*.png"))[:4]):
+        shutil.copy(path, album / f"{number}.png")
+
+    def search() -> dict[str, Any]:
+        return SearchSession().open(Heard(), model=str(run[0]), data=str(album), keep=str(keep))
+
+    search()
+    (index,) = keep.iterdir()
+    with closing(IndexWriter(index)):
+        with pytest.raises(UserError, match="is being written by another process"):
+            search()
+        for path in album.glob("*.png"):
+            path.with_suffix(".txt").write_text("a caption")
+        opened = search()
+    assert (opened["images"], opened["how"]) == (4, "exact, in memory")
+    assert [note.partition(":")[0] for note in opened["notes"]] == ["Searched in memory"]
+    keep.rename(tmp_path / "other")
+    keep.write_text("a file")
+    assert "Not a directory" in search()["notes"][0]
 
 
 def test_a_cached_index_of_other_weights_is_replaced(run: tuple[Path, Path], tmp_path: Path) -> None:
