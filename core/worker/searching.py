@@ -111,21 +111,9 @@ class SearchSession(Session):
         if index:
             request = CollectionRequest(index=index, model=model, weights=weights, data=data)
         elif model:
-            exact, exact_weights = exact_name(model, weights)
-            try:
-                kept_folder = _cached_index(keep, exact, exact_weights, data, progress)
-            except IndexFolderError as error:  # another process is writing it, or the disk is full
-                kept_folder, cache_problem = "", str(error)
-            request = CollectionRequest(
-                index=kept_folder,
-                model=exact,
-                weights=exact_weights,
-                data="" if kept_folder else data,
-                first=int(first) if data and not kept_folder else 0,
-                modified=0 if kept_folder else modified_at(expand_user(data or _held_out(exact))),
-            )
-            if parse_interpolated(exact):
-                self._drop_interpolated(exact)
+            request, cache_problem = _model_request(model, weights, data, keep, int(first), progress)
+            if parse_interpolated(request.model):
+                self._drop_interpolated(request.model)
         else:
             raise UserError("choose an index, or a model, to search with.")
         key = write_key(request)
@@ -341,13 +329,27 @@ def _request(key: str) -> CollectionRequest:
     return request
 
 
-def _cached_index(keep: str, model: str, weights: str, data: str, progress: Reporter) -> str:
-    """The cached index of a folder of images; "" if there is no cached index. Raises IndexFolderError."""
-    if not keep or not data or not expand_user(data).is_dir():
-        return ""
-    # Indexes of many alphas must not replace indexes of other models.
-    home = expand_user(keep) / ("interpolated" if parse_interpolated(model) else "")
-    return str(update_folder_index(home, model, weights, data, progress) or "")
+def _model_request(
+    model: str, weights: str, data: str, keep: str, first: int, progress: Reporter
+) -> tuple[CollectionRequest, str]:
+    """A request for a cached index of the images in ``data``, or for ``model`` over ``data``; and why the index cannot
+    be written, or "".
+    """
+    name, exact_weights = exact_name(model, weights)
+    problem = ""
+    if keep and data and expand_user(data).is_dir():
+        # Indexes of many alphas must not replace indexes of other models.
+        home = expand_user(keep) / ("interpolated" if parse_interpolated(name) else "")
+        try:
+            if cached := update_folder_index(home, name, exact_weights, data, progress):
+                return CollectionRequest(index=str(cached), model=name, weights=exact_weights, data=""), ""
+        except IndexFolderError as error:  # another process is writing it, or the disk is full
+            problem = str(error)
+    modified = modified_at(expand_user(data or _held_out(name)))
+    request = CollectionRequest(
+        index="", model=name, weights=exact_weights, data=data, first=first if data else 0, modified=modified
+    )
+    return request, problem
 
 
 def _manifest(folder: str) -> Manifest:

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.__main__ import main
 from core.cli.run_tables import read_row
 from core.spec.children import python_command
 from core.spec.errors import UserError
@@ -394,18 +393,3 @@ def test_an_unreadable_run_does_not_stop_the_others(tmp_path: Path, capsys: pyte
         problems: list[str] = []
         import_runs(tmp_path / "logs", tmp_path / "runs", False, lambda _run, problem: problems.append(problem))
     assert sorted(bool(problem) for problem in problems) == [False, True]
-
-
-@pytest.mark.parametrize(("problems", "status"), [(["locked", ""], 0), (["", "locked"], 1), ([""], 0)])
-def test_the_exit_status_of_an_import_is_that_of_the_last_attempt_of_each_run(
-    problems: list[str], status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "events.out.tfevents.1").write_bytes(record(scalar(1, 1.0)))
-    (importer,) = importing.find_importers(tmp_path, tmp_path / "runs", {}).values()
-
-    def import_runs(source: Path, runs_folder: Path, follow: bool, report: Any) -> None:
-        for problem in problems:
-            report(importer, problem)
-
-    monkeypatch.setattr(importing, "import_runs", import_runs)
-    assert main(["runs", "import", str(tmp_path), "--follow", "--home", str(tmp_path)]) == status
