@@ -147,10 +147,11 @@ class ClassifyPanel(Panel):
             if self._actions is not None:
                 self._actions["demo"].trigger()
         elif self._demo.data and (self._demo.run_id is None or source.model.choose_run(self._demo.run_id)):
+            test = Path(self._demo.data)
             source.set_label(DEMO_LABEL)
-            source.set_training("")
+            source.set_training("" if self._demo.run_id is not None else str(test.with_name("train.csv")))
             source.set_method("image")
-            source.data.set_source(self._demo.data)
+            source.data.set_source(str(test))
             self.evaluations.run()
 
     # Results

@@ -78,13 +78,14 @@ def demo_config(home: Path) -> RunConfig:
     return override(preset_config("sd-clip", "tiny"), [f"data.train={demo / 'train.csv'}"])
 
 
-def check_demo_is_classified(qtbot: QtBot, panel: ClassifyPanel, folder: Path, home: Path) -> None:
+def check_demo_is_classified(qtbot: QtBot, panel: ClassifyPanel, folder: Path, home: Path, train: str) -> None:
     panel.refresh()
     qtbot.waitUntil(lambda: panel._demo.button == "Classify the demo's groups")
     panel.view.empty.activated.emit()
     qtbot.waitUntil(lambda: len(panel.view.results.results()) == 1, timeout=20000)
     request = asked(folder, "classify_open")[0]
     assert (request["data"], request["label"]) == (str(home / "demo-data" / "unseen.csv"), "group")
+    assert request["train"] == train
 
 
 def test_the_empty_panel_offers_the_next_step_of_the_demo(
@@ -96,7 +97,7 @@ def test_the_empty_panel_offers_the_next_step_of_the_demo(
     window = panel.window()
     assert isinstance(window, MainWindow)
     make_run(window, config)
-    check_demo_is_classified(qtbot, panel, folder, home)
+    check_demo_is_classified(qtbot, panel, folder, home, train="")
 
 
 def test_the_demo_is_classified_with_the_included_model_before_a_run_has_a_checkpoint(
@@ -106,7 +107,7 @@ def test_the_demo_is_classified_with_the_included_model_before_a_run_has_a_check
     config = demo_config(home)
     panel._services.store.add_experiment(config, "demo")
     panel.view.source.model.choose_default()
-    check_demo_is_classified(qtbot, panel, folder, home)
+    check_demo_is_classified(qtbot, panel, folder, home, train=str(home / "demo-data" / "train.csv"))
 
 
 def test_without_a_model_or_a_checkpoint_the_panel_offers_the_demo(
