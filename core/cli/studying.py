@@ -13,7 +13,7 @@ from core.spec.caption_files import CaptionFileExistsError, write_new
 from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, read_text
 from core.spec.resources import resource_folder
-from core.spec.run.folder import RunDir
+from core.spec.run.model_names import locate
 
 if TYPE_CHECKING:
     from core.evaluation.noise import Ranking
@@ -75,9 +75,8 @@ def _add_noise(subparsers: Subparsers) -> None:
     noise = subparsers.add_parser(
         "noise", help="rank the pairs of a data set by clean probability, and show likely mismatched pairs"
     )
-    noise.add_argument("run_dir", type=folder_path, metavar="RUN_DIR")
+    noise.add_argument("model", help="run folder, RUN@STEP, or open_clip:NAME[,PRETRAINED]")
     noise.add_argument("--data", default="", metavar="SOURCE", help="pairs to rank (default: the run's training data)")
-    noise.add_argument("--checkpoint", default="last", help="best, last, a step or a checkpoint's name (default: last)")
     add_weights(noise, default="the mean of both networks")
     noise.add_argument("--json", action="store_true", help="print the summary and all pairs as one JSON object")
     noise.add_argument("--csv", type=Path, metavar="OUT", help="write all pairs as CSV, lowest clean probability first")
@@ -134,12 +133,10 @@ def _verdict(ranking: Ranking) -> str:
 def _noise(arguments: argparse.Namespace) -> int:
     if arguments.csv and arguments.csv.exists() and not arguments.force:
         raise CaptionFileExistsError(arguments.csv)
-    run = RunDir(arguments.run_dir)
-    if not run.path.is_dir():
-        raise UserError(f"there is no run folder {run.path}; specify the folder of a trained run.")
+    locate(arguments.model, arguments.weights)  # before torch is loaded
     from core.evaluation.noise import rank_pairs, to_csv
 
-    ranking = rank_pairs(run, arguments.data, periodic_progress(), arguments.checkpoint, arguments.weights)
+    ranking = rank_pairs(arguments.model, arguments.data, periodic_progress(), arguments.weights)
     if arguments.csv:
         write_new(arguments.csv, to_csv(ranking.pairs), arguments.force)
     if arguments.json:

@@ -1,6 +1,6 @@
-"""Finds likely mismatched pairs: ranks all pairs by how well caption and image match according to a trained model.
+"""Finds likely mismatched pairs: ranks all pairs by how well caption and image match according to a model.
 
-Flow: run folder and data -> checkpoint -> **noise** -> ``python -m core noise``, the Clean panel, a study's evaluation.
+Flow: model and data -> **noise** -> ``python -m core noise``, the Clean panel, a study's evaluation.
 The score of a pair is ``core.objectives.weighting.evidence`` of its features. Pairs are called likely mismatched only
 if the scores form two groups (`core.evaluation.groups`); otherwise there is only a ranking. Within a group, the order
 also depends on how well the caption's words fit the words predicted from the image (`core.objectives.weighting.words`).
@@ -30,8 +30,7 @@ from core.objectives.weighting.words import reorder_by_words, word_evidence
 from core.spec.cells import escape_row
 from core.spec.errors import UserError
 from core.spec.reporter import Progress
-from core.spec.run.folder import RunDir
-from core.spec.run.model_names import resolve, weights_in
+from core.spec.run.model_names import RunNetwork, exact_name, locate, weights_in
 
 SHUFFLED = "shuffled"  # label column: 1 for shuffled captions, otherwise 0
 MAX_SUGGESTIONS = 3000  # only pairs of the lowest ranks get a suggestion
@@ -107,28 +106,27 @@ class Ranking:
         }
 
 
-def rank_pairs(run: RunDir, data: str, progress: Progress, checkpoint_name: str = "last", weights: str = "") -> Ranking:
-    """Rank the pairs of ``data`` (by default the run's training data) by checkpoint ``checkpoint_name``.
+def rank_pairs(model: str, data: str, progress: Progress, weights: str = "") -> Ranking:
+    """Rank the pairs of ``data`` (by default the run's training data) by ``model``, a name as in `locate`.
 
-    ``weights``: "student" or "teacher"; by default the mean of both. Raises UserError if the run has no such
-    checkpoint, network or data.
+    ``weights``: "student" or "teacher" of a run; by default the mean of both. Raises UserError if there is no such
+    model, network or data.
     """
     progress("loading the model", 0, 0)
-    name = resolve(run, checkpoint_name)
-    networks = [weights] if weights else weights_in(run, name)
-    models = [open_model(f"{run.path}@{name}", network) for network in networks]
+    name, _ = exact_name(model, weights)
+    models = [open_model(name, network) for network in _networks(name, weights)]
     source = data or models[0].data.train
     if not source:
-        raise UserError(f"{run.path} has no training data; specify --data SOURCE.")
+        raise UserError(f"{model} has no training data; specify --data SOURCE.")
     dataset = _open(models[0], source, progress)
     evidences, words, streams = [], [], []
     image_descriptors: list[Tensor] = []  # the same for each network
-    for model in models:
-        network = model.network
+    for opened in models:
+        network = opened.network
         describe_batch = None if image_descriptors else lambda pixels: image_descriptors.append(describe(pixels))
-        features = encode_dataset(network, dataset, model.runtime, model.batch, progress, describe_batch)
+        features = encode_dataset(network, dataset, opened.runtime, opened.batch, progress, describe_batch)
         for vectors in (features.images, features.texts, network.logit_scale.detach()):  # ranks would hide a NaN
-            check_finite(vectors, model.subject.model)
+            check_finite(vectors, name)
         images = features.images[features.text_to_image]  # (P, D)
         streams.append((images, features.texts))
         evidences.append(evidence(images, features.texts, float(network.logit_scale.detach())).cpu())
@@ -139,7 +137,15 @@ def rank_pairs(run: RunDir, data: str, progress: Progress, checkpoint_name: str 
     belief = torch.stack(evidences).mean(dim=0)
     belief, right = _order_in_groups(belief, torch.stack(words).mean(dim=0))
     suggestions = _suggestions(streams, captions, belief.argsort(stable=True)[:MAX_SUGGESTIONS])
-    return _ranking(models[0].subject.model, source, dataset, rows, captions, belief, right, suggestions)
+    return _ranking(name, source, dataset, rows, captions, belief, right, suggestions)
+
+
+def _networks(name: str, weights: str) -> list[str]:
+    """The networks that rank: ``weights``, or all of a run; "" for a model with a single network."""
+    source = locate(name, weights)
+    if weights or not isinstance(source, RunNetwork):
+        return [weights]
+    return weights_in(source.run, source.checkpoint)
 
 
 def _open(model: Model, source: str, progress: Progress) -> PairDataset:

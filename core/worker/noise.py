@@ -17,7 +17,6 @@ from core.data.derived.subset import save_subset
 from core.evaluation.noise import Ranking, rank_pairs
 from core.spec.errors import UserError
 from core.spec.reporter import Progress
-from core.spec.run.folder import RunDir
 from core.worker.session import Recent, Session, Verb, read_key, write_key
 
 BINS = 1000  # bins of the histogram of clean probabilities
@@ -26,13 +25,12 @@ MAX_RANKINGS = 2  # rankings in memory
 
 @dataclass(frozen=True, kw_only=True)
 class RankingKey:
-    """The key of a ranking. ``checkpoint``: the exact name, since "best" and "last" change."""
+    """The key of a ranking. ``model``: with the exact checkpoint, since "best" and "last" change."""
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
-    run: str
+    model: str
     data: str
-    checkpoint: str
     weights: str
 
 
@@ -48,10 +46,9 @@ class NoiseSession(Session):
 
     def open(
         self,
-        run: str,
+        model: str,
         progress: Progress,
         data: str = "",
-        checkpoint: str = "last",
         most: int = 2000,
         weights: str = "",
     ) -> dict[str, Any]:
@@ -61,9 +58,8 @@ class NoiseSession(Session):
         thousandth of belief; ``shuffled_bins``: the number of shuffled pairs among them, None if unknown;
         ``key`` names the ranking for ``noise_save``.
         """
-        ranking = rank_pairs(RunDir(Path(run)), data, progress, checkpoint, weights)
-        _, _, checkpoint_used = ranking.model.rpartition("@")
-        key = write_key(RankingKey(run=run, data=ranking.data, checkpoint=checkpoint_used, weights=weights))
+        ranking = rank_pairs(model, data, progress, weights)
+        key = write_key(RankingKey(model=ranking.model, data=ranking.data, weights=weights))
         self._rankings.put(key, ranking)
         pairs = [vars(pair) for pair in ranking.pairs[:most]]
         bins, shuffled = [0] * BINS, [0] * BINS
@@ -108,9 +104,8 @@ class NoiseSession(Session):
             raise UserError(
                 f"the ranking belongs to {ranking_key.data}, not to {data}; rank the pairs of {data}, then save."
             )
-        run = RunDir(Path(ranking_key.run))
         return self._rankings.get(
-            key, lambda: rank_pairs(run, ranking_key.data, progress, ranking_key.checkpoint, ranking_key.weights)
+            key, lambda: rank_pairs(ranking_key.model, ranking_key.data, progress, ranking_key.weights)
         )
 
 

@@ -219,7 +219,7 @@ def judged(things: Path) -> Ranking:
     """Many pairs, ranked."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SDGUI_CACHE_DIR", str(things / "cache"))
-        found = rank_pairs(RunDir(things / "run"), "", lambda *_: None)
+        found = rank_pairs(str(things / "run"), "", lambda *_: None)
     return replace(found, pairs=found.pairs * 400)
 
 

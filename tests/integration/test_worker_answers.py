@@ -114,7 +114,7 @@ def test_captions_answer_as_declared(run: tuple[Path, Path], tmp_path: Path) -> 
 
 def test_noise_and_data_answer_as_declared(run: tuple[Path, Path]) -> None:
     desk, data = NoiseSession(), str(run[1])
-    ranking = fits(NOISE_OPEN, desk.open, run=str(run[0]), data=data, checkpoint="last")
+    ranking = fits(NOISE_OPEN, desk.open, model=f"{run[0]}@last", data=data)
     worst = ranking["list"][0]
     pairs = [[worst["path"], worst["caption"]]]
     fits(NOISE_SAVE, desk.save, data=data, excluded=[], to=str(run[1].parent / "clean.csv"), pairs=pairs)

@@ -39,8 +39,8 @@ def ranked(request: dict[str, Any]) -> dict[str, Any]:
         shuffled[int(pair["belief"] * 1000)] += pair["shuffled"]
     listed = 6 if "long" in request["data"] else 8
     return {
-        "key": json.dumps({"run": request["run"], "data": request["data"]}),
-        "model": f"{request['run']}@{request['checkpoint']}",
+        "key": json.dumps({"model": request["model"], "data": request["data"]}),
+        "model": request["model"],
         "data": request["data"],
         "pairs": 8,
         "doubted": 0 if one_group else 3,
@@ -91,7 +91,7 @@ def answer(request: dict[str, Any], cancelled: set[int]) -> None:
                 return
             reply(id=number, event="progress", doing="encoding images", done=done, total=200)
             time.sleep(0.05 if "slow" in data else 0)
-        RANKED.append(request["run"])
+        RANKED.append(request["model"])
         reply(id=number, event="done", result=ranked(request))
 
 

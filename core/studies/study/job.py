@@ -163,7 +163,7 @@ def ignore_progress(activity: str, done: int, total: int) -> None:
 def _measure_one(out: StudyDir, study: Study, run: RunDir, seed: int, weights: str, item: Measure) -> dict[str, float]:
     data = str(data_path(out, study, item.data, seed))
     if item.task == "noise":
-        ranking = rank_pairs(run, data, ignore_progress, weights=weights)
+        ranking = rank_pairs(f"{run.path}@last", data, ignore_progress, weights)
         figures = {"precision": ranking.precision(), "recall": ranking.recall(), "AUC": ranking.auc()}
         return {f"{item.name}/{key}": value for key, value in figures.items() if value is not None}
     request = Request(

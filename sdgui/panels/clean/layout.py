@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
-from PySide6.QtGui import QAction, QKeyEvent, QKeySequence
+from PySide6.QtGui import QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QPushButton, QSplitter, QStackedWidget, QWidget
 
 from sdgui.panels.clean.histogram import BINS, ScoreHistogram
@@ -39,11 +39,7 @@ _FILTERS: tuple[tuple[str, Shown], ...] = (
 _KEYS = {Qt.Key.Key_X: True, Qt.Key.Key_Space: False, Qt.Key.Key_U: None}  # key -> mark, as in ``marked``
 _HINT = "X mismatched · Space correct · U unmark · S use suggestion · F2 edit · Enter enlarge · Ctrl+Z undo"
 _TOOLS_HEIGHT = 5 * SPACE  # slider and key hints between the gallery and the row of buttons
-_EMPTY = "Choose a run and data above. The run ranks the pairs by how well caption and image match, lowest first."
-_NO_RUN = (
-    "A trained run ranks the pairs by how well caption and image match; the included model cannot. "
-    "You have no trained run yet."
-)
+_EMPTY = "Choose a model and data above. The model ranks the pairs by how well caption and image match, lowest first."
 
 
 class CleanView(QWidget):
@@ -57,7 +53,6 @@ class CleanView(QWidget):
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services = services
-        self._train: QAction | None = None
         self._items: dict[tuple[int, bool | None, bool, str], GalleryItem] = {}  # by index and displayed state
         self.source = CleanSource(services, self)
         self.strip = ProgressStrip(self)
@@ -217,11 +212,6 @@ class CleanView(QWidget):
             f" · {count(shown_count)} shown"
         )
 
-    def offer_training(self, train: QAction) -> None:
-        """Offer the action ``train`` if no run can rank pairs yet."""
-        self._train = train
-        self.empty.activated.connect(lambda: train.trigger() if self.source.run() is None else None)
-
     def show_empty(self, ready: bool, ranking: bool) -> None:
         """Show what the panel is for and the next step."""
         if ranking:
@@ -229,8 +219,6 @@ class CleanView(QWidget):
         elif ready:
             text = "Ranks all pairs by match score and lists them, lowest score first."
             self.empty.set_content("Find mismatched pairs", text, "Rank the pairs", "Ctrl+Shift+R")
-        elif self.source.run() is None and self._train is not None:
-            self.empty.set_content("Find mismatched pairs", _NO_RUN, "Train the demo", "Ctrl+Alt+D")
         else:
             self.empty.set_content("Find mismatched pairs", _EMPTY)
         self.stack.setCurrentWidget(self.empty)

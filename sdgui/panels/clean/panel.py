@@ -1,6 +1,6 @@
-"""Clean: finds likely mismatched pairs with a trained run, to mark, exclude and save as cleaned training data.
+"""Clean: finds likely mismatched pairs with a model, to mark, exclude and save as cleaned training data.
 
-Flow: run and data -> worker ``noise_open`` -> ``RankedPairs`` (with the store's marks) -> gallery, table, histogram;
+Flow: model and data -> worker ``noise_open`` -> ``RankedPairs`` (with the store's marks) -> gallery, table, histogram;
 keys (X, Space, U) mark pairs, marks are stored immediately; worker ``noise_save`` -> a table -> a new experiment.
 """
 
@@ -12,20 +12,21 @@ from pathlib import Path
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QWidget
 
-from core.spec.config import ConfigError, read_config
+from core.spec.config import read_config
+from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
 from sdgui.panels.clean.layout import CleanView
 from sdgui.panels.clean.model import Key, PairState, RankedPairs
-from sdgui.panels.clean.source import NO_RUN
+from sdgui.panels.clean.source import newest_training_data, run_folder
 from sdgui.panels.clean.table import CAPTION
 from sdgui.panels.clean.work import CLEANED_TABLE, CleanWork, source_key
 from sdgui.shared.basket import Finding
 from sdgui.shared.export.formats import free_path
 from sdgui.shared.failures import failure_message
+from sdgui.shared.own_data import own_data_config
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
-from sdgui.widgets.actions import Actions
 from sdgui.widgets.drop_target import FileDrop
 from sdgui.widgets.file_dialogs import ask_save
 from sdgui.widgets.formats import count_with_unit
@@ -51,9 +52,9 @@ class CleanPanel(Panel):
         self.visible_indices: list[int] = []  # index in ``ranked.pairs`` of each shown row
         self._entered = False
         self.work = CleanWork(services.pool, services.store, self)
-        self._recalled_source: tuple[str, str] | None = None  # run and data whose last ranking was requested
+        self._recalled_source: tuple[str, str] | None = None  # model and data whose last ranking was requested
         self._other_source = ""  # the ranking's model and data if they differ from the current choice
-        self._saved = self._saved_run = ""  # path of the data saved last, and the run that ranked it
+        self._saved = self._saved_by = ""  # path of the data saved last, and the model that ranked it
         self._earlier_states: list[dict[Key, PairState]] = []  # before each change, for undo
         self._line_row = -1  # first row at or above the threshold
         self._stale: dict[int, None] = {}  # rows with outdated images, in order
@@ -68,7 +69,7 @@ class CleanPanel(Panel):
         FileDrop(self, "Rank the pairs of this folder or table").dropped.connect(self.view.source.data.set_source)
         self.view.source.rank_requested.connect(self.rank)
         self.view.source.changed.connect(self._on_source_changed)
-        self.view.source.refused.connect(self._show_refused)
+        self.view.source.refused.connect(lambda sentence: self.view.bar.show_message(warning(sentence)))
         self.view.empty.activated.connect(self.rank)
         self.view.strip.cancelled.connect(self.work.cancel)
         self.work.progress.connect(
@@ -119,7 +120,14 @@ class CleanPanel(Panel):
             self.view.source.restore(str(settings.value("clean/source") or ""))
             if self.view.source.model.choice() is None:
                 self.view.source.model.choose_default()
+            if not self.view.source.data.source():
+                store = self._services.store
+                self.work.background.run(lambda: newest_training_data(store), self._offer_data, lambda _: None)
         self._update()
+
+    def _offer_data(self, source: str) -> None:
+        if source and not self.view.source.data.source():
+            self.view.source.data.set_source(source)
 
     def on_leave(self) -> None:
         if self._entered:
@@ -129,29 +137,22 @@ class CleanPanel(Panel):
     def refresh(self) -> None:
         self.view.source.model.refresh()
 
-    def set_actions(self, actions: Actions) -> None:
-        self.view.offer_training(actions["train_demo"])
-
     def focus_search(self) -> None:
         self.view.words.setFocus()
         self.view.words.selectAll()
 
     def _on_source_changed(self) -> None:
-        """Show the last ranking by the chosen run on the chosen data."""
+        """Show the last ranking by the chosen model on the chosen data."""
         request = self.view.source.request()
-        key = (request["run"], request["data"]) if request is not None else None
+        key = (request["model"], request["data"]) if request is not None else None
         if key is not None and key != self._recalled_source:
             self.work.recall(*key)
         self._recalled_source = key
         self._update()
 
-    def _show_refused(self, sentence: str) -> None:
-        if sentence != NO_RUN or self.ranked is not None:  # otherwise the empty page already says so
-            self.view.bar.show_message(warning(sentence))
-
     # Ranking
     def rank(self) -> None:
-        """Rank the pairs with the chosen run."""
+        """Rank the pairs with the chosen model."""
         request, choice = self.view.source.request(), self.view.source.model.choice()
         if request is None or choice is None:
             return
@@ -356,9 +357,9 @@ class CleanPanel(Panel):
         self.view.strip.start("Saving the pairs")
         self.work.save(self.ranked, path, replace)
 
-    def _on_saved(self, answer: SavedPairs, run: str) -> None:
+    def _on_saved(self, answer: SavedPairs, model: str) -> None:
         self._end_progress()
-        self._saved, self._saved_run = str(answer["path"]), run
+        self._saved, self._saved_by = str(answer["path"]), model
         pairs = count_with_unit(answer["captions"], "pair")
         text = f"{pairs} saved as {self._saved}. You can use them in a new experiment."
         self.view.bar.show_message(info(text))
@@ -369,18 +370,18 @@ class CleanPanel(Panel):
         self.view.bar.show_message(failure_message(failure, "Saving was cancelled."))
 
     def use(self) -> None:
-        """Create an experiment like the ranking run's that trains on the saved data."""
+        """Create an experiment that trains on the saved data: like the ranking run's, if a run ranked it."""
         if not self._saved:
             return
+        run = run_folder(self._saved_by)
         try:
-            config = read_config(RunDir(self._saved_run).config)
-        except ConfigError as problem:
-            self.view.bar.show_message(error(f"The run's config cannot be read: {problem}"))
+            config = own_data_config(Path(self._saved)) if run is None else read_config(RunDir(run).config)
+        except UserError as problem:
+            self.view.bar.show_message(error(f"No experiment can be created: {problem}"))
             return
         data = config.data.model_copy(update={"train": self._saved})
-        self.new_experiment_requested.emit(
-            config.model_copy(update={"data": data, "name": f"{config.name} cleaned"[:100]})
-        )
+        name = config.name if run is None else f"{config.name} cleaned"[:100]
+        self.new_experiment_requested.emit(config.model_copy(update={"data": data, "name": name}))
 
     def _update(self) -> None:
         """Update the counts and the enabled state of the buttons."""
@@ -389,7 +390,7 @@ class CleanPanel(Panel):
         self.view.use_button.setEnabled(bool(self._saved))
         if ranked_pairs is None:
             self.view.show_empty(request is not None, ranking)
-        elif request is not None and self.work.run:
+        elif request is not None and self.work.model:
             is_current = self.work.is_by(request) and source_key(request["data"]) == source_key(ranked_pairs.data)
             self._other_source = "" if is_current else f"{self.work.title} on {ranked_pairs.data}"
         else:

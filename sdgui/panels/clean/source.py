@@ -1,4 +1,4 @@
-"""The source of a ranking: the run, the data, and the button that ranks."""
+"""The source of a ranking: the model, the data, and the button that ranks."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from PySide6.QtWidgets import QComboBox, QPushButton, QWidget
 
 from core.spec.config import ConfigError, read_config
 from core.spec.run.folder import RunDir
+from core.spec.run.model_names import run_and_checkpoint
 from core.spec.shards import may_exist
-from sdgui.runs.models import OPEN_CLIP
 from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.pickers.model_chip import ModelChip, ModelChoice
 from sdgui.shared.services import Services
 from sdgui.shared.stored_json import parse_stored
+from sdgui.store.store import Store
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import set_role
 
-NO_RUN = "Choose a trained run to rank the pairs."
 _BOTH_NETWORKS = "Mean of both networks"
 _SPLITS = {"train": "training", "val": "validation", "test": "test"}
 _SELECTED_NETWORK = "Selected network only"
@@ -30,7 +30,7 @@ _SELECTED_NETWORK = "Selected network only"
 class CleanSource(QWidget):
     """The pickers and the button.
 
-    ``rank_requested``: the button was pressed; ``changed``: another run or other data was chosen.
+    ``rank_requested``: the button was pressed; ``changed``: another model or other data was chosen.
     """
 
     changed = Signal()
@@ -63,7 +63,7 @@ class CleanSource(QWidget):
         self._run_data = ""  # training data of the chosen run
         self._on_choice_changed()
 
-    def _on_model_changed(self, choice: ModelChoice) -> None:
+    def _on_model_changed(self, _choice: ModelChoice) -> None:
         previous, sources = self._run_data, run_data(self.run())
         self._run_data = sources.get("train", "")
         self.data.offer(
@@ -71,29 +71,25 @@ class CleanSource(QWidget):
         )
         if self._run_data and self.data.source() in ("", previous):  # data chosen by the user is kept
             self.data.set_source(self._run_data)
-        if choice.model.startswith(OPEN_CLIP) or self.run() is None:
-            self.refused.emit(NO_RUN)
         self._on_choice_changed()
 
     def _on_choice_changed(self) -> None:
+        self.networks.setEnabled(self.run() is not None)  # other models have one network
         self.rank.setEnabled(self.request() is not None)
         self.changed.emit()
 
     def run(self) -> Path | None:
-        """The folder of the chosen run; None if no run is chosen."""
+        """The folder of the chosen run; None if another model is chosen, or none."""
         choice = self.model.choice()
-        if choice is None or choice.model.startswith(OPEN_CLIP):
-            return None
-        folder = Path(choice.model.rpartition("@")[0])
-        return folder if RunDir(folder).config.is_file() else None
+        return None if choice is None else run_folder(choice.model)
 
     def request(self) -> dict[str, str] | None:
-        """The arguments of ``noise_open``; None if run or data is not chosen yet."""
-        choice, run, data = self.model.choice(), self.run(), self.data.source()
-        if choice is None or run is None or not data:
+        """The arguments of ``noise_open``; None if model or data is not chosen yet."""
+        choice, data = self.model.choice(), self.data.source()
+        if choice is None or not data:
             return None
         weights = "" if self.networks.currentData() else choice.network
-        return {"run": str(run), "checkpoint": choice.model.rpartition("@")[2], "data": data, "weights": weights}
+        return {"model": choice.model, "data": data, "weights": weights}
 
     def show_run(self, run_id: int, folder: Path) -> bool:
         """Choose a run and its training data. Returns False and changes nothing if the run has no checkpoint yet."""
@@ -117,6 +113,19 @@ class CleanSource(QWidget):
         if may_exist(data):
             self.data.set_source(data)
         self.model.restore_state(raw.get("model"))
+
+
+def run_folder(model: str) -> Path | None:
+    """The folder of the run that ``model`` names; None for another model."""
+    folder, _ = run_and_checkpoint(model)
+    return Path(folder) if folder and RunDir(Path(folder)).config.is_file() else None
+
+
+def newest_training_data(store: Store) -> str:
+    """The training data of the newest experiment whose data exist; "" if there is none. Raises StoreError."""
+    configs = [experiment.config for experiment in store.experiments()]
+    sources = [config.data.train for config in configs if config is not None and config.data.train]
+    return next((source for source in reversed(sources) if may_exist(source)), "")
 
 
 def run_data(run: Path | None) -> dict[str, str]:

@@ -1,8 +1,8 @@
-"""Clean's requests to a run's worker, and its marks and last rankings in the store.
+"""Clean's requests to a model's worker, and its marks and last rankings in the store.
 
 Flow: ``rank`` -> worker ``noise_open`` -> ``RankedPairs`` with the store's marks -> ``ranked``; ``save`` -> worker
 ``noise_save`` -> ``saved``, also if another ranking is shown by then. If a ranking fails, the previous ranking stays
-and can still be saved. Rankings are stored by run and data; ``recall`` shows the last one again without a worker.
+and can still be saved. Rankings are stored by model and data; ``recall`` shows the last one again without a worker.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from PySide6.QtCore import QObject, Signal
 from core.spec.config import expand_user
 from core.spec.data.fixes import Fix
 from sdgui.panels.clean.model import Key, PairState, RankedPairs
+from sdgui.panels.clean.source import run_folder
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.shared.basket import Basket, Finding
 from sdgui.shared.export.formats import ExportFormat
@@ -38,15 +39,12 @@ CLEANED_TABLE: ExportFormat[Verb[SavedPairs]] = ExportFormat(
 
 @dataclass(frozen=True)
 class _Session:
-    """The folder of the run that ranks, its title, and the calls to its worker.
+    """The model that ranks, its title, and the calls to its worker. ``weights``: the requested network."""
 
-    ``weights``: the requested checkpoint and network.
-    """
-
-    run: str
+    model: str
     title: str
     calls: WorkerCalls
-    weights: tuple[str, ...]
+    weights: str
 
 
 class CleanWork(QObject):
@@ -55,7 +53,7 @@ class CleanWork(QObject):
     progress = Signal(str, int, int)  # activity, finished, total
     ranked = Signal(object)  # RankedPairs
     rank_failed = Signal(object)  # Failure
-    saved = Signal(object, str)  # SavedPairs, the folder of the run that ranked the pairs
+    saved = Signal(object, str)  # SavedPairs, the model that ranked the pairs
     save_failed = Signal(object)  # Failure
     mark_failed = Signal(str)  # why marks could not be written to the store
 
@@ -78,20 +76,20 @@ class CleanWork(QObject):
         return self.is_ranking or bool(self._saving)
 
     @property
-    def run(self) -> str:
-        """The folder of the run whose ranking is shown; "" before the first."""
-        return self._current.run if self._current is not None else ""
+    def model(self) -> str:
+        """The model whose ranking is shown; "" before the first."""
+        return self._current.model if self._current is not None else ""
 
     def is_by(self, request: Mapping[str, str]) -> bool:
-        """Whether the shown ranking is by the run, checkpoint and networks of ``request``."""
+        """Whether the shown ranking is by the model and networks of ``request``."""
         session = self._current
-        return session is not None and (session.run, session.weights) == (request["run"], _weights(request))
+        return session is not None and (session.model, session.weights) == (request["model"], request["weights"])
 
     def rank(self, choice: ModelChoice, request: Mapping[str, str]) -> None:
         """Rank all pairs with this model. ``request``: the arguments of ``noise_open``."""
         self._drop_request()
         calls = WorkerCalls(self._pool.client(choice.model, choice.title), self)
-        session = self._requested = _Session(request["run"], choice.title, calls, _weights(request))
+        session = self._requested = _Session(choice.model, choice.title, calls, request["weights"])
         calls.progress.connect(lambda _purpose, activity, done, total: self.progress.emit(activity, done, total))
         handle_answer = partial(self._on_answer, session)
         calls.ask("rank", NOISE_OPEN, handle_answer, self.rank_failed.emit, partial=None, most=MAX_LISTED, **request)
@@ -112,7 +110,7 @@ class CleanWork(QObject):
         stored = {**answer, "title": session.title, "weights": session.weights}
 
         def read() -> RankedPairs:
-            self._store.keep_result(PANEL, session.run, source_key(answer["data"]), stored)
+            self._store.keep_result(PANEL, session.model, source_key(answer["data"]), stored)
             return self._with_verdicts(answer)
 
         failed = self.rank_failed.emit
@@ -132,22 +130,22 @@ class CleanWork(QObject):
         corrections = {pair: caption for pair, caption in corrections.items() if marks.get(pair)}
         return RankedPairs(answer, marks, corrections, ranked_at)
 
-    def recall(self, run: str, data: str) -> None:
-        """Show the run's last stored ranking of ``data``, if any; does nothing while pairs are being ranked."""
+    def recall(self, model: str, data: str) -> None:
+        """Show the model's last stored ranking of ``data``, if any; does nothing while pairs are being ranked."""
 
         def read() -> tuple[RankedPairs, Mapping[str, Any]] | None:
-            result = self._store.last_result(PANEL, run, source_key(data), NOISE_OPEN.problem)
+            result = self._store.last_result(PANEL, model, source_key(data), NOISE_OPEN.problem)
             return None if result is None else (self._with_verdicts(result.content, result.made), result.content)
 
-        self.background.run(read, partial(self._recalled, run))
+        self.background.run(read, partial(self._recalled, model))
 
-    def _recalled(self, run: str, stored: tuple[RankedPairs, Mapping[str, Any]] | None) -> None:
+    def _recalled(self, model: str, stored: tuple[RankedPairs, Mapping[str, Any]] | None) -> None:
         if stored is None or self.is_ranking:
             return
         self._drop_request()
         pairs, content = stored
-        title, weights = str(content.get("title", pairs.model)), tuple(content.get("weights", ()))
-        self._requested = _Session(run, title, WorkerCalls(self._pool.client(pairs.model), self), weights)
+        title, weights = str(content.get("title", pairs.model)), str(content.get("weights", ""))
+        self._requested = _Session(model, title, WorkerCalls(self._pool.client(pairs.model), self), weights)
         self._complete(self._requested, pairs)
 
     def _complete(self, session: _Session, pairs: RankedPairs) -> None:
@@ -172,7 +170,7 @@ class CleanWork(QObject):
             if isinstance(outcome, Failure):
                 self.save_failed.emit(outcome)
             else:
-                self.saved.emit(outcome, session.run)
+                self.saved.emit(outcome, session.model)
 
         if session not in self._saving:  # a second request replaces the first
             self._saving.append(session)
@@ -186,7 +184,14 @@ class CleanWork(QObject):
     def fix(self, pair: Key, caption: str = "") -> Fix:
         """The fix that replaces the pair's caption by ``caption``, or excludes the pair if ``caption`` is empty."""
         kind: Literal["recaptioned", "wrong"] = "recaptioned" if caption else "wrong"
-        return Fix(kind=kind, path=pair[0], caption=pair[1], value=caption, panel="Clean", run=self.run)
+        return Fix(
+            kind=kind,
+            path=pair[0],
+            caption=pair[1],
+            value=caption,
+            panel="Clean",
+            run=str(run_folder(self.model) or ""),
+        )
 
     def set_states(self, pairs: RankedPairs, states: Mapping[Key, PairState], basket: Basket) -> dict[Key, PairState]:
         """Mark and correct pairs, also in the store and the basket; returns the previous states."""
@@ -205,10 +210,6 @@ class CleanWork(QObject):
         fixes = tuple(self.fix(pair, states[pair].correction) for pair in changed if states[pair].correction)
         basket.add(Finding(pairs.data, fixes))
         return before
-
-
-def _weights(request: Mapping[str, str]) -> tuple[str, str]:
-    return request["checkpoint"], request["weights"]
 
 
 def source_key(data: str) -> str:

@@ -71,9 +71,7 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"sdgui-core {core.__version__}\n"
 
 
-@pytest.mark.parametrize(
-    "command", [["train", "clip.json"], ["export", "RUN"], ["demo-data"], ["shard", "data.csv"], ["noise"]]
-)
+@pytest.mark.parametrize("command", [["train", "clip.json"], ["export", "RUN"], ["demo-data"], ["shard", "data.csv"]])
 def test_an_empty_folder_is_not_the_current_one(
     command: list[str], capsys: Printed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,6 @@ from core.evaluation import noise
 from core.evaluation.groups import TwoGroups
 from core.evaluation.noise import RankedPair, Ranking, rank_pairs, to_csv
 from core.spec.errors import UserError
-from core.spec.run.folder import RunDir
 
 EVIDENCE = {"student": [0.9, 0.2, 0.6, 0.4], "teacher": [0.7, 0.4, 0.2, 0.8]}
 
@@ -48,12 +47,10 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     (tmp_path / "train.csv").write_text("")
     captions = (("a",), ("b",), ("c",), ("d",), ("e",))
     fake = SimpleNamespace(captions=captions, rows=[0, 2, 3, 4], owner=[0, 1, 2, 3], asked=[])
-    monkeypatch.setattr(noise, "resolve", lambda run, which: f"step-{which}")
-    monkeypatch.setattr(noise, "weights_in", lambda run, name: ["student", "teacher"])
 
     def opened(name: str, weights: str) -> Any:
         network = SimpleNamespace(
-            name=weights, image_size=8, logit_scale=torch.tensor({"student": 5.0, "teacher": 7.0}[weights]),
+            name=weights, image_size=8, logit_scale=torch.tensor({"student": 5.0, "teacher": 7.0, "": 5.0}[weights]),
             towers=SimpleNamespace(tokenize=None, pad_id=0),
         )  # fmt: skip
         data = SimpleNamespace(train=str(tmp_path / "train.csv"))
@@ -78,7 +75,12 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(noise, "open_dataset", lambda *_, **__: Dataset(fake.captions))
     monkeypatch.setattr(noise, "encode_dataset", encoded)
     monkeypatch.setattr(noise, "evidence", evidence)
-    fake.run = RunDir(tmp_path / "run")
+    checkpoint = tmp_path / "run" / "checkpoints" / "step-00000003"
+    checkpoint.mkdir(parents=True)
+    (tmp_path / "run" / "config.json").write_text("{}")
+    for name in ("checkpoint.json", "student.safetensors", "teacher.safetensors"):
+        (checkpoint / name).write_text("{}")
+    fake.model = str(tmp_path / "run")
     return fake
 
 
@@ -91,25 +93,31 @@ def beliefs(found: Ranking) -> dict[str, float]:
 
 
 def test_the_score_is_the_mean_of_both_networks(fake: SimpleNamespace) -> None:
-    found = rank_pairs(fake.run, "", quiet)
+    found = rank_pairs(fake.model, "", quiet)
     assert beliefs(found) == dict(zip("acde", [0.8, 0.3, 0.4, 0.6], strict=True))
     assert [pair.caption for pair in found.pairs] == ["c", "d", "e", "a"]
     assert [pair.rank for pair in found.pairs] == [1, 2, 3, 4]
     assert {pair.caption: (pair.path, pair.shuffled) for pair in found.pairs} == {
         "a": ("/0.png", False), "c": ("/2.png", None), "d": ("/3.png", False), "e": ("/4.png", True),
     }  # fmt: skip
-    assert found.model.endswith("run@step-last")
+    assert found.model == f"{fake.model}@step-00000003"
 
 
 def test_one_network_may_score_alone(fake: SimpleNamespace) -> None:
-    found = rank_pairs(fake.run, "", quiet, weights="student")
+    found = rank_pairs(fake.model, "", quiet, weights="student")
     assert beliefs(found) == dict(zip("acde", EVIDENCE["student"], strict=True))
+
+
+def test_a_model_with_one_network_ranks_data_that_are_named(fake: SimpleNamespace) -> None:
+    found = rank_pairs("open_clip:ViT-B-32,openai", "pairs.csv", quiet)
+    assert beliefs(found) == dict(zip("acde", EVIDENCE["student"], strict=True))
+    assert (found.model, found.data) == ("open_clip:ViT-B-32,openai", "pairs.csv")
 
 
 def test_captions_of_one_image_are_scored_separately(fake: SimpleNamespace) -> None:
     fake.captions = (("a", "b"), ("x",), ("c",), ("d",), ())
     fake.rows, fake.owner = [0, 2, 3], [0, 0, 1, 2]
-    found = rank_pairs(fake.run, "", quiet)
+    found = rank_pairs(fake.model, "", quiet)
     assert {pair.caption: pair.row for pair in found.pairs} == {"a": 0, "b": 0, "c": 2, "d": 3}
     assert fake.asked[0] == (5.0, [0, 0, 1, 2])
 
@@ -118,12 +126,12 @@ def test_pairs_are_mislabelled_only_where_there_are_two_groups(
     fake: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is claimed of four pairs; of two groups, those that are likelier of the lower one."""
-    found = rank_pairs(fake.run, "", quiet)
+    found = rank_pairs(fake.model, "", quiet)
     assert (found.groups, found.doubted) == (1, 0)
     assert {pair.right for pair in found.pairs} == {None}
     assert [row["right"] for row in csv.DictReader(io.StringIO(to_csv(found.pairs)))] == [""] * 4
     monkeypatch.setattr(noise, "two_groups", lambda belief: TwoGroups((-1.0, 1.0), (0.1, 0.1), 0.5))
-    found = rank_pairs(fake.run, "other.csv", quiet)
+    found = rank_pairs(fake.model, "other.csv", quiet)
     assert (found.groups, found.doubted, found.summary()["groups"]) == (2, 2, 2)
     assert [pair.right is not None and pair.right < 0.5 for pair in found.pairs] == [True, True, False, False]
 
@@ -131,7 +139,7 @@ def test_pairs_are_mislabelled_only_where_there_are_two_groups(
 def test_too_few_pairs_cannot_be_ranked(fake: SimpleNamespace) -> None:
     fake.captions = (("a",), ("b",))
     with pytest.raises(UserError, match="has 2 pairs; ranking needs at least 3"):
-        rank_pairs(fake.run, "", quiet)
+        rank_pairs(fake.model, "", quiet)
 
 
 def pairs(*shuffled: bool | None) -> tuple[RankedPair, ...]:

@@ -63,7 +63,9 @@ def test_pairs_are_ranked_and_a_cleaned_manifest_is_saved(
     pairs = [{"filepath": row.image.name, "captions": [row.captions[0], f"a {row.captions[0]}"]}
              for row in open_source(data[0]).rows]  # fmt: skip
     several.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
-    assert len(rank_pairs(run, str(several), quiet).pairs) == 2 * len(pairs), "each caption of an image is ranked"
+    assert len(rank_pairs(str(run.path), str(several), quiet).pairs) == 2 * len(pairs), (
+        "each caption of an image is ranked"
+    )
 
     command = ["noise", str(run.path), "--json", "--csv", str(tmp_path / "ranked.csv")]
     (tmp_path / "ranked.csv").write_text("a user's")

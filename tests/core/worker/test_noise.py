@@ -60,7 +60,7 @@ def test_scores_are_rounded_to_thousandths() -> None:
 
 def test_pairs_below_the_threshold_are_excluded_except_kept_ones(data: Path) -> None:
     desk, to = NoiseSession(), data.with_name("clean.csv")
-    opened = desk.open(str(data.parent / "run"), quiet, data=str(data), checkpoint="best", most=2)
+    opened = desk.open(str(data.parent / "run"), quiet, data=str(data), most=2)
     assert (opened["listed"], len(opened["list"]), opened["pairs"]) == (2, 2, 6)
     assert sum(opened["bins"]) == 6
     assert [opened["bins"][at] for at in (0, 100, 199, 200, 500, 999)] == [1] * 6
@@ -96,9 +96,7 @@ def test_failed_saves_are_reported(data: Path) -> None:
 
 
 def test_a_restarted_worker_ranks_with_the_same_checkpoint(data: Path, asked: list[tuple[object, ...]]) -> None:
-    key = NoiseSession().open(str(data.parent / "run"), quiet, data=str(data), checkpoint="best", weights="teacher")[
-        "key"
-    ]
+    key = NoiseSession().open(str(data.parent / "run"), quiet, data=str(data), weights="teacher")["key"]
     NoiseSession().save(str(data), [], str(data.with_name("clean.csv")), quiet, below=1, key=key)
-    _, source, _, checkpoint, weights = asked[-1]
-    assert (source, checkpoint, weights) == (str(data), "step-00000007", "teacher")
+    model, source, _, weights = asked[-1]
+    assert (model, source, weights) == (f"{data.parent}@step-00000007", str(data), "teacher")

@@ -76,7 +76,7 @@ class Measured:
         outcome = Outcome(task="knn", samples=1, metrics=metrics, per_query={"acc1": Queries(np.zeros(1))})
         return Report(Subject(model=model, dataset=request.data), outcome)
 
-    def rank(self, run: Any, data: str, progress: Any, which: str = "last", weights: str = "") -> Ranking:
+    def rank(self, model: str, data: str, progress: Any, weights: str) -> Ranking:
         self.ranked.append(weights)
         pairs = [RankedPair(i, "", "", 0.0, 0.0, i + 1, i == (0 if weights else 1)) for i in range(2)]
         return Ranking("m", data, tuple(pairs), 0)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QAction
 from pytestqt.qtbot import QtBot
 
-from core.spec.config import RunConfig
+from core.spec.config import RunConfig, override
+from core.spec.presets import preset_config
 from sdgui.panels.clean.model import RankedPairs
+from sdgui.panels.clean.source import newest_training_data
 from sdgui.shared.pickers.entries import ModelChoice
+from sdgui.store.store import Store
 from sdgui.widgets.message import info
 from tests.sdgui.layout_checks import covered
 from tests.sdgui.panels.clean.cleaning import Open, close, make_run, press, ranked
@@ -24,9 +26,7 @@ def test_a_run_ranks_its_data_which_are_filtered_sorted_cut_at_a_threshold_saved
 ) -> None:
     place = open_noise()
     request = place.view.source.request()
-    assert request == {"run": str(tmp_path / "run"), "checkpoint": "best", "data": str(tmp_path / "pairs.csv")} | {
-        "weights": ""
-    }
+    assert request == {"model": f"{tmp_path / 'run'}@best", "data": str(tmp_path / "pairs.csv"), "weights": ""}
     pairs = ranked(qtbot, place)
     assert [item.caption for item in place.view.gallery.items()][:2] == ["a cat", "a dog"]
     assert place.view.table.pairs.index(0, 3).data() == "0.050"
@@ -99,7 +99,7 @@ def test_keys_mark_pairs_and_a_ranking_and_its_marks_survive_a_restart(
     again.view.basket_button.click()
     qtbot.waitUntil(lambda: again._services.basket.count == 1)
     (entry,) = again._services.store.fixes()
-    assert (entry.source, entry.fix.caption, entry.fix.run) == (again.ranked.data, "a cat", again.work.run)
+    assert (entry.source, entry.fix.caption, entry.fix.run) == (again.ranked.data, "a cat", str(tmp_path / "run"))
     pairs = ranked(qtbot, again)
     assert {key[1]: wrong for key, wrong in pairs.marks.items()} == {"a cat": True, "a dog": False}
     again.view.table.setFocus()
@@ -170,7 +170,7 @@ def test_a_failed_ranking_keeps_the_shown_one_and_its_saved_data(
     place.save(tmp_path / "again.csv")
     qtbot.waitUntil(lambda: "again.csv" in place.view.bar.text)
     saved = json.loads((tmp_path / "again.asked.json").read_text())
-    assert saved["ranked"] == [str(tmp_path / "run")], "asked of the worker that knows this ranking"
+    assert saved["ranked"] == [f"{tmp_path / 'run'}@best"], "asked of the worker that knows this ranking"
 
 
 def test_ranking_can_be_cancelled_and_unreadable_data_give_the_reason(qtbot: QtBot, open_noise: Open) -> None:
@@ -186,16 +186,30 @@ def test_ranking_can_be_cancelled_and_unreadable_data_give_the_reason(qtbot: QtB
     assert place.view.source.rank.isEnabled()
 
 
-def test_without_a_run_the_panel_explains_itself(qtbot: QtBot, open_noise: Open) -> None:
-    place, train = open_noise(), QAction()
-    place.set_actions(cast(Any, {"train_demo": train}))
+def test_any_model_ranks_and_the_saved_pairs_are_used_in_an_experiment_for_the_users_own_data(
+    qtbot: QtBot, open_noise: Open, tmp_path: Path
+) -> None:
+    place = open_noise()
     place.view.source.model.set_choice(ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32"))
-    assert place.view.source.request() is None
-    assert not place.view.source.rank.isEnabled()
-    empty = place.view.empty
-    assert (empty._button.text(), place.view.bar.text) == ("Train the demo   Ctrl+Alt+D", "")
-    with qtbot.waitSignal(train.triggered):
-        empty.activated.emit()
+    assert not place.view.source.networks.isEnabled(), "it has one network"
+    request = place.view.source.request()
+    assert request == {"model": "open_clip:ViT-B-32,openai", "data": str(tmp_path / "pairs.csv"), "weights": ""}
+    ranked(qtbot, place)
+    place.save(tmp_path / "clean.csv")
+    qtbot.waitUntil(place.view.use_button.isEnabled)
+    with qtbot.waitSignal(place.new_experiment_requested) as signal:
+        place.use()
+    assert (signal.args[0].preset, signal.args[0].data.train) == ("sd-coca-adapt", str(tmp_path / "clean.csv"))
+
+
+def test_the_data_of_the_newest_experiment_are_offered(qtbot: QtBot, tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "home")
+    assert newest_training_data(store) == ""
+    (tmp_path / "pairs.csv").touch()
+    for name in ("pairs.csv", "gone.csv"):
+        store.add_experiment(override(preset_config("clip", "tiny"), [f"data.train={tmp_path / name}"]))
+    assert newest_training_data(store) == str(tmp_path / "pairs.csv")
+    store.close()
 
 
 def test_a_ranking_by_other_weights_than_the_chosen_ones_says_so(qtbot: QtBot, open_noise: Open) -> None:

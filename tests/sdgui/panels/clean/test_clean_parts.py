@@ -94,9 +94,9 @@ def test_a_path_for_saved_data_is_asked_and_a_missing_config_is_reported_when_th
     make_run(place._services, tmp_path / "run", tmp_path / "pairs.csv")
     place.on_enter()
     answer = some_pairs(data=str(tmp_path / "pairs.csv"))
-    place.work._recalled(str(tmp_path / "run"), (RankedPairs(answer, {}), answer))
+    place.work._recalled(f"{tmp_path / 'run'}@best", (RankedPairs(answer, {}), answer))
     assert place.ranked is not None
-    assert place.work.run == str(tmp_path / "run")
+    assert place.work.model == f"{tmp_path / 'run'}@best"
     starts: list[str] = []
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda _o, _t, start, _f: (starts.append(start), ("", ""))[1])
     place.ask_where()
@@ -114,9 +114,9 @@ def test_a_path_for_saved_data_is_asked_and_a_missing_config_is_reported_when_th
         monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, typed=typed: (str(tmp_path / typed), ""))
         place.ask_where()
     assert saved == [("mine.csv", False), ("mine.csv", True), ("other.csv", False)], "only what the dialog asked about"
-    place._on_saved({"path": "/clean.csv", "captions": 1234, "kept": 1}, place.work.run)
+    place._on_saved({"path": "/clean.csv", "captions": 1234, "kept": 1}, place.work.model)
     assert place.view.bar.text == "1,234 pairs saved as /clean.csv. You can use them in a new experiment."
     assert place.view.use_button.isEnabled()
     (tmp_path / "run" / "config.json").write_text("{")
     place.use()
-    assert place.view.bar.text.startswith("The run's config cannot be read: ")
+    assert place.view.bar.text.startswith("No experiment can be created: ")

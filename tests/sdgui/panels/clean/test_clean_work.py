@@ -33,9 +33,8 @@ class Works:
         self.work.progress.connect(lambda *progress: self.outcomes.append(("progress", progress)))
 
     def rank(self, model: str, data: str = "/d.csv") -> Worker:
-        request = {"run": model, "checkpoint": "best", "data": data, "weights": ""}
-        self.work.rank(ModelChoice(f"{model}@best", "", model), request)
-        return self.workers[f"{model}@best"]
+        self.work.rank(ModelChoice(model, "", model), {"model": model, "data": data, "weights": ""})
+        return self.workers[model]
 
 
 @pytest.fixture
@@ -53,12 +52,12 @@ def names(works: Works) -> list[str]:
 
 def test_one_ranking_runs_at_a_time_and_the_shown_one_can_be_saved(qtbot: QtBot, works: Works) -> None:
     work = works.work
-    assert (work.is_ranking, work.run) == (False, "")
+    assert (work.is_ranking, work.model) == (False, "")
     work.cancel()
     work.save(RankedPairs(some_pairs(), {}), Path("/x.csv"), False)
     worker = works.rank("/one")
     do, request = worker.asked[0]
-    assert (do, request["most"], request["run"], request["data"]) == ("noise_open", 3000, "/one", "/d.csv")
+    assert (do, request["most"], request["model"], request["data"]) == ("noise_open", 3000, "/one", "/d.csv")
     assert work.is_ranking
     worker.progress.emit(1, "encoding", 1, 2)
     assert works.outcomes == [("progress", ("encoding", 1, 2))]
@@ -69,7 +68,7 @@ def test_one_ranking_runs_at_a_time_and_the_shown_one_can_be_saved(qtbot: QtBot,
     assert not work.is_ranking
     qtbot.waitUntil(lambda: "ranked" in names(works))
     assert [outcome.pairs[0].caption for name, outcome in works.outcomes if name == "ranked"] == ["w"]
-    assert work.run == "/two"
+    assert work.model == "/two"
     ranking = next(outcome for name, outcome in works.outcomes if name == "ranked")
     ranking.set_states({ranking.pairs[0].key: PairState(True)})
     work.save(ranking, Path("/x.csv"), True)
@@ -80,7 +79,7 @@ def test_one_ranking_runs_at_a_time_and_the_shown_one_can_be_saved(qtbot: QtBot,
     three = works.rank("/three")
     assert "noise_save" not in two.given_up, "the shown one goes on saving"
     three.failed.emit(1, Failure("It ended."))
-    assert (work.run, names(works)[-1]) == ("/two", "rank_failed")
+    assert (work.model, names(works)[-1]) == ("/two", "rank_failed")
     two.done.emit(2, {"path": "/x.csv", "kept": 3, "captions": 3})
     assert works.outcomes[-1][0] == "saved"
     work.save(ranking, Path("/x.csv"), True)
@@ -97,7 +96,7 @@ def test_a_save_goes_on_when_another_ranking_is_shown(qtbot: QtBot, works: Works
     work.save(works.outcomes[0][1], Path("/x.csv"), False)
     works.rank("/two").done.emit(1, some_pairs())
     qtbot.waitUntil(lambda: names(works) == ["ranked"] * 2)
-    assert (one.given_up, work.run, work.is_busy) == ([], "/two", True)
+    assert (one.given_up, work.model, work.is_busy) == ([], "/two", True)
     saved: list[tuple[object, str]] = []
     work.saved.connect(lambda answer, run: saved.append((answer, run)))
     answer = {"path": "/x.csv", "kept": 3, "captions": 3}
@@ -129,8 +128,8 @@ def test_the_last_ranking_of_a_run_and_its_data_is_restored_with_marks(
     again = works.outcomes[0][1]
     assert (again.marks, again.ranked_at > 0, first.ranked_at) == ({("/a.png", "a"): True}, True, 0.0)
     assert work.title == "/one", "the title of the model that ranked"
-    by_one = {"run": "/one", "checkpoint": "best", "weights": ""}
-    assert [work.is_by(by_one), work.is_by({**by_one, "checkpoint": "last"})] == [True, False]
+    by_one = {"model": "/one", "weights": ""}
+    assert [work.is_by(by_one), work.is_by({**by_one, "weights": "teacher"})] == [True, False]
     works.outcomes.clear()
     store.keep_result("clean", "/old", source_key("/d.csv"), {"list": 5})
     work.recall("/old", "/d.csv")
@@ -160,4 +159,4 @@ def test_a_failed_store_is_reported_and_the_shown_ranking_stays(
     qtbot.waitUntil(lambda: works.outcomes[1:] == [("mark_failed", "The disk is full.")])
     works.rank("/two").done.emit(1, some_pairs(names="wxyz"))
     qtbot.waitUntil(lambda: works.outcomes[2:] == [("rank_failed", Failure("The disk is full."))])
-    assert work.run == "/one"
+    assert work.model == "/one"
