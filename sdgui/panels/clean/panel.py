@@ -120,14 +120,9 @@ class CleanPanel(Panel):
             self.view.source.restore(str(settings.value("clean/source") or ""))
             if self.view.source.model.choice() is None:
                 self.view.source.model.choose_default()
-            if not self.view.source.data.source():
-                store = self._services.store
-                self.work.background.run(lambda: newest_training_data(store), self._offer_data, lambda _: None)
+            store = self._services.store
+            self.work.background.run(lambda: newest_training_data(store), self.view.source.suggest_data)
         self._update()
-
-    def _offer_data(self, source: str) -> None:
-        if source and not self.view.source.data.source():
-            self.view.source.data.set_source(source)
 
     def on_leave(self) -> None:
         if self._entered:

@@ -99,6 +99,11 @@ class CleanSource(QWidget):
             self.data.set_source(data)
         return True
 
+    def suggest_data(self, source: str) -> None:
+        """Choose ``source`` if no data is chosen."""
+        if source and not self.data.source():
+            self.data.set_source(source)
+
     # Saved choices
     def state(self) -> str:
         return json.dumps(

@@ -99,7 +99,11 @@ def test_keys_mark_pairs_and_a_ranking_and_its_marks_survive_a_restart(
     again.view.basket_button.click()
     qtbot.waitUntil(lambda: again._services.basket.count == 1)
     (entry,) = again._services.store.fixes()
-    assert (entry.source, entry.fix.caption, entry.fix.run) == (again.ranked.data, "a cat", str(tmp_path / "run"))
+    assert (entry.source, entry.fix.caption, entry.fix.run) == (
+        again.ranked.data,
+        "a cat",
+        again.work.model.removesuffix("@best"),
+    )
     pairs = ranked(qtbot, again)
     assert {key[1]: wrong for key, wrong in pairs.marks.items()} == {"a cat": True, "a dog": False}
     again.view.table.setFocus()
