@@ -100,7 +100,7 @@ def _report_lines(data: Mapping[str, Any], source: str) -> Iterator[str]:
     yield from (f"  {bad['where']}: {bad['why']}" for bad in data["reasons"][:MAX_LISTED])
     if "exact" in data:
         yield from _check_lines(data)
-    for part in ("train", "held"):
+    for part in ("train", "held_out"):
         if part in data:
             yield f"{part:<14}{data[part]['path']}: {data[part]['images']:,} images"
 
@@ -114,7 +114,7 @@ def _check_lines(data: Mapping[str, Any]) -> Iterator[str]:
         say(f"{name} cannot be read: {why}")
     yield f"leaks         {data['leak_count']:,} images that are also in another split"
     for leak in data["leaks"][:MAX_LISTED]:
-        yield f"  {leak['file']}: {leak['kind']} as {leak['path']} in {leak['other']}"
+        yield f"  {leak['file']}: {leak['kind']} as {leak['path']} in {leak['other_split']}"
 
 
 def _shard(arguments: argparse.Namespace) -> int:

@@ -148,7 +148,7 @@ def _search(arguments: argparse.Namespace) -> int:
     for note in (*collection.notes, *answer["notes"]):
         say(f"note: {note}")
     if arguments.json:
-        print(json.dumps({**answer, "index": collection.title, "how": collection.search_method}))
+        print(json.dumps({**answer, "index": collection.title, "search_method": collection.search_method}))
     else:
         _print(answer)
     return 0

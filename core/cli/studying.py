@@ -126,8 +126,8 @@ def report_study(out: StudyDir, status: StudyStatus) -> int:
 
 def _verdict(ranking: Ranking) -> str:
     if ranking.groups == 1:
-        return "no group of mismatched pairs; those with the lowest clean probability follow"
-    return f"{ranking.doubted} likely mismatched"
+        return "no group of mismatched pairs; those with the lowest match scores follow"
+    return f"{ranking.mismatched} likely mismatched"
 
 
 def _noise(arguments: argparse.Namespace) -> int:
@@ -150,5 +150,5 @@ def _noise(arguments: argparse.Namespace) -> int:
         print(f"precision at {ranking.shuffled}: {100 * precision:.1f} %{extra_figures}")
     for pair in ranking.pairs[:MAX_SHOWN]:
         mark = "" if pair.shuffled is None else " mismatched" if pair.shuffled else " clean"
-        print(one_line(f"{pair.rank:5d}  {pair.belief:.3f}  {pair.caption}  {pair.path}{mark}"))
+        print(one_line(f"{pair.rank:5d}  {pair.match_score:.3f}  {pair.caption}  {pair.path}{mark}"))
     return 0

@@ -43,8 +43,8 @@ class RankedPair:
     row: int
     path: str
     caption: str
-    belief: float  # 0 to 1
-    right: float | None  # probability that the caption is correct; None if the scores do not form two groups
+    match_score: float  # 0 to 1
+    clean_probability: float | None  # that the caption is correct; None if the scores do not form two groups
     rank: int
     shuffled: bool | None  # None if the data does not have this column
     suggestion: str = ""  # for the lowest ranks: the other caption in the data that matches the image best
@@ -52,12 +52,12 @@ class RankedPair:
 
 @dataclass(frozen=True)
 class Ranking:
-    """All pairs of a source, in order of increasing belief."""
+    """All pairs of a source, in order of increasing match score."""
 
     model: str
     data: str
     pairs: tuple[RankedPair, ...]
-    doubted: int  # number of likely mismatched pairs; 0 for one group
+    mismatched: int  # number of likely mismatched pairs; 0 for one group
     groups: int = 1  # 1, or 2 if some pairs are likely mismatched
 
     @property
@@ -78,13 +78,13 @@ class Ranking:
         count = self.shuffled
         if not count:
             return None
-        return sum(bool(pair.shuffled) for pair in self.pairs[: self.doubted]) / count
+        return sum(bool(pair.shuffled) for pair in self.pairs[: self.mismatched]) / count
 
     def auc(self) -> float | None:
         """ROC AUC: the probability that a shuffled caption ranks below a clean caption; None if one kind is missing."""
-        flagged = [(pair.belief, pair.shuffled) for pair in self.pairs if pair.shuffled is not None]
-        mismatched = np.array([belief for belief, flag in flagged if flag])
-        clean = np.sort([belief for belief, flag in flagged if not flag])
+        flagged = [(pair.match_score, pair.shuffled) for pair in self.pairs if pair.shuffled is not None]
+        mismatched = np.array([score for score, flag in flagged if flag])
+        clean = np.sort([score for score, flag in flagged if not flag])
         if not len(mismatched) or not len(clean):
             return None
         above = len(clean) - np.searchsorted(clean, mismatched, "right")
@@ -97,7 +97,7 @@ class Ranking:
             "model": self.model,
             "data": self.data,
             "pairs": len(self.pairs),
-            "doubted": self.doubted,
+            "mismatched": self.mismatched,
             "groups": self.groups,
             "shuffled": self.shuffled,
             "precision": self.precision(),
@@ -134,10 +134,10 @@ def rank_pairs(model: str, data: str, progress: Progress, weights: str = "") -> 
         captions = _captions(dataset, rows)
         descriptors = unit_parts(torch.cat(image_descriptors))[features.text_to_image]  # (P, F)
         words.append(word_evidence(torch.cat([images, descriptors], dim=1), captions, rows, progress))
-    belief = torch.stack(evidences).mean(dim=0)
-    belief, right = _order_in_groups(belief, torch.stack(words).mean(dim=0))
-    suggestions = _suggestions(streams, captions, belief.argsort(stable=True)[:MAX_SUGGESTIONS])
-    return _ranking(name, source, dataset, rows, captions, belief, right, suggestions)
+    match_scores = torch.stack(evidences).mean(dim=0)
+    match_scores, clean_probabilities = _order_in_groups(match_scores, torch.stack(words).mean(dim=0))
+    suggestions = _suggestions(streams, captions, match_scores.argsort(stable=True)[:MAX_SUGGESTIONS])
+    return _ranking(name, source, dataset, rows, captions, match_scores, clean_probabilities, suggestions)
 
 
 def _networks(name: str, weights: str) -> list[str]:
@@ -181,14 +181,14 @@ def _suggestions(
     return suggestions
 
 
-def _order_in_groups(belief: Tensor, words: Tensor) -> tuple[Tensor, Array | None]:
-    """``belief`` (P,) refined by ``words``; and each pair's clean probability, or None if there is only one group."""
-    groups = two_groups(belief.double().numpy())
+def _order_in_groups(match_scores: Tensor, words: Tensor) -> tuple[Tensor, Array | None]:
+    """``match_scores`` (P,) refined by ``words``; and the clean probabilities, None if there is one group."""
+    groups = two_groups(match_scores.double().numpy())
     if groups is None:
-        return reorder_by_words(belief, words, torch.zeros(len(belief))), None
-    is_likely_mismatched = groups.clean_probability(belief.double().numpy()) < 0.5
-    belief = reorder_by_words(belief, words, torch.from_numpy(is_likely_mismatched))
-    return belief, groups.clean_probability(belief.double().numpy())
+        return reorder_by_words(match_scores, words, torch.zeros(len(match_scores))), None
+    is_likely_mismatched = groups.clean_probability(match_scores.double().numpy()) < 0.5
+    match_scores = reorder_by_words(match_scores, words, torch.from_numpy(is_likely_mismatched))
+    return match_scores, groups.clean_probability(match_scores.double().numpy())
 
 
 def _ranking(
@@ -197,12 +197,12 @@ def _ranking(
     dataset: PairDataset,
     rows: Tensor,
     captions: Sequence[str],
-    belief: Tensor,
-    right: Array | None,
+    match_scores: Tensor,
+    clean_probabilities: Array | None,
     suggestions: Mapping[int, str],
 ) -> Ranking:
     pairs = []
-    for rank, position in enumerate(belief.argsort(stable=True).tolist(), 1):
+    for rank, position in enumerate(match_scores.argsort(stable=True).tolist(), 1):
         row = int(rows[position])
         flag = dataset.labels(row).get(SHUFFLED, "")
         pairs.append(
@@ -210,25 +210,25 @@ def _ranking(
                 row=row,
                 path=str(dataset.path(row)),
                 caption=captions[position],
-                belief=float(belief[position]),
-                right=None if right is None else float(right[position]),
+                match_score=float(match_scores[position]),
+                clean_probability=None if clean_probabilities is None else float(clean_probabilities[position]),
                 rank=rank,
                 shuffled=flag == "1" if flag in ("0", "1") else None,
                 suggestion=suggestions.get(position, ""),
             )
         )
-    doubted = 0 if right is None else int((right < 0.5).sum())
-    return Ranking(model, source, tuple(pairs), doubted, 1 if right is None else 2)
+    mismatched = 0 if clean_probabilities is None else int((clean_probabilities < 0.5).sum())
+    return Ranking(model, source, tuple(pairs), mismatched, 1 if clean_probabilities is None else 2)
 
 
 def to_csv(pairs: Sequence[RankedPair]) -> str:
-    """The pairs as CSV: rank, belief, right ("" for None), filepath, title, shuffled."""
+    """The pairs as CSV: rank, match_score, clean_probability ("" for None), filepath, title, shuffled."""
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["rank", "belief", "right", "filepath", "title", "shuffled"])
+    writer.writerow(["rank", "match_score", "clean_probability", "filepath", "title", "shuffled"])
     for pair in pairs:
         flag = "" if pair.shuffled is None else int(pair.shuffled)
-        right = "" if pair.right is None else f"{pair.right:.6f}"
-        numbers = (pair.rank, f"{pair.belief:.6f}", right)
+        clean_probability = "" if pair.clean_probability is None else f"{pair.clean_probability:.6f}"
+        numbers = (pair.rank, f"{pair.match_score:.6f}", clean_probability)
         writer.writerow([*numbers, *escape_row((pair.path, pair.caption)), flag])
     return text.getvalue()

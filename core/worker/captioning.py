@@ -61,17 +61,17 @@ class CaptionSession(Session):
     ) -> dict[str, Any]:
         """Caption files and all images in folders, with ``settings`` (of GenerationSettings) and ``n`` candidates.
 
-        First a partial answer ``{"gathered": number of images, "passed_over": number of other files}``; then for each
+        First a partial answer ``{"collected": number of images, "skipped": number of other files}``; then for each
         image, as soon as it is captioned, ``{"index", "path", "captions": [{"text", "log_prob", "score", "tokens",
         "ended"}]}`` or ``{"index", "path", "error"}``; ``{"note"}`` when memory ran out. The answer has ``captioned``,
-        ``refused`` (number of failed images), ``passed_over``, ``seconds``, ``notes``, ``settings`` and ``provenance``.
+        ``failed`` (number of failed images), ``skipped``, ``seconds``, ``notes``, ``settings`` and ``provenance``.
         Raises UserError for invalid models and settings.
         """
         captioner = self._model(model, weights, progress)
         generation = captioner.settings(settings or {}, n)
         started = time.monotonic()
         images = find_images(_check_paths(paths), progress)
-        progress.partial({"gathered": len(images.inputs), "passed_over": images.skipped})
+        progress.partial({"collected": len(images.inputs), "skipped": images.skipped})
         notes = list(captioner.notes)
 
         def add_note(note: str) -> None:
@@ -86,8 +86,8 @@ class CaptionSession(Session):
                 progress.partial({"index": item.index, "path": item.path, **outcome})
         return {
             "captioned": captioned,
-            "refused": failures,
-            "passed_over": images.skipped,
+            "failed": failures,
+            "skipped": images.skipped,
             "seconds": time.monotonic() - started,
             "notes": notes,
             "settings": generation.model_dump(mode="json"),

@@ -1,7 +1,6 @@
 """The Clean panel's session in a worker: the verbs ``noise_open`` and ``noise_save``.
 
-Flow: panel -> worker -> **session** -> `rank_pairs` -> ranked pairs and a histogram of clean probabilities (called
-``belief`` in requests and answers) -> panel.
+Flow: panel -> worker -> **session** -> `rank_pairs` -> ranked pairs and a histogram of match scores -> panel.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from core.spec.errors import UserError
 from core.spec.reporter import Progress
 from core.worker.session import Recent, Session, Verb, read_key, write_key
 
-BINS = 1000  # bins of the histogram of clean probabilities
+BINS = 1000  # bins of the histogram of match scores
 MAX_RANKINGS = 2  # rankings in memory
 
 
@@ -52,11 +51,11 @@ class NoiseSession(Session):
         most: int = 2000,
         weights: str = "",
     ) -> dict[str, Any]:
-        """The summary, the ``most`` pairs with the lowest clean probability, and the distribution of all pairs.
+        """The summary, the ``most`` pairs with the lowest match scores, and the distribution of all pairs.
 
-        ``list``: path, caption, belief, right, rank, row, shuffled of each; ``bins``: the number of pairs in each
-        thousandth of belief; ``shuffled_bins``: the number of shuffled pairs among them, None if unknown;
-        ``key`` names the ranking for ``noise_save``.
+        ``list``: path, caption, match_score, clean_probability, rank, row, shuffled of each; ``bins``: the number of
+        pairs in each thousandth of the match score; ``shuffled_bins``: the number of shuffled pairs among them, None if
+        unknown; ``key`` names the ranking for ``noise_save``.
         """
         ranking = rank_pairs(model, data, progress, weights)
         key = write_key(RankingKey(model=ranking.model, data=ranking.data, weights=weights))
@@ -64,8 +63,8 @@ class NoiseSession(Session):
         pairs = [vars(pair) for pair in ranking.pairs[:most]]
         bins, shuffled = [0] * BINS, [0] * BINS
         for pair in ranking.pairs:
-            bins[bin_of(pair.belief)] += 1
-            shuffled[bin_of(pair.belief)] += bool(pair.shuffled)
+            bins[bin_of(pair.match_score)] += 1
+            shuffled[bin_of(pair.match_score)] += bool(pair.shuffled)
         has_shuffled = ranking.shuffled is not None
         histogram = {"bins": bins, "shuffled_bins": shuffled if has_shuffled else None}
         return {**ranking.summary(), "key": key, "listed": len(pairs), "list": pairs, **histogram}
@@ -78,25 +77,25 @@ class NoiseSession(Session):
         progress: Progress,
         pairs: Sequence[Sequence[str]] = (),
         below: int = 0,
-        kept: Sequence[Sequence[str]] = (),
+        clean: Sequence[Sequence[str]] = (),
         replace: bool = False,
         key: str = "",
     ) -> dict[str, Any]:
         """Write ``data`` without the ``excluded`` images (paths) as the new manifest ``to``.
 
         ``pairs`` ([path, caption]) are removed too; other captions of their images are kept. ``below`` also removes all
-        pairs below this many thousandths in the ranking ``key``, except those ``kept``. Nothing is overwritten unless
-        ``replace``, and never the data. Returns the path, and the number of images and captions kept. Raises UserError
-        like `save_subset`.
+        pairs below this many thousandths in the ranking ``key``, except the pairs ``clean``. Nothing is overwritten
+        unless ``replace``, and never the data. Returns the path, and the number of images and captions kept. Raises
+        UserError like `save_subset`.
         """
         progress("reading the data", 0, 0)
         excluded_pairs = {(path, caption) for path, caption in pairs}
         if below:
             ranking = self._ranking(key, data, progress)
-            improbable = {(pair.path, pair.caption) for pair in ranking.pairs if bin_of(pair.belief) < below}
-            excluded_pairs |= improbable - {(path, caption) for path, caption in kept}
+            improbable = {(pair.path, pair.caption) for pair in ranking.pairs if bin_of(pair.match_score) < below}
+            excluded_pairs |= improbable - {(path, caption) for path, caption in clean}
         saved = save_subset(data, Path(to), progress, excluded, replace=replace, excluded_pairs=excluded_pairs)
-        return {"path": str(saved.path), "kept": saved.images, "captions": saved.captions}
+        return {"path": str(saved.path), "images": saved.images, "captions": saved.captions}
 
     def _ranking(self, key: str, data: str, progress: Progress) -> Ranking:
         ranking_key: RankingKey = read_key(RankingKey, key, "the pairs are not ranked; rank them, then save.")
@@ -109,6 +108,6 @@ class NoiseSession(Session):
         )
 
 
-def bin_of(belief: float) -> int:
-    """The bin of the histogram that contains the clean probability ``belief``."""
-    return min(BINS - 1, max(0, int(belief * BINS)))
+def bin_of(match_score: float) -> int:
+    """The bin of the histogram that contains ``match_score``."""
+    return min(BINS - 1, max(0, int(match_score * BINS)))

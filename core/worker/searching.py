@@ -96,22 +96,22 @@ class SearchSession(Session):
         model: str = "",
         weights: str = "",
         data: str = "",
-        keep: str = "",
+        cache: str = "",
         first: int = 0,
     ) -> dict[str, Any]:
         """Open an ``index`` folder; or ``model`` over ``data`` (default: a run's validation data), encoded in memory.
 
-        If ``data`` is a folder of images and ``keep`` a folder, the vectors are cached in ``keep``; if that fails, a
+        If ``data`` is a folder of images and ``cache`` a folder, the vectors are cached in ``cache``; if that fails, a
         note says why, or an error if ``data`` cannot be encoded in memory. ``model`` is a name for
         ``core.checkpoint.opening``; RUN@last is the newest checkpoint of a run. ``first``: of larger ``data``, only
         about this many rows, so that they can be searched while the others are encoded. The answer: key, title, source
-        (of the images), model, weights, dim, images, captions, how (search method), notes, rest (rows left out).
+        (of the images), model, weights, dim, images, captions, search_method, notes, remaining (rows left out).
         """
         cache_problem = ""
         if index:
             request = CollectionRequest(index=index, model=model, weights=weights, data=data)
         elif model:
-            request, cache_problem = _model_request(model, weights, data, keep, int(first), progress)
+            request, cache_problem = _model_request(model, weights, data, cache, int(first), progress)
             if parse_interpolated(request.model):
                 self._drop_interpolated(request.model)
         else:
@@ -125,7 +125,7 @@ class SearchSession(Session):
             if request.index == index:
                 raise
             shutil.rmtree(request.index)  # a cached index of other weights with the same name
-            return self.open(progress, index, model, weights, data, keep, first)
+            return self.open(progress, index, model, weights, data, cache, first)
         except DataError as error:
             if cache_problem:
                 raise IndexFolderError(cache_problem) from error
@@ -141,9 +141,9 @@ class SearchSession(Session):
             "dim": identity.dim,
             "images": int(collection.alive.sum()),
             "captions": int(collection.text_alive.sum()),
-            "how": collection.search_method,
+            "search_method": collection.search_method,
             "notes": [*([f"Searched in memory: {cache_problem}"] if cache_problem else ()), *collection.notes],
-            "rest": collection.remaining,
+            "remaining": collection.remaining,
         }
 
     def _drop_interpolated(self, model: str) -> None:
@@ -189,7 +189,7 @@ class SearchSession(Session):
         ``true_rank`` is the rank of its image. ``find``: "images" or "captions". ``filters``: folders, labels (name ->
         values), min_size, max_size, after, before.
 
-        The answer: rows of row, path, there, caption, captions, labels, size, time, cosine, softmax, rank,
+        The answer: rows of row, path, exists, caption, captions, labels, size, time, cosine, softmax, rank,
         above_cutoff, duplicates (for captions: text, caption, row, path); cutoff, above, searched, true_rank, true_row,
         notes.
         """
@@ -330,16 +330,16 @@ def _request(key: str) -> CollectionRequest:
 
 
 def _model_request(
-    model: str, weights: str, data: str, keep: str, first: int, progress: Reporter
+    model: str, weights: str, data: str, cache: str, first: int, progress: Reporter
 ) -> tuple[CollectionRequest, str]:
     """A request for a cached index of the images in ``data``, or for ``model`` over ``data``; and why the index cannot
     be written, or "".
     """
     name, exact_weights = exact_name(model, weights)
     problem = ""
-    if keep and data and expand_user(data).is_dir():
+    if cache and data and expand_user(data).is_dir():
         # Indexes of many alphas must not replace indexes of other models.
-        home = expand_user(keep) / ("interpolated" if parse_interpolated(name) else "")
+        home = expand_user(cache) / ("interpolated" if parse_interpolated(name) else "")
         try:
             if cached := update_folder_index(home, name, exact_weights, data, progress):
                 return CollectionRequest(index=str(cached), model=name, weights=exact_weights, data=""), ""

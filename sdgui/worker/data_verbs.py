@@ -71,12 +71,12 @@ class RowsOpened(TypedDict):
 
 @_STRICT
 class FoundLeak(TypedDict):
-    """An image that is in two splits, ``left`` and ``other``."""
+    """An image that is in two splits, ``split`` and ``other_split``."""
 
     row: int
     file: str
-    left: str
-    other: str
+    split: str
+    other_split: str
     path: str
     kind: str
 
@@ -115,10 +115,10 @@ class SavedSource(TypedDict):
 
 @_STRICT
 class HeldOut(TypedDict):
-    """Two manifests that were written: ``train`` for training, and ``held`` for validation."""
+    """Two manifests that were written: ``train`` for training, and ``held_out`` for validation."""
 
     train: SavedSource
-    held: SavedSource
+    held_out: SavedSource
 
 
 @_STRICT

@@ -71,7 +71,7 @@ DESCRIBE_SOURCE = Verb("describe_source", SourceFacts)
 class SearchOpened(TypedDict):
     """A collection that can be searched. ``key`` describes it, so that any process can open it again.
 
-    ``dim``: size of the embeddings; ``how``: name of the search method.
+    ``dim``: size of the embeddings; ``search_method``: its name.
     """
 
     key: str
@@ -82,9 +82,9 @@ class SearchOpened(TypedDict):
     dim: int
     images: int
     captions: int
-    how: str
+    search_method: str
     notes: list[str]
-    rest: NotRequired[int]  # images that are not included yet
+    remaining: NotRequired[int]  # images that are not included yet
 
 
 @_STRICT
@@ -108,7 +108,7 @@ class Duplicate(TypedDict):
 class ResultRow(TypedDict):
     """A result: an image, or a caption with its image.
 
-    ``size`` and ``time``: of the file, in bytes and in seconds since the epoch; ``there``: whether the file exists.
+    ``size`` and ``time``: of the file, in bytes and in seconds since the epoch; ``exists``: whether the file exists.
     """
 
     row: int
@@ -123,7 +123,7 @@ class ResultRow(TypedDict):
     time: NotRequired[float]
     labels: NotRequired[dict[str, str]]
     captions: NotRequired[list[str]]
-    there: NotRequired[bool]
+    exists: NotRequired[bool]
 
 
 @_STRICT
@@ -320,13 +320,13 @@ INTERPOLATE = Verb("interpolate", EvaluatedPath)
 # Clean
 @_STRICT
 class NoisyPair(TypedDict):
-    """A pair. ``belief``: score that pairs are ranked by, 0 to 1; ``right``: probability that the caption is correct,
-    if the scores form two groups; ``shuffled``: whether the caption is known to belong to another image."""
+    """A pair. ``match_score``: 0 to 1; ``clean_probability``: that the caption is correct, if the scores form two
+    groups; ``shuffled``: whether the caption is known to belong to another image."""
 
     path: str
     caption: str
-    belief: float
-    right: float | None
+    match_score: float
+    clean_probability: float | None
     rank: int
     shuffled: bool | None
     suggestion: NotRequired[str]
@@ -340,15 +340,15 @@ Numbers = list[int]
 class Ranking(TypedDict):
     """The pairs with the lowest scores, and a histogram of all pairs' scores with a thousand bins.
 
-    ``doubted``: number of likely mismatched pairs; ``groups``: 2 if there are any, otherwise 1; ``shuffled``: number of
-    shuffled captions; ``precision``: their share among as many pairs with the lowest scores.
+    ``mismatched``: number of likely mismatched pairs; ``groups``: 2 if there are any, otherwise 1; ``shuffled``:
+    number of shuffled captions; ``precision``: their share among as many pairs with the lowest scores.
     """
 
     key: str
     model: str
     data: str
     pairs: int
-    doubted: int
+    mismatched: int
     groups: int
     shuffled: int | None
     precision: float | None
@@ -362,7 +362,7 @@ class SavedPairs(TypedDict):
     """A manifest that was written."""
 
     path: str
-    kept: int
+    images: int
     captions: int
 
 

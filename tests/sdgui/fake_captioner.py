@@ -50,7 +50,7 @@ def caption(request: dict[str, Any], cancelled: set[int]) -> dict[str, Any]:
     number = request["id"]
     if request["settings"]["max_tokens"] > known["max_tokens"]:
         raise Failed("the caption settings cannot be used: max_tokens is above the model's context.")
-    reply(id=number, event="partial", result={"gathered": len(request["paths"]), "passed_over": 0})
+    reply(id=number, event="partial", result={"collected": len(request["paths"]), "skipped": 0})
     for index, path in enumerate(request["paths"]):
         name = Path(path).name
         if "die" in name + request["settings"]["prompt"]:
@@ -67,7 +67,7 @@ def caption(request: dict[str, Any], cancelled: set[int]) -> dict[str, Any]:
         else:
             answer["captions"] = [words(path, request, rank) for rank in range(request["settings"]["captions"])]
         reply(id=number, event="partial", result=answer)
-    return {"captioned": 1, "refused": 0, "passed_over": 0, "seconds": 0.1, "notes": [], "settings": {}}
+    return {"captioned": 1, "failed": 0, "skipped": 0, "seconds": 0.1, "notes": [], "settings": {}}
 
 
 def answer(request: dict[str, Any], cancelled: set[int]) -> None:

@@ -22,8 +22,8 @@ def ranked(request: dict[str, Any]) -> dict[str, Any]:
             "row": i,
             "path": f"/images/{i}.png",
             "caption": caption,
-            "belief": 0.05 + i / 10,
-            "right": 0.1 + i / 10,
+            "match_score": 0.05 + i / 10,
+            "clean_probability": 0.1 + i / 10,
             "rank": i + 1,
             "shuffled": i in (0, 1, 4),
             "suggestion": CAPTIONS[(i + 1) % len(CAPTIONS)],
@@ -32,18 +32,18 @@ def ranked(request: dict[str, Any]) -> dict[str, Any]:
     ]
     one_group = Path(request["data"]).name == "clean.csv"
     if one_group:
-        pairs = [{**pair, "right": None} for pair in pairs]
+        pairs = [{**pair, "clean_probability": None} for pair in pairs]
     bins, shuffled = [0] * 1000, [0] * 1000
     for pair in pairs:
-        bins[int(pair["belief"] * 1000)] += 1
-        shuffled[int(pair["belief"] * 1000)] += pair["shuffled"]
+        bins[int(pair["match_score"] * 1000)] += 1
+        shuffled[int(pair["match_score"] * 1000)] += pair["shuffled"]
     listed = 6 if "long" in request["data"] else 8
     return {
         "key": json.dumps({"model": request["model"], "data": request["data"]}),
         "model": request["model"],
         "data": request["data"],
         "pairs": 8,
-        "doubted": 0 if one_group else 3,
+        "mismatched": 0 if one_group else 3,
         "groups": 1 if one_group else 2,
         "shuffled": 3,
         "precision": 2 / 3,
@@ -76,7 +76,7 @@ def answer(request: dict[str, Any], cancelled: set[int]) -> None:
     elif request["do"] == "noise_save":
         asked = {**request, "ranked": RANKED}
         Path(request["to"]).with_suffix(".asked.json").write_text(json.dumps(asked), encoding="utf-8")
-        reply(id=number, event="done", result={"path": request["to"], "kept": 5, "excluded": 3, "captions": 5})
+        reply(id=number, event="done", result={"path": request["to"], "images": 5, "excluded": 3, "captions": 5})
     elif request["do"] == "fixes_save":
         save_fixes(number, request)
     elif request["do"] == "before_after":

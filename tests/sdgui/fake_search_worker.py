@@ -62,7 +62,7 @@ def opened(request: Request, cancelled: set[int]) -> dict[str, Any]:
         "dim": 8,
         "images": number,
         "captions": number,
-        "how": "exact, in memory",
+        "search_method": "exact, in memory",
         "notes": ["1 of 3 segments are damaged."] if Path(request["index"]).name == "damaged" else [],
     }
 

@@ -86,8 +86,8 @@ def _leak_as_json(leak: Leak, files: Sequence[str], splits: Sequence[str]) -> di
     return {
         "row": leak.left,
         "file": files[leak.left],
-        "left": splits[leak.left],
-        "other": splits[leak.right],
+        "split": splits[leak.left],
+        "other_split": splits[leak.right],
         "path": files[leak.right],
         "kind": leak.kind,
     }

@@ -189,9 +189,9 @@ def save(
 def hold_out_split(
     source: str, progress: Reporter, share: float = 0.1, seed: int = 0, folder: str = ""
 ) -> dict[str, Any]:
-    """Split ``source`` into training and validation parts (`hold_out`): train, held."""
+    """Split ``source`` into training and validation parts (`hold_out`): train, held_out."""
     train, held_out = hold_out(source, share, seed, progress, Path(folder) if folder else None)
-    return {"train": _saved_as_json(train), "held": _saved_as_json(held_out)}
+    return {"train": _saved_as_json(train), "held_out": _saved_as_json(held_out)}
 
 
 def _saved_as_json(saved: SavedManifest) -> dict[str, Any]:

@@ -153,7 +153,7 @@ class CleanView(QWidget):
             cached = self._items[index, mark, faint, caption] = GalleryItem(
                 Path(pair.path),
                 caption,
-                pair.belief,
+                pair.match_score,
                 pair.rank,
                 None if mark is None or is_corrected else not mark,
                 detail="\n".join(part for part in (suggestion, _probability(pair), truth) if part),
@@ -269,4 +269,4 @@ def _verdict(ranked_pairs: RankedPairs) -> str:
 
 
 def _probability(pair: Pair) -> str:
-    return "" if pair.right is None else f"probability of a correct caption: {pair.right:.3f}"
+    return "" if pair.clean_probability is None else f"probability of a correct caption: {pair.clean_probability:.3f}"

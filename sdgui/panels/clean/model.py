@@ -2,7 +2,7 @@
 
 Flow: worker's answer and the store's marks -> ``RankedPairs`` -> gallery, table, histogram, ``save_arguments``.
 
-Match scores (``belief``) are compared in thousandths, as in ``core.evaluation.noise``. Counts below a threshold are
+Match scores are compared in thousandths, as in ``core.evaluation.noise``. Counts below a threshold are
 therefore exact for all pairs, although only the pairs with the lowest match scores are listed.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 
 BINS = 1000
 Shown = Literal["all", "below", "unmarked", "wrong", "right", "shuffled"]
-Sorting = Literal["rank", "caption", "suggestion", "right", "mark", "shuffled"]
+Sorting = Literal["rank", "caption", "suggestion", "clean_probability", "mark", "shuffled"]
 Key = tuple[str, str]  # path, caption
 
 
@@ -27,8 +27,8 @@ class Pair:
 
     path: str
     caption: str
-    belief: float  # match score, 0 to 1
-    right: float | None  # probability that the caption is correct; None if the match scores form one group
+    match_score: float  # match score, 0 to 1
+    clean_probability: float | None  # probability that the caption is correct; None if the match scores form one group
     rank: int
     shuffled: bool | None  # None if the data does not mark shuffled captions
     suggestion: str = ""  # best-fitting other caption in the data
@@ -40,7 +40,7 @@ class Pair:
     @cached_property
     def bin(self) -> int:
         """The match score in thousandths."""
-        return min(BINS - 1, max(0, int(self.belief * BINS)))
+        return min(BINS - 1, max(0, int(self.match_score * BINS)))
 
 
 class PairState(NamedTuple):
@@ -66,8 +66,8 @@ class RankedPairs:
             Pair(
                 str(entry["path"]),
                 str(entry["caption"]),
-                float(entry["belief"]),
-                None if entry["right"] is None else float(entry["right"]),
+                float(entry["match_score"]),
+                None if entry["clean_probability"] is None else float(entry["clean_probability"]),
                 int(entry["rank"]),
                 entry.get("shuffled"),
                 str(entry.get("suggestion", "")),
@@ -76,7 +76,7 @@ class RankedPairs:
         ]
         self.key = str(answer["key"])  # identifies the ranking in any worker
         self.model, self.data = str(answer["model"]), str(answer["data"])
-        self.total, self.mismatched = int(answer["pairs"]), int(answer["doubted"])
+        self.total, self.mismatched = int(answer["pairs"]), int(answer["mismatched"])
         self.two_groups = answer["groups"] == 2  # with one group, no pair is called mismatched
         self.shuffled: int | None = answer["shuffled"]  # number of pairs marked as shuffled in the data
         self.precision: float | None = answer["precision"]  # share of shuffled among as many lowest-ranked pairs
@@ -135,7 +135,7 @@ class RankedPairs:
         right = [list(key) for key, wrong in self.marks.items() if not wrong]
         if self._lists_all_below:
             return {"pairs": [*marked_keys, *(list(pair.key) for pair in self.pairs if self._is_unmarked_below(pair))]}
-        return {"pairs": marked_keys, "below": self.threshold, "kept": right, "key": self.key}
+        return {"pairs": marked_keys, "below": self.threshold, "clean": right, "key": self.key}
 
     def excluded_pairs(self) -> list[Pair]:
         """Excluded pairs without a correction; unlisted pairs only if they are marked mismatched."""
@@ -191,7 +191,7 @@ class RankedPairs:
             "rank": lambda index: index,
             "caption": lambda index: pairs[index].caption.casefold(),
             "suggestion": lambda index: pairs[index].suggestion.casefold(),
-            "right": lambda index: -1.0 if (right := pairs[index].right) is None else right,
+            "clean_probability": lambda index: -1.0 if (p := pairs[index].clean_probability) is None else p,
             "mark": lambda index: order[marks.get(pairs[index].key)],
             "shuffled": lambda index: bool(pairs[index].shuffled),
         }

@@ -25,7 +25,7 @@ _COLUMNS: tuple[tuple[str, Sorting, str], ...] = (
     ("Match score", "rank", "How well the caption fits the image compared with the other pairs, from 0 to 1"),
     (
         "P(clean)",
-        "right",
+        "clean_probability",
         "Probability that the caption is correct. Empty if the match scores do not split into two groups",
     ),
     ("Mark", "mark", "Your mark: X mismatched, Space correct, U removes the mark"),
@@ -81,7 +81,7 @@ class PairsModel(HeadedModel):
         mark, is_corrected = self._ranked.marks.get(pair.key), pair.key in self._ranked.corrections
         if role == Qt.ItemDataRole.DisplayRole:
             shuffled = "" if pair.shuffled is None else "yes" if pair.shuffled else "no"
-            numbers = (f"{pair.belief:.3f}", _probability(pair))
+            numbers = (f"{pair.match_score:.3f}", _probability(pair))
             shown_mark = CORRECTED if is_corrected else MARKS[mark]
             texts = (count(pair.rank), self._ranked.caption(pair), pair.suggestion, *numbers, shown_mark, shuffled)
             return texts[column]
@@ -113,7 +113,7 @@ class PairsModel(HeadedModel):
 
 
 def _probability(pair: Pair) -> str:
-    return "–" if pair.right is None else f"{pair.right:.3f}"
+    return "–" if pair.clean_probability is None else f"{pair.clean_probability:.3f}"
 
 
 def _alignment(column: int) -> Qt.AlignmentFlag:

@@ -54,7 +54,7 @@ def groups_of(checked: Checked) -> list[Group]:
     """The groups to list: leaks first, then exact duplicates, then near duplicates."""
     copies: dict[tuple[int, str], list[tuple[str, str]]] = {}
     for leak in checked["leaks"]:
-        copies.setdefault((leak["row"], leak["kind"]), []).append((leak["other"], leak["path"]))
+        copies.setdefault((leak["row"], leak["kind"]), []).append((leak["other_split"], leak["path"]))
     leaking = [Group(_KINDS.get(kind, kind), (row,), tuple(leaked)) for (row, kind), leaked in copies.items()]
     exact = [Group(_EXACT, tuple(rows)) for rows in checked["exact"]]
     near = [Group("nearly the same", tuple(rows)) for rows in checked["near"]]

@@ -324,7 +324,7 @@ class SearchPanel(Panel):
             # results of the previous step stay until this step is open
             if session.opening and widget.answer is not None:
                 continue
-            about = f"{facts['model']}\n{facts['title']}, {facts['how']}" if facts is not None else ""
+            about = f"{facts['model']}\n{facts['title']}, {facts['search_method']}" if facts is not None else ""
             widget.set_name(self.view.source.short_name(side), f"{self.view.source.name(side)}\n{about}".strip())
 
     def _show_progress(self, side: int, purpose: str, activity: str, completed: int, total: int) -> None:

@@ -269,15 +269,15 @@ class SourceBar(QWidget):
             self.button.setText(title)
             self.collection.facts.setText("No images are open yet.")
             return
-        rest = facts.get("rest", 0)  # images that are not open yet
+        rest = facts.get("remaining", 0)  # images that are not open yet
         total_text = f" of {count(facts['images'] + rest)}" if rest else ""
         images = f"{count(facts['images'])}{total_text} images"
         captions = f"{count(facts['captions'])} captions · " if facts["captions"] else ""
         self.button.setText(f"{title} · {images}")
         self.collection.facts.setText(
-            f"{images} · {captions}{facts['dim']} dimensions\n{facts['source']}\n{facts['how']}"
+            f"{images} · {captions}{facts['dim']} dimensions\n{facts['source']}\n{facts['search_method']}"
         )
-        self.button.setToolTip(plain_tip(f"{facts['source']}\n{images} · {captions}{facts['how']}"))
+        self.button.setToolTip(plain_tip(f"{facts['source']}\n{images} · {captions}{facts['search_method']}"))
 
     # Saved choices
     def state(self) -> dict[str, object]:

@@ -104,7 +104,7 @@ class SearchSession(QObject):
     @property
     def partial(self) -> bool:
         """Whether only the first part of the collection is open; its row numbers differ from the complete one's."""
-        return self.facts is not None and self.facts.get("rest", 0) > 0
+        return self.facts is not None and self.facts.get("remaining", 0) > 0
 
     @property
     def opening(self) -> bool:
@@ -147,7 +147,7 @@ class SearchSession(QObject):
             weights=target.weights,
             data=target.data,
             index=target.index,
-            keep=str(self._cache_dir),
+            cache=str(self._cache_dir),
             **part,
         )
 

@@ -87,7 +87,7 @@ class DataFacts(QObject):
         self.overlapped.emit(self.shared)
 
     def _on_held_out(self, answer: HeldOut) -> None:
-        self.held_out.emit(answer["train"]["path"], answer["held"]["path"])
+        self.held_out.emit(answer["train"]["path"], answer["held_out"]["path"])
 
 
 def failure_lines(failure: Failure) -> tuple[str, str]:

@@ -28,11 +28,11 @@ def test_data_are_described_checked_and_split(tmp_path: Path, capsys: pytest.Cap
     assert "gone.png" in facts["reasons"][0]["why"]
     assert facts["exact"] == [[5, 6, 7]]
     assert [one["row"] for one in facts["broken"]] == [4]
-    assert {(leak["row"], leak["other"], leak["kind"]) for leak in facts["leaks"]} == {
+    assert {(leak["row"], leak["other_split"], leak["kind"]) for leak in facts["leaks"]} == {
         (1, "val", "same bytes"),
         (2, "val", "same bytes"),
     }
-    assert (facts["train"]["images"], facts["held"]["images"]) == (6, 2)
+    assert (facts["train"]["images"], facts["held_out"]["images"]) == (6, 2)
     assert main(["data", str(train)]) == 0
     assert "label kind: 4 values" in capsys.readouterr().out
     assert main(["data", str(train), "--against", "val"]) == 1

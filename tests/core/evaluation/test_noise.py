@@ -89,7 +89,7 @@ def quiet(doing: str, done: int, total: int) -> None:
 
 
 def beliefs(found: Ranking) -> dict[str, float]:
-    return {pair.caption: pytest.approx(pair.belief) for pair in found.pairs}  # type: ignore[misc]
+    return {pair.caption: pytest.approx(pair.match_score) for pair in found.pairs}  # type: ignore[misc]
 
 
 def test_the_score_is_the_mean_of_both_networks(fake: SimpleNamespace) -> None:
@@ -127,13 +127,18 @@ def test_pairs_are_mislabelled_only_where_there_are_two_groups(
 ) -> None:
     """Nothing is claimed of four pairs; of two groups, those that are likelier of the lower one."""
     found = rank_pairs(fake.model, "", quiet)
-    assert (found.groups, found.doubted) == (1, 0)
-    assert {pair.right for pair in found.pairs} == {None}
-    assert [row["right"] for row in csv.DictReader(io.StringIO(to_csv(found.pairs)))] == [""] * 4
+    assert (found.groups, found.mismatched) == (1, 0)
+    assert {pair.clean_probability for pair in found.pairs} == {None}
+    assert [row["clean_probability"] for row in csv.DictReader(io.StringIO(to_csv(found.pairs)))] == [""] * 4
     monkeypatch.setattr(noise, "two_groups", lambda belief: TwoGroups((-1.0, 1.0), (0.1, 0.1), 0.5))
     found = rank_pairs(fake.model, "other.csv", quiet)
-    assert (found.groups, found.doubted, found.summary()["groups"]) == (2, 2, 2)
-    assert [pair.right is not None and pair.right < 0.5 for pair in found.pairs] == [True, True, False, False]
+    assert (found.groups, found.mismatched, found.summary()["groups"]) == (2, 2, 2)
+    assert [pair.clean_probability is not None and pair.clean_probability < 0.5 for pair in found.pairs] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_too_few_pairs_cannot_be_ranked(fake: SimpleNamespace) -> None:
@@ -165,7 +170,7 @@ def test_precision_is_at_the_number_of_shuffled_pairs(
 def test_an_exported_table_of_pairs_contains_no_formulas() -> None:
     pair = RankedPair(0, "/a.png", "=1+1", -0.25, 0.5, 1, True)
     rows = list(csv.DictReader(io.StringIO(to_csv([pair, *pairs(None)]))))
-    assert rows[0] == {"rank": "1", "belief": "-0.250000", "right": "0.500000", "filepath": "/a.png",
+    assert rows[0] == {"rank": "1", "match_score": "-0.250000", "clean_probability": "0.500000", "filepath": "/a.png",
                        "title": "'=1+1", "shuffled": "1"}  # fmt: skip
     assert rows[1]["shuffled"] == ""
 
@@ -176,8 +181,8 @@ def test_auc_and_recall_equal_plain_counting() -> None:
     flags = [None, *(bool(x) for x in torch.randint(0, 2, (9,), generator=generator).tolist()), True, False]
     pairs = tuple(RankedPair(i, "", "", b, None, i + 1, f) for i, (b, f) in enumerate(zip(beliefs, flags, strict=True)))
     found = Ranking("m", "d", pairs, 5, 2)
-    wrong = [pair.belief for pair in pairs if pair.shuffled is True]
-    right = [pair.belief for pair in pairs if pair.shuffled is False]
+    wrong = [pair.match_score for pair in pairs if pair.shuffled is True]
+    right = [pair.match_score for pair in pairs if pair.shuffled is False]
     wins = sum((a < b) + (a == b) / 2 for a in wrong for b in right) / (len(wrong) * len(right))
     assert found.auc() == pytest.approx(wins)
     assert found.recall() == sum(flag is True for flag in flags[:5]) / len(wrong)

@@ -330,13 +330,13 @@ def test_the_captioner_opens_captions_and_names_their_origin(folder: Path) -> No
     answer = desk.caption(
         heard, str(folder / "coca"), [str(folder / "pairs"), "/no/such/file.png"], settings={"beams": 2}, n=2
     )
-    assert heard.partials[0] == {"gathered": 49, "passed_over": 2}
+    assert heard.partials[0] == {"collected": 49, "skipped": 2}
     source_images = sorted(heard.partials[1:], key=lambda part: part["index"])
     assert source_images[-1] == {"index": 48, "path": "/no/such/file.png", "error": "the file does not exist"}
     assert set(source_images[0]) == {"index", "path", "captions"}
     assert set(source_images[0]["captions"][0]) == {"text", "log_prob", "score", "tokens", "ended"}
     assert all(part["captions"][0]["score"] >= part["captions"][-1]["score"] for part in source_images[:-1])
-    assert (answer["captioned"], answer["refused"], answer["passed_over"]) == (48, 1, 2)
+    assert (answer["captioned"], answer["failed"], answer["skipped"]) == (48, 1, 2)
     assert answer["provenance"]["digest"] == opened["digest"]
     assert answer["provenance"]["model"] == str(folder / "coca")
     assert answer["settings"]["beams"] == 2

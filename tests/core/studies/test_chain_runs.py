@@ -77,7 +77,7 @@ def test_pairs_are_ranked_and_a_cleaned_manifest_is_saved(
     ranked = found["list"]
     assert found["shuffled"] == 11
     assert [pair["rank"] for pair in ranked] == list(range(1, 37))
-    assert all(a["belief"] <= b["belief"] for a, b in pairwise(ranked))
+    assert all(a["match_score"] <= b["match_score"] for a, b in pairwise(ranked))
     true = {(row.file, row.captions[0]): row.labels["shuffled"] == "1" for row in open_source(noisy).rows}
     assert {(pair["path"], pair["caption"]): pair["shuffled"] for pair in ranked} == true
     assert found["precision"] == sum(true[pair["path"], pair["caption"]] for pair in ranked[:11]) / 11

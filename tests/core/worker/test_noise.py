@@ -1,4 +1,4 @@
-"""The Clean panel's session by hand: which pairs are left out, of which ranking, and the histogram of belief."""
+"""The Clean panel's session by hand: which pairs are left out, of which ranking, and the histogram of match scores."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[tuple[obje
         csv.writer(file).writerows([("filepath", "title", "kind"), *rows])
     pairs = tuple(
         RankedPair(
-            i // 2, str(tmp_path / f"{'abc'[i // 2]}.png"), f"caption {i}", belief, 0.5, i + 1, (True, False)[i % 2]
+            i // 2, str(tmp_path / f"{'abc'[i // 2]}.png"), f"caption {i}", score, 0.5, i + 1, (True, False)[i % 2]
         )
-        for i, belief in enumerate(BELIEFS)
+        for i, score in enumerate(BELIEFS)
     )
 
     def rank(*given: object) -> Ranking:
@@ -55,21 +55,21 @@ def captions(path: Path) -> list[str]:
 
 
 def test_scores_are_rounded_to_thousandths() -> None:
-    assert [bin_of(belief) for belief in (-0.1, *BELIEFS, 1.1)] == [0, 0, 100, 199, 200, 500, 999, 999]
+    assert [bin_of(score) for score in (-0.1, *BELIEFS, 1.1)] == [0, 0, 100, 199, 200, 500, 999, 999]
 
 
-def test_pairs_below_the_threshold_are_excluded_except_kept_ones(data: Path) -> None:
+def test_pairs_below_the_threshold_are_excluded_except_clean_ones(data: Path) -> None:
     desk, to = NoiseSession(), data.with_name("clean.csv")
     opened = desk.open(str(data.parent / "run"), quiet, data=str(data), most=2)
     assert (opened["listed"], len(opened["list"]), opened["pairs"]) == (2, 2, 6)
     assert sum(opened["bins"]) == 6
     assert [opened["bins"][at] for at in (0, 100, 199, 200, 500, 999)] == [1] * 6
     assert [at for at, count in enumerate(opened["shuffled_bins"]) if count] == [0, 199, 500]
-    kept = [[str(data.with_name("a.png")), "caption 1"]]
+    clean = [[str(data.with_name("a.png")), "caption 1"]]
     out = [[str(data.with_name("c.png")), "caption 5"]]
-    answer = desk.save(str(data), [], str(to), quiet, pairs=out, below=200, kept=kept, key=opened["key"])
+    answer = desk.save(str(data), [], str(to), quiet, pairs=out, below=200, clean=clean, key=opened["key"])
     assert captions(to) == ["caption 1", "caption 3", "caption 4"]
-    assert (answer["kept"], answer["captions"]) == (3, 3)
+    assert (answer["images"], answer["captions"]) == (3, 3)
     with to.open(newline="") as file:
         assert {row["kind"] for row in csv.DictReader(file)} == {"k"}
     with pytest.raises(UserError, match="already exists and is not overwritten"):

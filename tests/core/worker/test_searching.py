@@ -91,17 +91,17 @@ def test_a_part_of_the_data_is_searched_before_the_rest_is_encoded(
     loaded: list[str] = []
     monkeypatch.setattr(searching, "open_model", lambda *name: loaded.append(name[0]) or open_model(*name))
     part = desk.open(Heard(), model=model, data=data, first=4)
-    assert (part["images"], part["rest"]) == (4, 8)
+    assert (part["images"], part["remaining"]) == (4, 8)
     rows = desk.query(Heard(), key=part["key"], texts="a red circle")["rows"]
     assert len(rows) == 4
     whole = desk.open(Heard(), model=model, data=data)
-    assert (whole["images"], whole["rest"]) == (12, 0)
+    assert (whole["images"], whole["remaining"]) == (12, 0)
     order = [row["path"] for row in desk.query(Heard(), key=whole["key"], texts="a red circle", group=False)["rows"]]
     assert {row["path"] for row in rows} < set(order)
     assert len(loaded) == 1, "the rest needs no second copy of the model"
     small = desk.open(Heard(), model=model, data=data, first=8)
-    assert (small["images"], small["rest"]) == (12, 0), "not worth two requests"
-    assert desk.open(Heard(), model=model, first=4)["rest"] == 0, "validation data is cached"
+    assert (small["images"], small["remaining"]) == (12, 0), "not worth two requests"
+    assert desk.open(Heard(), model=model, first=4)["remaining"] == 0, "validation data is cached"
 
 
 def test_changed_data_is_read_again_when_opened(run: tuple[Path, Path], tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_opened_models_are_described(run: tuple[Path, Path], index: Path) -> Non
     assert held["model"].startswith(str(run[0]) + "@step-")
     indexed = desk.open(Heard(), index=str(index))
     assert (indexed["images"], indexed["captions"]) == (12, 12)
-    assert (indexed["model"], indexed["how"]) == (held["model"], "exact, in memory")
+    assert (indexed["model"], indexed["search_method"]) == (held["model"], "exact, in memory")
 
 
 def test_answers_are_plain_json(run: tuple[Path, Path]) -> None:
@@ -251,12 +251,12 @@ def test_a_searched_folder_is_cached_and_only_new_images_are_encoded(
     images = sorted(run[1].parent.rglob("*.png"))
     for number, path in enumerate(images[:5]):
         shutil.copy(path, album / f"{number}.png")
-    first = SearchSession().open(Heard(), model=str(run[0]), data=str(album), keep=str(keep))
+    first = SearchSession().open(Heard(), model=str(run[0]), data=str(album), cache=str(keep))
     assert (first["title"], first["source"], first["images"]) == ("album", str(album), 5)
     shutil.copy(images[5], album / "5.png")
     (album / "0.png").unlink()
     heard, desk = Heard(), SearchSession()
-    again = desk.open(heard, model=str(run[0]), data=str(album), keep=str(keep))
+    again = desk.open(heard, model=str(run[0]), data=str(album), cache=str(keep))
     assert again["images"] == 5
     assert len(list(keep.iterdir())) == 1
     rows = desk.query(Heard(), key=again["key"], images=str(album / "5.png"), k=5)["rows"]
@@ -264,12 +264,12 @@ def test_a_searched_folder_is_cached_and_only_new_images_are_encoded(
     monkeypatch.setattr(cached_indexes, "MAX_INDEXES", 1)
     other = tmp_path / "other"
     shutil.copytree(album, other)
-    SearchSession().open(Heard(), model=str(run[0]), data=str(other), keep=str(keep))
+    SearchSession().open(Heard(), model=str(run[0]), data=str(other), cache=str(keep))
     assert [path.name.rpartition("-")[0] for path in keep.iterdir()] == ["other"], "the oldest made room"
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(UserError):
-        SearchSession().open(Heard(), model=str(run[0]), data=str(empty), keep=str(keep))
+        SearchSession().open(Heard(), model=str(run[0]), data=str(empty), cache=str(keep))
 
 
 def test_the_reason_why_a_folder_is_not_cached_is_shown(run: tuple[Path, Path], tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_the_reason_why_a_folder_is_not_cached_is_shown(run: tuple[Path, Path], 
         shutil.copy(path, album / f"{number}.png")
 
     def search() -> dict[str, Any]:
-        return SearchSession().open(Heard(), model=str(run[0]), data=str(album), keep=str(keep))
+        return SearchSession().open(Heard(), model=str(run[0]), data=str(album), cache=str(keep))
 
     search()
     (index,) = keep.iterdir()
@@ -289,7 +289,7 @@ def test_the_reason_why_a_folder_is_not_cached_is_shown(run: tuple[Path, Path], 
         for path in album.glob("*.png"):
             path.with_suffix(".txt").write_text("a caption")
         opened = search()
-    assert (opened["images"], opened["how"]) == (4, "exact, in memory")
+    assert (opened["images"], opened["search_method"]) == (4, "exact, in memory")
     assert [note.partition(":")[0] for note in opened["notes"]] == ["Searched in memory"]
     keep.rename(tmp_path / "other")
     keep.write_text("a file")
@@ -300,10 +300,10 @@ def test_a_cached_index_of_other_weights_is_replaced(run: tuple[Path, Path], tmp
     album, keep = tmp_path / "album", tmp_path / "kept"
     album.mkdir()
     shutil.copy(next(run[1].parent.rglob("*.png")), album)
-    SearchSession().open(Heard(), model=str(run[0]), data=str(album), keep=str(keep))
+    SearchSession().open(Heard(), model=str(run[0]), data=str(album), cache=str(keep))
     (index,) = keep.iterdir()
     before = read_manifest(index)
     assert before is not None
     write_manifest(index, replace(before, identity=replace(before.identity, digest="0" * 12)))
-    assert SearchSession().open(Heard(), model=str(run[0]), data=str(album), keep=str(keep))["images"] == 1
+    assert SearchSession().open(Heard(), model=str(run[0]), data=str(album), cache=str(keep))["images"] == 1
     assert read_manifest(index) == before

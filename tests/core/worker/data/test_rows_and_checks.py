@@ -102,10 +102,10 @@ def test_a_check_names_duplicates_leaks_and_broken_files_by_row(splits: tuple[Pa
     assert (found["exact"], found["exact_groups"], found["images"]) == ([[1, 2, 5]], 1, 8)
     assert [one["row"] for one in found["broken"]] == [7], "those of the other split are not listed"
     assert list(found["unread"]) == ["lost"]
-    leaks = {(leak["row"], leak["other"], Path(leak["path"]).name, leak["kind"]) for leak in found["leaks"]}
+    leaks = {(leak["row"], leak["other_split"], Path(leak["path"]).name, leak["kind"]) for leak in found["leaks"]}
     assert (3, "val", "003.png", "same file") in leaks
     assert (1, "val", "a.png", "same bytes") in leaks
-    assert {leak["left"] for leak in found["leaks"]} == {"this"}
+    assert {leak["split"] for leak in found["leaks"]} == {"this"}
     assert found["leak_count"] == len(found["leaks"])
     for leak in found["leaks"]:
         assert Path(leak["file"]).name == f"{leak['row']:03}.png"
@@ -119,7 +119,7 @@ def test_a_check_names_duplicates_leaks_and_broken_files_by_row(splits: tuple[Pa
 def test_leaks_between_values_of_a_label(splits: tuple[Path, Path]) -> None:
     """The copies 1 and 5 are of c1, and 2 of c2."""
     found = check_source(str(splits[0]), Heard(), {}, "kind")
-    assert ("c1", "c2") in {(leak["left"], leak["other"]) for leak in found["leaks"]}
+    assert ("c1", "c2") in {(leak["split"], leak["other_split"]) for leak in found["leaks"]}
     assert {leak["row"] for leak in found["leaks"]} <= {1, 2, 5}
 
 
@@ -149,5 +149,5 @@ def test_a_session_saves_the_selection_and_writes_splits_to_the_requested_folder
     assert [row.file for row in open_source(to).rows] == files[7:]
     (tmp_path / "out").mkdir()
     held = verbs["data_hold_out"](source=train, share=0.25, seed=1, folder=str(tmp_path / "out"), progress=Heard())
-    assert (held["train"]["images"], held["held"]["images"]) == (6, 2)
+    assert (held["train"]["images"], held["held_out"]["images"]) == (6, 2)
     assert {Path(held[part]["path"]).parent for part in held} == {tmp_path / "out"}

@@ -64,19 +64,26 @@ BELIEFS = (0.1, 0.2, 0.4, 0.8)
 def some_pairs(names: str = "abcd", total: int = 4, shuffled: int | None = None, **more: Any) -> dict[str, Any]:
     """An answer of ``noise_open``: four pairs are listed, the first is shuffled where that is known."""
     bins = [0] * 1000
-    for belief in BELIEFS:
-        bins[int(belief * 1000)] += 1
+    for score in BELIEFS:
+        bins[int(score * 1000)] += 1
     bins[990] += total - len(BELIEFS)
     pairs: list[dict[str, Any]] = [
-        {"path": f"/{name}.png", "caption": name, "belief": belief, "right": 1 - belief, "rank": rank, "shuffled": None}
-        for rank, (name, belief) in enumerate(zip(names, BELIEFS, strict=True), start=1)
+        {
+            "path": f"/{name}.png",
+            "caption": name,
+            "match_score": score,
+            "clean_probability": 1 - score,
+            "rank": rank,
+            "shuffled": None,
+        }
+        for rank, (name, score) in enumerate(zip(names, BELIEFS, strict=True), start=1)
     ]
-    pairs[3]["right"] = None
+    pairs[3]["clean_probability"] = None
     if shuffled is not None:
         for row, truth in enumerate((True, False, False, None)):
             pairs[row]["shuffled"] = truth
     return {
-        "list": pairs, "key": "k", "model": "m", "data": "/d.csv", "pairs": total, "doubted": 2, "groups": 2,
+        "list": pairs, "key": "k", "model": "m", "data": "/d.csv", "pairs": total, "mismatched": 2, "groups": 2,
         "shuffled": shuffled, "precision": None, "bins": bins,
         "shuffled_bins": None, **more,
     }  # fmt: skip

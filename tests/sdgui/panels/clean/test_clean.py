@@ -125,12 +125,12 @@ def test_large_selections_are_marked_visible_first_and_the_rest_in_batches(
     names = [f"words of image {number}" for number in range(1000)]
     pairs = [{"path": f"/{name}.png", "caption": name, "rank": i + 1} for i, name in enumerate(names)]
     answer = {
-        "list": [{**pair, "belief": 0.1, "right": 0.2} for pair in pairs],
+        "list": [{**pair, "match_score": 0.1, "clean_probability": 0.2} for pair in pairs],
         "model": "m",
         "key": "k",
         "data": str(tmp_path / "pairs.csv"),
         "pairs": 1000,
-        "doubted": 3,
+        "mismatched": 3,
         "groups": 2,
         "shuffled": None,
         "precision": None,

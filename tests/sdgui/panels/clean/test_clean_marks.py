@@ -166,7 +166,7 @@ def test_the_copy_of_an_experiment_with_the_longest_name_is_valid(
 ) -> None:
     make_run(place._services, tmp_path / "run", tmp_path / "pairs.csv", "n" * 120)
     place._show(RankedPairs(some_pairs(), {}))
-    place._on_saved({"path": "/clean.csv", "kept": 1, "captions": 1}, f"{tmp_path / 'run'}@best")
+    place._on_saved({"path": "/clean.csv", "images": 1, "captions": 1}, f"{tmp_path / 'run'}@best")
     with qtbot.waitSignal(place.new_experiment_requested) as signal:
         place.use()
     RunConfig.model_validate(signal.args[0].model_dump())

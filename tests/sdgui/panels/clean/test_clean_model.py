@@ -11,7 +11,7 @@ from tests.sdgui.panels.clean.cleaning import some_pairs
 
 
 def ranked(marks: dict[Key, bool] | None = None, **more: Any) -> RankedPairs:
-    """Four listed pairs, "a" to "d" from the lowest belief on."""
+    """Four listed pairs, "a" to "d" from the lowest match score on."""
     return RankedPairs(some_pairs(**more), marks or {})
 
 
@@ -24,8 +24,8 @@ def names(pairs: RankedPairs, *query: Any) -> str:
 
 
 def test_the_suggested_threshold_separates_exactly_the_suspect_pairs() -> None:
-    assert [ranked(doubted=doubted).threshold for doubted in (0, 1, 2, 4)] == [0, 101, 201, 801]
-    assert [ranked(doubted=doubted).below_count() for doubted in (0, 1, 2, 4)] == [0, 1, 2, 4]
+    assert [ranked(mismatched=number).threshold for number in (0, 1, 2, 4)] == [0, 101, 201, 801]
+    assert [ranked(mismatched=number).below_count() for number in (0, 1, 2, 4)] == [0, 1, 2, 4]
     assert Pair("/x", "x", 1.0, 1.0, 1, None).bin == BINS - 1
 
 
@@ -47,7 +47,7 @@ def test_unlisted_pairs_below_the_threshold_are_left_to_the_worker(threshold: in
     saving = pairs.save_arguments()
     assert ("below" in saving) is by_worker
     if by_worker:
-        assert saving == {"pairs": [], "below": 801, "kept": [list(key("a"))], "key": "k"}
+        assert saving == {"pairs": [], "below": 801, "clean": [list(key("a"))], "key": "k"}
     else:
         assert [caption for _, caption in saving["pairs"]] == ["b", "c"]
 
@@ -66,7 +66,11 @@ def test_filters_words_and_orders() -> None:
         "abcd", "a", "bd", "a", "c",
     ]  # fmt: skip
     assert names(pairs, "all", "B", "rank", False) == "b"
-    assert [names(pairs, "all", "", order, False) for order in ("caption", "right", "mark")] == ["abcd", "dcba", "abdc"]
+    assert [names(pairs, "all", "", order, False) for order in ("caption", "clean_probability", "mark")] == [
+        "abcd",
+        "dcba",
+        "abdc",
+    ]
     assert names(pairs, "all", "", "rank", True) == "dcba"
 
 

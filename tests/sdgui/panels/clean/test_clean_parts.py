@@ -114,7 +114,7 @@ def test_a_path_for_saved_data_is_asked_and_a_missing_config_is_reported_when_th
         monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, typed=typed: (str(tmp_path / typed), ""))
         place.ask_where()
     assert saved == [("mine.csv", False), ("mine.csv", True), ("other.csv", False)], "only what the dialog asked about"
-    place._on_saved({"path": "/clean.csv", "captions": 1234, "kept": 1}, place.work.model)
+    place._on_saved({"path": "/clean.csv", "captions": 1234, "images": 1}, place.work.model)
     assert place.view.bar.text == "1,234 pairs saved as /clean.csv. You can use them in a new experiment."
     assert place.view.use_button.isEnabled()
     (tmp_path / "run" / "config.json").write_text("{")

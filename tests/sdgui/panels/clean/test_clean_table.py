@@ -59,7 +59,7 @@ def test_the_histogram_counts_pairs_below_the_line_as_it_moves(qtbot: QtBot) -> 
     assert (moved, histogram._line.value()) == ([600, 250], 0.25)
     assert histogram.accessibleDescription() == "3 of 4 pairs are below 0.250"
     histogram._line.setValue(2.0)
-    assert moved[-1] == 1000, "no further than the highest belief"
+    assert moved[-1] == 1000, "no further than the highest match score"
     histogram.box.setValue(-1.0)
     assert histogram.threshold() == 0
 

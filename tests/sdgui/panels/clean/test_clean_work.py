@@ -80,7 +80,7 @@ def test_one_ranking_runs_at_a_time_and_the_shown_one_can_be_saved(qtbot: QtBot,
     assert "noise_save" not in two.given_up, "the shown one goes on saving"
     three.failed.emit(1, Failure("It ended."))
     assert (work.model, names(works)[-1]) == ("/two", "rank_failed")
-    two.done.emit(2, {"path": "/x.csv", "kept": 3, "captions": 3})
+    two.done.emit(2, {"path": "/x.csv", "images": 3, "captions": 3})
     assert works.outcomes[-1][0] == "saved"
     work.save(ranking, Path("/x.csv"), True)
     work.cancel()
@@ -99,7 +99,7 @@ def test_a_save_goes_on_when_another_ranking_is_shown(qtbot: QtBot, works: Works
     assert (one.given_up, work.model, work.is_busy) == ([], "/two", True)
     saved: list[tuple[object, str]] = []
     work.saved.connect(lambda answer, run: saved.append((answer, run)))
-    answer = {"path": "/x.csv", "kept": 3, "captions": 3}
+    answer = {"path": "/x.csv", "images": 3, "captions": 3}
     one.done.emit(2, answer)
     assert (saved, work.is_busy) == ([(answer, "/one")], False)
 

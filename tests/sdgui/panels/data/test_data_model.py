@@ -93,7 +93,7 @@ def test_exclusions_of_each_source_are_stored_in_their_own_file(
 
 
 def test_groups_are_leaks_exact_and_near_duplicates() -> None:
-    leak = {"row": 1, "file": "/b", "left": "this", "other": "val", "path": "/v", "kind": "same bytes"}
+    leak = {"row": 1, "file": "/b", "split": "this", "other_split": "val", "path": "/v", "kind": "same bytes"}
     checked: Checked = {
         "source": "/pairs.csv", "images": 4, "broken": [{"row": 3, "why": "cut off"}], "exact": [[0, 2]],
         "near": [[0, 1, 3]], "exact_groups": 1, "near_groups": 1, "leak_count": 1, "unread": {},

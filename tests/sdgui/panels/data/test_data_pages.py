@@ -95,7 +95,7 @@ def test_broken_rows_are_listed_with_reasons_and_copied(qtbot: QtBot) -> None:
 
 
 LEAKS = [
-    {"row": row, "file": "", "left": "this", "other": split, "path": f"/v/{row}.png", "kind": kind}
+    {"row": row, "file": "", "split": "this", "other_split": split, "path": f"/v/{row}.png", "kind": kind}
     for row, split, kind in ((2, "val", "same bytes"), (0, "val", "nearly the same"), (2, "test", "same bytes"))
 ]
 

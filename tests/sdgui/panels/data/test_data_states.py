@@ -68,7 +68,7 @@ def test_a_check_compares_with_other_splits_or_by_the_label_that_names_them(
     assert requests[-1] == ("check", "/one.csv", {}, "split")
     panel.compare_with({"val": "/val.csv"})
     assert requests[-1] == ("check", "/one.csv", {"val": "/val.csv"}, "")
-    leaks = [{"row": row, "file": "", "left": "this", "other": "val", "path": "/v.png", "kind": "same bytes"}
+    leaks = [{"row": row, "file": "", "split": "this", "other_split": "val", "path": "/v.png", "kind": "same bytes"}
              for row in (2, 0, 2)]  # fmt: skip
     broken = [{"row": 1, "why": "cut off"}]
     assert panel.view.strip.isVisible()

@@ -18,7 +18,7 @@ TWO = ModelChoice("open_clip:RN50,openai", "", "RN50")
 def facts(key: str, **more: Any) -> dict[str, Any]:
     return {
         "key": key, "title": "val.csv", "source": "/val.csv", "model": key, "weights": "", "dim": 8, "images": 3,
-        "captions": 3, "how": "exact, in memory", "notes": [], **more,
+        "captions": 3, "search_method": "exact, in memory", "notes": [], **more,
     }  # fmt: skip
 
 

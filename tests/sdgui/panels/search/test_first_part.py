@@ -28,7 +28,7 @@ def test_results_of_the_first_part_are_shown_while_the_rest_is_encoded(
     worker, button = workers[ONE.model], panel.view.source.button
     assert worker.last("search_open")["first"] > 0
     before = worker.count("search_open")
-    opened(panel, workers, key="part", images=250, rest=2250)
+    opened(panel, workers, key="part", images=250, remaining=2250)
     assert button.text() == f"train.csv · 250 of {count(2500)} images"
     assert worker.last("search_query")["key"] == "part"
     assert "first" not in worker.last("search_open"), "now all of them"
@@ -44,7 +44,7 @@ def test_results_of_the_first_part_are_shown_while_the_rest_is_encoded(
     assert (query["texts"], query["key"]) == ([{"text": "red heart", "weight": 1.0}], "part")
     assert number < worker.number("search_open"), "which is asked for again"
     worker.answer("search_query", results())
-    opened(panel, workers, key="all", images=2500, rest=0)
+    opened(panel, workers, key="all", images=2500, remaining=0)
     assert button.text() == f"train.csv · {count(2500)} images"
     assert (worker.count("search_open"), worker.last("search_query")["key"]) == (before + 2, "all")
     assert panel.queries.row_of(0, 10) == 10

@@ -189,7 +189,7 @@ def _search(qtbot: QtBot, window: MainWindow, run: Run, other: Run, images: Path
     assert [name.rpartition("@")[2] for name in opened] == ["0.6"]  # those of 0.3 were dropped
     model = f"interpolated:{run.folder}@best@0.6"
     session_here = SearchSession()
-    key = session_here.open(_Quiet(), model=model, weights="student", data=str(images), keep=str(images / "kept"))[
+    key = session_here.open(_Quiet(), model=model, weights="student", data=str(images), cache=str(images / "kept"))[
         "key"
     ]
     rows = session_here.query(_Quiet(), key=key, texts=["a red circle"])["rows"]
