@@ -11,7 +11,7 @@ from PySide6.QtGui import QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QPushButton, QSplitter, QStackedWidget, QWidget
 
 from sdgui.panels.clean.histogram import BINS, ScoreHistogram
-from sdgui.panels.clean.model import Pair, RankedPairs, Shown, Sorting
+from sdgui.panels.clean.model import Pair, PairFilter, RankedPairs, Sorting
 from sdgui.panels.clean.source import CleanSource
 from sdgui.panels.clean.table import PairsTable
 from sdgui.shared.basket import BASKET_SHORTCUT
@@ -29,12 +29,12 @@ from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE
 
-_FILTERS: tuple[tuple[str, Shown], ...] = (
+_FILTERS: tuple[tuple[str, PairFilter], ...] = (
     ("All, lowest match score first", "all"),
     ("Below the threshold", "below"),
     ("Unmarked", "unmarked"),
-    ("Marked mismatched", "wrong"),
-    ("Marked correct", "right"),
+    ("Marked mismatched", "mismatched"),
+    ("Marked correct", "correct"),
 )
 _KEYS = {Qt.Key.Key_X: True, Qt.Key.Key_Space: False, Qt.Key.Key_U: None}  # key -> mark, as in ``marked``
 _HINT = "X mismatched · Space correct · U unmark · S use suggestion · F2 edit · Enter enlarge · Ctrl+Z undo"
@@ -95,14 +95,21 @@ class CleanView(QWidget):
         vbox(top, (self.gallery, 1), self.hint, into=image_side, spacing=SPACE // 2, margins=(0, 0, SPACE, 0))
 
     def _build_figure_side(self) -> None:
-        right = QWidget(self.split)
-        self.facts = PlainLabel(right, wordWrap=True, role="small")
-        self.threshold_text = PlainLabel(right, wordWrap=True)
-        self.sides = QSplitter(Qt.Orientation.Vertical, right)
+        figure_side = QWidget(self.split)
+        self.facts = PlainLabel(figure_side, wordWrap=True, role="small")
+        self.threshold_text = PlainLabel(figure_side, wordWrap=True)
+        self.sides = QSplitter(Qt.Orientation.Vertical, figure_side)
         self.histogram = ScoreHistogram(self.sides)
         self.table = PairsTable(self.sides)
         self.sides.setSizes([200, 320])
-        vbox(self.facts, self.threshold_text, (self.sides, 1), into=right, spacing=SPACE // 2, margins=(SPACE, 0, 0, 0))
+        vbox(
+            self.facts,
+            self.threshold_text,
+            (self.sides, 1),
+            into=figure_side,
+            spacing=SPACE // 2,
+            margins=(SPACE, 0, 0, 0),
+        )
 
     def _make_foot(self, body: QWidget) -> QHBoxLayout:
         self.counts = ElidedLabel("", body)
@@ -120,9 +127,9 @@ class CleanView(QWidget):
         return hbox((self.counts, 1), self.exclude_below, self.basket_button, self.save_button, self.use_button)
 
     # Choices
-    def pair_filter(self) -> Shown:
+    def pair_filter(self) -> PairFilter:
         """The selected filter."""
-        key: Shown = self.filters.currentData()
+        key: PairFilter = self.filters.currentData()
         return key
 
     def sorting(self) -> tuple[Sorting, bool]:
@@ -205,10 +212,10 @@ class CleanView(QWidget):
             recall = percent(shuffled_below / ranked_pairs.shuffled)
             text += f": {percent(shuffled_below / below)} of these are shuffled ({recall} of all shuffled pairs)"
         self.threshold_text.setText(text)
-        wrong, right = ranked_pairs.mark_count(wrong=True), ranked_pairs.mark_count(wrong=False)
+        mismatched, correct = (ranked_pairs.mark_count(mismatched=mark) for mark in (True, False))
         self.counts.setText(
             f"{count(excluded_count)} of {count(ranked_pairs.total)} excluded · "
-            f"{count(wrong)} marked mismatched, {count(right)} correct"
+            f"{count(mismatched)} marked mismatched, {count(correct)} correct"
             f" · {count(shown_count)} shown"
         )
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 BINS = 1000
-Shown = Literal["all", "below", "unmarked", "wrong", "right", "shuffled"]
+PairFilter = Literal["all", "below", "unmarked", "mismatched", "correct", "shuffled"]
 Sorting = Literal["rank", "caption", "suggestion", "clean_probability", "mark", "shuffled"]
 Key = tuple[str, str]  # path, caption
 
@@ -27,8 +27,8 @@ class Pair:
 
     path: str
     caption: str
-    match_score: float  # match score, 0 to 1
-    clean_probability: float | None  # probability that the caption is correct; None if the match scores form one group
+    match_score: float  # 0 to 1
+    clean_probability: float | None  # None if the match scores form one group
     rank: int
     shuffled: bool | None  # None if the data does not mark shuffled captions
     suggestion: str = ""  # best-fitting other caption in the data
@@ -67,7 +67,7 @@ class RankedPairs:
                 str(entry["path"]),
                 str(entry["caption"]),
                 float(entry["match_score"]),
-                None if entry["clean_probability"] is None else float(entry["clean_probability"]),
+                entry["clean_probability"],
                 int(entry["rank"]),
                 entry.get("shuffled"),
                 str(entry.get("suggestion", "")),
@@ -106,9 +106,9 @@ class RankedPairs:
         """The number of shuffled pairs below the threshold; None if the data does not mark shuffled pairs."""
         return None if self.shuffled_bins is None else int(self.shuffled_bins[: self.threshold].sum())
 
-    def mark_count(self, wrong: bool) -> int:
+    def mark_count(self, mismatched: bool) -> int:
         """The number of pairs with this mark."""
-        return sum(mark is wrong for mark in self.marks.values())
+        return sum(mark is mismatched for mark in self.marks.values())
 
     def is_excluded(self, pair: Pair) -> bool:
         """Whether ``pair`` is excluded from saving."""
@@ -118,29 +118,29 @@ class RankedPairs:
     def excluded_count(self) -> int:
         """The number of excluded pairs."""
         if not self.exclude_below:
-            return self.mark_count(wrong=True)
+            return self.mark_count(mismatched=True)
         is_below_by_key = {pair.key: pair.bin < self.threshold for pair in self.pairs}
         count = self.below_count()
-        for key, wrong in self.marks.items():  # a mark counts more than the threshold
+        for key, is_mismatched in self.marks.items():  # a mark counts more than the threshold
             # An unlisted pair is above the threshold, unless unlisted pairs are below it: then it probably is too.
             is_below = is_below_by_key.get(key, not self._lists_all_below)
-            count += (wrong and not is_below) - (is_below and not wrong)
+            count += (is_mismatched and not is_below) - (is_below and not is_mismatched)
         return count
 
     def save_arguments(self) -> dict[str, Any]:
         """The arguments of ``noise_save`` for the excluded pairs."""
-        marked_keys = [list(key) for key, wrong in self.marks.items() if wrong]
+        marked_keys = [list(key) for key, is_mismatched in self.marks.items() if is_mismatched]
         if not self.exclude_below:
             return {"pairs": marked_keys}
-        right = [list(key) for key, wrong in self.marks.items() if not wrong]
+        correct = [list(key) for key, is_mismatched in self.marks.items() if not is_mismatched]
         if self._lists_all_below:
             return {"pairs": [*marked_keys, *(list(pair.key) for pair in self.pairs if self._is_unmarked_below(pair))]}
-        return {"pairs": marked_keys, "below": self.threshold, "clean": right, "key": self.key}
+        return {"pairs": marked_keys, "below": self.threshold, "clean": correct, "key": self.key}
 
     def excluded_pairs(self) -> list[Pair]:
         """Excluded pairs without a correction; unlisted pairs only if they are marked mismatched."""
         listed_keys = {pair.key for pair in self.pairs}
-        marked_keys = [key for key, wrong in self.marks.items() if wrong and key not in listed_keys]
+        marked_keys = [key for key, is_mismatched in self.marks.items() if is_mismatched and key not in listed_keys]
         unlisted = (Pair(path, caption, 0.0, None, 0, None) for path, caption in marked_keys)
         excluded = [*filter(self.is_excluded, self.pairs), *unlisted]
         return [pair for pair in excluded if pair.key not in self.corrections]
@@ -165,7 +165,7 @@ class RankedPairs:
         self.corrections |= {key: state.correction for key, state in states.items() if state.correction}
         return before
 
-    def filtered(self, pair_filter: Shown, words: str, sorting: Sorting, descending: bool) -> list[int]:
+    def filtered(self, pair_filter: PairFilter, words: str, sorting: Sorting, descending: bool) -> list[int]:
         """Indices of the pairs that pass the filter, in order."""
         terms = words.casefold().split()
         indices = [
@@ -175,14 +175,14 @@ class RankedPairs:
         ]
         return self._sorted(indices, sorting, descending)
 
-    def _fits(self, pair: Pair, pair_filter: Shown) -> bool:
+    def _fits(self, pair: Pair, pair_filter: PairFilter) -> bool:
         if pair_filter == "below":
             return pair.bin < self.threshold
         if pair_filter == "shuffled":
             return bool(pair.shuffled)
         if pair_filter == "all":
             return True
-        return self.marks.get(pair.key) is {"unmarked": None, "wrong": True, "right": False}[pair_filter]
+        return self.marks.get(pair.key) is {"unmarked": None, "mismatched": True, "correct": False}[pair_filter]
 
     def _sorted(self, indices: Sequence[int], sorting: Sorting, descending: bool) -> list[int]:
         pairs, marks = self.pairs, self.marks

@@ -269,14 +269,14 @@ class CleanPanel(Panel):
         current = self.view.table.currentIndex().row() if self.view.table.hasFocus() else self.view.gallery.current()
         return selected or ([current] if 0 <= current < len(self.visible_indices) else [])
 
-    def mark(self, wrong: bool | None) -> None:
+    def mark(self, mismatched: bool | None) -> None:
         """Toggle the mark of the selected pairs; after marking a single pair, select the next one."""
         ranked_pairs, rows = self.ranked, self.selected_rows()
         if ranked_pairs is None or not rows:
             return
         keys = [ranked_pairs.pairs[self.visible_indices[row]].key for row in rows]
-        is_repeated = wrong is not None and all(ranked_pairs.marks.get(key) is wrong for key in keys)
-        self._change(ranked_pairs, dict.fromkeys(keys, PairState(None if is_repeated else wrong)))
+        is_repeated = mismatched is not None and all(ranked_pairs.marks.get(key) is mismatched for key in keys)
+        self._change(ranked_pairs, dict.fromkeys(keys, PairState(None if is_repeated else mismatched)))
         self._redraw(rows)
         if len(rows) == 1 and not is_repeated and rows[0] + 1 < len(self.visible_indices):
             self._choose(rows[0] + 1)

@@ -33,7 +33,7 @@ def test_keys_unmark_and_copy_rows_and_a_partly_marked_selection_is_marked_whole
     press(qtbot, panel, Qt.Key.Key_U)
     assert pairs.marks == {}
     panel.undo()
-    assert pairs.mark_count(wrong=False) == 1
+    assert pairs.mark_count(mismatched=False) == 1
     assert panel.view.gallery.current() == 0, "what was undone is chosen"
     panel.view.table.setFocus()
     panel.view.table.selectRow(1)
@@ -153,7 +153,7 @@ def test_another_ranking_starts_over(qtbot: QtBot, open_noise: Open, tmp_path: P
     assert not panel.view.use_button.isEnabled(), "what was saved is not of this ranking"
     panel.undo()
     assert panel.ranked is not None
-    assert panel.ranked.mark_count(wrong=True) == 1, "a mark of the ranking before is not undone by chance"
+    assert panel.ranked.mark_count(mismatched=True) == 1, "a mark of the ranking before is not undone by chance"
     panel._on_save_failed(Cancelled())
     assert panel.view.bar.text == "Saving was cancelled."
 

@@ -62,7 +62,7 @@ def test_unlisted_marked_pairs_are_counted_once_if_the_threshold_excludes_unlist
 def test_filters_words_and_orders() -> None:
     pairs = ranked({key("a"): True, key("c"): False})
     pairs.threshold = 200
-    assert [names(pairs, key, "", "rank", False) for key in ("all", "below", "unmarked", "wrong", "right")] == [
+    assert [names(pairs, key, "", "rank", False) for key in ("all", "below", "unmarked", "mismatched", "correct")] == [
         "abcd", "a", "bd", "a", "c",
     ]  # fmt: skip
     assert names(pairs, "all", "B", "rank", False) == "b"
