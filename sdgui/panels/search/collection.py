@@ -32,7 +32,7 @@ class CollectionBox(QWidget):
 
     changed = Signal(int)  # side whose collection changed; -1: both
     folder_chosen = Signal()
-    sheet_requested = Signal(bool)  # show or hide the index sheet
+    sheet_toggled = Signal(bool)  # show or hide the index sheet
     close_requested = Signal()  # close the popover: a dialog opens, or the choice is made
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
@@ -44,16 +44,16 @@ class CollectionBox(QWidget):
         self.indexes = (self._index_box("Index"), self._index_box("Second model's index"))
         self.browse = IconButton("ph.folder-open", "Choose an index on disk", parent=self)
         self.facts = PlainLabel("No images are open yet.", self, wordWrap=True)
-        self.folder = QPushButton("Search a folder…", self)
-        self.sheet = QPushButton("Index…", self)
+        self.folder_button = QPushButton("Search a folder…", self)
+        self.sheet_button = QPushButton("Index…", self)
         self._build()
         self.kind_box.activated.connect(lambda _row: self._emit_changed())
         self.data.changed.connect(lambda _source: self._emit_changed())
         for side, box in enumerate(self.indexes):
             box.activated.connect(lambda _row, side=side: self._emit_changed(side))
         self.browse.clicked.connect(self.ask_index)
-        self.folder.clicked.connect(self.ask_folder)
-        self.sheet.toggled.connect(self.sheet_requested)
+        self.folder_button.clicked.connect(self.ask_folder)
+        self.sheet_button.toggled.connect(self.sheet_toggled)
         self._show()
 
     def _index_box(self, name: str) -> NoWheelComboBox:
@@ -64,7 +64,7 @@ class CollectionBox(QWidget):
         box.setMinimumContentsLength(12)
         box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         for folder in self._recent():
-            box.addItem(short(folder), folder)
+            box.addItem(short_folder(folder), folder)
         box.setCurrentIndex(-1)
         return box
 
@@ -74,12 +74,14 @@ class CollectionBox(QWidget):
         self.kind_box.addItem("An index on disk", INDEX)
         self.kind_box.setAccessibleName("Images to search")
         self.kind_box.setToolTip("A run's validation split, a table or folder, or an index on disk")
-        self.folder.setToolTip("Choose and search a folder of images (Ctrl+Alt+O)")
-        self.sheet.setCheckable(True)
-        self.sheet.setToolTip("Build, refresh or relocate an index")
+        self.folder_button.setToolTip("Choose and search a folder of images (Ctrl+Alt+O)")
+        self.sheet_button.setCheckable(True)
+        self.sheet_button.setToolTip("Build, refresh or relocate an index")
         set_role(self.facts, "muted")
         indexes = hbox(*((box, 1) for box in self.indexes), self.browse)
-        vbox(self.kind_box, self.data, indexes, self.facts, hbox(self.folder, self.sheet, None), into=self)
+        vbox(
+            self.kind_box, self.data, indexes, self.facts, hbox(self.folder_button, self.sheet_button, None), into=self
+        )
 
     # Selection
     @property
@@ -96,7 +98,7 @@ class CollectionBox(QWidget):
         if self.kind == DATA:
             return Path(self.data.source()).name or "Choose images"
         if self.kind == INDEX:
-            return short(self.index(0)) if self.index(0) else "Choose an index"
+            return short_folder(self.index(0)) if self.index(0) else "Choose an index"
         return "Validation split"
 
     def set_kind(self, kind: str) -> None:
@@ -124,7 +126,7 @@ class CollectionBox(QWidget):
         self._settings.setValue(_INDEXES, json.dumps([folder, *older][:_MAX_RECENT]))
         for box in self.indexes:
             if box.findData(folder) < 0:
-                box.insertItem(0, short(folder), folder)
+                box.insertItem(0, short_folder(folder), folder)
         self.indexes[side].setCurrentIndex(self.indexes[side].findData(folder))
         changes_both = self.kind != INDEX  # the other side changes too
         self.set_kind(INDEX)
@@ -180,7 +182,7 @@ class CollectionBox(QWidget):
         return [folder for folder in parse_stored(self._settings.value(_INDEXES), list) if isinstance(folder, str)]
 
 
-def short(folder: str) -> str:
+def short_folder(folder: str) -> str:
     """A folder's short name ``parent/name``."""
     path = Path(folder)
     return f"{path.parent.name}/{path.name}" if path.parent.name else path.name

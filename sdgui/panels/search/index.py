@@ -1,6 +1,6 @@
 """Builds, refreshes and relocates an index on disk, with progress and cancel.
 
-Flow: sheet -> the pool's worker ``search_index`` or ``search_relocate`` -> progress -> ``succeeded(folder)``. If a
+Flow: button -> worker ``search_index`` or ``search_relocate`` -> progress -> ``succeeded(folder)``. If a
 build is cancelled or fails, the images encoded so far are kept; the same button continues the build.
 """
 
@@ -32,11 +32,11 @@ _MAX_LISTED = 20  # unusable images that the message lists
 
 
 class IndexSheet(QFrame):
-    """The form with three rows: build, refresh, relocate."""
+    """The form with three rows: build the index, refresh it, record that its images have moved."""
 
     working = Signal(str, str, int, int)  # purpose, activity, done, total
     succeeded = Signal(str)  # folder of the index that was built, refreshed or relocated
-    finished = Signal()  # a job succeeded or failed
+    finished = Signal()  # a job has succeeded, failed or been cancelled
     message_requested = Signal(object)  # Message
 
     def __init__(
@@ -49,24 +49,24 @@ class IndexSheet(QFrame):
         self._calls.progress.connect(self.working)
         set_role(self, "card")
         self.setAccessibleName("Indexes on disk")
-        self.source = DataPicker(services, images_only=True, parent=self)
-        self.folder = self._line("Index folder", "Folder to write the index to")
-        self.old = self._line("Old folder of the images", "Folder recorded in the index")
-        self.new = self._line("New folder of the images", "Folder that now contains the images")
-        self.drop = QCheckBox("Remove missing images", self)
-        self.drop.setToolTip("Also remove images whose folder is unavailable, for example on an unplugged disk")
-        self.build = QPushButton("&Build", self)
-        self.build.setToolTip(
+        self.images = DataPicker(services, images_only=True, parent=self)
+        self.index_folder = self._line("Index folder", "Folder to write the index to")
+        self.old_folder = self._line("Old folder of the images", "Folder recorded in the index")
+        self.new_folder = self._line("New folder of the images", "Folder that now contains the images")
+        self.remove_missing = QCheckBox("Remove missing images", self)
+        self.remove_missing.setToolTip("Also remove images of unavailable folders, for example on an unplugged disk")
+        self.build_button = QPushButton("&Build", self)
+        self.build_button.setToolTip(
             "Encode the images into the index; an existing index is updated with new and changed images"
         )
-        self.refresh = QPushButton("Re&fresh", self)
-        self.refresh.setToolTip("Update the index with new, changed and removed images")
-        self.move_images = QPushButton("Re&locate", self)
-        self.move_images.setToolTip("Record that the images have moved to a new folder")
+        self.refresh_button = QPushButton("Re&fresh", self)
+        self.refresh_button.setToolTip("Update the index with new, changed and removed images")
+        self.relocate_button = QPushButton("Re&locate", self)
+        self.relocate_button.setToolTip("Record that the images have moved to a new folder")
         self._arrange()
-        self.build.clicked.connect(self.start_building)
-        self.refresh.clicked.connect(self.start_refresh)
-        self.move_images.clicked.connect(self.start_relocating)
+        self.build_button.clicked.connect(self.build)
+        self.refresh_button.clicked.connect(self.refresh)
+        self.relocate_button.clicked.connect(self.relocate)
 
     def _line(self, name: str, tip: str) -> QLineEdit:
         line = QLineEdit(self, placeholderText=name)
@@ -80,15 +80,20 @@ class IndexSheet(QFrame):
         grid.setSpacing(SPACE)
         for row, text in enumerate(("Images", "Index", "Moved images")):
             grid.addWidget(PlainLabel(text, self), row, 0)
-        grid.addWidget(self.source, 0, 1, 1, 3)
-        grid.addWidget(self.build, 0, 4)
+        grid.addWidget(self.images, 0, 1, 1, 3)
+        grid.addWidget(self.build_button, 0, 4)
         rows = (
-            (self.folder, self._browse(self.folder, "Choose the index's folder"), self.drop, self.refresh),
             (
-                self.old,
-                self._browse(self.new, "Choose the folder that now contains the images"),
-                self.new,
-                self.move_images,
+                self.index_folder,
+                self._browse(self.index_folder, "Choose the index's folder"),
+                self.remove_missing,
+                self.refresh_button,
+            ),
+            (
+                self.old_folder,
+                self._browse(self.new_folder, "Choose the folder that now contains the images"),
+                self.new_folder,
+                self.relocate_button,
             ),
         )
         for row, widgets in enumerate(rows, start=1):
@@ -111,36 +116,41 @@ class IndexSheet(QFrame):
         self._calls.cancel("index")
 
     # Jobs
-    def start_building(self) -> None:
+    def build(self) -> None:
         """Build the index with the selected model, or continue building."""
         model_choice = self._selected_model()
         if model_choice is None:
             self.message_requested.emit(warning("Choose a model above first."))
-        elif not self.source.source():
+        elif not self.images.source():
             self.message_requested.emit(warning("Choose the images to index."))
         elif self._require_folder():
             model = {"model": model_choice.model, "weights": model_choice.network}
-            self._start(SEARCH_INDEX, source=self.source.source(), drop_missing=self.drop.isChecked(), **model)
+            self._start(
+                SEARCH_INDEX, source=self.images.source(), drop_missing=self.remove_missing.isChecked(), **model
+            )
 
-    def start_refresh(self) -> None:
+    def refresh(self) -> None:
         """Update the index with its own model and images."""
         if self._require_folder():
-            self._start(SEARCH_INDEX, drop_missing=self.drop.isChecked())
+            self._start_indexing()
 
-    def start_relocating(self) -> None:
+    def relocate(self) -> None:
         """Record the new folder of the index's images."""
-        if not self.old.text().strip() or not self.new.text().strip():
+        if not self.old_folder.text().strip() or not self.new_folder.text().strip():
             self.message_requested.emit(warning("Enter the old and the new folder of the images."))
         elif self._require_folder():
-            self._start(SEARCH_RELOCATE, old=self.old.text().strip(), new=self.new.text().strip())
+            self._start(SEARCH_RELOCATE, old=self.old_folder.text().strip(), new=self.new_folder.text().strip())
 
     def _require_folder(self) -> bool:
-        if not self.folder.text().strip():
+        if not self.index_folder.text().strip():
             self.message_requested.emit(warning("Choose the index folder."))
-        return bool(self.folder.text().strip())
+        return bool(self.index_folder.text().strip())
+
+    def _start_indexing(self, **arguments: str) -> None:
+        self._start(SEARCH_INDEX, drop_missing=self.remove_missing.isChecked(), **arguments)
 
     def _start(self, verb: Verb[Any], **arguments: Any) -> None:
-        folder = self.folder.text().strip()
+        folder = self.index_folder.text().strip()
         self._enable(False)
         self.working.emit("index", "starting", 0, 0)
 
@@ -159,7 +169,7 @@ class IndexSheet(QFrame):
         self._calls.ask("index", verb, done, failed, None, folder=folder, **arguments)
 
     def _enable(self, enabled: bool) -> None:
-        for button in (self.build, self.refresh, self.move_images):
+        for button in (self.build_button, self.refresh_button, self.relocate_button):
             button.setEnabled(enabled)
 
 

@@ -176,7 +176,7 @@ class SearchView(QWidget):
         form.addRow("Prompts", self.query.prompts)
         form.addRow("Score", self.score)
         level_labels(form)
-        vbox(form, self.query.plus, self.query.minus, into=self.more_popover, margins=2 * SPACE)
+        vbox(form, self.query.add_words, self.query.exclude_words, into=self.more_popover, margins=2 * SPACE)
         self.more_popover.set_first(self.query.find_box)
 
     def _source_row(self) -> QHBoxLayout:
@@ -212,9 +212,9 @@ class SearchView(QWidget):
             source.thumbnail_size_changed.connect(target.set_thumbnail_size)
         self.filter_button.clicked.connect(self._toggle_filters)
         self.more.clicked.connect(self.more_popover.toggle)
-        self.query.plus.clicked.connect(self.more_popover.close_popover)
-        self.query.minus.clicked.connect(self.more_popover.close_popover)
-        self.source.collection.sheet_requested.connect(self._show_sheet)
+        self.query.add_words.clicked.connect(self.more_popover.close_popover)
+        self.query.exclude_words.clicked.connect(self.more_popover.close_popover)
+        self.source.collection.sheet_toggled.connect(self._show_sheet)
         folder = QShortcut(QKeySequence("Ctrl+Alt+O"), self)
         folder.activated.connect(self.source.collection.ask_folder)
 
@@ -277,11 +277,11 @@ class SearchView(QWidget):
 
     def show_relocate(self, index: str, folder: str) -> None:
         """Open the fields that relocate the images of ``index``, with the old folder filled in."""
-        self.sheet.folder.setText(index)
-        self.sheet.old.setText(folder)
-        self.source.collection.sheet.setChecked(True)
+        self.sheet.index_folder.setText(index)
+        self.sheet.old_folder.setText(folder)
+        self.source.collection.sheet_button.setChecked(True)
         self.source.popover.open()
-        self.sheet.new.setFocus()
+        self.sheet.new_folder.setFocus()
 
     # Messages
     def show_message(self, message: Message) -> None:

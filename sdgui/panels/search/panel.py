@@ -24,7 +24,7 @@ from sdgui.panels.search.tab_results import TabResults
 from sdgui.panels.search.tabs.known_queries import KnownQuery
 from sdgui.panels.search.travel import OPEN_AHEAD, SearchTravel
 from sdgui.panels.search.why.following import WhyFollowing
-from sdgui.panels.search.work import ABOUT_TARGET, WHY, SearchSession, Target, same_collection
+from sdgui.panels.search.work import COLLECTION_REQUESTS, WHY, SearchSession, Target, same_collection
 from sdgui.shared.failures import failure_message
 from sdgui.shared.panel import Panel
 from sdgui.shared.pickers.entries import ModelChoice
@@ -76,13 +76,13 @@ class SearchPanel(Panel):
             widget.current_changed.connect(lambda result_id, side=side: self._sync_selection(side, result_id))
         self.view.source.changed.connect(self.open)
         self.view.source.renewed.connect(lambda side: self.open(side, reopen=True))
-        self.view.source.compared.connect(self._on_compared)
+        self.view.source.comparing_changed.connect(self._on_compared)
         for slider in self.view.source.interpolations:
             slider.save_requested.connect(self.export_requested)
-        self.view.source.refused.connect(lambda sentence: self.view.show_message(warning(sentence)))
+        self.view.source.refused.connect(lambda reason: self.view.show_message(warning(reason)))
         self.view.source.collection.folder_chosen.connect(self.view.query.line.setFocus)
-        self.view.query.past_chosen.connect(self.search_again)
-        self.view.query.left_downwards.connect(self._focus_results)
+        self.view.query.history_query_chosen.connect(self.search_again)
+        self.view.query.results_focus_requested.connect(self._focus_results)
         self.view.query.paste_requested.connect(self.view.drop.paste)
         self.view.tabs.currentChanged.connect(self._on_tab_changed)
         self.view.drop.dropped.connect(self._add_images)
@@ -171,17 +171,17 @@ class SearchPanel(Panel):
             if target is None:
                 session.close()
                 self.opening.forget(index)
-                self._forget(index, "open", *ABOUT_TARGET)
+                self._forget(index, "open", *COLLECTION_REQUESTS)
                 self.why.forget(index, other_data=True)
             elif reopen or target != session.target or (session.facts is None and not session.opening):
                 self.opening.forget(index)
-                stepped = target.stepped_from(session.target)
+                stepped = target.differs_in_step_only(session.target)
                 if target == session.target or stepped:  # old results stay until new ones arrive
                     self.queries.forget(index)
-                    self._end_jobs(index, *ABOUT_TARGET)
+                    self._end_jobs(index, *COLLECTION_REQUESTS)
                 else:
                     self._leave_collection(index, target)
-                    self._forget(index, *ABOUT_TARGET)
+                    self._forget(index, *COLLECTION_REQUESTS)
                 session.open(target)
         self._retitle()
         self._show_hint()
@@ -206,7 +206,7 @@ class SearchPanel(Panel):
         previous_target = self.sessions[side].target
         other_data = previous_target is None or previous_target.collection != target.collection
         if side == 0 and previous_target is not None and other_data:
-            self.view.query.forget_known()
+            self.view.query.clear_known_query()
         self.why.forget(side, other_data)
 
     def _end_jobs(self, side: int, *purposes: str) -> None:
@@ -258,7 +258,7 @@ class SearchPanel(Panel):
         self.view.jobs.end(f"open{side}")
         session = self.sessions[side]
         if session.target is not None and session.target.index:
-            self.view.source.follow_model(side, str(facts["model"]), str(facts["weights"]))
+            self.view.source.show_index_model(side, str(facts["model"]), str(facts["weights"]))
         self._retitle()
         self.view.show_work()
         if side == 0:
@@ -282,7 +282,7 @@ class SearchPanel(Panel):
             return None
         if target is None or not target.index:
             return warning(" ".join(notes))
-        return warning(" ".join(notes), remedy=Remedy("Refresh the index", self.view.sheet.start_refresh))
+        return warning(" ".join(notes), remedy=Remedy("Refresh the index", self.view.sheet.refresh))
 
     def _comparison_problem(self) -> Message | None:
         """Why the two sides cannot be compared; None if they can."""
@@ -304,8 +304,8 @@ class SearchPanel(Panel):
     def _fill_index_sheet(self, facts: SearchOpened) -> None:
         target = self.sessions[0].target
         if target is not None and target.index:
-            self.view.sheet.folder.setText(target.index)
-            self.view.sheet.source.set_source(str(facts["source"]))
+            self.view.sheet.index_folder.setText(target.index)
+            self.view.sheet.images.set_source(str(facts["source"]))
 
     def _open_failed(self, side: int, failure: Failure) -> None:
         self.view.jobs.end(f"open{side}")
@@ -348,11 +348,11 @@ class SearchPanel(Panel):
         self.view.jobs.advance("index", activity, completed, total, self.view.sheet.cancel)
 
     def _sync_selection(self, side: int, result_id: str) -> None:
-        self.view.sides[1 - side].choose(result_id)
+        self.view.sides[1 - side].select(result_id)
         self.why.explain_selected()
 
     def _selected_image(self) -> str:
-        return next(filter(None, (side.chosen_path() for side in self.view.sides)), "")
+        return next(filter(None, (side.selected_path() for side in self.view.sides)), "")
 
     # Other kinds of queries
     def search_again(self, query: Query) -> None:
@@ -372,10 +372,12 @@ class SearchPanel(Panel):
 
     def look_up(self, query: KnownQuery) -> None:
         """Search for a query with a known answer; marks the correct image or caption and shows its rank."""
-        if query.text < 0:
+        if query.caption_number < 0:
             self.search_captions(query.path, query.row)
         else:
-            self.view.query.set_query(Query(query.title, caption=query.text, true_path=query.path, true_row=query.row))
+            self.view.query.set_query(
+                Query(query.title, caption=query.caption_number, true_path=query.path, true_row=query.row)
+            )
 
     def _add_images(self, paths: list[str]) -> None:
         for path in paths[:8]:

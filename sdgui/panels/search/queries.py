@@ -42,7 +42,7 @@ class SearchQueries(QObject):
         view.score.activated.connect(lambda _row: self.show())
         for side, session in enumerate(sessions):
             session.answered.connect(lambda number, answer, side=side: self._take_answer(side, number, answer))
-            session.refused.connect(lambda number, failure, side=side: self._show_failure(side, number, failure))
+            session.query_failed.connect(lambda number, failure, side=side: self._show_failure(side, number, failure))
             view.sides[side].more_wanted.connect(self._load_more)
 
     def forget(self, side: int) -> None:
@@ -72,10 +72,10 @@ class SearchQueries(QObject):
         self.query, self._answers = query, [None, None]
         if query.empty:
             self.invite()
-            self._view.query.show_known("", "")
+            self._view.query.show_known_image("", "")
             return
         words = "the query image" if query.find == "captions" else "the correct image"
-        self._view.query.show_known(query.true_path, words)
+        self._view.query.show_known_image(query.true_path, words)
         for side in (0, 1):
             self._search(side)
 

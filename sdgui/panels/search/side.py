@@ -48,16 +48,16 @@ class SearchSide(QWidget):
         self.answer: Results | None = None
         self.query = Query()
         self.title = ElidedLabel("", self, Qt.TextElideMode.ElideMiddle, role="title")  # shows its end: the network
-        self.true = PlainLabel(self)  # the rank of the correct image, if it is known
-        self.line = ElidedLabel("", self, role="small")  # number of results above the cut-off
+        self.true_rank_label = PlainLabel(self)  # the rank of the correct image, if it is known
+        self.cutoff_label = ElidedLabel("", self, role="small")  # number of results above the cut-off
         self.gallery = Gallery(cache_dir, "", self)
         self.gallery.set_thumbnail_size(100)
-        self.detail = ElidedLabel("", self, Qt.TextElideMode.ElideMiddle, role="small")
-        self.line.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        head = hbox((self.title, 2), (self.line, 3), self.true)
+        self.selected_label = ElidedLabel("", self, Qt.TextElideMode.ElideMiddle, role="small")
+        self.cutoff_label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        head = hbox((self.title, 2), (self.cutoff_label, 3), self.true_rank_label)
         vbox(head, (self.gallery, 1), into=self, spacing=SPACE // 2, margins=0)
-        self.gallery.add_to_foot(self.detail)
-        self.true.hide()
+        self.gallery.add_to_foot(self.selected_label)
+        self.true_rank_label.hide()
         self._connect()
 
     @cached_property
@@ -121,12 +121,12 @@ class SearchSide(QWidget):
         text, meaning = cutoff_line(answer, query)
         notes = " ".join(answer["notes"])
         text, meaning = " · ".join(filter(None, (notes, text))), "\n".join(filter(None, (notes, meaning)))
-        self.line.setText(text)
-        self.line.setToolTip(plain_tip(meaning))
-        self.line.setAccessibleDescription(meaning)
+        self.cutoff_label.setText(text)
+        self.cutoff_label.setToolTip(plain_tip(meaning))
+        self.cutoff_label.setAccessibleDescription(meaning)
         true = true_line(true_rank(answer, query), answer, query)
-        self.true.setText(true)
-        self.true.setVisible(bool(true))
+        self.true_rank_label.setText(true)
+        self.true_rank_label.setVisible(bool(true))
         self.gallery.set_empty_text("" if new_items else "No image matches the filters.")
         self._update_facts(self.gallery.current())  # no signal, so that the other side keeps its selection
 
@@ -135,14 +135,14 @@ class SearchSide(QWidget):
         self.answer, self.query = None, Query()
         self.gallery.set_items([])
         self.gallery.set_empty_text(text)
-        self.line.setText("")
-        self.true.hide()
+        self.cutoff_label.setText("")
+        self.true_rank_label.hide()
 
     def missing(self) -> list[str]:
         """Paths of results whose files are missing."""
         return [str(item.path) for item in self.gallery.items() if item.missing]
 
-    def choose(self, result_id: str) -> None:
+    def select(self, result_id: str) -> None:
         """Select the result ``result_id`` of the other side if it is listed, without emitting a signal."""
         rows = self.answer["rows"] if self.answer is not None else []
         index = next((i for i, row in enumerate(rows) if identity(row) == result_id), -1)
@@ -158,9 +158,9 @@ class SearchSide(QWidget):
         listed = self.gallery.items()
         if 0 <= index < len(listed):
             item = listed[index]
-            self.detail.setText(" · ".join([*item.detail.splitlines()[:2], str(item.path)]))
+            self.selected_label.setText(" · ".join([*item.detail.splitlines()[:2], str(item.path)]))
         else:
-            self.detail.setText("")
+            self.selected_label.setText("")
 
     # Actions on an image
     def _selected(self) -> tuple[str, int] | None:
@@ -169,7 +169,7 @@ class SearchSide(QWidget):
         index = self.gallery.current()
         return (str(rows[index]["path"]), int(rows[index]["row"])) if 0 <= index < len(rows) else None
 
-    def chosen_path(self) -> str:
+    def selected_path(self) -> str:
         """The path of the current image; "" if there is none."""
         selected = self._selected()
         return "" if selected is None else selected[0]

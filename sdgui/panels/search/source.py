@@ -1,7 +1,7 @@
 """The second row of Search: one or two models, and the images to search.
 
-Flow: chips and ``CollectionBox`` -> ``changed`` -> ``target(side)`` for each session; a new checkpoint of a live run ->
-``renewed(side)``.
+Flow: pickers and ``CollectionBox`` -> ``changed`` -> ``target(side)`` for each session; a new checkpoint of a live run
+-> ``renewed(side)``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QMenu, QToolButton, QWidget
 
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import parse_interpolated, run_and_checkpoint, tuned_name
-from sdgui.panels.search.collection import DATA, HELD_OUT, INDEX, CollectionBox, short
+from sdgui.panels.search.collection import DATA, HELD_OUT, INDEX, CollectionBox, short_folder
 from sdgui.panels.search.work import Target
 from sdgui.runs.models import included_models, run_facts
 from sdgui.shared.pickers.interpolation import InterpolationSlider
@@ -35,7 +35,7 @@ class SourceBar(QWidget):
 
     changed = Signal(int)  # side to open; -1: both
     renewed = Signal(int)  # this side's run has a newer checkpoint
-    compared = Signal(bool)  # whether there is a second side
+    comparing_changed = Signal(bool)  # whether there is a second side
     refused = Signal(str)  # why a model cannot be chosen
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
@@ -58,11 +58,11 @@ class SourceBar(QWidget):
         self.pickers[1].setAccessibleName("Second model")
         self.ways_to_compare.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self.ways_to_compare)
-        self.versus = menu.addAction("&Student against teacher")
+        self.student_vs_teacher = menu.addAction("&Student against teacher")
         self.swap = menu.addAction("S&wap the two models")
         self.against_another = menu.addAction("Against &another model…")
         menu.addSeparator()
-        self.single = menu.addAction("&One model")
+        self.one_model = menu.addAction("&One model")
         self.ways_to_compare.setMenu(menu)
         self.button.setToolTip("Images to search: a validation split, a folder or table, or an index")
         self.popover.set_first(self.collection.kind_box)
@@ -81,10 +81,10 @@ class SourceBar(QWidget):
             picker.refused.connect(self.refused)
         self.compare.toggled.connect(self._on_compare_toggled)
         self.ways_to_compare.menu().aboutToShow.connect(self._enable_actions)
-        self.versus.triggered.connect(self.student_against_teacher)
+        self.student_vs_teacher.triggered.connect(self.student_against_teacher)
         self.swap.triggered.connect(self.swap_models)
         self.against_another.triggered.connect(self._ask_second_model)
-        self.single.triggered.connect(lambda: self.compare.setChecked(False))
+        self.one_model.triggered.connect(lambda: self.compare.setChecked(False))
         self.button.clicked.connect(self.popover.toggle)
         self.collection.changed.connect(self._on_collection_changed)
         self.collection.close_requested.connect(self.popover.close_popover)
@@ -110,14 +110,14 @@ class SourceBar(QWidget):
             if not index:
                 return None
             if picked_model is None:
-                return Target("", "", short(index), index=index)
+                return Target("", "", short_folder(index), index=index)
             return Target(picked_model.model, picked_model.network, picked_model.title, index=index)
         if choice is None:
             return None
         data = self.collection.data.source() if self.kind == DATA else ""
         if self.kind == DATA and not data:
             return None
-        worker = self._travelled if run_and_checkpoint(choice.model)[0] == self._travelled else ""
+        worker = self._stepped_run if run_and_checkpoint(choice.model)[0] == self._stepped_run else ""
         return Target(choice.model, choice.network, choice.title, data=data, worker=worker)
 
     def run(self) -> Path | None:
@@ -128,14 +128,14 @@ class SourceBar(QWidget):
         return Path(run_and_checkpoint(choice.model)[0])
 
     def go_to_step(self, step: int) -> None:
-        """Move the first model to ``step`` of its run, and the second model if it is from the same run."""
+        """Choose the checkpoint at ``step`` for the first model, and for the second if it is from the same run."""
         run = self.run()
         if run is None:
             return
-        self._travelled, self._quiet = str(run), True
+        self._stepped_run, self._quiet = str(run), True
         for picker in self.pickers[: 1 + self.comparing]:
             choice = picker.choice()
-            if choice is not None and run_and_checkpoint(choice.model)[0] == self._travelled:
+            if choice is not None and run_and_checkpoint(choice.model)[0] == self._stepped_run:
                 picker.set_checkpoint(step)
         self._quiet = False
         self.changed.emit(-1)
@@ -204,9 +204,9 @@ class SourceBar(QWidget):
         self.pickers[1].open()
 
     def _enable_actions(self) -> None:
-        self.versus.setEnabled(len(self.pickers[0].networks()) > 1)
+        self.student_vs_teacher.setEnabled(len(self.pickers[0].networks()) > 1)
         self.swap.setEnabled(self.comparing and self.kind != INDEX)
-        self.single.setEnabled(self.comparing)
+        self.one_model.setEnabled(self.comparing)
 
     def show_run(self, run_id: int, folder: Path, title: str, alive: bool) -> bool:
         """Select a run's best checkpoint (newest while training); compare both networks if it has two."""
@@ -249,7 +249,7 @@ class SourceBar(QWidget):
         if (choice := self.pickers[0].choice()) is not None:
             self._pool.client(choice.model, choice.title).warm_up()
 
-    def follow_model(self, side: int, model: str, network: str) -> None:
+    def show_index_model(self, side: int, model: str, network: str) -> None:
         """Show the model that built the opened index in the picker."""
         folder, checkpoint = run_and_checkpoint(model)
         run = f"{folder}@{checkpoint}" if folder else model
@@ -300,7 +300,7 @@ class SourceBar(QWidget):
         self._show()
 
     # Internal
-    _travelled = ""  # run whose steps are shown
+    _stepped_run = ""  # run that ``go_to_step`` moves through; one worker opens all its steps
     _picked_for: tuple[int, str] = (-1, "")  # side and index for which the user selected a model
 
     def _on_picked(self, side: int) -> None:
@@ -329,7 +329,7 @@ class SourceBar(QWidget):
                 self._quiet = was_quiet
         self._show()
         if not self._quiet:
-            self.compared.emit(on)
+            self.comparing_changed.emit(on)
             if on and self.pickers[1].choice() is None and self.kind != INDEX:
                 self.pickers[1].open()
 

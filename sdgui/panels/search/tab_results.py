@@ -109,8 +109,8 @@ class TabResults(QObject):
         if (target := self._sessions[side].target) is not None:
             subject, data = _store_keys(target)
             content: dict[str, Any] = {**answer}
-            for way in ("text_to_image", "image_to_text"):
-                content[way] = content[way][:_STORED_QUERIES]
+            for direction in ("text_to_image", "image_to_text"):
+                content[direction] = content[direction][:_STORED_QUERIES]
             store = self._services.store
             self._services.writer.submit(lambda: store.keep_result(_PANEL, subject, data, content))
 
@@ -144,7 +144,7 @@ class TabResults(QObject):
                 view.evaluation.show_pairs(answer)
 
         if first.facts is not None and second.facts is not None:
-            first.ask_plain(
+            first.ask_without_key(
                 "compare",
                 SEARCH_COMPARE,
                 done,

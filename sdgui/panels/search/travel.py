@@ -70,7 +70,7 @@ class SearchTravel(QObject):
             return
         (session, step), later = pending[0], pending[1:]
         if (target := session.target) is not None:
-            session.ask_plain(
+            session.ask_without_key(
                 OPEN_AHEAD,
                 SEARCH_OPEN,
                 lambda _facts: self._open_in_advance(later),

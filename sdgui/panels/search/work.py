@@ -24,17 +24,8 @@ WHY = "why"
 # requests for the names of the map's points: the point under the mouse, the points in the lasso, those with thumbnails
 HOVER, LASSO, THUMBNAILS = "hover", "lasso", "thumbnails"
 _FIRST_IMAGES = 512  # images of a table that can be searched while the others are encoded
-ABOUT_TARGET = (
-    "query",
-    "facets",
-    "evaluate",
-    "compare",
-    "map",
-    HOVER,
-    LASSO,
-    THUMBNAILS,
-    WHY,
-)  # requests about the open collection, dropped when another is opened
+# requests about the open collection, dropped when another is opened
+COLLECTION_REQUESTS = ("query", "facets", "evaluate", "compare", "map", HOVER, LASSO, THUMBNAILS, WHY)
 
 
 @dataclass(frozen=True)
@@ -48,8 +39,8 @@ class Target:
     index: str = ""
     worker: str = ""  # key of a worker shared by all steps of a run; "": the model's own worker
 
-    def stepped_from(self, previous: Target | None) -> bool:
-        """Whether ``previous`` differs only in the step of the run or in the interpolation."""
+    def differs_in_step_only(self, previous: Target | None) -> bool:
+        """Whether ``previous`` is the same, except for the step of its run or its interpolation."""
         if previous is None or self.index or self.model == previous.model:
             return False
         if previous.index or (self.weights, self.data) != (previous.weights, previous.data):
@@ -84,7 +75,7 @@ class SearchSession(QObject):
     collection_opened = Signal(object)  # facts
     failed = Signal(object)  # Failure; opening failed
     answered = Signal(int, object)  # number of the query, results
-    refused = Signal(int, object)  # number of the query, Failure
+    query_failed = Signal(int, object)  # number of the query, Failure
 
     def __init__(self, pool: WorkerPool, cache_dir: Path, parent: QObject | None = None) -> None:
         """``cache_dir``: where the worker keeps its indexes of folders."""
@@ -113,7 +104,7 @@ class SearchSession(QObject):
     def open(self, target: Target) -> None:
         """Open ``target``; if it is the current one, read it again while it stays searchable."""
         calls = self._calls_of(target.worker or target.model or target.index, target.title)
-        for purpose in ABOUT_TARGET:
+        for purpose in COLLECTION_REQUESTS:
             calls.drop(purpose)
         self._next = None
         if self.target != target:
@@ -176,7 +167,7 @@ class SearchSession(QObject):
 
         def failed(failure: Failure) -> None:
             self._send()
-            self.refused.emit(number, failure)
+            self.query_failed.emit(number, failure)
 
         opening = self.opening
         if opening:  # opening the complete collection would block the query; it is requested again afterwards
@@ -201,10 +192,10 @@ class SearchSession(QObject):
         if self._calls is not None and self.facts is not None and not self.opening:
             self._calls.ask(purpose, verb, done, failed, partial, **{"key": self.key, **arguments})
 
-    def ask_plain(
+    def ask_without_key(
         self, purpose: str, verb: Verb[Answer], done: Callable[[Answer], None], failed: Failed, **arguments: Any
     ) -> None:
-        """Call a verb without adding this collection's ``key``."""
+        """Call a verb that has no argument ``key``, also while a collection is being opened."""
         if self._calls is not None:
             self._calls.ask(purpose, verb, done, failed, None, **arguments)
 

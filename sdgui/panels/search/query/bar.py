@@ -33,13 +33,13 @@ _MAX_RECENT = 15  # recent queries in the menu
 class SearchBar(QWidget):
     """The search bar in one row. ``query()`` returns the query without filters; ``changed``: any change of the query.
 
-    The owner places ``find_box``, ``prompts``, ``plus`` and ``minus``.
+    The owner places ``find_box``, ``prompts``, ``add_words`` and ``exclude_words``.
     """
 
     changed = Signal()
-    past_chosen = Signal(object)  # Query with filters, from the history or the saved searches
+    history_query_chosen = Signal(object)  # Query with filters, from the history or the saved searches
     paste_requested = Signal()  # the clipboard contains an image or files
-    left_downwards = Signal()  # Down was pressed at the newest query: focus the results
+    results_focus_requested = Signal()  # Down was pressed at the newest query: focus the results
 
     def __init__(self, history: SearchHistory, tools: QWidget, parent: QWidget | None = None) -> None:
         """``tools``: the parent of the widgets that the owner places."""
@@ -55,16 +55,16 @@ class SearchBar(QWidget):
         self.line.setAccessibleName("Search images by words")
         self.chips = ChipRow(self)
         self.true_image = ImageLabel(4 * SPACE, self)  # image of a query with a known answer
-        self.image = IconButton("ph.image", "Search with an image from a file", "Ctrl+Shift+I", parent=self)
-        self.plus = QPushButton("Add these words", tools)
-        self.minus = QPushButton("Exclude these words", tools)
-        self.star = IconButton("ph.star", "Save this search", "Ctrl+S", checkable=True, parent=self)
-        self.past = IconButton("ph.clock-counter-clockwise", "Search history", "Ctrl+H", parent=self)
+        self.image_button = IconButton("ph.image", "Search with an image from a file", "Ctrl+Shift+I", parent=self)
+        self.add_words = QPushButton("Add these words", tools)
+        self.exclude_words = QPushButton("Exclude these words", tools)
+        self.save_button = IconButton("ph.star", "Save this search", "Ctrl+S", checkable=True, parent=self)
+        self.history_button = IconButton("ph.clock-counter-clockwise", "Search history", "Ctrl+H", parent=self)
         self.find_box = NoWheelComboBox(tools)
         self.prompts = NoWheelComboBox(tools)
         self._build()
         self._connect()
-        self.show_saved()  # disabled: there is no query to save yet
+        self.update_save_button()  # disabled: there is no query to save yet
 
     def _build(self) -> None:
         self.find_box.addItem("Images", "images")
@@ -78,12 +78,11 @@ class SearchBar(QWidget):
         self.prompts.setToolTip("Average the text embeddings over a set of prompts, as in zero-shot classification")
         for box in (self.find_box, self.prompts):
             box.setSizeAdjustPolicy(NoWheelComboBox.SizeAdjustPolicy.AdjustToContents)
-        self.plus.setToolTip("Add the typed words to the query with their own weight (Alt+Enter)")
-        self.minus.setToolTip("Search for images unlike the typed words (Shift+Enter)")
+        self.add_words.setToolTip("Add the typed words to the query with their own weight (Alt+Enter)")
+        self.exclude_words.setToolTip("Search for images unlike the typed words (Shift+Enter)")
         self.line.setMinimumWidth(24 * SPACE)
-        hbox(
-            self.true_image, self.chips, (self.line, 1), self.image, self.star, self.past, into=self, spacing=SPACE // 2
-        )
+        buttons = (self.image_button, self.save_button, self.history_button)
+        hbox(self.true_image, self.chips, (self.line, 1), *buttons, into=self, spacing=SPACE // 2)
         self.true_image.hide()
 
     def _connect(self) -> None:
@@ -92,11 +91,11 @@ class SearchBar(QWidget):
         self.line.returnPressed.connect(self.remember)
         self.line.installEventFilter(self)
         self.chips.changed.connect(self._on_parts_changed)
-        self.image.clicked.connect(self._choose_files)
-        self.plus.clicked.connect(lambda: self._add_typed_part(1.0))
-        self.minus.clicked.connect(lambda: self._add_typed_part(-1.0))
-        self.star.clicked.connect(self._save)
-        self.past.clicked.connect(self.show_past)
+        self.image_button.clicked.connect(self._choose_files)
+        self.add_words.clicked.connect(lambda: self._add_typed_part(1.0))
+        self.exclude_words.clicked.connect(lambda: self._add_typed_part(-1.0))
+        self.save_button.clicked.connect(self._save)
+        self.history_button.clicked.connect(self.show_history)
         self.find_box.activated.connect(lambda _row: self._emit_changed())
         self.prompts.activated.connect(lambda _row: self._emit_changed())
 
@@ -127,14 +126,14 @@ class SearchBar(QWidget):
         if emit:
             self._emit_changed()
 
-    def show_known(self, path: str, words: str) -> None:
+    def show_known_image(self, path: str, words: str) -> None:
         """Show the image of a query with a known answer; "" hides the image."""
         self.true_image.setVisible(bool(path))
         if path:
             self.true_image.show_image(Path(path))
             self.true_image.setToolTip(plain_tip(f"{words[:1].upper()}{words[1:]}\n{path}"))
 
-    def forget_known(self) -> None:
+    def clear_known_query(self) -> None:
         """Clear a query that refers to rows of the collection, since another collection has other rows."""
         if self._evaluation_query.caption >= 0 or self._evaluation_query.true_path:
             self.set_query(Query(), emit=False)
@@ -159,7 +158,7 @@ class SearchBar(QWidget):
         self._emit_changed()
 
     def _emit_changed(self) -> None:
-        self.show_saved()
+        self.update_save_button()
         self.changed.emit()
 
     def _add_typed_part(self, weight: float) -> bool:
@@ -180,7 +179,7 @@ class SearchBar(QWidget):
     def set_filters(self, filters: dict[str, Any], group: bool) -> None:
         """Set the filters and the grouping to record in history and saved searches."""
         self._filters, self._group = filters, group
-        self.show_saved()
+        self.update_save_button()
 
     def filtered_query(self) -> Query:
         """The query with its filters."""
@@ -191,13 +190,13 @@ class SearchBar(QWidget):
         self._history_index = -1
         self._history.remember(self.filtered_query())
 
-    def show_saved(self) -> None:
+    def update_save_button(self) -> None:
         """Update the star to whether the query is saved."""
         saved = self._history.is_saved(self.filtered_query())
-        self.star.setChecked(saved)
-        self.star.setEnabled(not self.query().empty and self.query().caption < 0)
-        self.star.set_icon("ph.star-fill" if saved else "ph.star")
-        self.star.set_tip("Remove this saved search" if saved else "Save this search", "Ctrl+S")
+        self.save_button.setChecked(saved)
+        self.save_button.setEnabled(not self.query().empty and self.query().caption < 0)
+        self.save_button.set_icon("ph.star-fill" if saved else "ph.star")
+        self.save_button.set_tip("Remove this saved search" if saved else "Save this search", "Ctrl+S")
 
     def _save(self) -> None:
         query = self.filtered_query()
@@ -205,9 +204,9 @@ class SearchBar(QWidget):
             self._history.forget(query)
         else:
             self._history.save(query)
-        self.show_saved()
+        self.update_save_button()
 
-    def past_menu(self) -> QMenu:
+    def history_menu(self) -> QMenu:
         """The menu of saved and recent searches."""
         menu = QMenu(self)
         for title, queries in (("Saved", self._history.saved), ("Recent", self._history.recent[:_MAX_RECENT])):
@@ -215,7 +214,7 @@ class SearchBar(QWidget):
             for query in queries:
                 text = query.title if len(query.title) < 60 else f"{query.title[:59]}…"
                 action = menu.addAction(text.replace("&", "&&") + _marks(query))
-                action.triggered.connect(lambda _checked=False, query=query: self.past_chosen.emit(query))
+                action.triggered.connect(lambda _checked=False, query=query: self.history_query_chosen.emit(query))
             if not queries:
                 menu.addAction("    None yet").setEnabled(False)
         menu.addSeparator()
@@ -224,11 +223,11 @@ class SearchBar(QWidget):
         forget.triggered.connect(self._history.clear_recent)
         return menu
 
-    def show_past(self) -> None:
+    def show_history(self) -> None:
         """Open the menu of saved and recent searches."""
-        menu = self.past_menu()
+        menu = self.history_menu()
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.popup(self.past.mapToGlobal(self.past.rect().bottomLeft()))
+        menu.popup(self.history_button.mapToGlobal(self.history_button.rect().bottomLeft()))
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Handle Up, Down, Alt+Enter and Shift+Enter in the text box."""
@@ -250,13 +249,13 @@ class SearchBar(QWidget):
     def _walk_history(self, step: int) -> bool:
         index = self._history_index + step
         if index < -1:
-            self.left_downwards.emit()
+            self.results_focus_requested.emit()
         elif index < len(self._history.recent):
             self._history_index = index
             if index < 0:
                 self.set_query(Query(self._typed))
             else:
-                self.past_chosen.emit(self._history.recent[index])
+                self.history_query_chosen.emit(self._history.recent[index])
         return True
 
 

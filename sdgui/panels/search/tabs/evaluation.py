@@ -42,7 +42,7 @@ class EvaluationPane(QWidget):
         self._pairs_chosen = False  # *Found by one model only* was chosen when the second model was closed
         self._evaluated_at = ""
         self.model = KnownQueriesModel(self)
-        self.way = NoWheelComboBox(self)
+        self.direction_box = NoWheelComboBox(self)
         self.k_box = NoWheelComboBox(self)
         self.filter_box = QLineEdit(self, placeholderText="Filter", clearButtonEnabled=True)
         self.table = CopyingTable("Queries with known answers, and their ranks", self)
@@ -52,10 +52,10 @@ class EvaluationPane(QWidget):
         self._connect()
 
     def _build(self) -> None:
-        self.way.addItem("Captions find their image", TEXTS)
-        self.way.addItem("Images find their caption", IMAGES)
-        self.way.addItem("Found by one model only", PAIRS)
-        self.way.setAccessibleName("Direction")
+        self.direction_box.addItem("Captions find their image", TEXTS)
+        self.direction_box.addItem("Images find their caption", IMAGES)
+        self.direction_box.addItem("Found by one model only", PAIRS)
+        self.direction_box.setAccessibleName("Direction")
         self.k_box.setAccessibleName("Found within the first")
         self.k_box.setToolTip("An answer counts as found within this many results")
         for k in (1, 5, 10):
@@ -68,9 +68,9 @@ class EvaluationPane(QWidget):
         table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         # Room for the sort arrow, which would cover right-aligned titles.
         table.horizontalHeader().setStyleSheet("QHeaderView::section { padding-right: 14px; }")
-        ways = hbox((self.way, 1), self.k_box, spacing=SPACE // 2)
+        directions = hbox((self.direction_box, 1), self.k_box, spacing=SPACE // 2)
         upper = QWidget(self)
-        vbox(ways, self.filter_box, (table, 1), self.count_label, into=upper, spacing=SPACE // 2)
+        vbox(directions, self.filter_box, (table, 1), self.count_label, into=upper, spacing=SPACE // 2)
         self.split = QSplitter(Qt.Orientation.Vertical, self)
         self.split.addWidget(upper)
         self.split.addWidget(self.curve)
@@ -80,16 +80,16 @@ class EvaluationPane(QWidget):
         self.k_box.hide()
 
     def _connect(self) -> None:
-        self.way.activated.connect(self._on_way_chosen)
+        self.direction_box.activated.connect(self._on_direction_chosen)
         self.k_box.activated.connect(lambda _row: self.compare_requested.emit(int(self.k_box.currentData())))
         self.filter_box.textChanged.connect(self._filter)
         self.table.selectionModel().currentRowChanged.connect(self._on_current_changed)
         self.table.activated.connect(self._on_activated)
 
     @property
-    def current_way(self) -> str:
+    def direction(self) -> str:
         """TEXTS, IMAGES or PAIRS."""
-        return str(self.way.currentData())
+        return str(self.direction_box.currentData())
 
     # Display
     def show_sides(self, sides: Sequence[Mapping[str, Any]], names: Sequence[str], evaluated_at: str = "") -> None:
@@ -102,39 +102,39 @@ class EvaluationPane(QWidget):
             lines.append(RecallLine(f"{of_model}text→image", curve["k"], curve[TEXTS], color))
             lines.append(RecallLine(f"{of_model}image→text", curve["k"], curve[IMAGES], color, dashed=True))
         self.curve.set_lines(lines)
-        row = self.way.findData(PAIRS)
+        row = self.direction_box.findData(PAIRS)
         if len(sides) < 2 and row >= 0:
-            self._pairs_chosen = self.current_way == PAIRS
-            self.way.removeItem(row)
+            self._pairs_chosen = self.direction == PAIRS
+            self.direction_box.removeItem(row)
         elif len(sides) == 2 and row < 0:
-            self.way.addItem("Found by one model only", PAIRS)
+            self.direction_box.addItem("Found by one model only", PAIRS)
             if self._pairs_chosen:
-                self.way.setCurrentIndex(self.way.count() - 1)
-        self._way_changed()
+                self.direction_box.setCurrentIndex(self.direction_box.count() - 1)
+        self._show_direction()
 
     def show_pairs(self, answer: Mapping[str, Any]) -> None:
         """Show an answer of ``search_compare``."""
         self._pairs = answer
         self._fill()
 
-    def _on_way_chosen(self) -> None:
+    def _on_direction_chosen(self) -> None:
         self._pairs_chosen = False
-        self._way_changed()
+        self._show_direction()
 
-    def _way_changed(self) -> None:
-        self.k_box.setVisible(self.current_way == PAIRS)
-        if self.current_way == PAIRS and self._pairs is None:
+    def _show_direction(self) -> None:
+        self.k_box.setVisible(self.direction == PAIRS)
+        if self.direction == PAIRS and self._pairs is None:
             self.compare_requested.emit(int(self.k_box.currentData()))
         self._fill()
 
     def _fill(self) -> None:
         selected = self.current()
-        way = self.current_way
-        if way == PAIRS:
+        direction = self.direction
+        if direction == PAIRS:
             queries = known_pairs(self._pairs) if self._pairs is not None else []
         else:
-            queries = known_texts(self._sides) if way == TEXTS else known_images(self._sides)
-        query_title = "Image with the caption" if way == IMAGES else "Caption"
+            queries = known_texts(self._sides) if direction == TEXTS else known_images(self._sides)
+        query_title = "Image with the caption" if direction == IMAGES else "Caption"
         self.model.set_queries(queries, query_title, self._names)
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
@@ -146,20 +146,22 @@ class EvaluationPane(QWidget):
         if self.model.columnCount():
             header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         if queries:
-            self.table.sortByColumn(self.model.columnCount() - 1 if way == PAIRS else 1, Qt.SortOrder.DescendingOrder)
+            self.table.sortByColumn(
+                self.model.columnCount() - 1 if direction == PAIRS else 1, Qt.SortOrder.DescendingOrder
+            )
         self._show_count()
         if selected is not None:  # keep the selected query
             self.choose(selected.title, selected.path)
 
     def _show_count(self) -> None:
         shown_count, total_count = len(self.model.visible_queries), len(self.model.all_queries)
-        if self.current_way == PAIRS and self._pairs is not None and len(self._names) == 2:
+        if self.direction == PAIRS and self._pairs is not None and len(self._names) == 2:
             counts, (a, b) = self._pairs["counts"], self._names
             text = f"only {a} {count(counts['only_a'])} · only {b} {count(counts['only_b'])} · "
             self.count_label.setText(f"{text}both {count(counts['both'])} · neither {count(counts['neither'])}")
             return
         evaluated = self._sides[0]["queries"] if self._sides else {}
-        total = max(total_count, evaluated.get(self.current_way, 0))
+        total = max(total_count, evaluated.get(self.direction, 0))
         hardest = f" (the {count(total_count)} hardest are listed)" if total_count < total else ""
         count_text = f"{count(shown_count)} of {count(total)}" if shown_count != total else count(total)
         age_text = f" · evaluated {self._evaluated_at}; being re-evaluated" if self._evaluated_at else ""
@@ -258,9 +260,9 @@ class RecallCurve(QWidget):
         self._plot.addItem(self._cross, ignoreBounds=True)
         self._plot.setXRange(0, float(np.log10(max(2, max_k))), padding=0.02)
         self._show_values(10)
-        self.setAccessibleDescription(self.text_at(1) + "; " + self.text_at(10))
+        self.setAccessibleDescription(self.recall_text(1) + "; " + self.recall_text(10))
 
-    def text_at(self, k: int) -> str:
+    def recall_text(self, k: int) -> str:
         """The values as text, such as ``recall at 10: Student 60.9 %, …``."""
         parts = []
         if self._lines and len(self._lines[0].k):
@@ -272,7 +274,7 @@ class RecallCurve(QWidget):
         return f"recall at {k}: " + ", ".join(parts) if parts else "no recall yet"
 
     def _show_values(self, k: int) -> None:
-        text = self.text_at(k)
+        text = self.recall_text(k)
         self._readout.setText(text[:1].upper() + text[1:])
 
     def _show_at(self, position: Any) -> None:

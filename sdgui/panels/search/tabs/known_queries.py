@@ -19,16 +19,16 @@ _UNKNOWN_RANK = 1e12  # sorts unknown ranks last
 
 @dataclass(frozen=True)
 class KnownQuery:
-    """A query with a known answer. ``text``: the caption's number; -1 for an image query."""
+    """A query with a known answer. ``caption_number``: the caption's number; -1 for an image query."""
 
     title: str
     path: str
     row: int
-    text: int
+    caption_number: int
     ranks: tuple[float | None, ...]  # per model; None if unknown
 
     @property
-    def moved(self) -> float | None:
+    def rank_gain(self) -> float | None:
         """By how many ranks the second model is better; None if unknown."""
         a, b = (*self.ranks, None, None)[:2]
         return None if a is None or b is None else a - b
@@ -53,12 +53,12 @@ def known_pairs(answer: Mapping[str, Any]) -> list[KnownQuery]:
     ]
 
 
-def _merge(sides: Sequence[Mapping[str, Any]], way: str, title: Any) -> list[KnownQuery]:
+def _merge(sides: Sequence[Mapping[str, Any]], direction: str, title: Any) -> list[KnownQuery]:
     other_ranks = [
-        {(title(query), str(query["path"])): float(query["rank"]) for query in side[way]} for side in sides[1:]
+        {(title(query), str(query["path"])): float(query["rank"]) for query in side[direction]} for side in sides[1:]
     ]
     merged = []
-    for query in sides[0][way] if sides else []:
+    for query in sides[0][direction] if sides else []:
         key = (title(query), str(query["path"]))
         ranks = (float(query["rank"]), *(ranks_of_other.get(key) for ranks_of_other in other_ranks))
         merged.append(KnownQuery(key[0], key[1], int(query["row"]), int(query.get("text", -1)), ranks))
@@ -113,7 +113,7 @@ class KnownQueriesModel(HeadedModel):
         if column == 0:
             return 0.0, query.title.casefold()
         if column > len(query.ranks):
-            return (-_UNKNOWN_RANK if query.moved is None else query.moved), ""
+            return (-_UNKNOWN_RANK if query.rank_gain is None else query.rank_gain), ""
         rank = query.ranks[column - 1]
         return (_UNKNOWN_RANK if rank is None else rank), ""
 
@@ -148,7 +148,7 @@ class KnownQueriesModel(HeadedModel):
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if column > len(self._names):
-            return self._rank_change_data(query.moved, role)
+            return self._rank_change_data(query.rank_gain, role)
         rank = query.ranks[column - 1]
         if role == Qt.ItemDataRole.DisplayRole:
             return "–" if rank is None else rank_text(rank)

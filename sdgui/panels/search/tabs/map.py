@@ -168,13 +168,13 @@ class MapPage(QWidget):
             if label and color != DEFAULT_COLOUR and self._points.method != "PCA"
         ]
         self._named_groups = groups, named
-        self.canvas.set_names(self._points.group_spots(groups, named))
+        self.canvas.set_names(self._points.group_label_positions(groups, named))
         return groups
 
     def _show_group_names(self) -> None:
         """Name the groups where they are densest in view."""
         within = self.canvas.images_in_view() if self.images.is_close else None
-        self.canvas.set_names(self._points.group_spots(*self._named_groups, within))
+        self.canvas.set_names(self._points.group_label_positions(*self._named_groups, within))
 
     def _recolor(self) -> None:
         self.canvas.set_groups(self._update_groups())

@@ -94,8 +94,8 @@ class MapCanvas(QWidget):
         self._view.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._discs, self._triangles, self._rings = (pg.ScatterPlotItem(pxMode=True) for _ in range(3))
         self._lasso = pg.PlotCurveItem()
-        self._many = MapDots()  # draws more than ``MAX_SEPARATE_POINTS`` points, instead of discs and triangles
-        for item in (self._many, self._triangles, self._discs, self._rings, self._lasso):
+        self._dots = MapDots()  # draws more than ``MAX_SEPARATE_POINTS`` points, instead of discs and triangles
+        for item in (self._dots, self._triangles, self._discs, self._rings, self._lasso):
             self._box.addItem(item, ignoreBounds=True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName("Map of images and captions")
@@ -109,7 +109,7 @@ class MapCanvas(QWidget):
         self._restyle()
 
     def set_points(self, positions: Floats, groups: Sequence[int], image_count: int) -> None:
-        """Show points at ``positions`` (N, 2), the first ``image_count`` for images. ``groups``: colours, or OTHER.
+        """Show points at ``positions`` (N, 2), images first. ``groups``: each point's colour, or DEFAULT_COLOUR.
 
         Everything is in view afterwards. If only the positions changed, marked points stay marked.
         """
@@ -126,10 +126,10 @@ class MapCanvas(QWidget):
         """Replace the names: each text is drawn above its position (2,)."""
         for item in self._names:
             self._box.removeItem(item)
-        ground = QColor(theme().color("surface"))
-        ground.setAlpha(200)
+        background = QColor(theme().color("surface"))
+        background.setAlpha(200)
         self._names = [
-            pg.TextItem(text, color=theme().color("text"), anchor=(0.5, 1.2), fill=pg.mkBrush(ground))
+            pg.TextItem(text, color=theme().color("text"), anchor=(0.5, 1.2), fill=pg.mkBrush(background))
             for text, _ in names
         ]
         for item, (_, place) in zip(self._names, names, strict=True):
@@ -295,23 +295,23 @@ class MapCanvas(QWidget):
                 [argb(current_theme.run_color(i)) for i in range(len(current_theme.colors.runs))] + [argb(other_color)],
                 np.uint32,
             )
-            self._many.set_points(self._positions, colors[self._groups], self._image_count)
+            self._dots.set_points(self._positions, colors[self._groups], self._image_count)
             self._discs.clear()
             self._triangles.clear()
             self.mark(self._marked)
             return
-        self._many.set_points(np.zeros((0, 2)), np.zeros(0, np.uint32), 0)
+        self._dots.set_points(np.zeros((0, 2)), np.zeros(0, np.uint32), 0)
         brushes = [pg.mkBrush(current_theme.run_color(i)) for i in range(len(current_theme.colors.runs))] + [
             pg.mkBrush(other_color)
         ]
-        point_brushes = [brushes[group] for group in self._groups.tolist()]  # OTHER, -1, is the last brush
+        point_brushes = [brushes[group] for group in self._groups.tolist()]  # DEFAULT_COLOUR, -1, selects the last one
         count = self._image_count
-        ground = pg.mkPen(current_theme.color("surface"), width=0.5)
+        background = pg.mkPen(current_theme.color("surface"), width=0.5)
         self._discs.setData(
-            pos=self._positions[:count], brush=point_brushes[:count], size=_SIZE, symbol="o", pen=ground
+            pos=self._positions[:count], brush=point_brushes[:count], size=_SIZE, symbol="o", pen=background
         )
         self._triangles.setData(
-            pos=self._positions[count:], brush=point_brushes[count:], size=_SIZE, symbol="t1", pen=ground
+            pos=self._positions[count:], brush=point_brushes[count:], size=_SIZE, symbol="t1", pen=background
         )
         self.mark(self._marked)
 

@@ -122,17 +122,17 @@ class MapPoints:
         legend = [*common_entries, *([(rest, other_color)] if others else [])]
         return image_colors.tolist() + [by_row.get(row, other_color) for row in self.owners.tolist()], legend
 
-    def group_spots(
+    def group_label_positions(
         self, groups: Sequence[int], legend: Iterable[tuple[str, int]], within: Sequence[int] | None = None
     ) -> list[tuple[str, Floats]]:
         """For each group of ``legend``: its text, and the position (2,) where its images lie closest together.
 
-        ``groups``: of each point; ``within``: indices of the images that count; None: all.
+        ``groups``: the group of each point; ``within``: indices of the images to consider; None: all.
         """
         chosen = np.arange(len(self.rows)) if within is None else np.asarray(within, np.int64)
         image_groups, positions = np.asarray(groups, np.int64)[chosen], self.positions[chosen]
-        spots = [(text, positions[image_groups == group]) for text, group in legend]
-        return [(text, _densest(members)) for text, members in spots if len(members)]
+        members_by_text = [(text, positions[image_groups == group]) for text, group in legend]
+        return [(text, _densest(members)) for text, members in members_by_text if len(members)]
 
 
 def _densest(positions: Floats) -> Floats:

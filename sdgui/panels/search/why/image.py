@@ -65,13 +65,13 @@ class HeatImage(QWidget):
 def centre_square(image: QImage) -> QImage:
     """The largest centred square of ``image`` in grey, with transparent pixels on white."""
     side = min(image.width(), image.height())
-    ground = QImage(side, side, QImage.Format.Format_RGB32)
-    ground.fill(Qt.GlobalColor.white)
-    painter = QPainter(ground)
+    background = QImage(side, side, QImage.Format.Format_RGB32)
+    background.fill(Qt.GlobalColor.white)
+    painter = QPainter(background)
     box = QRect((image.width() - side) // 2, (image.height() - side) // 2, side, side)
-    painter.drawImage(ground.rect(), image, box)
+    painter.drawImage(background.rect(), image, box)
     painter.end()
-    return ground.convertToFormat(QImage.Format.Format_Grayscale8)
+    return background.convertToFormat(QImage.Format.Format_Grayscale8)
 
 
 def heat(patches: Sequence[Sequence[float]]) -> QImage | None:

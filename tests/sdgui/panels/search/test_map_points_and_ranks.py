@@ -68,10 +68,10 @@ def test_a_group_is_named_where_it_is_densest() -> None:
     places = np.array([(0, 0), (0.1, 0), (0, 0.1), (9, 9), (5, 5), (5, 5)], float)
     points = MapPoints(positions=places, rows=np.arange(5), texts=np.arange(1), owners=np.array([4]))
     groups = [0, 0, 0, 0, 1, 1]
-    (cat, cats), (dog, dogs) = points.group_spots(groups, [("cat", 0), ("dog", 1), ("cow", 2)])
+    (cat, cats), (dog, dogs) = points.group_label_positions(groups, [("cat", 0), ("dog", 1), ("cow", 2)])
     assert (cat, dog, dogs.tolist()) == ("cat", "dog", [5, 5])
     assert cats.tolist() == pytest.approx([0.1 / 3, 0.1 / 3]), "away from the one far off"
-    ((cat, cats),) = points.group_spots(groups, [("cat", 0), ("dog", 1)], within=[3])
+    ((cat, cats),) = points.group_label_positions(groups, [("cat", 0), ("dog", 1)], within=[3])
     assert (cat, cats.tolist()) == ("cat", [9, 9]), "the only image in view"
 
 
@@ -101,7 +101,7 @@ def side(**ranks: float) -> dict[str, Any]:
 def test_known_answers_of_two_models_are_matched() -> None:
     found = known_texts([side(a=3, b=1), side(b=2, c=9)])
     assert found == [KnownQuery("a", "/a.png", 1, 3, (3.0, None)), KnownQuery("b", "/b.png", 1, 3, (1.0, 2.0))]
-    assert [one.moved for one in found] == [None, -1.0]
+    assert [one.rank_gain for one in found] == [None, -1.0]
     assert known_images([side(a=3)]) == [KnownQuery("a / more", "/a.png", 2, -1, (3.0,))]
     assert known_texts([]) == []
     row = {"caption": "a", "path": "/a.png", "rank_a": 5.0, "rank_b": 1.0, "text_a": 8, "text_b": 2}

@@ -40,17 +40,17 @@ def test_words_are_searched_while_typing_and_a_saved_search_restores_its_filters
     student, teacher = (side.gallery.items() for side in search.view.sides)
     assert (student[0].caption, student[0].badge, teacher[0].caption) == ("a red circle", "▲ 5", "a white line")
     assert "5 ranks higher than with Teacher" in describe_item(student[0])
-    assert "2 above the cut-off 0.750" in search.view.sides[0].line.text()
+    assert "2 above the cut-off 0.750" in search.view.sides[0].cutoff_label.text()
     filters = {"labels": {"tone": ["cold"]}, "min_size": "1 KB"}
     search.view.filters.set_filters(filters, group=False)
     search.view.filters.changed.emit()
     qtbot.waitUntil(lambda: requests(folder)[-1]["filters"] == filters)
-    search.view.query.star.click()
+    search.view.query.save_button.click()
     search.view.filters.clear_button.click()
-    assert not search.view.query.star.isChecked(), "without the filters it is another search"
+    assert not search.view.query.save_button.isChecked(), "without the filters it is another search"
     type_words(qtbot, search, "star")
     qtbot.waitUntil(lambda: (requests(folder)[-1]["filters"], requests(folder)[-1]["group"]) == ({}, True))
-    saved = next(action for action in search.view.query.past_menu().actions() if action.text().startswith("moon"))
+    saved = next(action for action in search.view.query.history_menu().actions() if action.text().startswith("moon"))
     assert "(filtered, ungrouped)" in saved.text()
     saved.trigger()
     qtbot.waitUntil(lambda: requests(folder)[-1]["texts"][0]["text"] == "moon")
@@ -68,7 +68,7 @@ def test_from_own_folder_to_first_search_in_three_actions_and_images_never_move(
     window.resize(1440, 900)
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: chosen)
     press(qtbot, source.button)
-    press(qtbot, source.collection.folder)
+    press(qtbot, source.collection.folder_button)
     qtbot.keyClicks(focused(), "moon")
     answered(qtbot, search, "moon")
     assert {request["data"] for request in requests(folder, "search_open")[-2:]} == {chosen}

@@ -88,7 +88,7 @@ def test_two_incomparable_sides_give_the_reason(
     source.collection.show_index(0, "/made/here")
     opened(search, workers, 0, notes=["1 of 3 segments are damaged."], model="open_clip:RN50,openai", source="/pics")
     assert (bar.text, bar._action.text()) == ("1 of 3 segments are damaged.", "Refresh the index")
-    assert (search.view.sheet.folder.text(), search.view.sheet.source.source()) == ("/made/here", "/pics")
+    assert (search.view.sheet.index_folder.text(), search.view.sheet.images.source()) == ("/made/here", "/pics")
     chosen = source.pickers[0].choice()
     assert chosen is not None
     assert chosen.model == TWO.model, "the model that made it"
@@ -257,7 +257,7 @@ def test_missing_images_can_be_relocated(search: SearchPanel, workers: Workers) 
     assert [item.missing for item in search.view.sides[0].gallery.items()] == [False, True, False]
     assert search.view.bar.text.startswith("1 image file is missing: /p/1.png.")
     search.view.bar.press_remedy()
-    assert (search.view.sheet.folder.text(), search.view.sheet.old.text()) == ("/made/here", "/p")
+    assert (search.view.sheet.index_folder.text(), search.view.sheet.old_folder.text()) == ("/made/here", "/p")
     assert not search.view.sheet.isHidden()
 
 

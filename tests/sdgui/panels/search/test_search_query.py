@@ -87,8 +87,8 @@ BEST = Target("/runs/one@best", "student", "one · best", data="/data.csv", work
     ],
 )
 def test_another_step_has_the_same_network_and_images(change: dict[str, str], stepped: bool) -> None:
-    assert replace(BEST, **change).stepped_from(BEST) is stepped  # type: ignore[arg-type]
-    assert not BEST.stepped_from(None)
+    assert replace(BEST, **change).differs_in_step_only(BEST) is stepped  # type: ignore[arg-type]
+    assert not BEST.differs_in_step_only(None)
 
 
 def test_only_a_folder_grows(tmp_path: Path) -> None:

@@ -28,10 +28,11 @@ def test_the_evaluation_counts_filters_and_links_onwards(qtbot: QtBot, pane: Eva
     pane.activated.connect(lambda one: activated.append(one.title))
     pane.compare_requested.connect(compared.append)
     pane.choose_first()
-    assert (pane.current(), pane.k_box.isVisible(), pane.current_way) == (None, False, TEXTS)
+    assert (pane.current(), pane.k_box.isVisible(), pane.direction) == (None, False, TEXTS)
     pane.show_sides([side_of({"a": 6, "b": 1, "c": 2})], ["Best"], "yesterday")
     assert pane.count_label.text() == "3 queries · evaluated yesterday; being re-evaluated"
-    assert [pane.way.itemData(row) for row in range(pane.way.count())] == [TEXTS, "image_to_text"]
+    box = pane.direction_box
+    assert [box.itemData(row) for row in range(box.count())] == [TEXTS, "image_to_text"]
     assert [line.name for line in pane.curve.lines()] == ["text→image", "image→text"]
     assert [(line.dashed, line.color) for line in pane.curve.lines()] == [(False, 0), (True, 0)]
     assert [line.recall for line in pane.curve.lines()] == [[0.25, 1.0], [0.5, 1.0]]
@@ -49,12 +50,16 @@ def test_the_evaluation_counts_filters_and_links_onwards(qtbot: QtBot, pane: Eva
     assert pane.choose("c", "/c")
     assert not pane.choose("c", "/elsewhere")
     pane.show_sides([side_of({"a": 6, "b": 1}), side_of({"a": 1, "b": 2})], ["Student", "Teacher"])
-    assert [pane.way.itemData(row) for row in range(pane.way.count())] == [TEXTS, "image_to_text", PAIRS]
+    assert [pane.direction_box.itemData(row) for row in range(pane.direction_box.count())] == [
+        TEXTS,
+        "image_to_text",
+        PAIRS,
+    ]
     assert [line.color for line in pane.curve.lines()] == [0, 0, 1, 1]
-    assert pane.curve.text_at(1).startswith("recall at 1: Student text→image 25.0 %")
-    pane.way.setCurrentIndex(2)
-    pane.way.activated.emit(2)
-    assert (pane.k_box.isVisible(), compared, pane.current_way, pane.model.rowCount()) == (True, [1], PAIRS, 0)
+    assert pane.curve.recall_text(1).startswith("recall at 1: Student text→image 25.0 %")
+    pane.direction_box.setCurrentIndex(2)
+    pane.direction_box.activated.emit(2)
+    assert (pane.k_box.isVisible(), compared, pane.direction, pane.model.rowCount()) == (True, [1], PAIRS, 0)
     assert pane.count_label.text() == "0 queries"
     row = {"caption": "a", "path": "/a", "rank_a": 5.0, "rank_b": 1.0, "text_a": 8, "text_b": 2}
     counts = {"only_a": 0, "only_b": 1, "both": 1000, "neither": 0}
@@ -69,13 +74,13 @@ def test_the_evaluation_counts_filters_and_links_onwards(qtbot: QtBot, pane: Eva
     pane.show_sides([], [])
     pane.show_sides(both[0][:1], ["Student"])
     pane.show_sides(*both)
-    assert (pane.current_way, compared) == (PAIRS, [1, 10, 10]), "chosen before a model was opened again"
+    assert (pane.direction, compared) == (PAIRS, [1, 10, 10]), "chosen before a model was opened again"
     pane.show_sides([], [])
-    pane.way.activated.emit(0)
+    pane.direction_box.activated.emit(0)
     pane.show_sides(*both)
-    assert pane.current_way != PAIRS, "something else was chosen meanwhile"
-    pane.way.setCurrentIndex(0)
-    pane.way.activated.emit(0)
+    assert pane.direction != PAIRS, "something else was chosen meanwhile"
+    pane.direction_box.setCurrentIndex(0)
+    pane.direction_box.activated.emit(0)
     assert not pane.k_box.isVisible()
     pane.show_sides([], [])
     assert (pane.count_label.text(), pane.model.rowCount(), pane.curve.lines()) == ("0 queries", 0, [])
@@ -99,6 +104,6 @@ def test_another_evaluation_keeps_the_selected_query(pane: EvaluationPane) -> No
     assert not pane.choose("none", "/none")
     pane.show_sides([side_of({"a": 1}, queries={"text_to_image": 7, "image_to_text": 7})], ["Student"])
     assert pane.count_label.text() == "1 of 7 queries (the 1 hardest are listed)"
-    pane.way.setCurrentIndex(pane.way.findData(IMAGES))
-    pane.way.activated.emit(pane.way.currentIndex())
+    pane.direction_box.setCurrentIndex(pane.direction_box.findData(IMAGES))
+    pane.direction_box.activated.emit(pane.direction_box.currentIndex())
     assert pane.model.headerData(0, Qt.Orientation.Horizontal) == "Image with the caption"

@@ -80,10 +80,10 @@ def test_both_sides_show_rank_changes_and_select_the_same_image(
     scroll = two.gallery.view.verticalScrollBar()
     assert scroll.value() == scroll.maximum()
     one.gallery.set_current(-1)
-    search.view.query.left_downwards.emit()
+    search.view.query.results_focus_requested.emit()
     assert (one.gallery.current(), one.gallery.view.hasFocus()) == (0, True), "Down goes into the results"
     one.gallery.view.setCurrentIndex(one.gallery.model.index(2))
-    search.view.query.left_downwards.emit()
+    search.view.query.results_focus_requested.emit()
     assert one.gallery.current() == 2, "what is chosen stays"
     search.view.source.compare.setChecked(False)
     assert [item.badge for item in one.gallery.items()] == ["", "", ""], "there is nothing to compare with"
@@ -285,7 +285,11 @@ def test_an_evaluation_is_shown_beside_the_other_and_restored_at_the_next_start(
     search.queries.run()
     two.answer("search_query", results(true_rank=1.0, true_row=10))
     workers[ONE.model].answer("search_query", results(true_rank=3.0, true_row=12))
-    assert [side.true.text() for side in view.sides] == ["Correct image: rank 3 of 9", "Correct image: rank 1 of 9 ✓"]
+    ranks = [side.true_rank_label.text() for side in view.sides]
+    assert ranks == [
+        "Correct image: rank 3 of 9",
+        "Correct image: rank 1 of 9 ✓",
+    ]
     assert view.sides[0].gallery.items()[2].correct is True
     assert not view.query.true_image.isHidden()
     search._services.writer.wait()

@@ -51,7 +51,7 @@ def test_a_run_is_compared_with_its_teacher_and_the_two_can_be_swapped(
 ) -> None:
     opened, compared = list[int](), list[bool]()
     bar.changed.connect(opened.append)
-    bar.compared.connect(compared.append)
+    bar.comparing_changed.connect(compared.append)
     name = run.folder.name
     assert not bar.show_run(run.id, run.folder / "nothing", "shapes", False)
     assert (bar.comparing, bar.pickers[1].isVisible()) == (False, False)
@@ -64,18 +64,18 @@ def test_a_run_is_compared_with_its_teacher_and_the_two_can_be_swapped(
     bar.swap.trigger()
     assert chosen(bar) == [(f"{name}@best", "teacher"), (f"{name}@best", "student")]
     assert opened == [-1]
-    bar.versus.trigger()
+    bar.student_vs_teacher.trigger()
     assert (chosen(bar)[0], opened) == ((f"{name}@best", "student"), [-1, -1])
     bar.ways_to_compare.menu().aboutToShow.emit()
-    assert [one.isEnabled() for one in (bar.versus, bar.swap, bar.single)] == [True, True, True]
+    assert [one.isEnabled() for one in (bar.student_vs_teacher, bar.swap, bar.one_model)] == [True, True, True]
     bar.collection.set_kind(INDEX)
     bar.ways_to_compare.menu().aboutToShow.emit()
     assert not bar.swap.isEnabled(), "each index has its own model"
     bar.collection.set_kind(HELD_OUT)
-    bar.single.trigger()
+    bar.one_model.trigger()
     assert (bar.comparing, bar.pickers[1].isVisible(), compared) == (False, False, [False])
     bar.ways_to_compare.menu().aboutToShow.emit()
-    assert [one.isEnabled() for one in (bar.versus, bar.swap, bar.single)] == [True, False, False]
+    assert [one.isEnabled() for one in (bar.student_vs_teacher, bar.swap, bar.one_model)] == [True, False, False]
     assert bar.name(0) == bar.pickers[0].text() or bar.name(0).startswith("shapes")
     assert (bar.target(1), bar.same_model()) == (None, False)
     bar.compare.click()
@@ -90,13 +90,13 @@ def test_a_run_is_compared_with_its_teacher_and_the_two_can_be_swapped(
     bar.student_against_teacher()
     assert chosen(bar)[0] == (OTHER.model, ""), "it has no teacher"
     bar.ways_to_compare.menu().aboutToShow.emit()
-    assert not bar.versus.isEnabled()
+    assert not bar.student_vs_teacher.isEnabled()
     monkeypatch.setattr(bar.pickers[0], "networks", lambda: ("student",))
     monkeypatch.setattr(bar.pickers[1], "networks", lambda: ("student", "teacher"))
     bar.student_against_teacher()
     assert chosen(bar)[0] == (OTHER.model, ""), "nor has a run with one network"
     bar.ways_to_compare.menu().aboutToShow.emit()
-    assert not bar.versus.isEnabled()
+    assert not bar.student_vs_teacher.isEnabled()
 
 
 def test_a_model_with_one_network_is_not_compared_with_itself(bar: SourceBar) -> None:
@@ -159,10 +159,10 @@ def test_steps_of_one_run_are_distinguished_and_moved_together(bar: SourceBar, r
     assert chosen(bar) == [(f"{run.folder.name}@9", "student"), (OTHER.model, "")], "another model stays"
     bar.collection.set_kind(INDEX)
     assert bar.run() is None, "an index is of one step"
-    bar.follow_model(0, f"{run.folder}@step-00000003", "teacher")
+    bar.show_index_model(0, f"{run.folder}@step-00000003", "teacher")
     assert chosen(bar)[0] == (f"{run.folder.name}@3", "teacher")
     count = len(opened)
-    bar.follow_model(0, f"{run.folder}@3", "teacher")
+    bar.show_index_model(0, f"{run.folder}@3", "teacher")
     assert len(opened) == count, "it is chosen already"
 
 

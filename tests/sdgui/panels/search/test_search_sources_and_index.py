@@ -10,7 +10,7 @@ import pytest
 from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
-from sdgui.panels.search.collection import DATA, HELD_OUT, INDEX, CollectionBox, short
+from sdgui.panels.search.collection import DATA, HELD_OUT, INDEX, CollectionBox, short_folder
 from sdgui.panels.search.index import IndexSheet, _report
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.shared.services import Services
@@ -29,7 +29,7 @@ def test_the_collection_is_chosen_announced_and_remembered(
     box.changed.connect(told.append)
     box.folder_chosen.connect(lambda: folders.append(None))
     box.close_requested.connect(lambda: left.append(None))
-    box.sheet_requested.connect(sheets.append)
+    box.sheet_toggled.connect(sheets.append)
 
     def seen() -> list[bool]:
         return [one.isVisible() for one in (box.data, *box.indexes, box.browse)]
@@ -98,9 +98,9 @@ def test_the_collection_is_chosen_announced_and_remembered(
     box.ask_folder()
     box.ask_index()
     assert (len(left), len(told)) == (1, count), "nothing was chosen"
-    box.sheet.click()
+    box.sheet_button.click()
     assert sheets == [True]
-    assert (short("/a/b"), short("b")) == ("a/b", "b")
+    assert (short_folder("/a/b"), short_folder("b")) == ("a/b", "b")
 
 
 class Sent(list[tuple[str, dict[str, Any]]]):
@@ -120,7 +120,7 @@ def test_an_index_is_built_from_the_selection_and_its_end_is_reported(
     choice: list[ModelChoice | None] = [None]
     sheet = IndexSheet(services, lambda: choice[0])
     qtbot.addWidget(sheet)
-    assert sheet.source._data_facts._images_only
+    assert sheet.images._data_facts._images_only
     told, ended, finished, working = list[Message](), list[str](), list[None](), list[tuple[Any, ...]]()
     sheet.message_requested.connect(told.append)
     sheet.succeeded.connect(ended.append)
@@ -128,17 +128,17 @@ def test_an_index_is_built_from_the_selection_and_its_end_is_reported(
     sheet.working.connect(lambda *what: working.append(what))
     sent = Sent()
     monkeypatch.setattr(sheet._calls, "ask", sent.ask)
-    buttons = (sheet.build, sheet.refresh, sheet.move_images)
-    sheet.build.click()
+    buttons = (sheet.build_button, sheet.refresh_button, sheet.relocate_button)
+    sheet.build_button.click()
     choice[0] = ModelChoice("m", "teacher", "model")
-    sheet.build.click()
-    sheet.source.set_source("/images")
-    sheet.build.click()
-    sheet.refresh.click()
-    sheet.new.setText("/new")
-    sheet.move_images.click()
-    sheet.old.setText(" /old ")
-    sheet.move_images.click()
+    sheet.build_button.click()
+    sheet.images.set_source("/images")
+    sheet.build_button.click()
+    sheet.refresh_button.click()
+    sheet.new_folder.setText("/new")
+    sheet.relocate_button.click()
+    sheet.old_folder.setText(" /old ")
+    sheet.relocate_button.click()
     assert [message.text for message in told] == [
         "Choose a model above first.",
         "Choose the images to index.",
@@ -148,8 +148,8 @@ def test_an_index_is_built_from_the_selection_and_its_end_is_reported(
         "Choose the index folder.",
     ]
     assert sent == []
-    sheet.folder.setText(" /made ")
-    sheet.build.click()
+    sheet.index_folder.setText(" /made ")
+    sheet.build_button.click()
     assert sent[-1] == ("search_index", {
         "folder": "/made", "source": "/images", "drop_missing": False, "model": "m", "weights": "teacher",
     })  # fmt: skip
@@ -168,17 +168,17 @@ def test_an_index_is_built_from_the_selection_and_its_end_is_reported(
     sent.done(counts)
     assert (ended, len(finished), [one.isEnabled() for one in buttons]) == (["/made"], 1, [True] * 3)
     assert (told[-1].level, told[-1].text, told[-1].details) == ("info", "made: 1 image indexed; 1 added.", "read")
-    sheet.move_images.click()
+    sheet.relocate_button.click()
     assert sent[-1] == ("search_relocate", {"folder": "/made", "old": "/old", "new": "/new"})
     sent.done({"relocated": 3})
     assert told[-1].text == "3 images of /made were relocated."
-    sheet.drop.setChecked(True)
-    sheet.refresh.click()
+    sheet.remove_missing.setChecked(True)
+    sheet.refresh_button.click()
     assert sent[-1][1] == {"folder": "/made", "drop_missing": True}
     sent.failed(Failure("The disk is full.", "more"))
     assert (told[-1].level, told[-1].text, told[-1].details) == ("error", "The disk is full.", "more")
     assert [one.isEnabled() for one in buttons] == [True] * 3
-    sheet.refresh.click()
+    sheet.refresh_button.click()
     sent.failed(Cancelled())
     assert told[-1].text == "Stopped. The images encoded so far are saved in /made. Press the button again to continue."
     assert (len(ended), len(finished)) == (2, 4)
@@ -187,7 +187,9 @@ def test_an_index_is_built_from_the_selection_and_its_end_is_reported(
         for button in sheet.findChildren(IconButton):
             if button.parent() is sheet:
                 button.click()
-        assert (sheet.folder.text(), sheet.new.text()) == ((" /made ", "/new") if not found else (found, found))
+        assert (sheet.index_folder.text(), sheet.new_folder.text()) == (
+            (" /made ", "/new") if not found else (found, found)
+        )
 
 
 def test_the_report_of_an_index_names_its_problems() -> None:

@@ -30,43 +30,43 @@ def test_the_query_bar_adds_parts_and_saves_searches(
     qtbot.waitUntil(host.isActiveWindow)
     told: list[None] = []
     bar.changed.connect(lambda: told.append(None))
-    assert (bar.star.isEnabled(), bar.true_image.isVisible(), bar.chips.isVisible()) == (False, False, False)
-    bar.plus.click()
+    assert (bar.save_button.isEnabled(), bar.true_image.isVisible(), bar.chips.isVisible()) == (False, False, False)
+    bar.add_words.click()
     assert (told, bar.line.hasFocus()) == ([], True), "nothing is typed"
     qtbot.keyClicks(bar.line, "moon")
     assert len(told) == 4
-    assert bar.star.isEnabled()
-    bar.minus.click()
+    assert bar.save_button.isEnabled()
+    bar.exclude_words.click()
     assert [(part.words, part.weight) for part in bar.query().parts] == [("moon", -1.0)]
     assert (bar.line.text(), bar.chips.isVisible(), len(told)) == ("", True, 5)
     monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_: (["/a.png", "/b.png"], ""))
-    bar.image.click()
+    bar.image_button.click()
     assert [part.image for part in bar.query().parts] == ["", "/a.png", "/b.png"]
     for box in (bar.find_box, bar.prompts):
         box.setCurrentIndex(1)
         box.activated.emit(1)
     assert len(told) == 9
     assert (bar.query().find, bar.query().prompts) == ("captions", bar.prompts.itemData(1))
-    bar.star.click()
-    assert (len(history.saved), bar.star.isChecked()) == (1, True)
-    assert bar.star.toolTip().startswith("Remove this saved search")
+    bar.save_button.click()
+    assert (len(history.saved), bar.save_button.isChecked()) == (1, True)
+    assert bar.save_button.toolTip().startswith("Remove this saved search")
     bar.set_filters({"min_size": "2 KB"}, True)
-    assert (bar.star.isChecked(), bar.filtered_query().filters) == (False, {"min_size": "2 KB"})
-    assert bar.star.toolTip().startswith("Save this search")
+    assert (bar.save_button.isChecked(), bar.filtered_query().filters) == (False, {"min_size": "2 KB"})
+    assert bar.save_button.toolTip().startswith("Save this search")
     offered = bar.prompts.count()
     bar.set_query(Query("star", (Part("red"),)), emit=False)
     assert bar.prompts.count() == offered, "its prompts are among them"
     assert (len(told), bar.line.cursorPosition(), bar.query().find) == (9, 4, "images")
-    bar.show_known("/true.png", "the correct image")
+    bar.show_known_image("/true.png", "the correct image")
     assert bar.true_image.isVisible()
     assert bar.true_image.toolTip() == "The correct image\n/true.png"
-    bar.show_known("", "")
+    bar.show_known_image("", "")
     assert not bar.true_image.isVisible()
     bar.set_query(Query("known", true_path="/t.png", true_row=4))
-    bar.forget_known()
+    bar.clear_known_query()
     assert bar.query() == Query(prompts=bar.query().prompts)
     bar.set_query(Query("mine"))
-    bar.forget_known()
+    bar.clear_known_query()
     assert bar.query().words == "mine"
 
 
@@ -91,7 +91,7 @@ def test_keys_of_the_search_box(qtbot: QtBot, bar: SearchBar) -> None:
     host = bar.parentWidget()
     assert host is not None
     host.activateWindow()
-    bar.past_chosen.connect(bar.set_query)
+    bar.history_query_chosen.connect(bar.set_query)
     bar.line.setFocus()
     qtbot.keyClicks(bar.line, "moon")
     qtbot.keyClick(bar.line, Qt.Key.Key_Return)
@@ -100,7 +100,7 @@ def test_keys_of_the_search_box(qtbot: QtBot, bar: SearchBar) -> None:
     assert bar.line.text() == "moon"
     qtbot.keyClick(bar.line, Qt.Key.Key_Down)
     assert bar.line.text() == "moonlight", "what was being typed comes back"
-    with qtbot.waitSignal(bar.left_downwards):
+    with qtbot.waitSignal(bar.results_focus_requested):
         qtbot.keyClick(bar.line, Qt.Key.Key_Down)
     qtbot.keyClick(bar.line, Qt.Key.Key_Return, Qt.KeyboardModifier.AltModifier)
     qtbot.keyClicks(bar.line, "sun")
@@ -108,7 +108,7 @@ def test_keys_of_the_search_box(qtbot: QtBot, bar: SearchBar) -> None:
     assert [(part.words, part.weight) for part in bar.chips.parts()] == [("moonlight", 1), ("sun", -1)]
     assert bar.chips.chips()[1].accessibleName() == "Query part: without sun"
     bar.line.setText("x")
-    bar.plus.click()
+    bar.add_words.click()
     assert bar.chips.parts()[2].weight == 1
     image, file = QMimeData(), QMimeData()
     image.setImageData(bar.grab().toImage())
