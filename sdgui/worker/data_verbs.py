@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
 from sdgui.worker.verbs import Verb
 
-_STRICT = with_config(ConfigDict(strict=True))
 
-
-@_STRICT
 class RowsPart(TypedDict):
     """A batch of rows of a source. ``labels``: the value of each row, by label name."""
 
@@ -19,7 +15,6 @@ class RowsPart(TypedDict):
     labels: dict[str, list[str]]
 
 
-@_STRICT
 class Counted(TypedDict):
     """The number of images with a value."""
 
@@ -27,7 +22,6 @@ class Counted(TypedDict):
     images: int
 
 
-@_STRICT
 class BadRow(TypedDict):
     """A row that cannot be used, with the reason."""
 
@@ -35,7 +29,6 @@ class BadRow(TypedDict):
     why: str
 
 
-@_STRICT
 class BrokenFile(TypedDict):
     """A row whose image cannot be decoded, with the reason."""
 
@@ -43,7 +36,6 @@ class BrokenFile(TypedDict):
     why: str
 
 
-@_STRICT
 class RowsOpened(TypedDict):
     """Statistics of the rows that were sent in batches.
 
@@ -69,7 +61,6 @@ class RowsOpened(TypedDict):
     reasons: list[BadRow]
 
 
-@_STRICT
 class FoundLeak(TypedDict):
     """An image that is in two splits, ``split`` and ``other_split``."""
 
@@ -81,7 +72,6 @@ class FoundLeak(TypedDict):
     kind: str
 
 
-@_STRICT
 class Checked(TypedDict):
     """The result of reading every image: groups of duplicates, leaks, broken files."""
 
@@ -97,14 +87,12 @@ class Checked(TypedDict):
     unread: dict[str, str]
 
 
-@_STRICT
 class Overlap(TypedDict):
     """The number of images of one source that are also in the other."""
 
     shared: dict[str, int]
 
 
-@_STRICT
 class SavedSource(TypedDict):
     """A manifest that was written."""
 
@@ -113,7 +101,6 @@ class SavedSource(TypedDict):
     captions: int
 
 
-@_STRICT
 class HeldOut(TypedDict):
     """Two manifests that were written: ``train`` for training, and ``held_out`` for validation."""
 
@@ -121,7 +108,6 @@ class HeldOut(TypedDict):
     held_out: SavedSource
 
 
-@_STRICT
 class MixedWith(TypedDict):
     """How an image is interpolated. ``share``: share of the image itself; ``box`` (cutmix): (top, left, bottom, right)
     of the copied square."""
@@ -132,7 +118,6 @@ class MixedWith(TypedDict):
     box: list[int]
 
 
-@_STRICT
 class ViewCell(TypedDict):
     """One view of one image. ``offset``: position of its pixels in the file.
 
@@ -144,7 +129,6 @@ class ViewCell(TypedDict):
     mixed: MixedWith | None
 
 
-@_STRICT
 class ShownView(TypedDict):
     """One view of every image. ``who``: student, teacher or both; ``side`` and ``patch`` in pixels."""
 
@@ -156,7 +140,6 @@ class ShownView(TypedDict):
     cells: list[ViewCell]
 
 
-@_STRICT
 class ViewedImage(TypedDict):
     """An image, its caption in this epoch, and the step of its batch."""
 
@@ -166,7 +149,6 @@ class ViewedImage(TypedDict):
     batch: int
 
 
-@_STRICT
 class DrawnViews(TypedDict):
     """The views of student and teacher. ``batch``: the batch size; ``by_choice``: any rows can be requested,
     not only those of one batch; ``skipped``: rows that are in no batch of this epoch."""

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 from typing import NotRequired
 
-from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
 from sdgui.worker.verbs import Verb
 
-_STRICT = with_config(ConfigDict(strict=True))
 
-
-@_STRICT
 class MapImage(TypedDict):
     """An image's position on the map."""
 
@@ -27,7 +23,6 @@ class MapImage(TypedDict):
     labels: dict[str, str]
 
 
-@_STRICT
 class MapCaption(TypedDict):
     """A caption's position on the map."""
 
@@ -37,7 +32,6 @@ class MapCaption(TypedDict):
     caption: str
 
 
-@_STRICT
 class MapLabel(TypedDict):
     """The values of a label; ``codes`` is base64 of an int32 per image, the index of its value or -1."""
 
@@ -45,7 +39,6 @@ class MapLabel(TypedDict):
     codes: str
 
 
-@_STRICT
 class PackedMap(TypedDict):
     """A large map: arrays in base64 with all images first, then all captions. x and y are float32, the others int32.
 
@@ -61,7 +54,6 @@ class PackedMap(TypedDict):
     labels: dict[str, MapLabel]
 
 
-@_STRICT
 class Map(TypedDict):
     """Images and captions in two dimensions; ``packed`` instead of lists for a large map."""
 
@@ -71,7 +63,6 @@ class Map(TypedDict):
     packed: NotRequired[PackedMap]
 
 
-@_STRICT
 class NamedImage(TypedDict):
     """An image of a large map."""
 
@@ -81,7 +72,6 @@ class NamedImage(TypedDict):
     labels: dict[str, str]
 
 
-@_STRICT
 class NamedCaption(TypedDict):
     """A caption of a large map."""
 
@@ -90,7 +80,6 @@ class NamedCaption(TypedDict):
     row: int
 
 
-@_STRICT
 class MapNames(TypedDict):
     """Paths and captions of some points of a large map."""
 

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, NotRequired, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from core.spec.reading import first_problem
 
 Answer = TypeVar("Answer")
-_STRICT = with_config(ConfigDict(strict=True))
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Verb(Generic[Answer]):
         """Why ``raw`` is not a valid answer (or ``partial`` answer); "" if it is."""
         try:
             shape: Any = (self.part or self.answer) if partial else self.answer
-            _adapter(shape).validate_python(raw)
+            _adapter(shape).validate_python(raw, strict=True)
         except ValidationError as problem:
             return f"{self.name}: {first_problem(problem)}"
         return ""
@@ -43,7 +42,6 @@ def _adapter(shape: type[Any]) -> TypeAdapter[Any]:
     return TypeAdapter(shape)
 
 
-@_STRICT
 class SourceFacts(TypedDict):
     """Properties of a data source. ``labels``: number of classes by name; ``reasons``: problems of the first bad rows.
 
@@ -67,7 +65,6 @@ DESCRIBE_SOURCE = Verb("describe_source", SourceFacts)
 
 
 # Search
-@_STRICT
 class SearchOpened(TypedDict):
     """A collection that can be searched. ``key`` describes it, so that any process can open it again.
 
@@ -87,7 +84,6 @@ class SearchOpened(TypedDict):
     remaining: NotRequired[int]  # images that are not included yet
 
 
-@_STRICT
 class Facets(TypedDict):
     """Filters: the values of each label."""
 
@@ -95,7 +91,6 @@ class Facets(TypedDict):
     labels: dict[str, list[str]]
 
 
-@_STRICT
 class Duplicate(TypedDict):
     """A near duplicate of a result."""
 
@@ -104,7 +99,6 @@ class Duplicate(TypedDict):
     cosine: float
 
 
-@_STRICT
 class ResultRow(TypedDict):
     """A result: an image, or a caption with its image.
 
@@ -126,7 +120,6 @@ class ResultRow(TypedDict):
     exists: NotRequired[bool]
 
 
-@_STRICT
 class Cutoff(TypedDict):
     """The cosine above which a score is more than chance: the share ``rate`` of unrelated pairs exceeds it."""
 
@@ -135,7 +128,6 @@ class Cutoff(TypedDict):
     meaning: str
 
 
-@_STRICT
 class Results(TypedDict):
     """The results of a query. ``above``: number of results above the cutoff; ``searched``: number of compared images or
     captions; ``true_rank`` and ``true_row``: of the image that belongs to the query, if this is known."""
@@ -149,7 +141,6 @@ class Results(TypedDict):
     true_row: int | None
 
 
-@_STRICT
 class KnownText(TypedDict):
     """A caption of the collection, and the rank of its image."""
 
@@ -160,7 +151,6 @@ class KnownText(TypedDict):
     rank: float
 
 
-@_STRICT
 class KnownImage(TypedDict):
     """An image of the collection, and the rank of its caption."""
 
@@ -170,7 +160,6 @@ class KnownImage(TypedDict):
     rank: float
 
 
-@_STRICT
 class Curve(TypedDict):
     """Recall at each k, in both directions."""
 
@@ -179,7 +168,6 @@ class Curve(TypedDict):
     image_to_text: list[float]
 
 
-@_STRICT
 class Evaluation(TypedDict):
     """The hardest queries in each direction, their number, and the recall curve."""
 
@@ -189,7 +177,6 @@ class Evaluation(TypedDict):
     curve: Curve
 
 
-@_STRICT
 class ComparedPair(TypedDict):
     """A pair that only one of two models finds."""
 
@@ -200,7 +187,6 @@ class ComparedPair(TypedDict):
     text_a: int
 
 
-@_STRICT
 class Comparison(TypedDict):
     """How the first results of two models differ."""
 
@@ -209,7 +195,6 @@ class Comparison(TypedDict):
     only_b: list[ComparedPair]
 
 
-@_STRICT
 class Indexed(TypedDict):
     """The result of building or updating an index."""
 
@@ -223,14 +208,12 @@ class Indexed(TypedDict):
     log: list[str]
 
 
-@_STRICT
 class Relocated(TypedDict):
     """Number of images of an index that were relocated."""
 
     relocated: int
 
 
-@_STRICT
 class RelevantWord(TypedDict):
     """A word and its share of all words' relevance."""
 
@@ -238,7 +221,6 @@ class RelevantWord(TypedDict):
     relevance: float
 
 
-@_STRICT
 class Why(TypedDict):
     """The relevance of a similarity: share of each patch of the centre square, row by row, and of each word."""
 
@@ -247,7 +229,6 @@ class Why(TypedDict):
     words: list[RelevantWord]
 
 
-@_STRICT
 class TravelSaved(TypedDict):
     """An animated image that was written, with one frame per step."""
 
@@ -267,7 +248,6 @@ SEARCH_RELOCATE = Verb("search_relocate", Relocated)
 
 
 # Captions
-@_STRICT
 class Captioner(TypedDict):
     """The captioning model."""
 
@@ -281,7 +261,6 @@ class Captioner(TypedDict):
     notes: list[str]
 
 
-@_STRICT
 class CaptionText(TypedDict):
     """One candidate caption."""
 
@@ -290,7 +269,6 @@ class CaptionText(TypedDict):
     score: float | None
 
 
-@_STRICT
 class CaptionPart(TypedDict, total=False):
     """The captions of an image, or why it has none; or a note; or the number of images."""
 
@@ -306,7 +284,6 @@ CAPTION = Verb("caption", dict[str, Any], CaptionPart)
 
 
 # Interpolated weights
-@_STRICT
 class EvaluatedPath(TypedDict):
     """The path of a run was evaluated and written. ``alpha``: the chosen point; ``notes``: such as skipped rows."""
 
@@ -318,7 +295,6 @@ INTERPOLATE = Verb("interpolate", EvaluatedPath)
 
 
 # Clean
-@_STRICT
 class NoisyPair(TypedDict):
     """A pair. ``match_score``: 0 to 1; ``clean_probability``: that the caption is correct, if the scores form two
     groups; ``shuffled``: whether the caption is known to belong to another image."""
@@ -336,7 +312,6 @@ Pairs = list[NoisyPair]
 Numbers = list[int]
 
 
-@_STRICT
 class Ranking(TypedDict):
     """The pairs with the lowest scores, and a histogram of all pairs' scores with a thousand bins.
 
@@ -357,7 +332,6 @@ class Ranking(TypedDict):
     shuffled_bins: Numbers | None
 
 
-@_STRICT
 class SavedPairs(TypedDict):
     """A manifest that was written."""
 

@@ -9,12 +9,10 @@ import base64
 import binascii
 from typing import Annotated, Any, NotRequired
 
-from pydantic import AfterValidator, ConfigDict, with_config
+from pydantic import AfterValidator
 from typing_extensions import TypedDict
 
 from sdgui.worker.verbs import Verb
-
-_STRICT = with_config(ConfigDict(strict=True))
 
 
 def _packed(text: str) -> str:
@@ -31,7 +29,6 @@ def _packed(text: str) -> str:
 Packed = Annotated[str, AfterValidator(_packed)] | list[int]
 
 
-@_STRICT
 class Share(TypedDict):
     value: float
     low: float | None
@@ -44,7 +41,6 @@ ClassCount = TypedDict("ClassCount", {"class": str, "images": int})
 Guess = TypedDict("Guess", {"class": str, "probability": float})
 
 
-@_STRICT
 class Skipped(TypedDict):
     """A row or file that cannot be used."""
 
@@ -52,7 +48,6 @@ class Skipped(TypedDict):
     reason: str
 
 
-@_STRICT
 class Split(TypedDict):
     """The skipped rows of a split."""
 
@@ -60,14 +55,12 @@ class Split(TypedDict):
     skipped_count: int
 
 
-@_STRICT
 class Layers(TypedDict):
     """The layers whose features can be classified."""
 
     layers: list[str]
 
 
-@_STRICT
 class Opened(TypedDict):
     """Data encoded by a model. ``opened``: the key of the data, valid in any process."""
 
@@ -80,7 +73,6 @@ class Opened(TypedDict):
     notes: list[str]
 
 
-@_STRICT
 class Mistake(TypedDict):
     """A misclassified image. ``tied``: ``predicted`` is the first of several classes with the highest score."""
 
@@ -91,7 +83,6 @@ class Mistake(TypedDict):
     tied: NotRequired[bool]
 
 
-@_STRICT
 class Cells(TypedDict):
     """The non-empty cells of a confusion matrix."""
 
@@ -100,7 +91,6 @@ class Cells(TypedDict):
     count: Packed
 
 
-@_STRICT
 class Result(TypedDict):
     """The result of an evaluation."""
 
@@ -120,7 +110,6 @@ class Result(TypedDict):
     notes: list[str]
 
 
-@_STRICT
 class Loaded(TypedDict):
     """A saved probe, with ``result`` if the probe was evaluated too."""
 
@@ -128,7 +117,6 @@ class Loaded(TypedDict):
     result: Result | None
 
 
-@_STRICT
 class Shots(TypedDict):
     """One point of the few-shot curve."""
 
@@ -138,14 +126,12 @@ class Shots(TypedDict):
     high: float | None
 
 
-@_STRICT
 class FewShot(TypedDict):
     """A complete or partial few-shot curve."""
 
     curve: list[Shots]
 
 
-@_STRICT
 class ScoredImage(TypedDict):
     """An image and the probability of its class. ``tied``: see ``Mistake``."""
 
@@ -154,7 +140,6 @@ class ScoredImage(TypedDict):
     tied: NotRequired[bool]
 
 
-@_STRICT
 class Cell(TypedDict):
     """The images of one cell of the confusion matrix."""
 
@@ -164,14 +149,12 @@ class Cell(TypedDict):
     images: list[ScoredImage]
 
 
-@_STRICT
 class Mistakes(TypedDict):
     """The next mistakes."""
 
     images: list[Mistake]
 
 
-@_STRICT
 class Difference(TypedDict):
     """The difference of two results in one metric."""
 
@@ -180,7 +163,6 @@ class Difference(TypedDict):
     significant: bool
 
 
-@_STRICT
 class OnlyOne(TypedDict):
     """An image that only one of two results classifies correctly."""
 
@@ -190,7 +172,6 @@ class OnlyOne(TypedDict):
     b: str
 
 
-@_STRICT
 class Compared(TypedDict):
     """Two results on the same images."""
 
@@ -202,7 +183,6 @@ class Compared(TypedDict):
     both_wrong: int
 
 
-@_STRICT
 class Tried(TypedDict):
     """Predictions for one image, by a probe and zero-shot."""
 
@@ -212,14 +192,12 @@ class Tried(TypedDict):
     error: str
 
 
-@_STRICT
 class TriedAll(TypedDict):
     """Predictions for several images."""
 
     images: list[Tried]
 
 
-@_STRICT
 class SavedProbe(TypedDict):
     """The paths of the two written files."""
 
@@ -227,7 +205,6 @@ class SavedProbe(TypedDict):
     json: str
 
 
-@_STRICT
 class Applied(TypedDict):
     """The counts of images whose predictions were written to a table."""
 

@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ConfigDict, with_config
 from PySide6.QtCore import QObject, Signal
 from typing_extensions import TypedDict
 
@@ -30,11 +29,9 @@ from sdgui.worker.replies import Failure
 from sdgui.worker.verbs import Verb
 
 BEFORE, AFTER = "before", "after"  # tags of the two runs
-_STRICT = with_config(ConfigDict(strict=True))
 _MAX_RUNS = 200  # newest runs whose data is compared
 
 
-@_STRICT
 class FixedData(TypedDict):
     """A fixed copy of a data source. ``record``: the file that lists the fixes."""
 
@@ -47,7 +44,6 @@ class FixedData(TypedDict):
 Differences = dict[str, list[float]]
 
 
-@_STRICT
 class PageWritten(TypedDict):
     """A page that was written. ``differences``: metric -> after minus before, with its interval."""
 
