@@ -107,7 +107,7 @@ def classify(stage: Stage) -> None:
     until(lambda: source.data.facts() is not None and source.train_label.count() > 1, "the data's contents")
     for number, method in enumerate(("zero-shot", "probe"), start=1):
         source.set_method(method)
-        source.button.click()
+        source.classify_button.click()
         until(lambda number=number: len(panel.view.results.results()) == number, f"the result of {method}")  # type: ignore[misc]
     panel.view.tabs.setCurrentWidget(panel.view.matrix)
     panel.view.matrix.pairs.row_activated.emit(0)

@@ -81,14 +81,14 @@ class Evaluations(QObject):
         evaluation = shown.evaluation.with_target(model=choice.model, title=choice.title)
         previous = shown if tuned_name(target.model) != target.model else None
         self._session.drop("interpolated")
-        if (known := results.of(evaluation)) is not None:
-            results.replace(previous, known)
+        if (known := results.find(evaluation)) is not None:
+            results.add(known, previous=previous)
             self.set_busy("")
             return
 
         def done(result: EvaluationResult) -> None:
             self.set_busy("")
-            results.replace(previous, result)
+            results.add(result, previous=previous)
 
         self._show_start(evaluation)
         self._session.evaluate(evaluation, done, self.failed, "interpolated")
@@ -192,4 +192,4 @@ class Evaluations(QObject):
             self._follow_awaited()
 
         self._show_start(evaluation)
-        self._session.evaluate(evaluation, done, self.failed, beside=first)
+        self._session.evaluate(evaluation, done, self.failed, worker=self._session.worker_of(first))

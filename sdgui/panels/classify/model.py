@@ -99,7 +99,7 @@ class Confusion:
     predicted: Integers
     count: Integers
 
-    def wrong(self) -> Confusion:
+    def mistakes(self) -> Confusion:
         """The cells off the diagonal, most images first."""
         indices = np.flatnonzero(self.true != self.predicted)
         indices = indices[np.argsort(-self.count[indices], kind="stable")]

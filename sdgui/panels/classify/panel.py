@@ -17,10 +17,10 @@ from PySide6.QtWidgets import QWidget
 from core.spec.data.prompt_sets import is_inline
 from sdgui.panels.classify.demo import DEMO_LABEL, DemoStep, next_step
 from sdgui.panels.classify.evaluations import Evaluations
-from sdgui.panels.classify.kept import forget, keep, kept_results
 from sdgui.panels.classify.model import Evaluation, EvaluationResult, Settings, Target
 from sdgui.panels.classify.notes import skipped_rows
 from sdgui.panels.classify.probes import Probes
+from sdgui.panels.classify.stored_results import delete_result, store_result, stored_results
 from sdgui.panels.classify.tabs.compare import result_title
 from sdgui.panels.classify.tabs.confusion import PAGE as CELL_PAGE
 from sdgui.panels.classify.tabs.mistakes import PAGE as MISTAKES_PAGE
@@ -77,7 +77,7 @@ class ClassifyPanel(Panel):
         view.results.removed.connect(self._forget)
         view.results.save_probe.clicked.connect(lambda: self.probes.ask_save(self.probe()))
         view.results.load_probe.clicked.connect(lambda: self.probes.ask_load(self.load_probe))
-        view.results.apply.clicked.connect(lambda: self.probes.ask_apply(self.probe()))
+        view.results.apply_probe.clicked.connect(lambda: self.probes.ask_apply(self.probe()))
         view.class_chosen.connect(view.show_class)
         view.cell_requested.connect(self._ask_cell)
         view.mistakes_requested.connect(self._ask_mistakes)
@@ -105,7 +105,7 @@ class ClassifyPanel(Panel):
             self.view.restore()
             make_in_turns(self.view, TAB_NAMES)
             store = self._services.store
-            self._services.writer.submit(lambda: kept_results(store), self._restore_results)
+            self._services.writer.submit(lambda: stored_results(store), self._restore_results)
             if self.view.source.model.choice() is None:
                 self.view.source.model.choose_default()
         self.travel.show_slider_step()
@@ -163,7 +163,7 @@ class ClassifyPanel(Panel):
         results, probe = self.view.results, self.probe()
         results.setVisible(bool(results.results()) or self._loaded is not None)
         results.save_probe.setEnabled(probe is not None)
-        results.apply.setEnabled(probe is not None)
+        results.apply_probe.setEnabled(probe is not None)
         self.view.show_result(result)
         self.travel.follow(result)
         self._on_probe_changed()
@@ -172,11 +172,11 @@ class ClassifyPanel(Panel):
 
     def _keep(self, result: EvaluationResult) -> None:
         store = self._services.store
-        self._services.writer.submit(lambda: keep(store, result))
+        self._services.writer.submit(lambda: store_result(store, result))
 
     def _forget(self, result: EvaluationResult) -> None:
         store, evaluation = self._services.store, result.evaluation
-        self._services.writer.submit(lambda: forget(store, evaluation))
+        self._services.writer.submit(lambda: delete_result(store, evaluation))
 
     def _restore_results(self, results: list[EvaluationResult]) -> None:
         for result in results:
@@ -252,7 +252,7 @@ class ClassifyPanel(Panel):
         self.view.source.options.set_prompts(prompts)
 
         def done(result: EvaluationResult) -> None:
-            results.replace(previous, result, show=results.current() is current)
+            results.add(result, results.current() is current, previous)
 
         def show_trial(result: EvaluationResult) -> None:
             if results.current() is current:

@@ -37,13 +37,13 @@ class ResultList(QWidget):
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.save_probe = QPushButton("Sa&ve probe…", self)
         self.load_probe = QPushButton("Loa&d probe…", self)
-        self.apply = QPushButton("Appl&y to a folder…", self)
+        self.apply_probe = QPushButton("Appl&y to a folder…", self)
         title = PlainLabel("Results", self, role="title")
         column = vbox(title, (self.list, 1), into=self, spacing=SPACE // 2, margins=(0, SPACE, SPACE, 0))
         for button, tip in (
             (self.save_probe, "Save the probe to a file, with a JSON description next to it"),
             (self.load_probe, "Load a saved probe to evaluate, try or apply it"),
-            (self.apply, "Classify every image in a folder and write a CSV file"),
+            (self.apply_probe, "Classify every image in a folder and write a CSV file"),
         ):
             button.setToolTip(plain_tip(tip))
             column.addWidget(button)
@@ -62,27 +62,19 @@ class ResultList(QWidget):
         row = self.list.currentRow()
         return self._results[row] if 0 <= row < len(self._results) else None
 
-    def of(self, evaluation: Evaluation) -> EvaluationResult | None:
+    def find(self, evaluation: Evaluation) -> EvaluationResult | None:
         """The result of ``evaluation``; None if there is none."""
         return next((result for result in self._results if result.evaluation == evaluation), None)
 
-    def add(self, added: EvaluationResult, show: bool = True) -> None:
-        """Add a result at the top, replacing an earlier result of the same evaluation, and show it."""
-        current = self.current()
-        others = [result for result in self._results if result.evaluation != added.evaluation]
+    def add(self, added: EvaluationResult, show: bool = True, previous: EvaluationResult | None = None) -> None:
+        """Add a result at the top; it replaces an earlier result of the same evaluation, and ``previous``."""
+        current, evaluation = self.current(), added.evaluation
+        others = [result for result in self._results if result.evaluation != evaluation and result is not previous]
+        removed = [result for result in self._results if result.evaluation != evaluation and result is previous]
+        show = show or (current is not None and current is previous)
         self._fill([added, *others][:MAX_RESULTS], added if show else current)
-        self.added.emit(added)
-
-    def replace(self, previous: EvaluationResult | None, added: EvaluationResult, show: bool = True) -> None:
-        """Add a result and remove ``previous``, which the new result replaces."""
-        current = self.current()
-        is_removed = previous is not None and previous in self._results and previous.evaluation != added.evaluation
-        others = [
-            result for result in self._results if result.evaluation != added.evaluation and result is not previous
-        ]
-        self._fill([added, *others][:MAX_RESULTS], added if show or current is previous else current)
-        if is_removed:
-            self.removed.emit(previous)
+        for result in removed:
+            self.removed.emit(result)
         self.added.emit(added)
 
     def restore(self, results: Sequence[EvaluationResult]) -> None:
@@ -94,7 +86,7 @@ class ResultList(QWidget):
 
     def choose(self, evaluation: Evaluation) -> None:
         """Show the listed result of ``evaluation``."""
-        result = self.of(evaluation)
+        result = self.find(evaluation)
         if result is not None:
             self.list.setCurrentRow(self._results.index(result))
 

@@ -52,8 +52,8 @@ class ClassifySource(QWidget):
         self.train_data = DataPicker(services, compact=True, parent=self)
         self.train_label = NoWheelComboBox(self)
         self.method = NoWheelComboBox(self)
-        self.more = IconButton("ph.sliders-horizontal", "More options", checkable=True, parent=self)
-        self.button = QPushButton("Classify", self)
+        self.options_button = IconButton("ph.sliders-horizontal", "More options", checkable=True, parent=self)
+        self.classify_button = QPushButton("Classify", self)
         self.options = OptionsRow(services.settings, self)
         # the label to select once the data has been read
         self._wanted_label = str(services.settings.value("classify/label") or "")
@@ -83,8 +83,8 @@ class ClassifySource(QWidget):
         for method, text in METHODS.items():
             self.method.addItem(text, method)
         self.method.addItem("All methods", _ALL)
-        self.button.setShortcut("F5")
-        set_role(self.button, "primary")
+        self.classify_button.setShortcut("F5")
+        set_role(self.classify_button, "primary")
         self.train_data.hide()
         self.train_data.box.setAccessibleName("Training data")
         self.options.add_choice("Training label", self.train_label)
@@ -98,12 +98,12 @@ class ClassifySource(QWidget):
             widget for text, box in named_boxes for widget in (PlainLabel(text, self, role="muted", buddy=box), box)
         ]
         self._gap = QWidget(self)  # in place of the training data
-        below = hbox(*choices, (self.train_data, 1), (self._gap, 1), self.more, self.button)
+        below = hbox(*choices, (self.train_data, 1), (self._gap, 1), self.options_button, self.classify_button)
         vbox(top, below, self.options, into=self, spacing=SPACE)
 
     def _connect(self) -> None:
-        self.button.clicked.connect(self.run_requested)
-        self.more.toggled.connect(self.options.setVisible)
+        self.classify_button.clicked.connect(self.run_requested)
+        self.options_button.toggled.connect(self.options.setVisible)
         self.model.changed.connect(self._on_model_changed)
         self.data.described.connect(self._on_described)
         self.data.changed.connect(self._on_data_changed)
@@ -132,7 +132,7 @@ class ClassifySource(QWidget):
         train_data = str(value("classify/train_data") or "")
         if may_exist(train_data):
             self.train_data.set_source(train_data)
-        self.more.setChecked(str(value("classify/more")) == "true")
+        self.options_button.setChecked(str(value("classify/more")) == "true")
 
     def save(self) -> None:
         """Save the choices."""
@@ -144,20 +144,20 @@ class ClassifySource(QWidget):
         keep("classify/train", self.train.currentData())
         keep("classify/train_data", self.train_data.source())
         keep("classify/method", self.method.currentData())
-        keep("classify/more", "true" if self.more.isChecked() else "false")
+        keep("classify/more", "true" if self.options_button.isChecked() else "false")
         self.options.save()
 
     def set_busy(self, is_busy: bool) -> None:
         """Disable the button while a long request is running."""
         self._is_busy = is_busy
         if is_busy:
-            self.button.clearFocus()  # Qt would focus the next widget, which may cancel the request
+            self.classify_button.clearFocus()  # Qt would focus the next widget, which may cancel the request
         self._update_button()
 
     def _update_button(self) -> None:
         problem = self.problem()
-        self.button.setEnabled(not self._is_busy and not problem)
-        self.button.setToolTip(plain_tip(problem or "Encode the images and classify them (F5)"))
+        self.classify_button.setEnabled(not self._is_busy and not problem)
+        self.classify_button.setToolTip(plain_tip(problem or "Encode the images and classify them (F5)"))
 
     # Choices
     def chosen_label(self) -> str:
@@ -256,7 +256,7 @@ class ClassifySource(QWidget):
         """List the label columns; show the choice if none is called like the label to predict."""
         _fill_labels(self.train_label, facts, self.chosen_label())
         if facts["labels"] and self.train_label.findData(self.chosen_label()) < 0:
-            self.more.setChecked(True)
+            self.options_button.setChecked(True)
 
     def _on_training_chosen(self) -> None:
         is_other = self.train.currentData() == _OTHER

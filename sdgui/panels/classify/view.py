@@ -62,7 +62,7 @@ class ClassifyView(QWidget):
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services = services
-        self._wanted_tab = 0  # the last used tab, restored with the first result
+        self._tab_to_restore = 0  # the last used tab, restored with the first result
         self._home, self._settings = services.store.home, services.settings
         self.source = ClassifySource(services, self)
         # evaluating and exporting can run at the same time
@@ -73,14 +73,14 @@ class ClassifyView(QWidget):
         self._is_busy, self._next_step = False, ""
         self.empty = EmptyState("ph.chart-bar", "Nothing classified yet", "", primary=False)
         self.tabs = QTabWidget(self)
-        self.first = QStackedWidget(self)  # page of the first tab: the empty state, or the accuracy
+        self.first_page = QStackedWidget(self)  # page of the first tab: the empty state, or the accuracy
         self.split = QSplitter(Qt.Orientation.Horizontal, self)
         FileDrop(self, "Classify the images of this folder or table").dropped.connect(self.source.data.set_source)
         self._fill_tabs()
         self._arrange()
 
     def _fill_tabs(self) -> None:
-        self.first.addWidget(self.empty)
+        self.first_page.addWidget(self.empty)
         for text, tip in (
             ("&Accuracy", "Accuracy with its interval, and accuracy by class"),
             ("Con&fusion", "Which classes are confused"),
@@ -89,7 +89,7 @@ class ClassifyView(QWidget):
             ("&Compare", "Two results on the same images"),
             ("&Try it", "Classify your own images with the probe or with typed class names"),
         ):
-            page = QWidget(self) if self.tabs.count() else self.first
+            page = QWidget(self) if self.tabs.count() else self.first_page
             self.tabs.setTabToolTip(self.tabs.addTab(page, text), plain_tip(tip))
         self.tabs.tabBar().setAccessibleName("Results in detail")
         self.tabs.setCornerWidget(self.notes.button)
@@ -99,8 +99,8 @@ class ClassifyView(QWidget):
     # The tabs
     @cached_property
     def accuracy(self) -> AccuracyTab:
-        tab = AccuracyTab(self.first)
-        self.first.addWidget(tab)
+        tab = AccuracyTab(self.first_page)
+        self.first_page.addWidget(tab)
         tab.class_chosen.connect(self.class_chosen)
         return tab
 
@@ -176,9 +176,9 @@ class ClassifyView(QWidget):
         """Restore the last choices and tab; a tab that needs a result is shown with the first result."""
         self.source.restore()
         saved_tab = str(self._settings.value("classify/tab") or "0")
-        self._wanted_tab = int(saved_tab) if saved_tab.isdecimal() and int(saved_tab) < self.tabs.count() else 0
-        if self.tabs.isTabEnabled(self._wanted_tab):
-            self.tabs.setCurrentIndex(self._wanted_tab)
+        self._tab_to_restore = int(saved_tab) if saved_tab.isdecimal() and int(saved_tab) < self.tabs.count() else 0
+        if self.tabs.isTabEnabled(self._tab_to_restore):
+            self.tabs.setCurrentIndex(self._tab_to_restore)
 
     def save(self) -> None:
         """Save the choices for ``restore``."""
@@ -221,9 +221,9 @@ class ClassifyView(QWidget):
         if not has_result:
             self._show_empty()
             if 0 < self.tabs.currentIndex() < self.tabs.count() - 1:
-                self._wanted_tab = self.tabs.currentIndex()  # shown again with the next result
+                self._tab_to_restore = self.tabs.currentIndex()  # shown again with the next result
                 self.tabs.setCurrentIndex(0)
-        self.first.setCurrentWidget(self.accuracy if has_result else self.empty)
+        self.first_page.setCurrentWidget(self.accuracy if has_result else self.empty)
         for number in range(1, self.tabs.count() - 1):
             self.tabs.setTabEnabled(number, has_result)
         if has_result or is_made(self, "compare"):
@@ -234,7 +234,7 @@ class ClassifyView(QWidget):
         for tab in (self.accuracy, self.matrix, self.mistakes, self.curves):
             tab.show_result(result)
         self.trying.set_class_names(result.classes)
-        restored_tab, self._wanted_tab = self._wanted_tab, 0
+        restored_tab, self._tab_to_restore = self._tab_to_restore, 0
         if self.tabs.currentIndex() == 0 and restored_tab < self.tabs.count() - 1:
             self.tabs.setCurrentIndex(restored_tab)
 

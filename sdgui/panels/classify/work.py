@@ -33,7 +33,7 @@ class ClassifySession(QObject):
         super().__init__(parent)
         self._pool = pool
         self._calls: dict[str, WorkerCalls] = {}  # model -> its worker's calls
-        self._homes: dict[Evaluation, str] = {}  # evaluation -> model whose worker computes it
+        self._worker_models: dict[Evaluation, str] = {}  # evaluation -> model whose worker computes it
         self._results: dict[Evaluation, str] = {}  # evaluation -> key of its result
         self._probes: dict[Evaluation, str] = {}  # evaluation -> key of its probe, if read from a file
 
@@ -45,9 +45,12 @@ class ClassifySession(QObject):
             calls.progress.connect(self.working)
         return self._calls[model]
 
+    def worker_of(self, evaluation: Evaluation) -> str:
+        """The model whose worker computed ``evaluation`` or will compute it."""
+        return self._worker_models.get(evaluation, evaluation.target.model)
+
     def calls_for(self, evaluation: Evaluation) -> WorkerCalls:
-        """The calls to the worker that computed ``evaluation`` or will compute it."""
-        return self.calls(self._homes.get(evaluation, evaluation.target.model))
+        return self.calls(self.worker_of(evaluation))
 
     def evaluate(
         self,
@@ -55,44 +58,15 @@ class ClassifySession(QObject):
         done: ResultDone,
         failed: Failed,
         purpose: str = "evaluate",
-        beside: Evaluation | None = None,
         worker: str = "",
         partial: ResultDone | None = None,
     ) -> None:
-        """Evaluate; an open request of the same ``purpose`` is dropped.
+        """Open the data and evaluate; an open request of the same ``purpose`` is dropped.
 
-        It runs in the model's worker, in ``worker``, or in the worker of ``beside`` to compare both results later.
-        ``partial`` receives preliminary results.
+        ``worker``: the model whose worker computes it, by default the evaluated one. ``partial`` receives preliminary
+        results.
         """
-        beside_worker = self._homes.get(beside, beside.target.model) if beside is not None else ""
-        self._homes[evaluation] = beside_worker or worker or evaluation.target.model
-        self._evaluate(purpose, evaluation, done, failed, partial)
-
-    def drop(self, purpose: str) -> None:
-        """Drop the open requests of a purpose without calling their callbacks."""
-        for calls in self._calls.values():
-            calls.drop(purpose)
-
-    def register(self, result: EvaluationResult) -> None:
-        """Register a result of an earlier session so that requests can refer to it."""
-        self._results.setdefault(result.evaluation, str(result.answer["result"]))
-
-    def _open(self, purpose: str, calls: WorkerCalls, target: Target, done: KeyDone, failed: Failed) -> None:
-        def on_opened(answer: dict[str, Any]) -> None:
-            self.data_opened.emit(target, answer)
-            done(str(answer["opened"]))
-
-        calls.ask(purpose, CLASSIFY["classify_open"], on_opened, failed, **target.request())
-
-    def _evaluate(
-        self,
-        purpose: str,
-        evaluation: Evaluation,
-        done: ResultDone,
-        failed: Failed,
-        partial: ResultDone | None = None,
-    ) -> None:
-        """Open the data, then evaluate, in the worker that ``calls_for`` returns."""
+        self._worker_models[evaluation] = worker or evaluation.target.model
         calls = self.calls_for(evaluation)
 
         def on_answer(answer: dict[str, Any]) -> None:
@@ -112,12 +86,29 @@ class ClassifySession(QObject):
 
         self._open(purpose, calls, evaluation.target, on_opened, failed)
 
+    def drop(self, purpose: str) -> None:
+        """Drop the open requests of a purpose without calling their callbacks."""
+        for calls in self._calls.values():
+            calls.drop(purpose)
+
+    def register(self, result: EvaluationResult) -> None:
+        """Register a result of an earlier session so that requests can refer to it."""
+        self._results.setdefault(result.evaluation, str(result.answer["result"]))
+
+    def _open(self, purpose: str, calls: WorkerCalls, target: Target, done: KeyDone, failed: Failed) -> None:
+        def on_opened(answer: dict[str, Any]) -> None:
+            self.data_opened.emit(target, answer)
+            done(str(answer["opened"]))
+
+        calls.ask(purpose, CLASSIFY["classify_open"], on_opened, failed, **target.request())
+
     def _result(self, purpose: str, evaluation: Evaluation, done: KeyDone, failed: Failed) -> None:
         """Pass the key of the result to ``done``; evaluate first if there is no result yet."""
         if evaluation in self._results:
             done(self._results[evaluation])
         else:
-            self._evaluate(purpose, evaluation, lambda _result: done(self._results[evaluation]), failed)
+            worker = self.worker_of(evaluation)
+            self.evaluate(evaluation, lambda _: done(self._results[evaluation]), failed, purpose, worker)
 
     def _probe(self, purpose: str, evaluation: Evaluation, done: KeyDone, failed: Failed) -> None:
         """Pass the key of the probe to ``done``; without data, only read the probe from its file."""
@@ -149,13 +140,10 @@ class ClassifySession(QObject):
     def compare(self, a: Evaluation, b: Evaluation, done: Done, failed: Failed) -> None:
         """Compare A with B, in the worker of A."""
 
-        def ask_difference(a_key: str, b_key: str) -> None:
+        def ask_with(a_key: str, b_key: str) -> None:
             self.calls_for(a).ask("compare", CLASSIFY["classify_compare"], done, failed, a=a_key, b=b_key)
 
-        def find_b(a_key: str) -> None:
-            self._result("compare", b, partial(ask_difference, a_key), failed)
-
-        self._result("compare", a, find_b, failed)
+        self._result("compare", a, lambda key: self._result("compare", b, partial(ask_with, key), failed), failed)
 
     def few_shot(self, evaluation: Evaluation, draws: int, done: Done, failed: Failed, partial: Done) -> None:
         """Compute the few-shot curve of a probe, point by point."""

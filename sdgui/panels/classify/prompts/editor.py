@@ -46,7 +46,7 @@ class NamesModel(QAbstractTableModel):
             self.classes = list(classes)
             self.endResetModel()
 
-    def renew(self) -> None:
+    def refresh(self) -> None:
         """Update after a change of the draft."""
         if self.classes:
             self.dataChanged.emit(self.index(0, 1), self.index(len(self.classes) - 1, 1))
@@ -112,7 +112,7 @@ class PromptEditor(QWidget):
         self.templates = _Templates(self, undoRedoEnabled=False, tabChangesFocus=True)
         self.names = NamesModel(self.draft, self)
         self.table = QTableView(self)
-        self.state = PlainLabel("", self, wordWrap=True, role="small")
+        self.status = PlainLabel("", self, wordWrap=True, role="small")
         self._target: Target | None = None
         self._initial_accuracy: float | None = None  # accuracy on ``_target`` before the first edit
         self._tasks = BackgroundTasks(self)
@@ -126,8 +126,8 @@ class PromptEditor(QWidget):
     def _build(self) -> None:
         self.templates.setAccessibleName("Prompt templates")
         self.templates.setToolTip("One template per line, with {} in place of the class name")
-        self.templates.undo_requested.connect(self.undo_edit)
-        self.templates.redo_requested.connect(self.redo_edit)
+        self.templates.undo_requested.connect(self.undo)
+        self.templates.redo_requested.connect(self.redo)
         self.templates.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.table.setModel(self.names)
         self.table.setAccessibleName("Class names")
@@ -136,25 +136,25 @@ class PromptEditor(QWidget):
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.table.setTabKeyNavigation(False)
         title = PlainLabel("Prompts", self, role="title")
-        self.undo = IconButton("ph.arrow-counter-clockwise", "Undo (Ctrl+Z)", parent=self)
-        self.redo = IconButton("ph.arrow-clockwise", "Redo (Ctrl+Shift+Z)", parent=self)
-        self.reset = IconButton("ph.eraser", "Reset to the prompts before the edits", parent=self)
-        self.open = IconButton("ph.folder-open", "Open a prompt file", parent=self)
-        self.save = IconButton("ph.floppy-disk", "Save as a file for sdgui-core evaluate --templates", parent=self)
+        self.undo_button = IconButton("ph.arrow-counter-clockwise", "Undo (Ctrl+Z)", parent=self)
+        self.redo_button = IconButton("ph.arrow-clockwise", "Redo (Ctrl+Shift+Z)", parent=self)
+        self.reset_button = IconButton("ph.eraser", "Reset to the prompts before the edits", parent=self)
+        self.open_button = IconButton("ph.folder-open", "Open a prompt file", parent=self)
+        self.save_button = IconButton("ph.floppy-disk", "Save for sdgui-core evaluate --templates", parent=self)
         row = hbox((title, 1), spacing=SPACE // 2)
         for button, act in (
-            (self.undo, self.undo_edit),
-            (self.redo, self.redo_edit),
-            (self.reset, self.reset_edits),
-            (self.open, self.ask_open),
-            (self.save, self.ask_save),
+            (self.undo_button, self.undo),
+            (self.redo_button, self.redo),
+            (self.reset_button, self.reset),
+            (self.open_button, self.ask_open),
+            (self.save_button, self.ask_save),
         ):
             button.clicked.connect(act)
             row.addWidget(button)
         self.split = QSplitter(Qt.Orientation.Vertical, self, childrenCollapsible=False)
         self.split.addWidget(self.templates)
         self.split.addWidget(self.table)
-        vbox(row, (self.split, 1), self.state, into=self, spacing=SPACE // 2, margins=(0, 0, SPACE, 0))
+        vbox(row, (self.split, 1), self.status, into=self, spacing=SPACE // 2, margins=(0, 0, SPACE, 0))
 
     # Display
     def begin(self, source: str, classes: Sequence[str], target: Target, accuracy: float | None) -> None:
@@ -172,7 +172,7 @@ class PromptEditor(QWidget):
             self._target, self._initial_accuracy = target, None
         if changed:  # otherwise keep the text being typed
             self._show_draft()
-        self.state.clear()
+        self.status.clear()
         if accuracy is not None:
             if self._initial_accuracy is None:
                 self._initial_accuracy = accuracy
@@ -183,20 +183,20 @@ class PromptEditor(QWidget):
         text = f"Accuracy {100 * accuracy:.1f} %"
         if self._initial_accuracy is not None and abs(accuracy - self._initial_accuracy) >= 5e-4:
             text += f", {100 * (accuracy - self._initial_accuracy):+.1f} points since the first edit"
-        self.state.setText(text if complete else f"{text} (some templates are still being encoded)")
+        self.status.setText(text if complete else f"{text} (some templates are still being encoded)")
 
     def show_problem(self, sentence: str) -> None:
         """Show why the prompts could not be evaluated."""
-        self.state.setText(sentence)
+        self.status.setText(sentence)
 
     def _show_draft(self) -> None:
         """Show the draft in the fields."""
         if self.templates.toPlainText() != self.draft.typed.templates:
             with QSignalBlocker(self.templates):
                 self.templates.setPlainText(self.draft.typed.templates)
-        self.names.renew()
-        self.undo.setEnabled(self.draft.can_undo)
-        self.redo.setEnabled(self.draft.can_redo)
+        self.names.refresh()
+        self.undo_button.setEnabled(self.draft.can_undo)
+        self.redo_button.setEnabled(self.draft.can_redo)
 
     # Edits
     def apply(self) -> None:
@@ -205,25 +205,25 @@ class PromptEditor(QWidget):
         self._show_edit(self.draft.put_templates(self.templates.toPlainText()))
 
     def _rename_class(self, label: str, names: str) -> None:
-        typed = self._flush()
+        typed = self._record_typed_text()
         self._show_edit(self.draft.put_names(label, names) or typed)
 
-    def undo_edit(self) -> None:
+    def undo(self) -> None:
         """Undo the last edit."""
-        self._flush()
+        self._record_typed_text()
         self._show_edit(self.draft.undo())
 
-    def redo_edit(self) -> None:
+    def redo(self) -> None:
         """Redo the last undone edit."""
-        self._flush()
+        self._record_typed_text()
         self._show_edit(self.draft.redo())
 
-    def reset_edits(self) -> None:
+    def reset(self) -> None:
         """Reset to the prompts before the edits; can be undone."""
-        self._flush()
+        self._record_typed_text()
         self._show_edit(self.draft.reset())
 
-    def _flush(self) -> bool:
+    def _record_typed_text(self) -> bool:
         """Record pending text as a separate edit; returns whether there was any."""
         self._pause.stop()
         return self.draft.put_templates(self.templates.toPlainText())
@@ -235,7 +235,7 @@ class PromptEditor(QWidget):
         if problem := self.draft.problem:
             self.show_problem(problem)
         else:
-            self.state.setText("Testing the prompts…")
+            self.status.setText("Testing the prompts…")
             self.edited.emit(self.draft.source)
 
     # Files

@@ -43,15 +43,16 @@ class AccuracyTab(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.figure = PlainLabel(self)  # the accuracy, in a large font
-        self.interval = PlainLabel(self, role="muted")
-        self.further = PlainLabel(self, wordWrap=True, role="muted")
-        for label in (self.figure, self.interval, self.further):
+        self.accuracy_label = PlainLabel(self)  # the accuracy, in a large font
+        self.interval_label = PlainLabel(self, role="muted")
+        self.metrics_label = PlainLabel(self, wordWrap=True, role="muted")
+        for label in (self.accuracy_label, self.interval_label, self.metrics_label):
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.table = ClassTable("Accuracy of each class", class_columns(), "Filter classes", self)
         self.table.setToolTip("Press Enter to show the class in the confusion matrix")
         middle = Qt.AlignmentFlag.AlignVCenter
-        large = hbox(self.figure, (self.interval, 0, middle), (self.further, 1, middle), spacing=2 * SPACE)
+        labels = ((self.interval_label, 0, middle), (self.metrics_label, 1, middle))
+        large = hbox(self.accuracy_label, *labels, spacing=2 * SPACE)
         vbox(large, (self.table, 1), into=self, margins=(SPACE, SPACE, 0, 0))
         self.table.row_activated.connect(lambda row: self.class_chosen.emit(int(self.table.rows()[row]["index"])))
         self.table.sort_by(2)
@@ -62,9 +63,9 @@ class AccuracyTab(QWidget):
         """Show the accuracies of a result."""
         answer = result.answer
         accuracy: dict[str, Any] = answer["accuracy"]
-        self.figure.setText(percent(result.accuracy))
-        self.figure.setAccessibleName(f"Accuracy {percent(result.accuracy)}")
-        self.interval.setText(f"95 % interval\n{interval_text(accuracy)}")
+        self.accuracy_label.setText(percent(result.accuracy))
+        self.accuracy_label.setAccessibleName(f"Accuracy {percent(result.accuracy)}")
+        self.interval_label.setText(f"95 % interval\n{interval_text(accuracy)}")
         parts = [f"majority class {percent(result.majority)}", f"macro-F1 {percent(result.macro_f1)}"]
         parts += [
             f"{METRICS.get(name, name)} {percent(metric['value'])}"
@@ -74,11 +75,11 @@ class AccuracyTab(QWidget):
         parts.append(f"{count(answer['samples'])} test images, {count(len(answer['per_class']))} classes")
         if answer["C"] is not None:
             parts.append(f"C {value(float(answer['C']))}")
-        self.further.setText(" · ".join(parts))
+        self.metrics_label.setText(" · ".join(parts))
         self.table.set_rows(answer["per_class"])
 
     def _restyle(self) -> None:
         font = theme().font("heading")
         font.setPointSizeF(font.pointSizeF() * 1.9)
-        self.figure.setFont(font)
-        self.figure.setStyleSheet(f"font-size: {font.pointSizeF():.1f}pt; font-weight: 600;")
+        self.accuracy_label.setFont(font)
+        self.accuracy_label.setStyleSheet(f"font-size: {font.pointSizeF():.1f}pt; font-weight: 600;")

@@ -42,8 +42,8 @@ class CompareTab(QWidget):
         self._results: list[EvaluationResult] = []
         self._compared: tuple[object, object] | None = None  # what ``compare_requested`` last asked for
         self.a, self.b = NoWheelComboBox(self), NoWheelComboBox(self)
-        self.sentence = PlainLabel(self, wordWrap=True, role="title")
-        self.further = PlainLabel(self, wordWrap=True, role="muted")
+        self.summary = PlainLabel(self, wordWrap=True, role="title")
+        self.details = PlainLabel(self, wordWrap=True, role="muted")
         self.probe, self.network = QPushButton(self), QPushButton(self)
         self.other_model = ModelChip(services, parent=self)
         self.evaluate_other = QPushButton("Evaluate", self)
@@ -76,7 +76,7 @@ class CompareTab(QWidget):
         self.split.addWidget(self.table)
         self.split.addWidget(images)
         remember_sizes(self.split, self._settings, "classify/compare")
-        texts = (self.sentence, self.further)
+        texts = (self.summary, self.details)
         vbox(selection_row, evaluation_row, *texts, (self.split, 1), into=self, margins=(SPACE, SPACE, 0, 0))
         self.table.sort_by(4)
 
@@ -145,12 +145,12 @@ class CompareTab(QWidget):
         self._compared = a, b
         self._clear()
         if isinstance(a, Evaluation) and isinstance(b, Evaluation) and a != b:
-            self.sentence.setText("Comparing…")
+            self.summary.setText("Comparing…")
             self.compare_requested.emit(a, b)
 
     def _clear(self) -> None:
         """Remove the previous difference."""
-        for label in (self.further, *self.titles):
+        for label in (self.details, *self.titles):
             label.clear()
         self.table.set_rows([])
         for gallery in (self.only_a, self.only_b):
@@ -206,9 +206,9 @@ class CompareTab(QWidget):
         )
         self.evaluate_other.setEnabled(first is not None)
         if first is None:
-            self.sentence.setText("Evaluate a model first. Then compare two results here.")
+            self.summary.setText("Evaluate a model first. Then compare two results here.")
         elif self.b.currentIndex() < 0 or self.b.currentData() == first:
-            self.sentence.setText("Choose a second result, or evaluate another model, to compare with the first.")
+            self.summary.setText("Choose a second result, or evaluate another model, to compare with the first.")
 
     # The answer
     def show_difference(self, a: Evaluation, b: Evaluation, answer: Mapping[str, Any]) -> None:
@@ -219,7 +219,7 @@ class CompareTab(QWidget):
         if (a, b) != self._compared:
             return
         main = answer["differences"]["acc1"]
-        self.sentence.setText(difference_sentence(main, result_title(a), result_title(b)))
+        self.summary.setText(difference_sentence(main, result_title(a), result_title(b)))
         parts = [
             f"{METRICS.get(name, name)} {points(difference['value'])} ({_interval_text(difference)})"
             for name, difference in answer["differences"].items()
@@ -227,7 +227,7 @@ class CompareTab(QWidget):
         ]
         only_a, only_b = answer["only_a"], answer["only_b"]
         parts.append(f"both correct {count(answer['both_right'])}, both wrong {count(answer['both_wrong'])}")
-        self.further.setText(" · ".join(parts))
+        self.details.setText(" · ".join(parts))
         self.table.set_rows(answer["per_class"])
         for label, name in zip(self.titles, (a, b), strict=True):
             label.setText(f"Only {result_title(name)} is correct")
@@ -237,7 +237,7 @@ class CompareTab(QWidget):
     def show_failure(self, a: Evaluation, b: Evaluation) -> None:
         """Show that the comparison of A and B failed; the message bar shows why."""
         if (a, b) == self._compared:
-            self.sentence.setText("These results could not be compared.")
+            self.summary.setText("These results could not be compared.")
 
 
 def _items(images: Sequence[Mapping[str, Any]], wrong: str) -> list[GalleryItem]:

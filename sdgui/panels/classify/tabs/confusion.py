@@ -135,7 +135,7 @@ class MatrixTab(QWidget):
         cells = result.confusion
         self.matrix.set_matrix(result.classes, *_cells(result))
         self._apply_order()
-        totals, wrong = self.matrix.cells.totals, cells.wrong()
+        totals, wrong = self.matrix.cells.totals, cells.mistakes()
         pairs = zip(wrong.true[:_MAX_PAIRS].tolist(), wrong.predicted[:_MAX_PAIRS].tolist(), strict=True)
         numbers = wrong.count[:_MAX_PAIRS].tolist()
         names = result.classes

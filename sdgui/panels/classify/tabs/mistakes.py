@@ -44,12 +44,12 @@ class MistakesTab(QWidget):
         super().__init__(parent)
         self._result: EvaluationResult | None = None
         self._predicted: list[str] = []  # predicted class of each image
-        self.line = PlainLabel(self, wordWrap=True, role="muted")
+        self.summary = PlainLabel(self, wordWrap=True, role="muted")
         self.gallery = Gallery(cache, "", self)
         self._total, self._requested = 0, 0
         for title, tip, kind in _BASKET:
             offer_in_menu(self.gallery, basket, title, tip, partial(self._make_finding, kind))
-        vbox(self.line, (self.gallery, 1), into=self, margins=(SPACE, SPACE, 0, 0))
+        vbox(self.summary, (self.gallery, 1), into=self, margins=(SPACE, SPACE, 0, 0))
         self.gallery.view.verticalScrollBar().valueChanged.connect(lambda _value: self._request_more())
 
     def show_result(self, result: EvaluationResult) -> None:
@@ -60,12 +60,12 @@ class MistakesTab(QWidget):
         self._requested = 0
         samples = int(result.answer["samples"])
         if self._total:
-            self.line.setText(
+            self.summary.setText(
                 f"{count(self._total)} of {count(samples)} test images are misclassified, most confident first. "
                 "Below each image: predicted class, true class."
             )
         else:
-            self.line.setText(f"All {count(samples)} test images are classified correctly.")
+            self.summary.setText(f"All {count(samples)} test images are classified correctly.")
         self.append({"images": result.answer["mistakes"]})
 
     def append(self, answer: Mapping[str, Any]) -> None:

@@ -64,10 +64,10 @@ class TryTab(QWidget):
         self.by_probe = ClassTable("Probe predictions", _columns(), "", self)
         self.by_names = ClassTable("Zero-shot predictions", _columns(), "", self)
         self.probe_title = PlainLabel(self, wordWrap=True, role="title")
-        self.line = PlainLabel(self, wordWrap=True, role="error")
-        self.data_names = QPushButton("From the data", self)
-        self.choose = QPushButton("Choose ima&ges…", self)
-        self.clear = QPushButton("Remove all", self)
+        self.error_label = PlainLabel(self, wordWrap=True, role="error")
+        self.names_from_data = QPushButton("From the data", self)
+        self.choose_button = QPushButton("Choose ima&ges…", self)
+        self.clear_button = QPushButton("Remove all", self)
         self._build()
         self._typing = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
         self._typing.timeout.connect(self.ask)
@@ -80,15 +80,15 @@ class TryTab(QWidget):
         self.names.setTabChangesFocus(True)
         self.names.setFixedHeight(9 * SPACE)
         self.names.setPlainText(str(self._settings.value(_NAMES) or ""))
-        self.line.hide()
+        self.error_label.hide()
         left, right = QWidget(self), QWidget(self)
-        self.choose.setToolTip("Choose image files")
-        self.clear.setToolTip("Remove all images")
-        vbox((self.gallery, 1), hbox(self.choose, self.clear, None), into=left, spacing=SPACE // 2)
+        self.choose_button.setToolTip("Choose image files")
+        self.clear_button.setToolTip("Remove all images")
+        vbox((self.gallery, 1), hbox(self.choose_button, self.clear_button, None), into=left, spacing=SPACE // 2)
         self.drop.set_content(left)
-        set_role(self.data_names, "flat")
-        names = hbox((PlainLabel("Zero-shot with typed class names", self, role="title"), 1), self.data_names)
-        probe = (self.line, self.probe_title, (self.by_probe, 1))
+        set_role(self.names_from_data, "flat")
+        names = hbox((PlainLabel("Zero-shot with typed class names", self, role="title"), 1), self.names_from_data)
+        probe = (self.error_label, self.probe_title, (self.by_probe, 1))
         margins = (SPACE, 0, 0, 0)
         vbox(*probe, names, self.names, (self.by_names, 1), into=right, spacing=SPACE // 2, margins=margins)
         self.split = QSplitter(Qt.Orientation.Horizontal, self, childrenCollapsible=False)
@@ -106,15 +106,15 @@ class TryTab(QWidget):
         """Set the names that *From the data* fills in, at most ``_MAX_NAMES``."""
         self._class_names = list(names)[:_MAX_NAMES]
         only = f", only the first {_MAX_NAMES} of {count(len(names))}" if len(names) > _MAX_NAMES else ""
-        self.data_names.setToolTip(plain_tip(f"Use the class names of the current result{only}"))
-        self.data_names.setEnabled(bool(names))
+        self.names_from_data.setToolTip(plain_tip(f"Use the class names of the current result{only}"))
+        self.names_from_data.setEnabled(bool(names))
 
     def _connect(self) -> None:
         self.drop.dropped.connect(self.add)
         self.drop.refused.connect(self.refused)
-        self.choose.clicked.connect(self._choose_files)
-        self.data_names.clicked.connect(lambda: self.names.setPlainText("\n".join(self._class_names)))
-        self.clear.clicked.connect(lambda: self._remove(list(range(self.gallery.model.rowCount()))))
+        self.choose_button.clicked.connect(self._choose_files)
+        self.names_from_data.clicked.connect(lambda: self.names.setPlainText("\n".join(self._class_names)))
+        self.clear_button.clicked.connect(lambda: self._remove(list(range(self.gallery.model.rowCount()))))
         self.gallery.current_changed.connect(lambda _row: self._show_current())
         self.gallery.remove_requested.connect(self._remove)
         self.names.textChanged.connect(self._typing.start)
@@ -210,8 +210,8 @@ class TryTab(QWidget):
         for table, key in ((self.by_probe, "probe"), (self.by_names, "zero_shot")):
             table.set_rows((answer[key] if answer is not None else None) or [])
         error = str(answer["error"]) if answer is not None else ""
-        self.line.setText(error)
-        self.line.setVisible(bool(error))
+        self.error_label.setText(error)
+        self.error_label.setVisible(bool(error))
 
     # User actions
     def _remove(self, rows: list[int]) -> None:

@@ -43,7 +43,7 @@ def choose(qtbot: QtBot, panel: ClassifyPanel, data: Path) -> None:
 def classify(qtbot: QtBot, panel: ClassifyPanel, method: str = "image") -> None:
     there = {found.evaluation for found in panel.view.results.results()}
     panel.view.source.set_method(method)
-    qtbot.mouseClick(panel.view.source.button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(panel.view.source.classify_button, Qt.MouseButton.LeftButton)
     wanted = 4 if method == "all" else len(there) + 1
     qtbot.waitUntil(lambda: len(panel.view.results.results()) == wanted and panel.view.strip.isHidden(), timeout=20000)
 

@@ -40,6 +40,9 @@ class Session(QObject):
     def drop(self, _purpose: str) -> None:
         """Nothing is open."""
 
+    def worker_of(self, evaluation: Evaluation) -> str:
+        return evaluation.target.model
+
     def evaluate(self, *given: Any, **more: Any) -> None:
         self.calls.append(("evaluate", given, more))
 
@@ -260,7 +263,7 @@ def test_two_results_are_compared_after_evaluating_the_missing_one(parts: Parts)
     view.results.add(a_result(a))
     view.evaluation_requested.emit(b)
     name, given, more = parts.session.calls[-1]
-    assert (name, given[0], more) == ("evaluate", b, {"beside": a})
+    assert (name, given[0], more) == ("evaluate", b, {"worker": a.target.model})
     assert view.busy[-1] == "20 nearest: opening the model"
     given[1](a_result(b))
     assert [result.evaluation for result in view.results.results()] == [b, a]

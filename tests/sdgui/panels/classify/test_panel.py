@@ -26,7 +26,7 @@ def test_unsupported_data_invalid_answers_and_cancelling_are_reported(
     qtbot: QtBot, open_classify: OpenClassify, folder: Path
 ) -> None:
     panel = open_classify("")
-    button = panel.view.source.button
+    button = panel.view.source.classify_button
     assert not button.isEnabled()
     assert "Choose labelled images" in button.toolTip()
     panel.view.source.run_requested.emit()
@@ -36,25 +36,25 @@ def test_unsupported_data_invalid_answers_and_cancelling_are_reported(
     assert not button.isEnabled()
     assert "has no labels" in button.toolTip()
     choose(qtbot, panel, folder / "broken.csv")
-    panel.view.source.button.click()
+    panel.view.source.classify_button.click()
     qtbot.waitUntil(lambda: "has no value in any row" in panel.view.bar.text, timeout=20000)
     assert panel.view.strip.isHidden()
-    assert panel.view.source.button.isEnabled()
+    assert panel.view.source.classify_button.isEnabled()
     assert panel.view.empty.isVisible()
 
     # An invalid answer
     choose(qtbot, panel, folder / "garbage.csv")
-    panel.view.source.button.click()
+    panel.view.source.classify_button.click()
     qtbot.waitUntil(lambda: "answer cannot be read" in panel.view.bar.text)
     assert panel.view.strip.isHidden()
-    assert panel.view.source.button.isEnabled()
+    assert panel.view.source.classify_button.isEnabled()
     assert panel.view.bar._action.text() == "Try again"
 
     # Opening is cancelled.
     choose(qtbot, panel, folder / "slow.csv")
-    panel.view.source.button.click()
+    panel.view.source.classify_button.click()
     qtbot.waitUntil(lambda: "Encoding images" in panel.view.strip.text, timeout=20000)
-    assert not panel.view.source.button.isEnabled()
+    assert not panel.view.source.classify_button.isEnabled()
     assert not panel.view.results.load_probe.isEnabled(), "loading a probe evaluates it"
     assert panel.view.empty.accessibleName() == "Classifying"
     assert panel.view.empty._button.isHidden(), "nothing else can be started"
@@ -66,7 +66,7 @@ def test_unsupported_data_invalid_answers_and_cancelling_are_reported(
     qtbot.waitUntil(lambda: "Features encoded so far are kept" in panel.view.bar.text, timeout=20000)
     assert panel.view.empty.accessibleName() == "Nothing classified yet"
     assert panel.view.strip.isHidden()
-    assert panel.view.source.button.isEnabled()
+    assert panel.view.source.classify_button.isEnabled()
 
 
 def demo_config(home: Path) -> RunConfig:

@@ -51,14 +51,14 @@ def test_a_result_replaces_the_one_it_supersedes(shown: ResultList) -> None:
     )
     shown.add(first)
     shown.add(other)
-    shown.replace(first, second, show=False)
+    shown.add(second, show=False, previous=first)
     assert (shown.results(), shown.current()) == ([second, other], other)
     assert (gone, told[-1]) == ([first], second), "what is in the store goes too"
     shown.choose(second.evaluation)
-    shown.replace(second, third, show=False)
+    shown.add(third, show=False, previous=second)
     assert (shown.results(), shown.current(), gone[1:]) == ([third, other], third, [second])
-    shown.replace(first, third)
-    shown.replace(None, third)
+    shown.add(third, previous=first)
+    shown.add(third)
     assert (shown.results(), len(gone)) == ([third, other], 2), "it was gone before"
     shown.restore([a_result(third.evaluation), first])
     assert (shown.results(), shown.current()) == ([third, other, first], third), "what is there is newer"
@@ -76,7 +76,7 @@ def test_a_result_replaces_the_one_it_supersedes(shown: ResultList) -> None:
 
 def test_the_most_frequent_mistakes_come_first() -> None:
     true, predicted, count = (np.array(values, dtype=np.int32) for values in ([0, 0, 1, 2], [0, 1, 2, 0], [9, 1, 5, 3]))
-    assert Confusion(true, predicted, count).wrong().count.tolist() == [5, 3, 1]
+    assert Confusion(true, predicted, count).mistakes().count.tolist() == [5, 3, 1]
 
 
 @pytest.mark.parametrize("packed", ["AAAA", "not base64!", base64.b64encode(bytes(6)).decode()])

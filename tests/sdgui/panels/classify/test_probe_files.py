@@ -148,7 +148,7 @@ def test_images_are_classified_by_typed_names_and_by_a_probe_that_is_saved_loade
     panel.view.trying.drop.take_paths([folder / "images" / "0-1.png"])
     names = panel.view.trying.by_names
     qtbot.waitUntil(lambda: [row["class"] for row in names.rows()] == ["cat", "Smith, John"], timeout=20000)
-    panel.view.trying.clear.click()
+    panel.view.trying.clear_button.click()
     panel.view.trying.names.clear()
     classify(qtbot, panel)
     panel.view.tabs.setCurrentWidget(panel.view.trying)

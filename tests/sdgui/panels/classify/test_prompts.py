@@ -89,7 +89,7 @@ def test_edits_are_previewed_in_the_matrix_and_kept(
     qtbot.waitUntil(lambda: read_prompts(view.results.results()[0].evaluation.settings.templates) == wanted)
     assert len(view.results.results()) == number + 1, "the last edit takes the place of the one before"
     assert editor.templates.toPlainText() == "an icon of a {}.\n", "what is typed stays as it is typed"
-    assert editor.state.text().startswith("Accuracy 66.7 %")
+    assert editor.status.text().startswith("Accuracy 66.7 %")
     sent = [json.loads(one["templates"]) for one in asked(folder, "classify_zero_shot") if one["templates"][0] == "{"]
     assert sent[-1] == json.loads(wanted.to_json())
     assert read_prompts(view.source.options.settings().templates) == wanted, "the button asks with them too"
@@ -98,7 +98,7 @@ def test_edits_are_previewed_in_the_matrix_and_kept(
     editor.templates.setPlainText("an icon")
     editor.apply()
     assert not editor._pause.isActive(), "it is tried once"
-    assert "has no placeholder {}" in editor.state.text()
+    assert "has no placeholder {}" in editor.status.text()
     editor.templates.setFocus()
     qtbot.keyClick(editor.templates, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert editor.templates.toPlainText() == "an icon of a {}.\n"
@@ -106,7 +106,7 @@ def test_edits_are_previewed_in_the_matrix_and_kept(
     qtbot.waitUntil(lambda: "mine.json" in view.bar.text)
     assert read_prompts(tmp_path / "mine.json") == wanted
     assert view.source.options.settings() == Settings(templates=str(tmp_path / "mine.json"))
-    editor.reset.click()
+    editor.reset_button.click()
     assert editor.templates.toPlainText().splitlines() == list(read_prompts("name").templates)
     editor.open_file(str(tmp_path / "gone.json"))
     assert "gone.json is neither a file" in view.bar.text
@@ -117,12 +117,12 @@ def test_the_gain_of_an_edit_is_within_one_model_and_zero_shot(qtbot: QtBot) -> 
     qtbot.addWidget(editor)
     model, other_model = an_evaluation().target, an_evaluation(model="run@3").target
     editor.begin("photo", ["cat"], model, None)
-    assert editor.state.text() == "", "the accuracy of a probe is not the prompts'"
+    assert editor.status.text() == "", "the accuracy of a probe is not the prompts'"
     editor.begin("photo", ["cat"], model, 0.5)
     editor.begin("photo", ["cat"], model, 0.6)
-    assert editor.state.text() == "Accuracy 60.0 %, +10.0 points since the first edit"
+    assert editor.status.text() == "Accuracy 60.0 %, +10.0 points since the first edit"
     editor.begin("photo", ["cat"], other_model, 0.7)
-    assert editor.state.text() == "Accuracy 70.0 %", "another model is no edit"
+    assert editor.status.text() == "Accuracy 70.0 %", "another model is no edit"
 
 
 def test_a_trial_is_shown_only_for_the_selected_result(
@@ -153,7 +153,7 @@ def test_a_failed_trial_leaves_the_matrix_of_the_result(
     show_trial(a_result(an_evaluation("zero-shot"), cells=((0,), (0,), (1,))))
     assert matrix.matrix.cells.count.tolist() == [1]
     failed(Failure("The worker exited."))
-    assert (matrix.matrix.cells.count.tolist(), matrix.editor.state.text()) == (count, "The worker exited.")
+    assert (matrix.matrix.cells.count.tolist(), matrix.editor.status.text()) == (count, "The worker exited.")
 
 
 def test_controls_have_names_and_edits_are_undone_by_keys_and_buttons(
@@ -175,11 +175,11 @@ def test_controls_have_names_and_edits_are_undone_by_keys_and_buttons(
     assert names.index(0, 1).data(Qt.ItemDataRole.EditRole) == "cat", "the label is what one begins with"
 
     def can() -> tuple[bool, bool]:
-        return editor.undo.isEnabled(), editor.redo.isEnabled()
+        return editor.undo_button.isEnabled(), editor.redo_button.isEnabled()
 
     assert can() == (False, False)
     assert names.setData(names.index(0, 1), "kitten")
-    assert (edited, editor.state.text(), can()) == ([editor.draft.source], "Testing the prompts…", (True, False))
+    assert (edited, editor.status.text(), can()) == ([editor.draft.source], "Testing the prompts…", (True, False))
     assert (names.index(0, 1).data(), names.index(0, 1).data(Qt.ItemDataRole.EditRole)) == ("kitten", "kitten")
     assert [names.index(row, 0).data(tip) for row in range(2)] == ["cat: kitten", "dog"]
     editor.templates.setPlainText("a {}.")
@@ -187,27 +187,29 @@ def test_controls_have_names_and_edits_are_undone_by_keys_and_buttons(
     names.setData(names.index(0, 1), "kitten")
     assert len(edited) == 2, "what was typed before is an edit too"
     for act, called, template in (
-        (editor.undo.click, "kitten", False), (editor.undo.click, "", False), (editor.redo.click, "kitten", False),
+        (editor.undo_button.click, "kitten", False),
+        (editor.undo_button.click, "", False),
+        (editor.redo_button.click, "kitten", False),
         (lambda: qtbot.keyClick(editor.templates, Qt.Key.Key_Z, SHIFT_CTRL), "kitten", True),
         (lambda: qtbot.keyClick(editor.templates, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier), "kitten", False),
     ):  # fmt: skip
         act()
         assert (names.index(0, 1).data(), editor.templates.toPlainText() == "a {}.") == (called, template)
     assert can() == (True, True)
-    editor.reset.click()
+    editor.reset_button.click()
     assert (names.index(0, 1).data(), can()) == ("", (True, False))
     mine = tmp_path / "mine.txt"
     mine.write_text("a drawing of a {}.\n")
     for chosen in ("", str(mine)):
         monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_, chosen=chosen: (chosen, ""))
-        editor.open.click()
+        editor.open_button.click()
     assert editor.templates.toPlainText().strip() == "a drawing of a {}."
     editor.templates.setPlainText("a drawing")
     editor.apply()
     count = len(edited)
-    editor.save.click()
+    editor.save_button.click()
     assert "has no placeholder {}" in told[-1].text
     assert told[-1].level == "error"
     assert len(edited) == count, "what cannot be tried is not"
     editor.show_problem("No text tower.")
-    assert editor.state.text() == "No text tower."
+    assert editor.status.text() == "No text tower."

@@ -44,7 +44,7 @@ def test_a_real_run_is_classified_inspected_saved_and_applied(
         qtbot.waitUntil(lambda: panel.view.source.data.facts() is not None, timeout=LONG)
         panel.view.source.set_label("colour")
         panel.view.source.set_method("all")
-        panel.view.source.button.click()
+        panel.view.source.classify_button.click()
         qtbot.waitUntil(lambda: len(panel.view.results.results()) == 4 or bool(panel.view.bar.text), timeout=LONG)
         qtbot.waitUntil(panel.view.strip.isHidden, timeout=LONG)
         assert panel.view.bar.text == ""

@@ -9,10 +9,10 @@ from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from sdgui.app.main_window import MainWindow
-from sdgui.panels.classify.kept import kept_results
 from sdgui.panels.classify.model import Target
 from sdgui.panels.classify.panel import ClassifyPanel
 from sdgui.panels.classify.results import _model_lines
+from sdgui.panels.classify.stored_results import stored_results
 from sdgui.widgets.gallery.items import describe_item
 from tests.sdgui.conftest import leave
 from tests.sdgui.panels.classify.classifying import OpenClassify, asked, classify
@@ -26,8 +26,8 @@ def test_one_button_evaluates_for_every_tab(qtbot: QtBot, open_classify: OpenCla
     request = asked(folder, "classify_open")[0]
     assert request["data"] == str(folder / "small.csv")
     assert (request["label"], request["weights"], request["train"]) == ("kind", "teacher", "")
-    assert panel.view.accuracy.figure.text() == "83.3 %"
-    assert "73.3 to 93.3 %" in panel.view.accuracy.interval.text()
+    assert panel.view.accuracy.accuracy_label.text() == "83.3 %"
+    assert "73.3 to 93.3 %" in panel.view.accuracy.interval_label.text()
     table = panel.view.accuracy.table
     assert [row["class"] for row in table.rows()] == ["cat", "Große Katze", "snow_leopard", "🐯 tiger"]
     assert panel.view.matrix.matrix.sentence((0, 1)) == "cat predicted as Große Katze: 1 of 6 (16.7 %)"
@@ -90,7 +90,7 @@ def test_one_button_evaluates_for_every_tab(qtbot: QtBot, open_classify: OpenCla
     assert (target.train, target.train_label) == ("", "")
     source.train.setCurrentIndex(source.train.findData("other"))
     source.train_data.set_source("")
-    source.button.click()
+    source.classify_button.click()
     assert panel.view.bar.text == "Choose training data, or train on the model's training data."
     assert not panel.session.busy("evaluate")
 
@@ -103,7 +103,7 @@ def test_all_four_methods_and_a_class_of_the_table_opens_the_matrix(qtbot: QtBot
     panel.view.results.choose(
         next(f.evaluation for f in panel.view.results.results() if f.evaluation.method == "zero-shot")
     )
-    assert panel.view.accuracy.figure.text() == "66.7 %"
+    assert panel.view.accuracy.accuracy_label.text() == "66.7 %"
     panel.view.accuracy.table.row_activated.emit(2)
     assert panel.view.tabs.currentWidget() is panel.view.matrix
     assert panel.view.matrix.matrix.current_classes() == (2, 2)
@@ -121,12 +121,15 @@ def test_results_survive_a_restart_until_removed(qtbot: QtBot, open_classify: Op
     panel = open_classify()
     for method in ("image", "zero-shot"):
         classify(qtbot, panel, method)
-    shown, figure = [found.evaluation for found in panel.view.results.results()], panel.view.accuracy.figure.text()
+    shown, figure = (
+        [found.evaluation for found in panel.view.results.results()],
+        panel.view.accuracy.accuracy_label.text(),
+    )
     leave_panel(panel, qtbot)
     measured = len(asked(folder, "classify_probe"))
     again = open_classify(data="")
     qtbot.waitUntil(lambda: [found.evaluation for found in again.view.results.results()] == shown, timeout=20000)
-    assert again.view.accuracy.figure.text() == figure
+    assert again.view.accuracy.accuracy_label.text() == figure
     again.view.results.choose(shown[1])
     again.view.tabs.setCurrentWidget(again.view.matrix)
     again.view.matrix.matrix.setFocus()
@@ -135,7 +138,7 @@ def test_results_survive_a_restart_until_removed(qtbot: QtBot, open_classify: Op
     assert len(asked(folder, "classify_probe")) == measured, "its key says all that is asked about it"
     again.view.results.remove_current()
     again._services.writer.wait()
-    assert [found.evaluation for found in kept_results(again._services.store)] == shown[:1]
+    assert [found.evaluation for found in stored_results(again._services.store)] == shown[:1]
 
 
 def leave_panel(panel: ClassifyPanel, qtbot: QtBot) -> None:

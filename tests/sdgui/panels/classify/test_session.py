@@ -98,7 +98,7 @@ def test_a_measurement_opens_its_data_and_comparisons_share_a_worker(session: Cl
         "opened": "data of a", "kind": "image", "standardise": False,
     })  # fmt: skip
     assert opened == [(a.target, {"opened": "data of a"})]
-    session.evaluate(b, found.append, never, beside=a)
+    session.evaluate(b, found.append, never, worker=session.worker_of(a))
     assert verbs()[2:] == [("a", "classify_open"), ("a", "classify_knn")]
     assert [one.evaluation for one in found] == [a, b]
     answers: list[dict[str, Any]] = []
@@ -115,8 +115,8 @@ def test_a_comparison_runs_on_the_machine_of_the_first_result(session: ClassifyS
     found: list[EvaluationResult] = []
     a, b, c = (an_evaluation(name) for name in "abc")
     session.evaluate(a, found.append, never)
-    session.evaluate(b, found.append, never, beside=a)
-    session.evaluate(c, found.append, never, beside=b)
+    session.evaluate(b, found.append, never, worker=session.worker_of(a))
+    session.evaluate(c, found.append, never, worker=session.worker_of(b))
     assert {worker for worker, *_ in Calls.asked} == {"a"}
     session.evaluate(b, found.append, never)
     assert session.calls_for(b) is session.calls("b"), "on its own it is measured in its own"

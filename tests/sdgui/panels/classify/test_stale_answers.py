@@ -12,8 +12,8 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from sdgui.panels.classify.kept import keep, kept_results
 from sdgui.panels.classify.model import Evaluation
+from sdgui.panels.classify.stored_results import store_result, stored_results
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.store.store import Store
 from sdgui.worker.replies import Cancelled, Failure
@@ -87,7 +87,7 @@ def test_a_result_of_another_model_or_other_data_is_not_shown(open_classify: Ope
     view.tabs.setCurrentWidget(view.matrix)
     source.model.set_network("student")
     assert view.results.current() is None
-    assert (view.first.currentWidget(), view.empty.accessibleName()) == (view.empty, "No result selected")
+    assert (view.first_page.currentWidget(), view.empty.accessibleName()) == (view.empty, "No result selected")
     assert not view.tabs.isTabEnabled(1)
     assert panel.probe() is None, "the probe was fitted on the teacher's features"
     student = source.target()
@@ -133,7 +133,7 @@ def test_selecting_in_the_tree_changes_no_model_and_dropping_changes_the_data(
 
 def test_results_of_another_version_are_skipped(tmp_path: Path) -> None:
     store, good = Store.open(tmp_path), a_result(result="k", kind="linear-probe")
-    keep(store, good)
+    store_result(store, good)
     (kept,) = store.kept_results("classify")
     answer = kept.content["answer"]
     cells = answer["confusion"] | {"count": ["many"]}
@@ -148,5 +148,5 @@ def test_results_of_another_version_are_skipped(tmp_path: Path) -> None:
         )
     ):
         store.keep_result("classify", str(number), "/d.csv", content)
-    assert [result.evaluation for result in kept_results(store)] == [good.evaluation]
+    assert [result.evaluation for result in stored_results(store)] == [good.evaluation]
     store.close()

@@ -39,41 +39,25 @@ class ConfusionCells:
         keys = self.true * size + self.predicted
         by_key = None if len(keys) < 2 or (keys[1:] > keys[:-1]).all() else np.argsort(keys, kind="stable")
         self._keys, self._counts = (keys, self.count) if by_key is None else (keys[by_key], self.count[by_key])
-        strength = self._strengths()
-        self._weakest_first = np.argsort(strength, kind="stable")  # 16-bit integers, so NumPy uses radix sort
-        # level and display position (row, column) of each cell, weakest cells first
-        self._level = np.where(self.true == self.predicted, strength, strength + np.uint16(COLOUR_LEVELS))[
-            self._weakest_first
-        ]
-        self._y, self._x = self._sorted_positions(self.true), self._sorted_positions(self.predicted)
-        self.order: Integers = np.arange(size)
-        self._display_position: Integers = self.order
-
-    def _strengths(self) -> Levels:
-        """The colour level of each cell, 1 to 255, (N,)."""
-        strength = _MIN_STRENGTH + (1 - _MIN_STRENGTH) * np.sqrt(self.share)
-        return np.clip(np.rint(strength * (COLOUR_LEVELS - 1)), 1, COLOUR_LEVELS - 1).astype(np.uint16)
-
-    def _sorted_positions(self, classes: Integers) -> NDArray[np.int32]:
-        """``classes`` (N,) of the cells in the order of drawing: weakest first, so that strong cells are on top."""
-        return classes[self._weakest_first].astype(np.int32)
+        # the colour level of each cell, 1 to 255, (N,); 16-bit integers, so NumPy uses radix sort
+        strength = np.rint((_MIN_STRENGTH + (1 - _MIN_STRENGTH) * np.sqrt(self.share)) * (COLOUR_LEVELS - 1))
+        levels = np.clip(strength, 1, COLOUR_LEVELS - 1).astype(np.uint16)
+        # cells are drawn weakest first, so that strong cells are on top
+        self._weakest_first = np.argsort(levels, kind="stable")
+        levels[self.true != self.predicted] += np.uint16(COLOUR_LEVELS)
+        self._level = levels[self._weakest_first]
+        self.set_order(np.arange(size))
 
     def set_order(self, order: Sequence[int] | Integers) -> None:
         """Set the display order. Raises ValueError if ``order`` is not a permutation of all classes."""
         order = np.asarray(order, dtype=np.int64)
         if len(order) != self.size or not np.array_equal(np.sort(order), np.arange(self.size)):
             raise ValueError("the order must contain every class exactly once")
-        self.order = order
-        self._display_position = np.empty(self.size, dtype=np.int64)
-        self._display_position[order] = np.arange(self.size)
-        self._y, self._x = (
-            self._sorted_positions(self._display_position[self.true]),
-            self._sorted_positions(self._display_position[self.predicted]),
-        )
-
-    def position(self, index: int) -> int:
-        """Position of a class in the display."""
-        return int(self._display_position[index])
+        self.order: Integers = order
+        self.display_position: Integers = np.argsort(order)  # class -> row or column
+        # the display row and column of each cell, weakest cells first
+        rows, columns = (self.display_position[classes] for classes in (self.true, self.predicted))
+        self._y, self._x = (values[self._weakest_first].astype(np.int32) for values in (rows, columns))
 
     def count_at(self, true: int, predicted: int) -> int:
         """The number of images in the cell (``true``, ``predicted``)."""
@@ -83,7 +67,7 @@ class ConfusionCells:
 
     def cells_in(self, rows: range, columns: range) -> list[tuple[int, int, int]]:
         """(row, column, count) of the non-empty cells in a part of the display."""
-        y, x = self._display_position[self.true], self._display_position[self.predicted]
+        y, x = self.display_position[self.true], self.display_position[self.predicted]
         inside = (y >= rows.start) & (y < rows.stop) & (x >= columns.start) & (x < columns.stop)
         indices = np.flatnonzero(inside)
         return list(zip(y[indices].tolist(), x[indices].tolist(), self.count[indices].tolist(), strict=True))
@@ -99,8 +83,14 @@ class ConfusionCells:
         if mistakes_only:
             is_mistake = y != x
             y, x, level = y[is_mistake], x[is_mistake], level[is_mistake]
-        if scale >= 1:
-            return self._enlarged(y, x, level, left, top, scale, width, height)
+        if scale >= 1:  # each pixel shows one cell
+            rows = np.floor(top + (np.arange(height) + 0.5) / scale).astype(np.int64)  # (H,)
+            columns = np.floor(left + (np.arange(width) + 0.5) / scale).astype(np.int64)  # (W,)
+            first_row, first_column = (int(rows[0]), int(columns[0])) if height and width else (0, 0)
+            grid = np.zeros((int(rows[-1]) - first_row + 1, int(columns[-1]) - first_column + 1), dtype=np.uint16)
+            inside = (y >= first_row) & (y <= rows[-1]) & (x >= first_column) & (x <= columns[-1])
+            grid[y[inside] - first_row, x[inside] - first_column] = level[inside]
+            return grid[np.ix_(rows - first_row, columns - first_column)]
         # The pixel of each class; classes outside the image share an extra pixel, which is cut off.
         positions = np.arange(self.size)
         rows, columns = np.floor((positions - top) * scale), np.floor((positions - left) * scale)
@@ -110,23 +100,3 @@ class ConfusionCells:
         flat = (rows.astype(np.int32) * np.int32(width + 1))[y] + columns.astype(np.int32)[x]
         image.reshape(-1)[flat] = level
         return image[:height, :width]
-
-    def _enlarged(
-        self,
-        y: NDArray[np.int32],
-        x: NDArray[np.int32],
-        level: Levels,
-        left: float,
-        top: float,
-        scale: float,
-        width: int,
-        height: int,
-    ) -> Levels:
-        """The levels (H, W) at one or more pixels per cell."""
-        rows = np.floor(top + (np.arange(height) + 0.5) / scale).astype(np.int64)  # (H,) which cell each pixel shows
-        columns = np.floor(left + (np.arange(width) + 0.5) / scale).astype(np.int64)
-        first_row, first_column = (int(rows[0]), int(columns[0])) if height and width else (0, 0)
-        grid = np.zeros((int(rows[-1]) - first_row + 1, int(columns[-1]) - first_column + 1), dtype=np.uint16)
-        inside = (y >= first_row) & (y <= rows[-1]) & (x >= first_column) & (x <= columns[-1])
-        grid[y[inside] - first_row, x[inside] - first_column] = level[inside]
-        return grid[np.ix_(rows - first_row, columns - first_column)]

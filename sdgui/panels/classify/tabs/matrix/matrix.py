@@ -84,7 +84,7 @@ class ConfusionMatrix(QWidget):
         selected = self.current_classes()
         self.cells.set_order(order)
         if selected is not None:
-            self._current_position = self.cells.position(selected[0]), self.cells.position(selected[1])
+            self._current_position = self._position_of(*selected)
         self._redraw()
 
     def set_mistakes_only(self, only: bool) -> None:
@@ -110,7 +110,7 @@ class ConfusionMatrix(QWidget):
 
     def set_current(self, true: int, predicted: int) -> None:
         """Go to the cell (``true``, ``predicted``) and scroll it into view."""
-        self._set_current_position(self.cells.position(true), self.cells.position(predicted))
+        self._set_current_position(*self._position_of(true, predicted))
 
     def sentence(self, classes: tuple[int, int] | None = None) -> str:
         """A sentence on the cell of these classes (true, predicted); by default on the current cell."""
@@ -178,6 +178,10 @@ class ConfusionMatrix(QWidget):
         row, column = position
         return int(self.cells.order[row]), int(self.cells.order[column])
 
+    def _position_of(self, true: int, predicted: int) -> tuple[int, int]:
+        """Row and column of a cell in the display."""
+        return int(self.cells.display_position[true]), int(self.cells.display_position[predicted])
+
     # Drawing
     def image(self) -> QImage:
         """The image of the visible cells in screen resolution."""
@@ -235,9 +239,7 @@ class ConfusionMatrix(QWidget):
         is_mistake = self.cells.true != self.cells.predicted
         if self._current_position is None or not is_mistake.any():
             return
-        size = len(self.class_names)
-        position = np.empty(size, dtype=np.int64)
-        position[self.cells.order] = np.arange(size)
+        size, position = len(self.class_names), self.cells.display_position
         keys = np.sort(position[self.cells.true[is_mistake]] * size + position[self.cells.predicted[is_mistake]])
         current_key = self._current_position[0] * size + self._current_position[1]
         index = (

@@ -46,9 +46,9 @@ def test_results_comparable_with_the_first_are_offered_and_requested(tab: Compar
     measured: list[Evaluation] = []
     tab.compare_requested.connect(lambda *pair: compared.append(pair))
     tab.evaluation_requested.connect(measured.append)
-    assert [one.wordWrap() for one in (tab.sentence, tab.further, *tab.titles)] == [True] * 4
+    assert [one.wordWrap() for one in (tab.summary, tab.details, *tab.titles)] == [True] * 4
     assert buttons(tab) == [("With fused", False), ("Compare with the other network", False), ("Evaluate", False)]
-    assert tab.sentence.text() == "Evaluate a model first. Then compare two results here."
+    assert tab.summary.text() == "Evaluate a model first. Then compare two results here."
     tab.probe.clicked.emit()
     tab.network.clicked.emit()
     tab.evaluate_other.clicked.emit()
@@ -62,7 +62,7 @@ def test_results_comparable_with_the_first_are_offered_and_requested(tab: Compar
     assert buttons(tab) == [("With fused", True), ("With the student", True), ("Evaluate", True)]
     assert compared == [], "nothing is compared before the tab is shown"
     tab.show()
-    assert (compared, tab.sentence.text()) == ([(image.evaluation, fused.evaluation)], "Comparing…")
+    assert (compared, tab.summary.text()) == ([(image.evaluation, fused.evaluation)], "Comparing…")
     tab.probe.click()
     assert compared == [(image.evaluation, fused.evaluation)] * 2, "the result is known"
     compared.pop()
@@ -113,11 +113,11 @@ def test_the_difference_is_shown_in_words_by_class_and_by_image(tab: CompareTab)
     tab.set_results(results, results[0])
     tab.choose(image, fused)
     tab.show_difference(fused, image, answer)
-    assert tab.sentence.text() == "Comparing…", "other results were chosen in the meantime"
+    assert tab.summary.text() == "Comparing…", "other results were chosen in the meantime"
     tab.show_difference(image, fused, answer)
     gap = "by 3.3 points (95 %: 1.0 to 5.6, paired)."
-    assert tab.sentence.text() == f"{first} is better than {second} {gap}"
-    assert tab.further.text() == ("top-5 accuracy −1.0 points (95 %: +1.0 to +5.6) · both correct 1,200, both wrong 3")
+    assert tab.summary.text() == f"{first} is better than {second} {gap}"
+    assert tab.details.text() == ("top-5 accuracy −1.0 points (95 %: +1.0 to +5.6) · both correct 1,200, both wrong 3")
     assert tab.table.visible_rows() == [1, 0], "the largest loss first"
     assert tab.table.model.index(0, 4).data() == "−100.0"
     assert [item.caption for item in tab.only_a.items()] == ["cat (other result: dog)"]
@@ -129,9 +129,9 @@ def test_the_difference_is_shown_in_words_by_class_and_by_image(tab: CompareTab)
     even = difference_sentence(difference | {"significant": False}, "A", "B")
     assert even.startswith("No significant difference: A minus B is +3.3 points")
     tab.show_failure(fused, image)
-    assert tab.sentence.text() == f"{first} is better than {second} {gap}"
+    assert tab.summary.text() == f"{first} is better than {second} {gap}"
     tab.show_failure(image, fused)
-    assert tab.sentence.text() == "These results could not be compared."
+    assert tab.summary.text() == "These results could not be compared."
     choose(tab.b, 0)
-    assert tab.sentence.text().startswith("Choose a second result")
-    assert (tab.table.rows(), tab.only_a.items(), tab.further.text()) == ([], [], ""), "the old difference is gone"
+    assert tab.summary.text().startswith("Choose a second result")
+    assert (tab.table.rows(), tab.only_a.items(), tab.details.text()) == ([], [], ""), "the old difference is gone"

@@ -99,9 +99,9 @@ def test_a_class_of_a_sorted_table_is_reported_by_its_own_index(qtbot: QtBot) ->
     with qtbot.waitSignal(tab.class_chosen) as told:
         tab.table.row_activated.emit(0)
     assert told.args == [2]
-    assert tab.further.text() == (
+    assert tab.metrics_label.text() == (
         "majority class 69.2 % · macro-F1 67.3 % · top-5 accuracy 100.0 % · 16 test images, 2 classes · C 0.1"
     )  # 9 of 13 images; the mean of 18/22, 4/5 and 2/5
-    assert tab.interval.text() == "95 % interval\n50.0 to 90.0 %"
-    for label in (tab.figure, tab.interval, tab.further):
+    assert tab.interval_label.text() == "95 % interval\n50.0 to 90.0 %"
+    for label in (tab.accuracy_label, tab.interval_label, tab.metrics_label):
         assert label.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse, "to be copied"

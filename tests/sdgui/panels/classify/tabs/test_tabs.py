@@ -129,8 +129,8 @@ def test_draft_prompts_are_shown_in_the_matrix_and_the_theme_is_followed(
     assert typed.toPlainText() == "\n".join(read_prompts("simple").templates)
     tab.show_trial(a_result(an_evaluation("zero-shot"), cells=((0, 1), (1, 1), (3, 5)), accuracy={"value": 0.625}))
     assert list(tab.matrix.cells.order) == [1, 0, 2], "in the order asked for"
-    assert "62.5 %" in tab.editor.state.text()
-    assert "some templates are still being encoded" in tab.editor.state.text()
+    assert "62.5 %" in tab.editor.status.text()
+    assert "some templates are still being encoded" in tab.editor.status.text()
     before = tab.matrix.image()
     ground = theme().color
 
@@ -150,7 +150,7 @@ def test_mistakes_are_numbered_and_requested_from_where_they_end(qtbot: QtBot, t
     asked: list[int] = []
     tab.more_requested.connect(asked.append)
     tab.show_result(a_result(mistakes=[one] * 2, mistake_count=5))
-    assert tab.line.text().startswith("5 of 16 test images are misclassified")
+    assert tab.summary.text().startswith("5 of 16 test images are misclassified")
     tab._request_more()
     tab._request_more()
     assert asked == [2]
@@ -160,7 +160,7 @@ def test_mistakes_are_numbered_and_requested_from_where_they_end(qtbot: QtBot, t
     assert asked == [2], "all are there"
     tab.show_result(a_result())
     assert tab.gallery.items() == []
-    assert tab.line.text() == "All 16 test images are classified correctly."
+    assert tab.summary.text() == "All 16 test images are classified correctly."
     tab.gallery.close_threads()
 
 

@@ -83,18 +83,18 @@ def test_an_image_removed_and_added_again_is_requested_again(tried: Tried) -> No
 
 def test_names_come_from_the_data_and_update_while_typing(qtbot: QtBot, tried: Tried) -> None:
     tab = tried.tab
-    assert not tab.data_names.isEnabled()
+    assert not tab.names_from_data.isEnabled()
     tab.set_class_names(["cat", "Smith, John"])
-    assert tab.data_names.isEnabled()
-    tab.data_names.click()
+    assert tab.names_from_data.isEnabled()
+    tab.names_from_data.click()
     assert tab.typed_names() == ["cat", "Smith, John"], "a line each, whatever commas there are"
     for text, names in ((" a , b ,, ", ["a", "b"]), ("a\n\n b, c ", ["a", "b, c"]), ("", []), ("a, b\n", ["a", "b"])):
         tab.names.setPlainText(text)
         assert tab.typed_names() == names
     tab.set_class_names([f"class {number}" for number in range(1000)])
-    assert "only the first 200 of 1,000" in tab.data_names.toolTip()
+    assert "only the first 200 of 1,000" in tab.names_from_data.toolTip()
     tab.set_class_names([])
-    assert not tab.data_names.isEnabled()
+    assert not tab.names_from_data.isEnabled()
     tab.show_probe("")
     assert tab.probe_title.text().startswith("No probe yet")
     tab.show_probe("colours", "another")

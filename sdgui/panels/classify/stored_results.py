@@ -1,7 +1,7 @@
 """Stores evaluation results so that they survive a restart.
 
-Flow: a new result -> ``keep`` -> the store's writer; the panel is first shown -> ``kept_results`` in the writer's
-thread -> the list. Entries that do not match the schema (another version's) are skipped.
+Flow: a new result -> ``store_result`` in the thread of the store's writer; when the panel is first shown,
+``stored_results`` -> the list. Entries that do not match the schema (another version's) are skipped.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _EVALUATION = TypeAdapter(Evaluation)
 _RESULT = Verb("classify_result", Result)
 
 
-def keep(store: Store, result: EvaluationResult) -> None:
+def store_result(store: Store, result: EvaluationResult) -> None:
     """Store a result, replacing an older result of the same evaluation. Raises StoreError."""
     # "measure" is an older name of an evaluation, kept so that stored results remain readable.
     content = {"measure": asdict(result.evaluation), "answer": result.answer}
     store.keep_result(PANEL, _subject(result.evaluation), result.evaluation.target.data, content)
 
 
-def forget(store: Store, evaluation: Evaluation) -> None:
+def delete_result(store: Store, evaluation: Evaluation) -> None:
     """Delete the stored result of an evaluation. Raises StoreError."""
     store.forget_result(PANEL, _subject(evaluation), evaluation.target.data)
 
 
-def kept_results(store: Store) -> list[EvaluationResult]:
+def stored_results(store: Store) -> list[EvaluationResult]:
     """Read the stored results, newest first. Raises StoreError."""
     results = (_read(entry.content) for entry in store.kept_results(PANEL))
     return [result for result in results if result is not None]
