@@ -70,15 +70,15 @@ READ_WHEN_ASKED = """
     AlertsDialog.collapsed AlertsDialog.command AlertsDialog.conditions AlertsDialog.desktop AlertsDialog.ended
     AlertsDialog.failed AlertsDialog.stalled AlertsDialog.stalled_minutes AlertsDialog.url AtStep.metrics
     ClassifySource.method ClassifySource.train_label CurvesTab.draws DescribeSheet.note
-    ExportDialog.precision ExportDialog.replace FixingView.seeds IndexSheet.drop IndexSheet.folder IndexSheet.new
-    IndexSheet.old ManySheet.add ManySheet.append ManySheet.note OptionsRow._k OptionsRow._layer
-    OptionsRow._standardise OptionsRow._text SweepBar.steps SweepBar.trials
+    ExportDialog.precision ExportDialog.replace FixingView.seeds IndexSheet.remove_missing
+    IndexSheet.index_folder IndexSheet.new_folder IndexSheet.old_folder ManySheet.add ManySheet.append ManySheet.note
+    OptionsRow._k OptionsRow._layer OptionsRow._standardise OptionsRow._text SweepBar.steps SweepBar.trials
 """
 
 # Buttons that open a menu of their own making.
 OPENERS = """
-    ColumnEditor.list_button DataPicker._browse DataView.more PathEditor._browse PlotToolbar.export SearchBar.past
-    TableBar.group TableBar.views
+    ColumnEditor.list_button DataPicker._browse DataView.more PathEditor._browse PlotToolbar.export
+    SearchBar.history_button TableBar.group TableBar.views
 """
 
 HEADINGS = {"Recent", "Saved", "None yet", "Add machines in Machines (Ctrl+4)"}  # entries that only say something

@@ -81,7 +81,7 @@ class Evaluations(QObject):
         evaluation = shown.evaluation.with_target(model=choice.model, title=choice.title)
         previous = shown if tuned_name(target.model) != target.model else None
         self._session.drop("interpolated")
-        if (known := results.find(evaluation)) is not None:
+        if (known := results.result_of(evaluation)) is not None:
             results.add(known, previous=previous)
             self.set_busy("")
             return

@@ -62,7 +62,7 @@ class ResultList(QWidget):
         row = self.list.currentRow()
         return self._results[row] if 0 <= row < len(self._results) else None
 
-    def find(self, evaluation: Evaluation) -> EvaluationResult | None:
+    def result_of(self, evaluation: Evaluation) -> EvaluationResult | None:
         """The result of ``evaluation``; None if there is none."""
         return next((result for result in self._results if result.evaluation == evaluation), None)
 
@@ -86,7 +86,7 @@ class ResultList(QWidget):
 
     def choose(self, evaluation: Evaluation) -> None:
         """Show the listed result of ``evaluation``."""
-        result = self.find(evaluation)
+        result = self.result_of(evaluation)
         if result is not None:
             self.list.setCurrentRow(self._results.index(result))
 

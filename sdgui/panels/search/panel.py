@@ -50,7 +50,7 @@ class SearchPanel(Panel):
         self.progress = (self.view.strip, self.view.export_strip)
         self._services = services
         self._entered = False
-        self._empty_action: Callable[[], object] | None = None  # the action of the empty page's button
+        self._empty_action: Callable[[], object] = self.view.source.pickers[0].open  # of the empty page's button
         cache_dir = services.store.home / "searched"
         self.sessions = (SearchSession(services.pool, cache_dir, self), SearchSession(services.pool, cache_dir, self))
         self.opening = OpeningMessages(self.view.bar, self.view.source.name)
@@ -66,17 +66,16 @@ class SearchPanel(Panel):
             session.working.connect(lambda *work, side=side: self._show_progress(side, *work))
             session.collection_opened.connect(lambda facts, side=side: self._on_opened(side, facts))
             session.failed.connect(lambda failure, side=side: self._open_failed(side, failure))
-            widget = self.view.sides[side]
-            row_of = partial(self.queries.row_of, side)
-            widget.like_requested.connect(lambda path, row, to_row=row_of: self.search_like(path, to_row(row)))
+            widget, row_of = self.view.sides[side], partial(self.queries.row_of, side)
+            widget.like_requested.connect(lambda path, row, row_of=row_of: self.search_like(path, row_of(row)))
             widget.part_requested.connect(
-                lambda path, row, weight, to_row=row_of: self.view.query.add_image(path, weight, to_row(row))
+                lambda path, row, weight, row_of=row_of: self.view.query.add_image(path, weight, row_of(row))
             )
-            widget.captions_requested.connect(lambda path, row, to_row=row_of: self.search_captions(path, to_row(row)))
+            widget.captions_requested.connect(lambda path, row, row_of=row_of: self.search_captions(path, row_of(row)))
             widget.current_changed.connect(lambda result_id, side=side: self._sync_selection(side, result_id))
         self.view.source.changed.connect(self.open)
         self.view.source.renewed.connect(lambda side: self.open(side, reopen=True))
-        self.view.source.comparing_changed.connect(self._on_compared)
+        self.view.source.comparing_changed.connect(self._on_comparing_changed)
         for slider in self.view.source.interpolations:
             slider.save_requested.connect(self.export_requested)
         self.view.source.refused.connect(lambda reason: self.view.show_message(warning(reason)))
@@ -94,7 +93,7 @@ class SearchPanel(Panel):
         self.view.indexing.connect(self._show_indexing)
         self.following.open_requested.connect(lambda: self.open(-1))
         self.following.nothing_to_open.connect(self._show_nothing)
-        self.view.empty.activated.connect(self._run_empty_action)
+        self.view.empty.activated.connect(lambda: self._empty_action())
         self.following.message_requested.connect(self.message_requested)
         demo = self._services.demo
         for signal in (demo.progress, demo.ready, demo.failed, demo.cancelled):
@@ -188,7 +187,7 @@ class SearchPanel(Panel):
         self.tab_results.request_visible()
         self.travel.follow()
 
-    def _on_compared(self, _on: bool) -> None:
+    def _on_comparing_changed(self) -> None:
         self.open(1)
         self.queries.show()
 
@@ -237,7 +236,6 @@ class SearchPanel(Panel):
                 self.view.show_empty("No images are chosen", text, "Search a folder…", "Ctrl+Alt+O", offers_demo=True)
         elif self.sessions[0].facts is None:
             source.show_facts(None)
-            self._empty_action = None
             text = "Every image is encoded once; an index on disk needs no encoding. Then you can search."
             name = "the validation split" if source.kind == HELD_OUT else source.collection.title()
             self.view.show_empty(f"Opening {name}", text)
@@ -249,10 +247,6 @@ class SearchPanel(Panel):
     def _show_nothing(self, reason: str) -> None:
         self._empty_action = self.view.source.pickers[0].open
         self.view.show_empty("No model to search with yet", reason, "Choose a model…", offers_demo=True)
-
-    def _run_empty_action(self) -> None:
-        if self._empty_action is not None:
-            self._empty_action()
 
     def _on_opened(self, side: int, facts: SearchOpened) -> None:
         self.view.jobs.end(f"open{side}")
