@@ -22,7 +22,7 @@ from sdgui.runs.program import core_command, qt_process
 
 DEMO_EXPERIMENTS = {"clip demo": "clip", "sd-clip demo": "sd-clip"}
 SHOWN_FIRST = "sd-clip demo"
-DEMO_QUERY = "grinning cat"
+DEMO_QUERY = "vehicle"
 _TABLES = ("train.csv", "val.csv", "test.csv")
 _COUNT = re.compile(r"(\d[\d,]*)\s*(?:/|of)\s*(\d[\d,]*)")
 

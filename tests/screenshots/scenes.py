@@ -28,7 +28,7 @@ from sdgui.shared.pickers.model_chip import ModelChip
 from tests.screenshots.home import TrainedStudy, list_study
 from tests.screenshots.waiting import settle, until
 
-QUERIES = ("grinning cat", "fruit")
+QUERIES = ("vehicle", "fruit")
 _CAPTIONED, _EVERY = 24, 29  # images, and how far they lie apart in their table
 
 

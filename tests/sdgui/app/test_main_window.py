@@ -21,6 +21,7 @@ from core.spec.run.folder import RunDir
 from sdgui.app.main_window import MainWindow
 from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.search.panel import SearchPanel
+from sdgui.runs.demo import DEMO_QUERY
 from sdgui.runs.models import included_models
 from tests.sdgui.conftest import settle
 from tests.sdgui.driving import CTRL, SHIFT, OpenWindow, add, press
@@ -43,7 +44,7 @@ def test_the_demo_opens_on_a_search_with_the_included_model(qtbot: QtBot, open_w
     target = search.view.source.target(0)
     assert target is not None
     assert (Path(target.model), Path(target.data)) == (included_models()[0], window.services.demo.images)
-    assert search.view.query.query().words == "grinning cat"
+    assert search.view.query.query().words == DEMO_QUERY
     window.show_panel("define")
     assert shown_experiment(window) == "sd-clip demo"
     assert [e.name for e in window.services.store.experiments()] == ["clip demo", "sd-clip demo"]
