@@ -10,7 +10,7 @@ import threading
 from contextlib import suppress
 from functools import partial
 
-from PySide6.QtCore import QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QByteArray, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QShowEvent
 from PySide6.QtWidgets import QMainWindow, QWidget
 
@@ -314,7 +314,7 @@ class MainWindow(QMainWindow):
     def _restore(self) -> None:
         settings = self.services.settings
         self.resize(QSize(*INITIAL_SIZE).boundedTo(self.screen().availableSize()))
-        if (geometry := settings.value("window/geometry")) is not None:
+        if isinstance(geometry := settings.value("window/geometry"), QByteArray):  # otherwise none, or damaged
             self.restoreGeometry(geometry)
         remember_sizes(self.split, settings, "window/split")
         self.experiments.reload()

@@ -35,6 +35,7 @@ from sdgui.runs.machines.slots import MachineSlots
 from sdgui.runs.study_programs import StudyPrograms
 from sdgui.shared.basket import Basket
 from sdgui.shared.services import Services
+from sdgui.shared.stored_json import parse_number
 from sdgui.store.database import MIGRATIONS
 from sdgui.store.records import Place, StoreError
 from sdgui.store.registry.address import RegistryAddress, parse_address
@@ -184,8 +185,7 @@ def keep_place(hosts: Hosts, settings: QSettings) -> None:
 
 def _parallel_runs(settings: QSettings) -> int:
     """The saved maximum number of runs that the queue starts in parallel if this computer has no GPU."""
-    saved = str(settings.value("queue/at_once", "1"))
-    return max(1, int(saved)) if saved.isdecimal() else 1
+    return max(1, parse_number(settings.value("queue/at_once"), 1))
 
 
 def open_window(home: Path, demo: bool, registry: RegistryAddress | None = None) -> MainWindow:

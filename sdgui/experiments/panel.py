@@ -19,7 +19,7 @@ from sdgui.experiments.tree import NO_EXPERIMENTS, ExperimentTree
 from sdgui.experiments.tree_model import ExperimentModel
 from sdgui.shared.menus import EXPERIMENT_MENU, STUDY_MENU
 from sdgui.shared.services import Selection, Services
-from sdgui.shared.stored_json import parse_stored
+from sdgui.shared.stored_json import parse_number, parse_stored
 from sdgui.store.changes import Changes
 from sdgui.widgets.actions import ActionButton, Actions
 from sdgui.widgets.drop_target import FileDrop
@@ -250,7 +250,7 @@ class ExperimentsPanel(QWidget):
         kind, number = _parse_row(settings.value("tree/row", "[]"))
         index = model.study_index(number) if kind == "study" else model.experiment_index(number)
         self.select(model.all_index() if kind == "all" else index)
-        self.select_run(int(str(settings.value("tree/run", 0)) or 0))
+        self.select_run(parse_number(settings.value("tree/run"), 0))
         self.select_any()
         self._emit_if_changed()
 

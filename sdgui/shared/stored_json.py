@@ -1,4 +1,4 @@
-"""JSON values that the GUI keeps in its settings."""
+"""Values that the GUI keeps in its settings: JSON texts and numbers, which may be damaged."""
 
 from __future__ import annotations
 
@@ -15,3 +15,9 @@ def parse_stored(value: object, kind: type[_Kind]) -> _Kind:
     except (ValueError, RecursionError):
         return kind()
     return raw if isinstance(raw, kind) else kind()
+
+
+def parse_number(value: object, default: int) -> int:
+    """The whole number of at most nine digits, at least 0, in a stored value; ``default`` if it is anything else."""
+    text = str(value)
+    return int(text) if text.isdecimal() and len(text) < 10 else default

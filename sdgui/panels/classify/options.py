@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QCheckBox, QWidget
 from core.spec.data.prompt_sets import bundled_templates, is_inline
 from core.spec.run.model_names import default_prompts
 from sdgui.panels.classify.model import DEFAULT_LAYER, Settings
+from sdgui.shared.stored_json import parse_number
 from sdgui.widgets.file_dialogs import ask_open
 from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.layouts.flow_layout import FlowLayout
@@ -120,8 +121,7 @@ class OptionsRow(QWidget):
         is_available = self._prompts.findData(prompts) >= 0 or is_inline(prompts) or Path(prompts).is_file()
         self.set_prompts(prompts if is_available else "")
         self._text.setCurrentIndex(max(0, self._text.findData(str(value("classify/text") or ""))))
-        k = str(value("classify/k") or "")
-        self._k.setValue(int(k) if k.isdecimal() else 20)
+        self._k.setValue(parse_number(value("classify/k"), 20))
         self._standardise.setChecked(str(value("classify/standardise")) == "true")
 
     def save(self) -> None:

@@ -19,6 +19,7 @@ from sdgui.panels.classify.tabs.curves import CurvesTab
 from sdgui.panels.classify.tabs.mistakes import MistakesTab
 from sdgui.panels.classify.tabs.try_it import TryTab
 from sdgui.shared.services import Services
+from sdgui.shared.stored_json import parse_number
 from sdgui.widgets.drop_target import FileDrop
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.gallery.gallery import Gallery
@@ -175,8 +176,8 @@ class ClassifyView(QWidget):
     def restore(self) -> None:
         """Restore the last choices and tab; a tab that needs a result is shown with the first result."""
         self.source.restore()
-        saved_tab = str(self._settings.value("classify/tab") or "0")
-        self._tab_to_restore = int(saved_tab) if saved_tab.isdecimal() and int(saved_tab) < self.tabs.count() else 0
+        saved_tab = parse_number(self._settings.value("classify/tab"), 0)
+        self._tab_to_restore = saved_tab if saved_tab < self.tabs.count() else 0
         if self.tabs.isTabEnabled(self._tab_to_restore):
             self.tabs.setCurrentIndex(self._tab_to_restore)
 

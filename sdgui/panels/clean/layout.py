@@ -16,6 +16,7 @@ from sdgui.panels.clean.source import CleanSource
 from sdgui.panels.clean.table import PairsTable
 from sdgui.shared.basket import BASKET_SHORTCUT
 from sdgui.shared.services import Services
+from sdgui.shared.stored_json import parse_number
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.formats import count, count_with_unit, percent
@@ -262,8 +263,7 @@ class CleanView(QWidget):
         settings = self._services.settings
         remember_sizes(self.split, settings, "clean/split")
         remember_sizes(self.sides, settings, "clean/sides")
-        size = str(settings.value("clean/images") or "")
-        self.gallery.set_thumbnail_size(int(size) if size.isdecimal() else 112)
+        self.gallery.set_thumbnail_size(parse_number(settings.value("clean/images"), 112))
         self.filters.setCurrentIndex(max(0, self.filters.findData(settings.value("clean/filter"))))
         self.exclude_below.setChecked(str(settings.value("clean/below")).lower() == "true")
 

@@ -15,6 +15,7 @@ from sdgui.panels.data.model import Filter, SourceRows, Subset
 from sdgui.panels.data.views_page import ViewsPage
 from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.services import Services
+from sdgui.shared.stored_json import parse_number
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.formats import count
@@ -236,6 +237,5 @@ class DataView(QWidget):
 
     def _restore(self) -> None:
         settings = self._services.settings
-        size, tab = str(settings.value("data/images") or ""), str(settings.value("data/tab") or "")
-        self.gallery.set_thumbnail_size(int(size) if size.isdecimal() else 128)
-        self.tabs.setCurrentIndex(int(tab) if tab.isdecimal() else IMAGES)
+        self.gallery.set_thumbnail_size(parse_number(settings.value("data/images"), 128))
+        self.tabs.setCurrentIndex(parse_number(settings.value("data/tab"), IMAGES))

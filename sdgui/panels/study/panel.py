@@ -29,6 +29,7 @@ from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.runs.study_status import StudySnapshot
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
+from sdgui.shared.stored_json import parse_number
 from sdgui.store.changes import Changes
 from sdgui.store.records import Experiment, StoreError
 from sdgui.store.studies import StudyRecord
@@ -144,8 +145,7 @@ class StudyPanel(Panel):
             self._on_failed(str(error))
             return
         self.toolbar.show_studies(studies)
-        stored = str(self._services.settings.value("study/shown") or "")
-        study_id = self._study_id() or (int(stored) if stored.isdecimal() else 0)
+        study_id = self._study_id() or parse_number(self._services.settings.value("study/shown"), 0)
         self._study = next((study for study in studies if study.id == study_id), studies[-1] if studies else None)
         self.toolbar.choose(self._study_id())
         if not self._is_editing:

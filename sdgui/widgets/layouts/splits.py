@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSettings
+from PySide6.QtCore import QByteArray, QSettings
 from PySide6.QtWidgets import QSplitter
 
 
@@ -12,12 +12,12 @@ def remember_sizes(split: QSplitter, settings: QSettings, key: str) -> bool:
     Returns whether there were stored sizes. Sizes are not stored while an additional part, added later, is present.
     """
     count = split.count()
-    if (state := settings.value(key)) is not None:
-        split.restoreState(state)
+    state = settings.value(key)
+    is_restored = isinstance(state, QByteArray) and split.restoreState(state)  # not if it is damaged
 
     def store(_position: int, _handle: int) -> None:
         if split.count() == count:
             settings.setValue(key, split.saveState())
 
     split.splitterMoved.connect(store)
-    return state is not None
+    return is_restored
