@@ -41,7 +41,7 @@ from core.model.towers.formats.huggingface import (
     tokenizer_json,
 )
 from core.model.towers.towers import Towers, resolve_architecture
-from core.spec.config import RunConfig, retained_sets
+from core.spec.config import without_folders
 from core.spec.errors import not_written
 from core.spec.reporter import Progress
 from core.spec.run.events import Evaluated, EventReader, RunStarted
@@ -148,7 +148,7 @@ def _restore(before: Path, out: Path) -> None:
 
 def _clean_up(out: Path) -> None:
     """Remove the leftovers of this machine's killed exports next to ``out``, and restore exports that they moved."""
-    pattern = re.compile(re.escape(f".{out.name}.{platform.node()}-") + r"(\d+)\.(partial|before)")
+    pattern = re.compile(re.escape(f".{out.name}.{platform.node()}-") + r"(\d{1,9})\.(partial|before)")
     for folder in out.parent.glob(f".{glob.escape(out.name)}.*"):
         match = pattern.fullmatch(folder.name)
         if match is None or (psutil.pid_exists(int(match[1])) and int(match[1]) != os.getpid()):
@@ -214,13 +214,18 @@ def _write(
 
 
 def _to_precision(tensors: dict[str, Tensor], precision: ExportPrecision) -> dict[str, Tensor]:
-    """``tensors`` with floating-point values in ``precision``. Raises ExportError if a value overflows."""
+    """``tensors`` with floating-point values in ``precision``. Raises ExportError for infinities and NaN."""
     rounded = {
         name: value.to(_DTYPES[precision]) if value.is_floating_point() else value for name, value in tensors.items()
     }
     for name, value in rounded.items():
-        if not bool(torch.isfinite(value).all()):
-            raise ExportError(f"{name} has values that overflow in {precision}; use the precision fp32.")
+        if bool(torch.isfinite(value).all()):
+            continue
+        if not bool(torch.isfinite(tensors[name]).all()):
+            raise ExportError(
+                f"{name} has values that are not finite: the training diverged; choose another checkpoint."
+            )
+        raise ExportError(f"{name} has values that overflow in {precision}; use the precision fp32.")
     return rounded
 
 
@@ -247,7 +252,7 @@ def _card_content(
     if isinstance(source, OpenClipModel):
         return content
     info = read_info(source.run, source.checkpoint)
-    config = _remove_folders(run_config(info, f"the checkpoint {source.path}"))
+    config = without_folders(run_config(info, f"the checkpoint {source.path}"))
     start_event, validation = _history(source, info.step)
     return replace(
         content,
@@ -273,14 +278,6 @@ def _card_name(source: RunNetwork | OpenClipModel) -> str:
     info = read_info(source.run, source.checkpoint)
     name = run_config(info, f"the checkpoint {source.path}").name or source.run.path.name
     return f"{name} ({source.network}, step {info.step:,})"
-
-
-def _remove_folders(config: RunConfig) -> RunConfig:
-    """The config with file names instead of paths, which are private."""
-    names = {name: PurePath(str(getattr(config.data, name))).name for name in ("train", "val", "test")}
-    names["retain"] = "; ".join(retained_sets(config.data.retain))
-    towers = config.towers.model_copy(update={"pretrained": PurePath(config.towers.pretrained).name})
-    return config.model_copy(update={"data": config.data.model_copy(update=names), "towers": towers})
 
 
 def _history(source: RunNetwork, step: int) -> tuple[RunStarted | None, dict[str, float]]:

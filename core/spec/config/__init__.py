@@ -33,6 +33,7 @@ from core.spec.config.run import (
     validate,
     with_absolute_paths,
     with_absolute_references,
+    without_folders,
 )
 from core.spec.config.teaching import EVERY_STEP, Teaching, teaching
 from core.spec.config.training import CheckpointConfig, DataConfig, OptimConfig, RuntimeConfig, ValidationConfig
@@ -96,4 +97,5 @@ __all__ = [
     "validate",
     "with_absolute_paths",
     "with_absolute_references",
+    "without_folders",
 ]

@@ -8,10 +8,11 @@ each error at its field.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import islice
 from operator import attrgetter
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -187,15 +188,29 @@ def _assign(raw: dict[str, Any], path: list[str], value: Any, text: str = "") ->
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:
     """The config with absolute paths, independent of the working folder."""
+    return _with_paths(config, _absolute, _absolute_reference)
+
+
+def without_folders(config: RunConfig) -> RunConfig:
+    """The config with the names of files instead of their paths, which are private."""
+    return _with_paths(config, _file_name, _file_name)
+
+
+def _with_paths(config: RunConfig, change: Callable[[str], str], change_reference: Callable[[str], str]) -> RunConfig:
+    """The config with each path and each reference to code changed."""
     raw = config.model_dump(mode="json")
     for name in _PATHS:
-        _assign(raw, name.split("."), _absolute(get_field(config, name)))
-    retained = "; ".join(f"{name}={_absolute(path)}" for name, path in retained_sets(config.data.retain).items())
+        _assign(raw, name.split("."), change(get_field(config, name)))
+    retained = "; ".join(f"{name}={change(path)}" for name, path in retained_sets(config.data.retain).items())
     _assign(raw, ["data", "retain"], retained)
-    _make_references_absolute(raw)
+    _change_references(raw, change_reference)
     teachers = config.teacher.checkpoint.split(";")
-    _assign(raw, ["teacher", "checkpoint"], ";".join(_absolute(name.strip()) for name in teachers))
+    _assign(raw, ["teacher", "checkpoint"], ";".join(change(name.strip()) for name in teachers))
     return RunConfig.model_validate(raw)
+
+
+def _file_name(name: str) -> str:
+    return PurePath(name).name
 
 
 def _absolute(name: str) -> str:
@@ -212,15 +227,15 @@ def _absolute(name: str) -> str:
 def with_absolute_references(config: RunConfig) -> RunConfig:
     """The config with only the paths of its custom code made absolute; its data may be on another machine."""
     raw = config.model_dump(mode="json")
-    _make_references_absolute(raw)
+    _change_references(raw, _absolute_reference)
     return RunConfig.model_validate(raw)
 
 
-def _make_references_absolute(raw: dict[str, Any]) -> None:
+def _change_references(raw: dict[str, Any], change: Callable[[str], str]) -> None:
     for section, name in (("data", "dataset"), ("towers", "build"), ("teacher", "kind")):
-        raw[section][name] = _absolute_reference(raw[section][name])
+        raw[section][name] = change(raw[section][name])
     custom = raw["objectives"]["custom"]
-    raw["objectives"]["custom"] = {_absolute_reference(key): settings for key, settings in custom.items()}
+    raw["objectives"]["custom"] = {change(key): settings for key, settings in custom.items()}
 
 
 def _absolute_reference(text: str) -> str:

@@ -245,6 +245,9 @@ def test_weights_are_rounded_on_request_and_never_to_infinity(
     save_file(whole, source / "open_clip_model.safetensors")
     with pytest.raises(UserError, match="overflow in fp16; use the precision fp32"):
         export_model(str(source), "", tmp_path / "large", "open_clip", precision="fp16")
+    save_file(whole | {"logit_scale": torch.tensor(torch.nan)}, source / "open_clip_model.safetensors")
+    with pytest.raises(UserError, match="logit_scale has values that are not finite"):
+        export_model(str(source), "", tmp_path / "large", "open_clip")
     arguments = ["export", str(source), str(tmp_path / "onnx"), "--format", "onnx", "--precision", "fp16"]
     assert main(arguments) == 1
     assert "ONNX supports only fp32, not fp16" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import resource
 import signal
 import subprocess
@@ -105,6 +106,14 @@ def test_of_concurrent_exports_to_one_folder_one_is_complete(tmp_path: Path) -> 
         "README.md", "open_clip_config.json", "open_clip_model.safetensors",
     ]  # fmt: skip
     assert sorted(path.name for path in out.parent.iterdir()) == ["out", "source"]
+
+
+def test_a_folder_named_like_the_export_of_an_impossible_process_is_left_alone(tmp_path: Path) -> None:
+    source = save_model(tmp_path / "source", CLIP)
+    folder = tmp_path / f".out.{platform.node()}-{10**20}.partial"
+    folder.mkdir()
+    assert export_model(str(source), "", tmp_path / "out", "open_clip").is_dir()
+    assert folder.is_dir()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows limits no sizes of files")

@@ -21,6 +21,7 @@ from core.spec.config import (
     run,
     split_run,
     with_absolute_paths,
+    without_folders,
 )
 from core.spec.presets import PRESETS, SIZES, preset_config, preset_names
 
@@ -153,3 +154,28 @@ def test_run_at_step_is_split_into_folder_and_request(tmp_path: Path, monkeypatc
     config = override(preset_config("kd", "tiny"), ["teacher.checkpoint=run@40;a@b;run@;no@5"])
     whole = with_absolute_paths(config).teacher.checkpoint.split(";")
     assert whole == [f"{tmp_path}/run@40", f"{tmp_path}/a@b", f"{tmp_path}/run", "no@5"]
+
+
+def test_a_published_config_names_files_without_their_folders() -> None:
+    paths = [
+        "data.train", "data.val", "data.test", "towers.pretrained", "towers.architecture",
+        "objectives.text_anchors.source", "objectives.image_anchors.source",
+    ]  # fmt: skip
+    config = override(
+        preset_config("clip"),
+        [
+            *(f"{path}=/home/anna/file" for path in paths),
+            "data.retain=general;sketches=/home/anna/sketches.csv",
+            "teacher.checkpoint=/home/anna/one@best; /home/anna/two",
+            "data.dataset=/home/anna/code.py:Pairs",
+            "towers.build=/home/anna/code.py:build",
+            "objectives.custom./home/anna/code.py:Loss.weight=1",
+        ],
+    )
+    published = without_folders(config)
+    assert "anna" not in published.to_json()
+    assert (published.data.retain, published.teacher.checkpoint) == (
+        "general=general; sketches=sketches.csv",
+        "one@best;two",
+    )
+    assert list(published.objectives.custom) == ["code.py:Loss"]
