@@ -65,9 +65,10 @@ def runs(home: Path) -> list[RunDir]:
     folders: list[tuple[float, str, str]] = []  # time, name, path
     with suppress(OSError), os.scandir(runs_folder(home)) as entries:
         for entry in entries:
-            if Path(entry.path, "config.json").exists():
-                folders.append((entry.stat().st_mtime, entry.name, entry.path))
-            elif Path(entry.path, "chain.json").exists():
-                stages = [path.parent for path in Path(entry.path).glob("stage-*/config.json")]
-                folders += [(path.stat().st_mtime, path.name, str(path)) for path in stages]
+            with suppress(OSError):  # a folder that is being deleted or cannot be read does not hide the others
+                if Path(entry.path, "config.json").exists():
+                    folders.append((entry.stat().st_mtime, entry.name, entry.path))
+                elif Path(entry.path, "chain.json").exists():
+                    stages = [path.parent for path in Path(entry.path).glob("stage-*/config.json")]
+                    folders += [(path.stat().st_mtime, path.name, str(path)) for path in stages]
     return [RunDir(path) for _, _, path in sorted(folders)]

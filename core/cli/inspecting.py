@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from core.cli.terminal import Subparsers, folder_path, periodic_progress, say, seed
+from core.cli.terminal import Subparsers, folder_path, one_line, periodic_progress, say, seed
 from core.spec.errors import UserError
 
 MAX_LISTED = 10  # leaks and bad rows printed without --json
@@ -61,8 +61,9 @@ def _data(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(data))
     else:
-        print("\n".join(_report_lines(data, arguments.source)))
-    return 0
+        for line in _report_lines(data, arguments.source):
+            print(one_line(line))
+    return 1 if data.get("unread") else 0
 
 
 class _StderrReporter:
@@ -111,7 +112,7 @@ def _check_lines(data: Mapping[str, Any]) -> Iterator[str]:
     groups, near_groups = data["exact_groups"], data["near_groups"]
     yield f"duplicates    {groups:,} groups with the same bytes, {near_groups:,} nearly the same"
     for name, why in data["unread"].items():
-        say(f"{name} cannot be read: {why}")
+        say(one_line(f"{name} cannot be read: {why}"))
     yield f"leaks         {data['leak_count']:,} images that are also in another split"
     for leak in data["leaks"][:MAX_LISTED]:
         yield f"  {leak['file']}: {leak['kind']} as {leak['path']} in {leak['other_split']}"

@@ -14,6 +14,7 @@ from core.cli.runs import foreign, reporting, watching
 from core.cli.terminal import Subparsers, comma_separated, one_line, say
 from core.spec.errors import UserError
 from core.spec.machines.record import MAX_SCRIPT_LENGTH
+from core.spec.paths import expand_user, is_folder
 from core.spec.reading import read_text
 
 if TYPE_CHECKING:
@@ -194,7 +195,9 @@ def _start_from(arguments: argparse.Namespace) -> int:
     from core.spec.run.lineage import started_from
     from core.spec.run.model_names import resolve
 
-    name, _, step = arguments.run.rpartition("@") if "@" in arguments.run else (arguments.run, "", "last")
+    name, at, step = arguments.run.rpartition("@")
+    if not at or is_folder(expand_user(arguments.run)):  # the name of a folder may contain an @
+        name, step = arguments.run, "last"
     run = find_run(arguments.home, name)
     config = started_from(read_config(run.config), run, resolve(run, step), arguments.kind)
     return _launch_config(arguments, override(config, arguments.set))

@@ -8,6 +8,8 @@ from pathlib import Path
 from core.cli.homes import add_home, find_run, runs
 from core.cli.terminal import Subparsers
 from core.spec.errors import UserError
+from core.spec.run.folder import RunDir
+from core.spec.run.logged import experiment_name, read_any_config
 
 
 def add(commands: Subparsers) -> None:
@@ -29,8 +31,6 @@ def _report(arguments: argparse.Namespace) -> int:
     from core.spec.reading import MEGABYTE, read_text
     from core.spec.report.content import collect
     from core.spec.report.render import FORMATS, to_bytes
-    from core.spec.run.folder import RunDir
-    from core.spec.run.logged import experiment_name, read_any_config
     from core.spec.study import StudyDir
 
     write = FORMATS.get(arguments.output.suffix.lower())
@@ -39,7 +39,7 @@ def _report(arguments: argparse.Namespace) -> int:
     home, study = arguments.home, StudyDir(arguments.study) if arguments.study else None
     run_dirs = [find_run(home, name) for name in arguments.runs]
     if arguments.experiment:
-        run_dirs += [run for run in runs(home) if experiment_name(read_any_config(run.config)) == arguments.experiment]
+        run_dirs += [run for run in runs(home) if _experiment_of(run) == arguments.experiment]
     if study is not None:
         run_dirs += [RunDir(file.parent) for file in sorted((study.path / "runs").glob("*/config.json"))]
     if not run_dirs:
@@ -50,3 +50,11 @@ def _report(arguments: argparse.Namespace) -> int:
         write_whole(arguments.output, to_bytes(write(collect(title, run_dirs, note, study))))
     print(arguments.output)
     return 0
+
+
+def _experiment_of(run: RunDir) -> str | None:
+    """The experiment of ``run``; None if its config cannot be read."""
+    try:
+        return experiment_name(read_any_config(run.config))
+    except UserError:
+        return None

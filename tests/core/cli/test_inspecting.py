@@ -37,6 +37,16 @@ def test_data_are_described_checked_and_split(tmp_path: Path, capsys: pytest.Cap
     assert "label kind: 4 values" in capsys.readouterr().out
     assert main(["data", str(train), "--against", "val"]) == 1
     assert "NAME=SOURCE" in capsys.readouterr().err
+    assert main(["data", str(train), "--against", f"val={tmp_path / 'gone.csv'}"]) == 1, "nothing was compared"
+    assert "val cannot be read: There is no data at" in capsys.readouterr().err
+
+
+def test_a_label_cannot_imitate_a_line_of_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_pairs(tmp_path, 1)
+    source = tmp_path / "labelled.csv"
+    source.write_text('filepath,title,"kind\nleaks 0 images"\nimages/000.png,x,y\n')
+    assert main(["data", str(source)]) == 0
+    assert "\nleaks 0" not in capsys.readouterr().out
 
 
 def test_data_are_described_and_checked_without_torch(tmp_path: Path) -> None:

@@ -82,6 +82,30 @@ def test_a_folder_that_cannot_be_read_stops_no_list(tmp_path: Path) -> None:
     assert (unreadable["state"], "is a named pipe" in unreadable["note"]) == ("unreadable", True)
 
 
+def test_a_folder_that_cannot_be_examined_does_not_hide_the_others(tmp_path: Path) -> None:
+    for number in range(9):
+        trained(tmp_path, f"run-{number}", 0.5)
+        (tmp_path / "runs" / f"broken-{number}").symlink_to("x" * 300)  # too long a name
+    assert len(runs(tmp_path)) == 9
+
+
+def test_a_damaged_config_does_not_stop_the_report_of_another_experiment(tmp_path: Path) -> None:
+    trained(tmp_path, "one", 0.5)
+    trained(tmp_path, "other", 0.5).config.write_bytes(b"\xff")
+    page = tmp_path / "page.md"
+    arguments = ("--experiment", preset_config("clip", "tiny").name, "--output", str(page), "--home", str(tmp_path))
+    code, _, err = say("runs", "report", *arguments)
+    assert (code, page.is_file()) == (0, True), err
+
+
+def test_the_name_of_a_run_folder_may_contain_an_at_sign(tmp_path: Path) -> None:
+    run = trained(tmp_path, "one", 0.5)
+    (moved := tmp_path / "a@b").mkdir()
+    run.path.rename(moved / "one")
+    code, _, err = say("continue", str(moved / "one"), "--home", str(tmp_path))
+    assert (code, "there is no run" in err, "checkpoint" in err) == (1, False, True), err
+
+
 def test_a_truncated_list_continues_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(7):
         trained(tmp_path, f"run-{number}", 0.1 * number)
