@@ -22,8 +22,9 @@ from core.spec.config import RunConfig, parse_config, retained_sets
 from core.spec.errors import UserError, is_full
 from core.spec.machines.answers import DataFacts, Finding
 from core.spec.machines.machine import Machine
-from core.spec.paths import expand_user, is_folder, split_run
+from core.spec.paths import expand_user, is_file, is_folder, split_run
 from core.spec.reading import excerpt
+from core.spec.run.model_names import INTERPOLATED, OPEN_CLIP
 
 _MIN_FREE_BYTES = 2 << 30  # below this, a checkpoint may not fit
 _REQUIRED = ("torch", "open_clip_torch", "torchvision", "safetensors", "faiss-cpu")
@@ -168,13 +169,13 @@ def data_facts(paths: Mapping[str, str]) -> list[DataFacts]:
 
 def _is_path(name: str) -> bool:
     return name.startswith(("/", "~", "./", "../")) or (
-        os.sep in name and not name.startswith(("open_clip:", "hf-hub:"))
+        os.sep in name and not name.startswith((OPEN_CLIP, INTERPOLATED, "hf-hub:"))
     )
 
 
 def _check_path(title: str, name: str) -> Finding:
     path, _ = split_run(name) or (expand_user(name), "")
-    if is_folder(path) or path.is_file():
+    if is_folder(path) or is_file(path):
         return Finding(name=title, works=True, detail=excerpt(name))
     remedy = "Enter the path on this machine, or copy the file to this machine."
     return Finding(name=title, works=False, detail=f"{name} does not exist", remedy=remedy)

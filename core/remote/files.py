@@ -6,12 +6,13 @@ Serves only files inside the run's folder, and thumbnails of any image.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from core.spec.errors import UserError
-from core.spec.machines.answers import MAX_CHUNK_BYTES, CheckpointFacts, FileFacts, pack_bytes
+from core.spec.machines.answers import CHECKPOINT_FILE, MAX_CHUNK_BYTES, CheckpointFacts, FileFacts, pack_bytes
 from core.spec.reading import excerpt, open_regular
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.model_names import CheckpointError, checkpoint_names, pointer
@@ -26,12 +27,17 @@ def checkpoints(run: RunDir) -> list[CheckpointFacts]:
     facts = []
     for name in checkpoint_names(run):
         try:
-            files = [_file_facts(path) for path in sorted((run.checkpoints / name).iterdir()) if path.is_file()]
+            files = [_file_facts(path) for path in sorted((run.checkpoints / name).iterdir()) if _is_part(path)]
         except FileNotFoundError:  # the trainer has just deleted this checkpoint
             continue
         pointers = [alias for alias, target in aliases.items() if target == name]
         facts.append(CheckpointFacts(name=name, files=files, pointers=pointers))
     return facts
+
+
+def _is_part(path: Path) -> bool:
+    """Whether ``path`` is a file of the checkpoint, not one of the file system such as ``.nfs0001`` or ``._a``."""
+    return path.is_file() and re.fullmatch(CHECKPOINT_FILE, path.name) is not None
 
 
 def _pointer(run: RunDir, alias: str) -> str:

@@ -248,6 +248,8 @@ class LoggedRun:
         self._monitor.__exit__(None, None, None)
         self._rows.append(self._terminal_event(outcome))
         self._write_rows()
+        if self._disk_problem:
+            print(f"sdgui: {self._disk_problem}; the values logged since then are lost.", file=sys.stderr)
         _open_runs.discard(self)
         with suppress(OSError):
             self._events.sync()

@@ -193,10 +193,13 @@ class Trouble(Answer):
     message: _Text
 
 
+CHECKPOINT_FILE = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,100}$"
+
+
 class FileFacts(Answer):
     """A file of a checkpoint."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,100}$")]
+    name: Annotated[str, Field(pattern=CHECKPOINT_FILE)]
     size: _Bytes
     stamp: int  # modification time in nanoseconds, which identifies the version of the file
 

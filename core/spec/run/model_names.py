@@ -7,6 +7,7 @@ torch and open_clip would take longer than updating an unchanged index.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +27,7 @@ MAX_CONFIG_BYTES = 4 * MEGABYTE
 NETWORKS = ("student", "teacher")
 _DEFAULT = ("", "auto")  # choose the network by `default_network`
 CHECKPOINT = "step-{:08d}"  # name of a checkpoint
+_CHECKPOINT_NAME = re.compile("step-[0-9]{1,18}")
 _MAX_RECORD_BYTES = 64 * MEGABYTE  # largest checkpoint.json that is read
 
 
@@ -34,10 +36,11 @@ class CheckpointError(UserError):
 
 
 def checkpoint_names(run: RunDir) -> list[str]:
-    """The names of all complete checkpoints of ``run``, oldest first."""
+    """The names of all complete checkpoints of ``run``, oldest first. A user's copies with other names do not count."""
     if not run.checkpoints.is_dir():
         return []
-    return sorted(path.parent.name for path in run.checkpoints.glob("step-*/checkpoint.json"))
+    names = (path.parent.name for path in run.checkpoints.glob("step-*/checkpoint.json"))
+    return sorted(filter(_CHECKPOINT_NAME.fullmatch, names), key=lambda name: int(name.removeprefix("step-")))
 
 
 def resolve(run: RunDir, wanted_name: str) -> str:

@@ -95,6 +95,14 @@ def test_old_steps_keep_only_their_networks(
         assert resolve(run, "last") == f"step-{step:08}"
 
 
+def test_copies_that_a_user_makes_are_neither_resumed_from_nor_removed(run: RunDir) -> None:
+    shutil.copytree(files(run), copy := run.checkpoints / f"{files(run).name}-mine")
+    (copy / "checkpoint.json").write_text("{")
+    checkpoint.save(run, *tiny(5, None, None), keep=1, keep_every=2)
+    assert checkpoint.checkpoint_names(run) == [files(run).name, "step-00000005"]
+    assert copy.is_dir()
+
+
 @pytest.mark.parametrize(
     ("part", "what"),
     [("checkpoint.json", "pipe"), ("checkpoint.json", "link"), *(("student.safetensors", what) for what in KINDS)],

@@ -159,10 +159,11 @@ def test_the_paths_of_a_config_are_checked(tmp_path: Path, monkeypatch: pytest.M
     assert not found["Validation data"].works
     assert found["Validation data"].remedy.startswith("Enter the path of the data")
     assert (found["Weights"].works, found["Weights"].detail) == (True, "~/weights.pt")
+    assert not checks._check_path("Weights", "/" + "x" * 300).works
     missing = checks._check_path("Weights", "/no/where")
     assert (missing.works, missing.detail) == (False, "/no/where does not exist")
-    names = ("/a", "~/a", "./a", "../a", "a/b", "open_clip:a/b", "hf-hub:a/b", "a")
-    assert [checks._is_path(name) for name in names] == [True] * 5 + [False] * 3
+    names = ("/a", "~/a", "./a", "../a", "a/b", "open_clip:a/b", "interpolated:a/b@0.5", "hf-hub:a/b", "a")
+    assert [checks._is_path(name) for name in names] == [True] * 5 + [False] * 4
     facts = checks.data_facts({"one": pairs, "two": str(tmp_path / "gone.csv")})
     rows = open_source(pairs).rows
     assert (facts[0].name, facts[0].pairs, facts[0].digest) == ("one", len(rows), fingerprint(rows))

@@ -26,7 +26,7 @@ def test_checkpoints_are_listed_with_their_files_and_pointers(run: RunDir) -> No
     for step, files in ((20, ("student.safetensors", "checkpoint.json")), (10, ("checkpoint.json",)), (30, ("a",))):
         folder = run.checkpoints / f"step-{step:08d}"
         (folder / "a folder").mkdir(parents=True)
-        for name in files:
+        for name in (*files, ".nfs000123", "a copy"):
             (folder / name).write_bytes(b"x" * step)
     for which in ("best", "last"):
         (run.checkpoints / which).write_text("step-00000020\n")
@@ -36,7 +36,9 @@ def test_checkpoints_are_listed_with_their_files_and_pointers(run: RunDir) -> No
     ]  # fmt: skip
     stamps = [(run.checkpoints / "step-00000020" / name).stat().st_mtime_ns for name in ("checkpoint.json",)]
     assert found[1].files[0] == FileFacts(name="checkpoint.json", size=20, stamp=stamps[0])
-    assert [one.name for one in found[1].files] == ["checkpoint.json", "student.safetensors"], "no folders"
+    assert [one.name for one in found[1].files] == ["checkpoint.json", "student.safetensors"], (
+        "no folders, and no files of the file system"
+    )
     (run.checkpoints / "best").unlink()
     (run.checkpoints / "last").write_text("step-00000010")
     assert [one.pointers for one in checkpoints(run)] == [["last"], []]

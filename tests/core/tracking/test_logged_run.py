@@ -303,6 +303,22 @@ def test_a_forked_process_writes_nothing_to_the_run(tmp_path: Path) -> None:
     assert sum(isinstance(event, (RunFinished, RunFailed)) for event in events(tmp_path / "run")) == 1
 
 
+def test_values_that_a_full_disk_refuses_until_the_end_are_reported_as_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = start(tmp_path)
+
+    def refuse(lines: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    run._events.append = refuse  # type: ignore[method-assign]
+    run.log({"loss": 1.0}, step=1)
+    run.flush()
+    assert "logged values are kept in memory" in capsys.readouterr().err
+    run.finish()
+    assert "the values logged since then are lost" in capsys.readouterr().err
+
+
 def test_values_refused_by_a_full_disk_are_written_later(tmp_path: Path) -> None:
     run = start(tmp_path)
     file = run._events._file
