@@ -62,7 +62,7 @@ class WorkerCalls(QObject):
         return any(call.purpose == purpose for call in self._calls.values())
 
     def drop(self, purpose: str) -> None:
-        """Cancel a request without a callback."""
+        """Cancel a request; neither of its callbacks is called."""
         for number in [number for number, call in self._calls.items() if call.purpose == purpose]:
             del self._calls[number]
             self._client.cancel(number)

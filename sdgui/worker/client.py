@@ -92,8 +92,8 @@ class WorkerClient(QObject):
         if self._process is not None:
             self._process.write(line)
         elif self._uses_trainer and not self._remote_command() and (lacking := missing("train")):
-            text = missing_message("train", lacking[0])
-            QTimer.singleShot(0, self, lambda: self._fail(number, Lost(text)))
+            failure = Lost(missing_message("train", lacking[0]))
+            QTimer.singleShot(0, self, lambda: self._fail(number, failure))
         else:
             self._queued_lines[number] = line
             self.start_waiting()
@@ -102,6 +102,7 @@ class WorkerClient(QObject):
 
     def _fail(self, number: int, failure: Failure) -> None:
         if self._open_requests.pop(number, None) is not None:
+            self._update_state()
             self.failed.emit(number, failure)
 
     def warm_up(self) -> None:
@@ -124,23 +125,17 @@ class WorkerClient(QObject):
         """Cancel a request; ``failed`` is emitted unless it is already done."""
         if number in self._queued_lines:
             del self._queued_lines[number]
-            QTimer.singleShot(0, self, lambda: self._fail_as_cancelled(number))
+            QTimer.singleShot(0, self, lambda: self._fail(number, Cancelled()))
         elif number in self._open_requests and self._process is not None:
             self._process.write(_line({"do": "cancel", "id": number}))
             QTimer.singleShot(_CANCEL_MS, self, lambda: self._check_cancelled(number))
 
-    def _fail_as_cancelled(self, number: int) -> None:
-        if self._open_requests.pop(number, None) is not None:
-            self._update_state()
-            self.failed.emit(number, Cancelled())
-
     def _check_cancelled(self, number: int) -> None:
         """Fail a request that is still open: the worker is in an uninterruptible step, or hangs."""
-        if number not in self._open_requests:
-            return
-        self._fail_as_cancelled(number)
-        if not self._open_requests:
-            self.shutdown()  # the next request starts a new process
+        if number in self._open_requests:
+            self._fail(number, Cancelled())
+            if not self._open_requests:
+                self.shutdown()  # the next request starts a new process
 
     def shutdown(self) -> None:
         """Ask the worker to exit, and kill it after a few seconds. A later request starts a new process."""
@@ -215,8 +210,7 @@ class WorkerClient(QObject):
         elif isinstance(reply.failure, CodeNeeded) and self._ask_code is not None and not self._remote_command():
             self._ask_code(reply.failure.files, partial(self._on_code_answered, reply.number, reply.failure))
         else:
-            del self._open_requests[reply.number]
-            self.failed.emit(reply.number, reply.failure)
+            self._fail(reply.number, reply.failure)
 
     def _on_code_answered(self, number: int, failure: Failure, allowed: bool) -> None:
         """Send a request again if the user allowed its code; fail it otherwise."""
@@ -226,7 +220,6 @@ class WorkerClient(QObject):
             self._process.write(self._open_requests[number])
         else:
             self._fail(number, failure)
-            self._update_state()
 
     def _check_readable(self, last: bytes) -> None:
         """Kill a process that sends only invalid lines."""

@@ -134,7 +134,6 @@ class ShownView(TypedDict):
 
     title: str
     who: str
-    local: bool
     side: int
     patch: int
     cells: list[ViewCell]

@@ -7,7 +7,7 @@ client's process starts with the first request, and ends when another model need
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,18 +18,11 @@ from core.spec.run.model_names import tuned_name
 from sdgui.worker.client import AskCode, WorkerClient
 
 MAX_WORKERS = 2  # models in memory at the same time
-IDLE_MINUTES = 10.0
+_IDLE_SECONDS = 600.0
 DATA_WORKER = "data"  # key of the worker that reads tables and folders; it loads no model and is not counted
 CHECK_WORKER = "data checks"  # key of the worker that reads every image of a source, so that nothing waits for it
 _WITHOUT_MODEL = frozenset((DATA_WORKER, CHECK_WORKER))
 _IDLE_CHECK_MS = 15_000  # interval of checks for idle processes
-_STATES = {
-    "off": "not started",
-    "waiting": "waiting for another model to finish",
-    "starting": "starting",
-    "ready": "ready",
-    "busy": "busy",
-}
 
 
 @dataclass
@@ -55,28 +48,25 @@ class WorkerState:
     @property
     def text(self) -> str:
         """A text such as ``teacher @2400 ready``."""
-        return f"{self.title} {'crashed' if self.trouble else _STATES.get(self.state, self.state)}"
+        state = "waiting for another model to finish" if self.state == "waiting" else self.state
+        return f"{self.title} {'crashed' if self.trouble else state}"
 
 
 class WorkerPool(QObject):
-    """At most ``most`` processes; when all are busy, the next model waits for one to finish."""
+    """At most ``MAX_WORKERS`` processes with a model; when all are busy, the next model waits for one to finish."""
 
     state_changed = Signal()
 
     def __init__(
         self,
         command: Sequence[str] | None = None,
-        parent: QObject | None = None,
-        most: int = MAX_WORKERS,
-        idle_minutes: float = IDLE_MINUTES,
         clock: Callable[[], float] = time.monotonic,
         remote_command: Callable[[str], Sequence[str] | None] = lambda key: None,
     ) -> None:
         """``remote_command``: the command of the worker for a model on another machine; None for a local model."""
-        super().__init__(parent)
-        self._command, self._remote_command = command, remote_command
-        self._most, self._idle_seconds, self._clock = most, 60 * idle_minutes, clock
-        self.ask_code: AskCode | None = None  # set by the window; asks whether a model's custom code may run
+        super().__init__()
+        self._command, self._remote_command, self._clock = command, remote_command, clock
+        self.ask_code: AskCode = lambda _files, answer: answer(False)  # set by the window; asks whether code may run
         self._members: dict[str, _Member] = {}
         self._ended = False
         self._timer = QTimer(self, interval=_IDLE_CHECK_MS)
@@ -91,7 +81,9 @@ class WorkerPool(QObject):
         member = self._members.get(key)
         if member is None:
             may_start, remote_command = partial(self._may_start, key), partial(self._remote_command, key)
-            client = WorkerClient(self._command, self, may_start, remote_command, self._ask_about_code)
+            client = WorkerClient(
+                self._command, self, may_start, remote_command, lambda files, answer: self.ask_code(files, answer)
+            )
             member = self._members[key] = _Member(client, title or short_title(key), self._clock())
             client.state_changed.connect(partial(self._on_state_changed, key))
             client.lost.connect(partial(self._on_lost, key))
@@ -124,7 +116,7 @@ class WorkerPool(QObject):
         """End processes that were idle for long enough."""
         now = self._clock()
         for member in self._members.values():
-            if member.client.state == "ready" and now - member.used >= self._idle_seconds:
+            if member.client.state == "ready" and now - member.used >= _IDLE_SECONDS:
                 member.client.shutdown()
 
     def shutdown(self) -> None:
@@ -142,12 +134,6 @@ class WorkerPool(QObject):
         for member in self._members.values():
             member.client.close()
 
-    def _ask_about_code(self, files: Mapping[str, Path], answer: Callable[[bool], None]) -> None:
-        if self.ask_code is None:
-            answer(False)
-        else:
-            self.ask_code(files, answer)
-
     # Room for a process
     def _alive(self) -> dict[str, _Member]:
         return {
@@ -162,7 +148,7 @@ class WorkerPool(QObject):
         if key in _WITHOUT_MODEL:
             return True
         alive = self._alive()
-        if len(alive) < self._most:
+        if len(alive) < MAX_WORKERS:
             return True
         idle = [member for member in alive.values() if member.client.state == "ready"]
         if not idle:

@@ -7,7 +7,6 @@ such as output that a library prints.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -152,10 +151,6 @@ def _files(raw: object) -> dict[str, Path]:
 
 def _count(raw: object) -> int:
     """Parse a non-negative number; 0 for anything else."""
-    if (
-        isinstance(raw, bool)
-        or not isinstance(raw, (int, float))
-        or (isinstance(raw, float) and not math.isfinite(raw))
-    ):
+    if isinstance(raw, bool) or not isinstance(raw, (int, float)) or raw != raw:  # nan differs from itself
         return 0
     return int(min(max(raw, 0), _MAX_COUNT))

@@ -21,14 +21,17 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Verb(Generic[Answer]):
-    """A kind of request. ``answer``: type of the answer; ``part``: type of each part of a long answer."""
+    """A kind of request. ``answer``: type of the answer; ``part``: type of each part of a long answer.
+
+    Types are checked strictly: the text "3" is not a number.
+    """
 
     name: str
     answer: type[Answer]
     part: type[Any] | None = None
 
     def problem(self, raw: Mapping[str, Any], partial: bool = False) -> str:
-        """Why ``raw`` is not a valid answer (or ``partial`` answer); "" if it is."""
+        """Why ``raw`` is not a valid answer (or part of one, if ``partial``); "" if it is."""
         try:
             shape: Any = (self.part or self.answer) if partial else self.answer
             _adapter(shape).validate_python(raw, strict=True)
@@ -121,10 +124,9 @@ class ResultRow(TypedDict):
 
 
 class Cutoff(TypedDict):
-    """The cosine above which a score is more than chance: the share ``rate`` of unrelated pairs exceeds it."""
+    """The cosine above which a score is more than chance, and a sentence about it."""
 
     cosine: float
-    rate: float
     meaning: str
 
 
@@ -285,9 +287,8 @@ CAPTION = Verb("caption", dict[str, Any], CaptionPart)
 
 # Interpolated weights
 class EvaluatedPath(TypedDict):
-    """The path of a run was evaluated and written. ``alpha``: the chosen point; ``notes``: such as skipped rows."""
+    """The interpolation path of a run was evaluated and written to its folder. ``notes``: such as skipped rows."""
 
-    alpha: float
     notes: list[str]
 
 

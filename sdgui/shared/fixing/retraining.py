@@ -41,14 +41,10 @@ class FixedData(TypedDict):
     captions: int
 
 
-Differences = dict[str, list[float]]
-
-
 class PageWritten(TypedDict):
-    """A page that was written. ``differences``: metric -> after minus before, with its interval."""
+    """A page that was written."""
 
     path: str
-    differences: Differences
 
 
 FIXES_SAVE = Verb("fixes_save", FixedData)

@@ -28,7 +28,7 @@ def cell(number: int, mask: str = "", mixed: Any = None) -> dict[str, Any]:
 
 
 def view(title: str, who: str, *cells: dict[str, Any]) -> dict[str, Any]:
-    return {"title": title, "who": who, "local": False, "side": SIDE, "patch": PATCH,
+    return {"title": title, "who": who, "side": SIDE, "patch": PATCH,
             "cells": list(cells)}  # fmt: skip
 
 
