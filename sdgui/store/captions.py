@@ -16,11 +16,10 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.sqlite import insert
 
-from sdgui.store.sessions import Sessions, parse_object, storable
+from sdgui.store.sessions import Sessions, batches, parse_object, storable
 from sdgui.store.tables import CaptionedImageRow, CaptionOriginRow
 
-_BATCH_SIZE = 400  # SQLite limits the number of values in one statement
-_ROWS_PER_BATCH = 60  # smaller, because each row has six values
+_ROWS_PER_BATCH = 60  # each row has six values
 
 
 @dataclass(frozen=True)
@@ -58,18 +57,15 @@ class CaptionRecords(Sessions):
         with self._write_own() as session:
             for key, content in origins.items():
                 session.merge(CaptionOriginRow(key=key, content=_json(content)))
-            for start in range(0, len(entries), _ROWS_PER_BATCH):
-                part = entries[start : start + _ROWS_PER_BATCH]
+            for part in batches(entries, _ROWS_PER_BATCH):
                 statement = insert(CaptionedImageRow).values([_values(entry) for entry in part])
                 updates = {name: statement.excluded[name] for name in ("position", "text", "origin", "refused", "made")}
                 session.execute(statement.on_conflict_do_update(index_elements=["path"], set_=updates))
 
     def forget_captions(self, paths: Iterable[str]) -> None:
         """Remove images from the list."""
-        keys = [os.fsencode(path) for path in paths]
         with self._write_own() as session:
-            for start in range(0, len(keys), _BATCH_SIZE):
-                part = keys[start : start + _BATCH_SIZE]
+            for part in batches([os.fsencode(path) for path in paths]):
                 session.execute(delete(CaptionedImageRow).where(CaptionedImageRow.path.in_(part)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import time
 from collections.abc import Iterable
@@ -33,11 +34,9 @@ class ExperimentRecords(Sessions):
     def experiments(self, deleted: bool = False) -> list[Experiment]:
         """Experiments outside the bin, or with ``deleted`` those in it; oldest first."""
         is_listed = ExperimentRow.deleted.is_not(None) if deleted else ExperimentRow.deleted.is_(None)
+        query = select(ExperimentRow).where(is_listed).order_by(ExperimentRow.id)
         with self._read() as session:
-            return [
-                experiment_record(row)
-                for row in session.scalars(select(ExperimentRow).where(is_listed).order_by(ExperimentRow.id))
-            ]
+            return [experiment_record(row) for row in session.scalars(query)]
 
     def changed_times(self) -> dict[int, float]:
         """Times of the last edit or rename of the experiments outside the bin, in seconds since the epoch."""
@@ -62,24 +61,18 @@ class ExperimentRecords(Sessions):
         name = clean_name(name)
         with self._write() as session:
             row = experiment_row(session, experiment_id)
-            record_activity(session, "renamed", name, experiment=row.id, detail=row.name)
-            row.name, row.config, row.changed = name, _with_name(row.config, name), time.time()
+            old_name, row.name = row.name, name
+            row.config, row.changed = _with_name(row.config, name), time.time()
+            record_activity(session, "renamed", row, old_name)
             return experiment_record(row)
 
-    def duplicate_experiment(self, experiment_id: int, name: str | None = None) -> Experiment:
-        """Copy an experiment with its tags but without runs; named "... copy" unless ``name`` is given."""
+    def duplicate_experiment(self, experiment_id: int) -> Experiment:
+        """Copy an experiment as "... copy", with its tags and note but without runs."""
         with self._write() as session:
             row = experiment_row(session, experiment_id)
             used_names = set(session.scalars(select(ExperimentRow.name)))
-            title = clean_name(name) if name is not None else _copy_name(row.name, used_names)
-            now = time.time()
-            copy = ExperimentRow(
-                name=title, config=_with_name(row.config, title), created=now, changed=now, note=row.note
-            )
-            copy.tags = list(row.tags)
-            session.add(copy)
-            session.flush()
-            record_activity(session, "made", title, experiment=copy.id)
+            copy = new_experiment(session, row.config, _copy_name(row.name, used_names))
+            copy.note, copy.tags = row.note, list(row.tags)
             return experiment_record(copy)
 
     def edit_experiment(self, experiment_id: int, config: RunConfig | str, before: str | None = None) -> Experiment:
@@ -92,7 +85,7 @@ class ExperimentRecords(Sessions):
         with self._write() as session:
             row = experiment_row(session, experiment_id)
             check_unedited(f"The config of “{row.name}”", before, row.config, text, _settings)
-            record_edit(session, row.name, experiment_id, row.config)
+            record_edit(session, row, row.config)
             name = _name_in(text)
             if before is None or name != _name_in(before):
                 row.name = clean_name(name or row.name)
@@ -104,7 +97,7 @@ class ExperimentRecords(Sessions):
         with self._write() as session:
             row = experiment_row(session, experiment_id)
             row.deleted = None
-            record_activity(session, "restored", row.name, experiment=row.id)
+            record_activity(session, "restored", row)
             return experiment_record(row)
 
     def tag_experiment(
@@ -117,7 +110,7 @@ class ExperimentRecords(Sessions):
             row.tags = tag_rows(session, tags if before is None else merged_tags(before, current, tags))
             session.flush()
             session.refresh(row)
-            record_activity(session, "tagged", row.name, experiment=row.id)
+            record_activity(session, "tagged", row)
             return experiment_record(row)
 
     def set_experiment_note(self, experiment_id: int, note: str, before: str | None = None) -> Experiment:
@@ -125,7 +118,7 @@ class ExperimentRecords(Sessions):
         with self._write() as session:
             row = experiment_row(session, experiment_id)
             check_unedited(f"The note of “{row.name}”", before, row.note, note)
-            record_activity(session, "wrote the note of", row.name, experiment=row.id, detail=row.note)
+            record_activity(session, "wrote the note of", row, row.note)
             row.note = storable(note)
             return experiment_record(row)
 
@@ -141,7 +134,7 @@ def new_experiment(session: Session, config: str, name: str) -> ExperimentRow:
     row = ExperimentRow(name=name, config=_with_name(config, name), created=now, changed=now, note="")
     session.add(row)
     session.flush()
-    record_activity(session, "made", name, experiment=row.id)
+    record_activity(session, "made", row)
     return row
 
 
@@ -212,10 +205,6 @@ def _with_name(text: str, name: str) -> str:
 
 
 def _copy_name(name: str, used_names: set[str]) -> str:
-    number = 1
-    while True:
-        ending = " copy" if number == 1 else f" copy {number}"
-        candidate = name[: NAME_LENGTH - len(ending)] + ending
-        if candidate not in used_names:
-            return candidate
-        number += 1
+    endings = itertools.chain([" copy"], (f" copy {number}" for number in itertools.count(2)))
+    candidates = (name[: NAME_LENGTH - len(ending)] + ending for ending in endings)
+    return next(candidate for candidate in candidates if candidate not in used_names)

@@ -11,10 +11,8 @@ from collections.abc import Mapping
 from sqlalchemy import delete, select, tuple_
 from sqlalchemy.dialects.sqlite import insert
 
-from sdgui.store.sessions import Sessions, storable
+from sdgui.store.sessions import Sessions, batches, storable
 from sdgui.store.tables import PairMarkRow
-
-_BATCH_SIZE = 100
 
 Pair = tuple[str, str]  # image path, caption
 
@@ -33,10 +31,8 @@ class MarkRecords(Sessions):
         key = os.fsencode(source)
         entries = [((os.fsencode(path), storable(caption)), mark) for (path, caption), mark in marks.items()]
         with self._write_own() as session:
-            for start in range(0, len(entries), _BATCH_SIZE):
-                part = entries[start : start + _BATCH_SIZE]
-                pairs = [pair for pair, _ in part]
-                matches = tuple_(PairMarkRow.path, PairMarkRow.caption).in_(pairs)
+            for part in batches(entries, 100):
+                matches = tuple_(PairMarkRow.path, PairMarkRow.caption).in_([pair for pair, _ in part])
                 session.execute(delete(PairMarkRow).where(PairMarkRow.source == key, matches))
                 rows = [
                     {"source": key, "path": path, "caption": caption, "wrong": mark}

@@ -49,7 +49,7 @@ class QueueRecords(RunRecords):
                 raise StoreError("This run is still active; pause or stop it first.")
             if row.queue_position is None:
                 row.queue_position, row.state = queue_end(session), RunState.QUEUED.value
-                record_activity(session, "queued", row.key, experiment=row.experiment_id, run=run_id)
+                record_activity(session, "queued", row)
             return self._run_record(row)
 
     def unqueue(self, run_id: int) -> Run:
@@ -59,8 +59,7 @@ class QueueRecords(RunRecords):
             if row.queue_position is not None:
                 row.queue_position = None
                 row.state = (RunState(row.ending) if row.ending else RunState.INTERRUPTED).value
-                action = "removed from the queue"
-                record_activity(session, action, row.key, experiment=row.experiment_id, run=run_id)
+                record_activity(session, "removed from the queue", row)
             return self._run_record(row)
 
     def place(self, run_id: int, place: Place) -> Run:
@@ -119,15 +118,14 @@ class QueueRecords(RunRecords):
             for position, row in enumerate(rows):
                 row.queue_position = position
             if rows:
-                record_activity(session, "reordered the queue", "")
+                record_activity(session, "reordered the queue", None)
 
-    def take_next(self, limit: int | Mapping[str, Slots]) -> Run | None:
+    def take_next(self, machines: Mapping[str, Slots]) -> Run | None:
         """Mark the first waiting run whose machine has room as launched, and return it; None if there is none.
 
-        ``limit``: machine ("" for this one) -> its capacity; a number means only this machine, without GPUs. Only
-        runs of this home are launched. A run that waits for specific devices reserves them against later runs.
+        ``machines``: machine ("" for this one) -> its capacity. Only runs of this home are launched. A run that waits
+        for specific devices reserves them against later runs.
         """
-        machines = {"": Slots(at_once=limit)} if isinstance(limit, int) else limit
         with self._write() as session:
             free = {host: self._free(session, host, slots) for host, slots in machines.items()}
             for row in session.scalars(waiting().where(RunRow.folder.startswith(self._local_prefix, autoescape=True))):

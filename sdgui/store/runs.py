@@ -29,11 +29,12 @@ from sdgui.store.records import (
     StoreError,
 )
 from sdgui.store.registry.activity import record_activity
-from sdgui.store.run_table.configs import keep_config
+from sdgui.store.run_table.configs import save_config
 from sdgui.store.run_table.summaries import nan_if_null, replace_summaries, summary_rows
 from sdgui.store.sessions import (
     ON_HOST,
     Sessions,
+    batches,
     check_unedited,
     merged_tags,
     owner_host_of,
@@ -44,7 +45,6 @@ from sdgui.store.sessions import (
 )
 from sdgui.store.tables import ExperimentRow, RunRow, StepValueRow, StudyArmRow, SummaryRow
 
-_BATCH_SIZE = 500  # SQLite limits the number of ids in one statement
 _PROGRESS_COLUMNS = (
     RunRow.folder,
     RunRow.state,
@@ -81,12 +81,9 @@ class RunRecords(Sessions):
 
     def runs_by_id(self, run_ids: Iterable[int]) -> dict[int, Run]:
         """Existing runs by id, in the bin or not."""
-        ids, runs = sorted(run_ids), dict[int, Run]()
         with self._read() as session:
-            for start in range(0, len(ids), _BATCH_SIZE):
-                batch = RunRow.id.in_(ids[start : start + _BATCH_SIZE])
-                runs |= {run.id: run for run in self._selected_runs(session, batch)}
-        return runs
+            selections = [self._selected_runs(session, RunRow.id.in_(ids)) for ids in batches(sorted(run_ids))]
+        return {run.id: run for runs in selections for run in runs}
 
     def _selected_runs(self, session: Session, *selected: ColumnElement[bool]) -> list[Run]:
         # Columns from the connection, because thousands of RunRow objects take several times as long.
@@ -176,15 +173,19 @@ class RunRecords(Sessions):
         ``place``: requested machine and devices. Raises StoreError if the config has a problem.
         """
         with self._write() as session:
-            row = _row_from_experiment(session, experiment_id)
+            experiment = experiment_record(experiment_row(session, experiment_id))
+            if experiment.config is None:
+                raise StoreError(experiment.problem)
+            row = _row_from_config(session, experiment_id, experiment.config, "")
+            name = f"{slug(experiment.name)}-{time.strftime('%Y%m%d')}-{row.key}"
+            row.folder = self._folder_text(self.runs_folder / name)
             row.state = (RunState.QUEUED if queued else RunState.STARTING).value
             row.launched = None if queued else time.time()
             row.queue_position = queue_end(session) if queued else None
-            row.folder = self._folder_text(self.runs_folder / row.folder) if self.shared else row.folder
             row.machine, row.devices_asked, row.owner = place.host, place.devices, self.user
             session.add(row)
             session.flush()
-            record_activity(session, "queued" if queued else "launched", row.key, experiment=experiment_id, run=row.id)
+            record_activity(session, "queued" if queued else "launched", row)
             return self._run_record(row)
 
     def add_imported(
@@ -212,7 +213,7 @@ class RunRecords(Sessions):
             session.flush()
             if progress.summaries:
                 session.execute(plain_insert(SummaryRow), summary_rows(row.id, progress.summaries))
-            record_activity(session, "listed", row.key, experiment=experiment_id, run=row.id)
+            record_activity(session, "listed", row)
             return row.id
 
     def record(self, run_id: int, progress: Progress, rewritten: bool = False) -> None:
@@ -233,9 +234,9 @@ class RunRecords(Sessions):
         """The last and the best value of each metric, by run."""
         by_run: dict[int, dict[str, MetricSummary]] = {run_id: {} for run_id in run_ids}
         with self._read() as session:
-            for start in range(0, len(run_ids), _BATCH_SIZE):
-                in_batch = SummaryRow.run_id.in_(run_ids[start : start + _BATCH_SIZE])
-                for row in session.scalars(select(SummaryRow).where(in_batch).order_by(SummaryRow.metric)):
+            for ids in batches(run_ids):
+                query = select(SummaryRow).where(SummaryRow.run_id.in_(ids)).order_by(SummaryRow.metric)
+                for row in session.scalars(query):
                     by_run[row.run_id][row.metric] = MetricSummary(
                         nan_if_null(row.last), row.last_step, nan_if_null(row.best), row.best_step
                     )
@@ -246,7 +247,7 @@ class RunRecords(Sessions):
         with self._write() as session:
             row = run_row(session, run_id)
             row.deleted = None
-            record_activity(session, "restored", row.key, experiment=row.experiment_id, run=run_id)
+            record_activity(session, "restored", row)
             return self._run_record(row)
 
     def tag_run(self, run_id: int, tags: Iterable[str], before: Iterable[str] | None = None) -> Run:
@@ -257,7 +258,7 @@ class RunRecords(Sessions):
             row.tags = tag_rows(session, tags if before is None else merged_tags(before, current, tags))
             session.flush()
             session.refresh(row)
-            record_activity(session, "tagged", row.key, experiment=row.experiment_id, run=run_id)
+            record_activity(session, "tagged", row)
             return self._run_record(row)
 
     def set_run_note(self, run_id: int, note: str, before: str | None = None) -> Run:
@@ -265,11 +266,8 @@ class RunRecords(Sessions):
         with self._write() as session:
             row = run_row(session, run_id)
             check_unedited(f"The note of run {row.key}", before, row.note, note)
-            experiment_id, replaced = row.experiment_id, row.note
+            record_activity(session, "wrote the note of", row, row.note)
             row.note = storable(note)
-            record_activity(
-                session, "wrote the note of", row.key, experiment=experiment_id, run=run_id, detail=replaced
-            )
             return self._run_record(row)
 
     def mark_failed(self, run_id: int, message: str) -> Run:
@@ -330,19 +328,10 @@ def _parse_remote_folder(text: str) -> tuple[str, str] | None:
     return (computer, folder) if mark else None
 
 
-def _row_from_experiment(session: Session, experiment_id: int) -> RunRow:
-    experiment = experiment_record(experiment_row(session, experiment_id))
-    if experiment.config is None:
-        raise StoreError(experiment.problem)
-    row = _row_from_config(session, experiment_id, experiment.config, "")
-    row.folder = f"{slug(experiment.name)}-{time.strftime('%Y%m%d')}-{row.key}"
-    return row
-
-
 def _row_from_config(session: Session, experiment_id: int, config: RunConfig | LoggedConfig, folder: str) -> RunRow:
     """A new row, not added to the session; the config is stored."""
     digest = config.digest()
-    keep_config(session, digest, config)
+    save_config(session, digest, config)
     return RunRow(
         experiment_id=experiment_id,
         key=secrets.token_hex(4),
@@ -371,10 +360,10 @@ def run_row(session: Session, run_id: int) -> RunRow:
     return row
 
 
-def set_launched(row: RunRow, devices: str | None = None) -> RunRow:
-    """Set the state to starting, and the devices unless ``devices`` is None."""
+def set_launched(row: RunRow, devices: str) -> RunRow:
+    """Set the state to starting, on ``devices``."""
     row.state, row.launched, row.queue_position, row.failure = RunState.STARTING.value, time.time(), None, ""
-    row.devices = row.devices if devices is None else devices
+    row.devices = devices
     return row
 
 

@@ -16,10 +16,10 @@ import re
 import threading
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Engine, select
 from sqlalchemy.orm import Session
@@ -30,18 +30,19 @@ from sdgui.store.tables import RunRow, TagRow
 
 NAME_LENGTH = 120
 ON_HOST = "::"
+_Item = TypeVar("_Item")
 
 
 class Sessions:
     """The location of the data, and transactions on it."""
 
-    def __init__(self, home: Path, database: Database, own: Database | None = None) -> None:
-        """``own``: with a shared registry, the local database of per-user tables, such as caption lists and marks."""
+    def __init__(self, home: Path, database: Database, own: Database) -> None:
+        """``own``: the local database of per-user tables, such as caption lists; without a registry, ``database``."""
         self.home = home
         self.runs_folder = home / "runs"
         self._normal_runs_folder = Path(os.path.normpath(self.runs_folder))
         self.user = f"{_user()}@{platform.node()}"
-        self._database, self._own = database, own or database
+        self._database, self._own = database, own
         self._sessions_changed, self._open_sessions, self._closed = threading.Condition(), 0, False
         self._examined_names: set[str] = set()  # folders in the runs folder that ``import_logged`` need not read again
         self._logged_stamp = 0  # modification time of the runs folder when ``import_logged`` last read all of it
@@ -71,46 +72,39 @@ class Sessions:
             database.recorder.dispose()  # ``writer`` shares the connections of ``reader``
 
     @contextmanager
-    def _session(self, database: Database, engine: Engine) -> Iterator[Session]:
+    def _session(self, database: Database, engine: Engine, writes: bool = True) -> Iterator[Session]:
         """Open a session that `close` waits for; otherwise its connection would never be closed."""
         with self._sessions_changed:
             if self._closed:
                 raise StoreError("The database has been closed.")
             self._open_sessions += 1
         try:
-            with database.translating_errors(), Session(engine) as session:
+            with (
+                database.translating_errors(),
+                Session(engine, info={"who": self.user}) as session,
+                session.begin() if writes else nullcontext(),
+            ):
                 yield session
         finally:
             with self._sessions_changed:
                 self._open_sessions -= 1
                 self._sessions_changed.notify_all()
 
-    @contextmanager
-    def _read(self) -> Iterator[Session]:
-        with self._session(self._database, self._database.reader) as session:
-            yield session
+    def _read(self) -> AbstractContextManager[Session]:
+        return self._session(self._database, self._database.reader, writes=False)
 
-    @contextmanager
-    def _write(self) -> Iterator[Session]:
-        with self._session(self._database, self._database.writer) as session, session.begin():
-            session.info["who"] = self.user
-            yield session
+    def _write(self) -> AbstractContextManager[Session]:
+        return self._session(self._database, self._database.writer)
 
-    @contextmanager
-    def _read_own(self) -> Iterator[Session]:
-        with self._session(self._own, self._own.reader) as session:
-            yield session
+    def _read_own(self) -> AbstractContextManager[Session]:
+        return self._session(self._own, self._own.reader, writes=False)
 
-    @contextmanager
-    def _write_own(self) -> Iterator[Session]:
-        with self._session(self._own, self._own.writer) as session, session.begin():
-            yield session
+    def _write_own(self) -> AbstractContextManager[Session]:
+        return self._session(self._own, self._own.writer)
 
-    @contextmanager
-    def _write_one_run(self) -> Iterator[Session]:
+    def _write_one_run(self) -> AbstractContextManager[Session]:
         """Open a write session for the rows of a single run; in a registry, it takes no lock on other rows."""
-        with self._session(self._database, self._database.recorder) as session, session.begin():
-            yield session
+        return self._session(self._database, self._database.recorder)
 
     def _folder_text(self, folder: Path) -> str:
         """The stored text of a run folder: relative to the runs folder if it is inside home, so that home can be moved.
@@ -145,6 +139,11 @@ def _user() -> str:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # no user name, as in a container
         return "someone"
+
+
+def batches(items: Sequence[_Item], size: int = 500) -> Iterator[Sequence[_Item]]:
+    """Split ``items``, since SQLite limits the number of values in one statement."""
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def tags_by_run(session: Session, *selected: ColumnElement[bool]) -> dict[int, list[str]]:
@@ -217,7 +216,7 @@ def clean_name(name: str) -> str:
     """Remove control characters from a name. Raises StoreError if the result is empty or too long."""
     clean = clean_line(name)
     if not clean:
-        raise StoreError("An experiment needs a name; enter at least one character.")
+        raise StoreError("The name is empty; enter at least one character.")
     if len(clean) > NAME_LENGTH:
         raise StoreError(f"The name has {len(clean)} characters; shorten it to {NAME_LENGTH}.")
     return clean

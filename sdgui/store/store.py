@@ -15,7 +15,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import NamedTuple, Self
 
-import platformdirs
 from sqlalchemy import select
 
 from core.spec.config import ConfigError, RunConfig
@@ -80,13 +79,13 @@ class Store(
     """
 
     @classmethod
-    def open(cls, home: Path | None = None, registry: RegistryAddress | None = None) -> Self:
-        """Open the store in ``home`` (default: the user's data folder); it is created or migrated as needed.
+    def open(cls, home: Path, registry: RegistryAddress | None = None) -> Self:
+        """Open the store in the folder ``home``; it is created or migrated as needed.
 
         With ``registry``, shared records are stored in the registry; run folders, caption lists and marks stay in the
         home. Raises StoreError, and leaves the file untouched, if the database is damaged or from a newer version.
         """
-        home = (home or Path(platformdirs.user_data_dir("sdgui", appauthor=False))).absolute()
+        home = home.absolute()
         try:
             (home / "runs").mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -94,21 +93,15 @@ class Store(
                 f"Cannot write to the folder {home}: {error.strerror}; choose another folder with --home."
             ) from error
         own_database = open_database(home / DATABASE)
-        return (
-            cls(home, own_database)
-            if registry is None
-            else cls(home, open_registry(registry, MIGRATIONS), own_database)
-        )
+        return cls(home, own_database if registry is None else open_registry(registry, MIGRATIONS), own_database)
 
     @classmethod
-    def rebuild(
-        cls, home: Path | None = None, report: Callable[[int, int], object] | None = None
-    ) -> tuple[Self, list[str]]:
+    def rebuild(cls, home: Path, report: Callable[[int, int], object] | None = None) -> tuple[Self, list[str]]:
         """Rename a damaged database, create a new one and import every run folder; also returns error messages.
 
         If a call is killed, the next one continues. ``report`` receives the number of folders read, and their total.
         """
-        home = (home or Path(platformdirs.user_data_dir("sdgui", appauthor=False))).absolute()
+        home = home.absolute()
         suffix, unfinished = f".damaged-{time.strftime('%Y%m%d-%H%M%S')}", home / f"{DATABASE}.rebuilding"
         try:
             files = [] if unfinished.exists() else [home / (DATABASE + ending) for ending in ("", "-wal", "-shm")]
@@ -301,7 +294,7 @@ class Store(
             for run in runs:
                 _refuse_alive(run)
             action = "deleted permanently" if for_good else "deleted"
-            record_activity(session, action, row.name, experiment=experiment_id)
+            record_activity(session, action, row)
             if not for_good:
                 row.deleted = time.time()
                 return
@@ -320,7 +313,7 @@ class Store(
             run = self._run_record(row)
             _refuse_alive(run)
             action = "deleted permanently" if for_good else "deleted"
-            record_activity(session, action, row.key, experiment=row.experiment_id, run=run_id)
+            record_activity(session, action, row)
             if not for_good:
                 row.deleted = time.time()
                 return

@@ -74,7 +74,7 @@ class StudyRecords(Sessions):
                 row = StudyRow(name=name, folder=text, created=time.time())
                 session.add(row)
                 session.flush()
-                record_activity(session, "created the study", name)
+                record_activity(session, "created the study", row)
             row.name, row.deleted = name, None
             study_id = row.id
         return self.study(study_id)
@@ -134,7 +134,7 @@ class StudyRecords(Sessions):
             study = _study_row(session, study_id)
             binned_with_study = ExperimentRow.deleted.is_not_distinct_from(study.deleted)
             study.deleted = when
-            record_activity(session, "restored the study" if when is None else "deleted the study", study.name)
+            record_activity(session, "restored the study" if when is None else "deleted the study", study)
             arms = select(StudyArmRow.experiment_id).where(StudyArmRow.study_id == study_id)
             session.execute(
                 update(ExperimentRow).where(ExperimentRow.id.in_(arms), binned_with_study).values(deleted=when)

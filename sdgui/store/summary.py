@@ -85,14 +85,19 @@ class RunSummary:
         for name, value in values.items():
             if name not in self.metrics and len(self.metrics) >= MAX_METRICS:
                 continue
-            self.metrics[name] = extend_summary(self.metrics.get(name), name, step, value)
-            if ranks_runs(name):
-                self.best = better_point(self.best, BestPoint(name, value, step))
+            self.metrics[name] = _extended(self.metrics.get(name), name, step, value)
+            if ranks_runs(name) and math.isfinite(value) and (self.best is None or value > self.best.value):
+                self.best = BestPoint(name, value, step)
 
     @property
     def terminal(self) -> RunFinished | RunFailed | None:
         """The last lifecycle event if it was a terminal one, otherwise None."""
-        return terminal_event(self.ending, self.finished, self.step, self.failure)
+        if self.ending == "":
+            return None
+        time = self.finished or 0.0
+        if self.ending == "failed":
+            return RunFailed(step=self.step, error="", message=self.failure, time=time)
+        return RunFinished(step=self.step, outcome=self.ending, time=time)
 
     @property
     def empty(self) -> bool:
@@ -122,28 +127,12 @@ class RunSummary:
         )
 
 
-def extend_summary(previous: MetricSummary | None, name: str, step: int, value: float) -> MetricSummary:
+def _extended(previous: MetricSummary | None, name: str, step: int, value: float) -> MetricSummary:
     """``previous`` with one more point."""
     best, best_step = (math.nan, 0) if previous is None else (previous.best, previous.best_step)
     if math.isfinite(value) and (math.isnan(best) or (value > best if higher_is_better(name) else value < best)):
         best, best_step = value, step
     return MetricSummary(value, step, best, best_step)
-
-
-def better_point(previous: BestPoint | None, point: BestPoint) -> BestPoint | None:
-    """The higher of two points; the earlier one if they are equal."""
-    if not math.isfinite(point.value):
-        return previous
-    return point if previous is None or point.value > previous.value else previous
-
-
-def terminal_event(ending: Ending, time: float | None, step: int, failure: str) -> RunFinished | RunFailed | None:
-    """The lifecycle event of a stored ending."""
-    if ending == "":
-        return None
-    if ending == "failed":
-        return RunFailed(step=step, error="", message=failure, time=time or 0.0)
-    return RunFinished(step=step, outcome=ending, time=time or 0.0)
 
 
 def run_state(

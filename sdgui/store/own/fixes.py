@@ -15,10 +15,10 @@ from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from core.spec.data.fixes import FIX_KINDS, Fix
-from sdgui.store.sessions import Sessions, storable
+from sdgui.store.sessions import Sessions, batches, storable
 from sdgui.store.tables import FixRow
 
-_BATCH_SIZE = 100
+_BATCH_SIZE = 100  # SQLite limits the depth of an expression
 
 
 @dataclass(frozen=True)
@@ -60,20 +60,14 @@ class FixRecords(Sessions):
 
         Returns the added and the replaced entries.
         """
-        last = {_key(source, fix): fix for fix in fixes}  # for the same subject, the last fix counts
-        with self._write_own() as session:
-            replaced = _take(session, [_has_key(key) for key in last])
-            rows = [_row(source, fix) for fix in last.values()]
-            session.add_all(rows)
-            session.flush()
-            return Exchange(tuple(map(_record, rows)), replaced)
+        last = {_key(source, fix): StoredFix(0, source, fix) for fix in fixes}  # the last fix of each subject
+        return self.exchange_fixes(Exchange(put=tuple(last.values())))
 
     def exchange_fixes(self, change: Exchange) -> Exchange:
         """Replace the entries for the images and pairs in ``change`` with ``change.put``, in one transaction."""
         with self._write_own() as session:  # matched by subject, because a restored entry gets a new id
-            removed = _take(
-                session, [_has_key(_key(stored.source, stored.fix)) for stored in (*change.removed, *change.put)]
-            )
+            subjects = (_key(stored.source, stored.fix) for stored in (*change.removed, *change.put))
+            removed = _take(session, [_has_key(key) for key in subjects])
             rows = [_row(stored.source, stored.fix, stored.later) for stored in change.put]
             session.add_all(rows)
             session.flush()
@@ -100,15 +94,15 @@ def _has_key(key: _Key) -> ColumnElement[bool]:
 def _take(session: Session, conditions: Sequence[ColumnElement[bool]]) -> tuple[StoredFix, ...]:
     """Delete and return the rows that match any of ``conditions``."""
     removed: list[StoredFix] = []
-    for start in range(0, len(conditions), _BATCH_SIZE):
-        rows = session.scalars(select(FixRow).where(or_(*conditions[start : start + _BATCH_SIZE]))).all()
+    for part in batches(conditions, _BATCH_SIZE):
+        rows = session.scalars(select(FixRow).where(or_(*part))).all()
         removed += map(_record, rows)
         session.execute(delete(FixRow).where(FixRow.id.in_([row.id for row in rows])))
     session.expunge_all()
     return tuple(removed)
 
 
-def _row(source: str, fix: Fix, unknown_kind: str = "") -> FixRow:
+def _row(source: str, fix: Fix, unknown_kind: str) -> FixRow:
     source_bytes, path, caption, label = _key(source, fix)
     return FixRow(
         source=source_bytes,

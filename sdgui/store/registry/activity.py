@@ -13,7 +13,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from sdgui.store.sessions import Sessions, storable
-from sdgui.store.tables import ActivityRow
+from sdgui.store.tables import ActivityRow, ExperimentRow, RunRow, StudyRow
 
 _SAME_EDIT_SECONDS = 600.0  # maximum time between two edits of one config that share a row
 _MAX_ROWS = 500
@@ -34,29 +34,28 @@ class Activity:
 
 
 def record_activity(
-    session: Session, action: str, name: str, *, experiment: int | None = None, run: int | None = None, detail: str = ""
+    session: Session, action: str, subject: RunRow | ExperimentRow | StudyRow | None, detail: str = ""
 ) -> None:
-    """Add a change to the history in the caller's transaction; the user is taken from the session."""
-    user = str(session.info.get("who", ""))
-    row = ActivityRow(time=time.time(), who=user, what=action, name=name, detail=storable(detail))
-    row.experiment_id, row.run_id = experiment, run
+    """Add a change of ``subject`` (None: of the queue) to the history, in the caller's transaction."""
+    row = ActivityRow(time=time.time(), who=session.info["who"], what=action, name="", detail=storable(detail))
+    if isinstance(subject, RunRow):
+        row.name, row.experiment_id, row.run_id = subject.key, subject.experiment_id, subject.id
+    elif subject is not None:
+        row.name, row.experiment_id = subject.name, subject.id if isinstance(subject, ExperimentRow) else None
     session.add(row)
 
 
-def record_edit(session: Session, name: str, experiment: int, replaced: str) -> None:
+def record_edit(session: Session, experiment: ExperimentRow, replaced: str) -> None:
     """Record an edit of a config. It is saved at every pause in typing, so one person's successive edits share a row.
 
     The last text of another person stays in the history.
     """
-    user, now = str(session.info.get("who", "")), time.time()
-    query = select(ActivityRow).where(ActivityRow.experiment_id == experiment, ActivityRow.what == "edited")
+    query = select(ActivityRow).where(ActivityRow.experiment_id == experiment.id, ActivityRow.what == "edited")
     last = session.scalars(query.order_by(ActivityRow.id.desc()).limit(1)).first()
-    if last is not None and last.who == user and now - last.time < _SAME_EDIT_SECONDS:
+    if last is not None and last.who == session.info["who"] and time.time() - last.time < _SAME_EDIT_SECONDS:
         session.delete(last)  # a new row has a new id, so that other windows see it
-        detail = last.detail
-    else:
-        detail = replaced
-    record_activity(session, "edited", name, experiment=experiment, detail=detail)
+        replaced = last.detail
+    record_activity(session, "edited", experiment, replaced)
 
 
 class ActivityRecords(Sessions):

@@ -138,27 +138,17 @@ class Columns:
         return func.json_type(ConfigRow.config, json_path(key))
 
     def _metric(self, field: Field) -> Sql:
-        if field.aggregate == "at":
-            return self._step_value(field)
-        column = SummaryRow.last if field.aggregate == "last" else SummaryRow.best
-        of_run = SummaryRow.run_id == RunRow.id
-        if len(field.metrics) == 1:
-            return (
-                select(column).where(of_run, SummaryRow.metric == field.metrics[0]).correlate(RunRow).scalar_subquery()
-            )
+        """The best of the field's metrics; at a step (``step_values``), NULL if the run has not reached the step."""
+        is_at_step = field.aggregate == "at"
+        row: Any = StepValueRow if is_at_step else SummaryRow
+        column = row.value if is_at_step else row.last if field.aggregate == "last" else row.best
         best = func.max if higher_is_better(field.metrics[0]) else func.min
-        among = SummaryRow.metric.in_(field.metrics)
-        return select(best(column)).where(of_run, among).correlate(RunRow).scalar_subquery()
-
-    def _step_value(self, field: Field) -> Sql:
-        """The value read from the run folders (``step_values``); NULL if the run has not reached the step."""
-        of_run = StepValueRow.run_id == RunRow.id, StepValueRow.at_step == field.step
-        if len(field.metrics) == 1:
-            value = select(StepValueRow.value).where(*of_run, StepValueRow.metric == field.metrics[0])
-        else:
-            best = func.max if higher_is_better(field.metrics[0]) else func.min
-            value = select(best(StepValueRow.value)).where(*of_run, StepValueRow.metric.in_(field.metrics))
-        return case((RunRow.step >= field.step, value.correlate(RunRow).scalar_subquery()), else_=None)
+        value = select(best(column) if len(field.metrics) > 1 else column)
+        value = value.where(row.run_id == RunRow.id, row.metric.in_(field.metrics)).correlate(RunRow)
+        if not is_at_step:
+            return value.scalar_subquery()
+        value = value.where(row.at_step == field.step)
+        return case((RunRow.step >= field.step, value.scalar_subquery()), else_=None)
 
     def _fact(self, key: str) -> Sql:
         if key == "tag":

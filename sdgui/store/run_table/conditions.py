@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import and_, func, not_, or_, select, true
@@ -12,6 +14,9 @@ from sdgui.store.run_table.fields import Field, Kind, Source, setting
 from sdgui.store.tables import ConfigRow, RunRow
 
 _PRESET = setting("preset")
+_ORDERS: dict[str, Callable[[Any, Any], Any]] = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge
+}  # fmt: skip
 
 
 def condition(expression: Expression, columns: Columns) -> Sql:
@@ -19,9 +24,9 @@ def condition(expression: Expression, columns: Columns) -> Sql:
     match expression:
         case Word(text):
             return _word(text, columns)
-        case Comparison(field, operator, value):
+        case Comparison(field, symbol, value):
             # a run without a config matches "= none", and "!=" with any value
-            matches_missing = operator in ("=", "!=") and (operator == "=") == (value is None)
+            matches_missing = symbol in ("=", "!=") and (symbol == "=") == (value is None)
             return _per_config(field, _comparison(expression, columns), matches_missing)
         case OneOf(field, values):
             return _per_config(field, or_(*(_equal(field, value, columns) for value in values)), None in values)
@@ -64,17 +69,8 @@ def _comparison(comparison: Comparison, columns: Columns) -> Sql:
             return columns.has_tag(str(value), exact=True)
         text = columns.text(field)
         return columns.contains(text, value) if isinstance(value, str) else _equal(field, value, columns)
-    return _compare_order(columns.number(field), comparison.operator, value)
-
-
-def _compare_order(number: Any, operator: str, value: Value) -> Sql:
-    comparisons: dict[str, Sql] = {
-        "<": number < value,
-        "<=": number <= value,
-        ">": number > value,
-        ">=": number >= value,
-    }
-    return comparisons[operator]
+    is_ordered: Sql = _ORDERS[comparison.operator](columns.number(field), value)
+    return is_ordered
 
 
 def _equal(field: Field, value: Value, columns: Columns) -> Sql:

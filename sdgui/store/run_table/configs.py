@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import ColumnElement, Text, cast, func, literal, or_, select
@@ -18,10 +17,10 @@ from sqlalchemy.orm import Session
 from core.spec.config import ConfigError, RunConfig, parse_config
 from core.spec.run.logged import LoggedConfig, read_any_config
 from sdgui.store.registry.dialect import insert, is_postgres
-from sdgui.store.sessions import Sessions
+from sdgui.store.sessions import Sessions, batches
 from sdgui.store.tables import ConfigRow, ExperimentRow, RunRow
 
-_BATCH_SIZE = 200  # folders that are read between two writes
+_FOLDERS = 200  # that are read between two writes
 BINARY_JSON = sqlite3.sqlite_version_info >= (3, 45)  # whether this SQLite has jsonb(): read six times as fast
 
 
@@ -36,16 +35,14 @@ class ConfigRecords(Sessions):
         count = 0
         with self._read() as session:
             missing = session.execute(_missing(session)).all()
-        for start in range(0, len(missing), _BATCH_SIZE):
+        for part in batches(missing, _FOLDERS):
             configs: dict[str, RunConfig | LoggedConfig] = {}
-            for digest, folder, experiment_config, name in missing[start : start + _BATCH_SIZE]:
-                if (
-                    digest not in configs
-                    and (config := self._find_config(digest, folder, experiment_config, name)) is not None
-                ):
+            for digest, *description in part:
+                if digest not in configs and (config := self._find_config(digest, *description)) is not None:
                     configs[digest] = config
             with self._write() as session:
-                keep_configs(session, configs.items())
+                for digest, config in configs.items():
+                    save_config(session, digest, config)
             count += len(configs)
         return count
 
@@ -78,22 +75,12 @@ def _missing(session: Session) -> Any:
     )
 
 
-def keep_config(session: Session, digest: str, config: RunConfig | LoggedConfig) -> None:
-    """Store the config of runs with ``digest``, unless it is already stored."""
-    if session.scalar(select(ConfigRow.digest).where(ConfigRow.digest == digest)) is None:
-        keep_configs(session, {digest: config}.items())
-
-
-def keep_configs(session: Session, configs: Iterable[tuple[str, RunConfig | LoggedConfig]]) -> None:
-    """Store several configs by digest."""
-    for digest, config in configs:
-        raw = config.config if isinstance(config, LoggedConfig) else config.model_dump(mode="json")
-        statement = insert(session, ConfigRow).values(
-            digest=digest, recipe=recipe_of(raw), config=_document(session, raw)
-        )
-        session.execute(
-            statement.on_conflict_do_update(index_elements=["digest"], set_={"config": statement.excluded["config"]})
-        )
+def save_config(session: Session, digest: str, config: RunConfig | LoggedConfig) -> None:
+    """Save the config of the runs with ``digest``."""
+    raw = config.config if isinstance(config, LoggedConfig) else config.model_dump(mode="json")
+    statement = insert(session, ConfigRow).values(digest=digest, recipe=recipe_of(raw), config=_document(session, raw))
+    updates = {"config": statement.excluded["config"]}
+    session.execute(statement.on_conflict_do_update(index_elements=["digest"], set_=updates))
 
 
 def recipe_of(raw: dict[str, Any]) -> str:

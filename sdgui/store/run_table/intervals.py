@@ -9,7 +9,6 @@ from statistics import NormalDist
 # The 97.5 % quantiles of Student's t for 1 to 10 degrees of freedom; beyond, the series in 1/df.
 _T = (12.706204736, 4.302652730, 3.182446305, 2.776445105, 2.570581836, 2.446911851, 2.364624252, 2.306004135,
       2.262157163, 2.228138852)  # fmt: skip
-_Z = NormalDist().inv_cdf(0.975)
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ def student_t(df: int) -> float:
     """The 97.5 % quantile of Student's t; to 1e-5 (Abramowitz and Stegun 26.7.5)."""
     if df <= len(_T):
         return _T[df - 1]
-    z = _Z
+    z = NormalDist().inv_cdf(0.975)
     return (
         z
         + (z**3 + z) / (4 * df)

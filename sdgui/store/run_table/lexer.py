@@ -41,12 +41,9 @@ def tokens(text: str) -> list[Token]:
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None:
-            message = (
-                "This quote is not closed."
-                if text[position] in "\"'"
-                else f"“{text[position]}” is not understood here."
-            )
-            raise ExpressionError(message, position, len(text) if text[position] in "\"'" else position + 1)
+            if text[position] in "\"'":
+                raise ExpressionError("This quote is not closed.", position, len(text))
+            raise ExpressionError(f"“{text[position]}” is not understood here.", position, position + 1)
         kind, part = str(match.lastgroup), match[0]
         if kind != "space":
             result.append(_token(kind, part, position))

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from sdgui.store.run_table.expressions import (
+    EVERY_RUN,
     And,
     Comparison,
     Expression,
@@ -55,7 +56,7 @@ class _Parser:
 
     def parse(self) -> Expression:
         if not self._tokens:
-            return And(())
+            return EVERY_RUN
         expression = self._parse_or()
         if (token := self._peek()) is not None:
             raise ExpressionError(f"“{token.text}” is not understood here.", token.start, token.end)

@@ -20,12 +20,11 @@ from sdgui.store.run_table.expressions import EVERY_RUN, Expression
 from sdgui.store.run_table.fields import Catalogue, Field, Kind, Source
 from sdgui.store.run_table.fields import settings as setting_names
 from sdgui.store.run_table.intervals import Mean, mean_of
-from sdgui.store.sessions import Sessions
+from sdgui.store.sessions import Sessions, batches
 from sdgui.store.tables import ConfigRow, ExperimentRow, RunRow, SummaryRow
 
 Cell = Any  # a JSON value: number, text, bool, list, None
 MAX_GROUPS = 5000
-_BATCH_SIZE = 500  # SQLite limits the number of values in one statement
 _MAX_SETTINGS = 60  # per call of json_array, which accepts a hundred arguments
 
 
@@ -129,12 +128,12 @@ class RunTableRecords(Sessions):
         cells: dict[int, tuple[Cell, ...]] = {}
         with self._read() as session:
             columns = Columns(is_postgres(session))
-            parts = [settings[start : start + _MAX_SETTINGS] for start in range(0, len(settings), _MAX_SETTINGS)]
+            parts = list(batches(settings, _MAX_SETTINGS))
             selected = [columns.settings(part) for part in parts]
             selected += [columns.shown(field) for field in plain_fields]
             statement = _joined(select(RunRow.id, *selected))
-            for start in range(0, len(run_ids), _BATCH_SIZE):
-                rows = session.execute(statement.where(RunRow.id.in_(run_ids[start : start + _BATCH_SIZE])))
+            for ids in batches(run_ids):
+                rows = session.execute(statement.where(RunRow.id.in_(ids)))
                 cells |= {row[0]: _cells(row, fields, parts) for row in rows}
         return cells
 
@@ -144,8 +143,8 @@ class RunTableRecords(Sessions):
         first: dict[str, Any] | None = None
         with self._read() as session:
             document = Columns(is_postgres(session)).document()
-            for start in range(0, len(run_ids), _BATCH_SIZE):
-                digests = select(RunRow.digest).where(RunRow.id.in_(run_ids[start : start + _BATCH_SIZE])).distinct()
+            for ids in batches(run_ids):
+                digests = select(RunRow.digest).where(RunRow.id.in_(ids)).distinct()
                 for text in session.scalars(select(document).where(ConfigRow.digest.in_(digests))):
                     raw = json.loads(text)
                     first = raw if first is None else first

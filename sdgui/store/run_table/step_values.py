@@ -23,11 +23,12 @@ from core.spec.run.events import Evaluated, EventError, EventReader, Metrics, Ru
 from core.spec.run.folder import RunDir
 from sdgui.store.registry.dialect import insert
 from sdgui.store.run_table.fields import Field
-from sdgui.store.sessions import Sessions, storable
+from sdgui.store.run_table.summaries import nan_if_null
+from sdgui.store.sessions import Sessions, batches, storable
 from sdgui.store.tables import RunRow, StepValueRow
 
 MAX_PAIRS = 100  # stored metric-step pairs
-_BATCH_SIZE = 50  # runs that are read between two writes
+_RUNS_PER_WRITE = 50
 _SUGGESTING_RUNS = 1000  # newest runs whose steps are suggested
 
 Pair = tuple[str, int]  # a metric and a step
@@ -70,17 +71,16 @@ class StepValueRecords(Sessions):
         storable_pairs = sorted({(storable(metric), step) for metric, step in pairs})
         self._forget_step_values(storable_pairs)
         unread = self._unread_runs(storable_pairs)
-        changed, ids = 0, list(unread)
-        for start in range(0, len(ids), _BATCH_SIZE):
+        changed, unread_count = 0, len(unread)
+        for part in batches(list(unread), _RUNS_PER_WRITE):
             if not goes_on():
-                return Filled(changed, len(ids) - start)
-            batch = {run_id: unread[run_id] for run_id in ids[start : start + _BATCH_SIZE]}
-            values_by_run = {
-                run_id: values for run_id, run in batch.items() if (values := _read(run, storable_pairs)) is not None
-            }
+                break
+            read = {run_id: _read(unread[run_id], storable_pairs) for run_id in part}
+            values_by_run = {run_id: values for run_id, values in read.items() if values is not None}
             self.keep_step_values(values_by_run)
-            changed += sum(_differ(values, batch[run_id].stored) for run_id, values in values_by_run.items())
-        return Filled(changed, 0)
+            changed += sum(_differ(values, unread[run_id].stored) for run_id, values in values_by_run.items())
+            unread_count -= len(part)
+        return Filled(changed, unread_count)
 
     def keep_step_values(self, values_by_run: Mapping[int, Mapping[Pair, tuple[StepValue, int]]]) -> None:
         """Store the values of these runs, with the offset up to which events were read."""
@@ -127,16 +127,12 @@ class StepValueRecords(Sessions):
                     .where(RunRow.deleted.is_(None), RunRow.offset > 0, RunRow.step >= step)
                     .where(or_(row.run_id.is_(None), row.offset < RunRow.offset))
                 )
-                for run_id, folder, offset, value, measured, read_to in session.execute(
-                    query.order_by(RunRow.id.desc())
-                ):
+                rows = session.execute(query.order_by(RunRow.id.desc()))
+                for run_id, folder, offset, value, measured, read_to in rows:
                     if not folder.startswith(self._local_prefix):
                         continue
                     if read_to is not None:
-                        stored[run_id][metric, step] = (
-                            StepValue(math.nan if value is None else value, measured),
-                            read_to,
-                        )
+                        stored[run_id][metric, step] = StepValue(nan_if_null(value), measured), read_to
                     unread[run_id] = _Unread(self._folder_path(folder), offset, stored[run_id])
         return unread
 

@@ -9,10 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from sdgui.store.registry.activity import record_activity
-from sdgui.store.sessions import Sessions, clean_line, storable, tag_rows
+from sdgui.store.sessions import Sessions, batches, clean_line, storable, tag_rows
 from sdgui.store.tables import RunRow
-
-_BATCH_SIZE = 500  # SQLite limits the number of values in one statement
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,8 @@ class TaggingRecords(Sessions):
         """
         undo: dict[int, TagChange] = {}
         with self._write() as session:
-            new_tags = {tag.name.casefold(): tag for tag in tag_rows(session, _added(changes))}
+            added = (name for change in changes.values() for name in change.add)
+            new_tags = {tag.name.casefold(): tag for tag in tag_rows(session, added)}
             for row in self._rows(session, changes):
                 change = changes[row.id]
                 current = {tag.name.casefold(): tag for tag in row.tags}
@@ -45,7 +44,7 @@ class TaggingRecords(Sessions):
                     tuple(current[key].name for key in removed), tuple(new_tags[key].name for key in new)
                 )
                 row.tags = [tag for key, tag in current.items() if key not in removed] + [new_tags[key] for key in new]
-                record_activity(session, "tagged", row.key, experiment=row.experiment_id, run=row.id)
+                record_activity(session, "tagged", row)
         return undo
 
     def change_notes(self, notes: Mapping[int, str]) -> dict[int, str]:
@@ -56,19 +55,11 @@ class TaggingRecords(Sessions):
                 note = storable(notes[row.id])
                 if note != row.note:
                     undo[row.id] = row.note
-                    experiment_id = row.experiment_id
-                    record_activity(
-                        session, "wrote the note of", row.key, experiment=experiment_id, run=row.id, detail=row.note
-                    )
+                    record_activity(session, "wrote the note of", row, row.note)
                     row.note = note
         return undo
 
     @staticmethod
     def _rows(session: Session, run_ids: Iterable[int]) -> Iterator[RunRow]:
-        ids = sorted(run_ids)
-        for start in range(0, len(ids), _BATCH_SIZE):
-            yield from session.scalars(select(RunRow).where(RunRow.id.in_(ids[start : start + _BATCH_SIZE])))
-
-
-def _added(changes: Mapping[int, TagChange]) -> list[str]:
-    return list(dict.fromkeys(name for change in changes.values() for name in change.add))
+        for part in batches(sorted(run_ids)):
+            yield from session.scalars(select(RunRow).where(RunRow.id.in_(part)))

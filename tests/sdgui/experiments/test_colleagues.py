@@ -14,6 +14,7 @@ from core.spec.run.status import RunState
 from sdgui.app.main_window import MainWindow
 from sdgui.app.start import make_application, make_services
 from sdgui.runs.launcher import LaunchError
+from sdgui.store.queue import Slots
 from sdgui.store.records import THIS_COMPUTER, Progress, StoreError
 from sdgui.store.registry.address import parse_address
 from sdgui.store.store import Store
@@ -72,7 +73,7 @@ def test_a_colleagues_changes_arrive_and_their_runs_are_not_acted_on(
     for write in (store.unqueue, store.enqueue, lambda run_id: store.place(run_id, THIS_COMPUTER)):
         with pytest.raises(StoreError, match="Only bob@lab can do this"):
             write(beside.id)
-    assert store.take_next(5) is None, "Bob's own window starts what he queued"
+    assert store.take_next({"": Slots(at_once=5)}) is None, "Bob's own window starts what he queued"
     assert window.run_commands.alive() == [], "closing this window asks about its own runs alone"
     assert sorted((tmp_path / "theirs").rglob("*")) == before, "nothing was written into a colleague's folder"
 

@@ -15,6 +15,7 @@ from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.store.own import panel_results
 from sdgui.store.own.fixes import Exchange
+from sdgui.store.queue import Slots
 from sdgui.store.records import THIS_COMPUTER, BestPoint, MetricSummary, Place, Progress, StoreError
 from sdgui.store.sessions import NAME_LENGTH, slug
 from sdgui.store.store import Store
@@ -64,7 +65,6 @@ def test_a_copy_has_tags_and_note_and_a_valid_name(store: Store, experiment: int
     assert copy.config is not None
     assert copy.config.name == "mine copy"
     assert store.duplicate_experiment(experiment).name == "mine copy 2"
-    assert store.duplicate_experiment(experiment, "named").name == "named"
     store.rename_experiment(experiment, "x" * NAME_LENGTH)
     assert store.duplicate_experiment(experiment).name == "x" * (NAME_LENGTH - 5) + " copy"
     with pytest.raises(StoreError, match="121 characters"):
@@ -141,8 +141,8 @@ def test_the_queue_keeps_places_order_and_former_states(store: Store, experiment
     assert store.unqueue(third).state is RunState.INTERRUPTED
     assert [run.id for run in store.queue()] == [first, second]
     busy = store.add_run(experiment).id
-    assert store.take_next(1) is None
-    taken = store.take_next(2)
+    assert store.take_next({"": Slots(at_once=1)}) is None
+    taken = store.take_next({"": Slots(at_once=2)})
     assert taken is not None
     assert (taken.id, taken.state, taken.queue_position) == (first, RunState.STARTING, None)
     assert taken.launched is not None
@@ -150,7 +150,7 @@ def test_the_queue_keeps_places_order_and_former_states(store: Store, experiment
     ended(store, first, RunState.DONE)
     store.delete_experiment(experiment)
     assert store.queue() == []
-    assert store.take_next(5) is None
+    assert store.take_next({"": Slots(at_once=5)}) is None
 
 
 def test_a_run_that_could_not_start_leaves_the_queue(store: Store, experiment: int) -> None:

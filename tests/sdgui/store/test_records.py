@@ -19,6 +19,7 @@ from sqlalchemy import literal, select
 from core.spec.config import RunConfig, parse_config
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState, own_status
+from sdgui.store.queue import Slots
 from sdgui.store.records import BestPoint, MetricSummary, Progress, RunLabel, StoreError
 from sdgui.store.run_table.tagging import TagChange
 from sdgui.store.store import Store
@@ -209,10 +210,10 @@ def test_a_run_of_a_deleted_experiment_waits_until_it_is_restored(store: Store) 
     store.restore_experiment(first.id)
     assert [run.id for run in store.queue()] == [binned.id, other.id]
     store.delete_experiment(first.id)
-    taken = store.take_next(limit=9)
+    taken = store.take_next({"": Slots(at_once=9)})
     assert taken is not None
     assert taken.id == other.id
-    assert store.take_next(limit=9) is None
+    assert store.take_next({"": Slots(at_once=9)}) is None
 
 
 def test_a_window_killed_while_recording_leaves_a_complete_record(open_store: OpenStore, tmp_path: Path) -> None:

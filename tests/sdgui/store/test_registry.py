@@ -16,6 +16,7 @@ from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.store import migration
 from sdgui.store.database import MIGRATIONS
+from sdgui.store.queue import Slots
 from sdgui.store.records import ChangedElsewhereError, Progress, StoreError, StoreUnavailableError
 from sdgui.store.registry import server as registry_server
 from sdgui.store.registry.address import RegistryAddress, parse_address
@@ -203,7 +204,7 @@ def test_folders_name_their_computer(postgres: PostgresServer, tmp_path: Path) -
     postgres.execute("UPDATE runs SET folder = 'other-computer::/home/bob/runs/x'", database)
     found = ann.run(run.id)
     assert (found.owner_host, found.is_local, found.folder) == ("other-computer", False, Path("/home/bob/runs/x"))
-    assert ann.take_next(5) is None, "only who has its folder can start it"
+    assert ann.take_next({"": Slots(at_once=5)}) is None, "only who has its folder can start it"
     ann.record(run.id, Progress(state=RunState.RUNNING, offset=1))
     postgres.execute("UPDATE runs SET state = 'running', queue_position = NULL", database)
     with pytest.raises(StoreError, match="still active on other-computer"):
