@@ -37,6 +37,8 @@ class RunSummary:
     total_steps: int = 0
     started: float | None = None
     finished: float | None = None
+    worked: float = 0.0
+    last_event: float | None = None
     ending: Ending = ""
     failure: str = ""
     metrics: dict[str, MetricSummary] = field(default_factory=dict)
@@ -53,6 +55,8 @@ class RunSummary:
             total_steps=run.total_steps,
             started=run.started,
             finished=run.finished,
+            worked=run.worked,
+            last_event=run.last_event,
             ending=run.ending,
             failure=run.failure if run.ending == "failed" else "",
             metrics=dict(metrics),
@@ -63,6 +67,9 @@ class RunSummary:
     def apply(self, events: Iterable[Event], limit: float = math.inf) -> None:
         """Add ``events``; points after step ``limit`` are void and are ignored."""
         for event in events:
+            if self.last_event is not None and not isinstance(event, RunStarted):  # before a start, nothing ran
+                self.worked += max(0.0, event.time - self.last_event)
+            self.last_event = event.time
             if isinstance(event, (Metrics, Evaluated)):
                 if event.step <= limit:
                     self._add(event.step, event.values)
@@ -119,6 +126,8 @@ class RunSummary:
             total_steps=self.total_steps,
             started=self.started,
             finished=self.finished,
+            worked=self.worked,
+            last_event=self.last_event,
             ending=self.ending,
             failure=self.failure or failure,
             best=self.best,

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,13 +24,11 @@ from sqlalchemy import (
 )
 
 from core.spec.run.metric_names import higher_is_better, is_share
-from core.spec.run.status import RunState
 from sdgui.store.run_table.fields import Field, Kind, Source
 from sdgui.store.tables import ConfigRow, ExperimentRow, RunRow, StepValueRow, SummaryRow, TagRow, run_tags
 
 Sql = SQLColumnExpression[Any]
 
-_ALIVE = [state.value for state in RunState if state.alive]
 # round(x - _ALMOST_HALF) rounds x down; older SQLite libraries have no floor(). A little less than 0.5, so that 0.15 is
 # in the band from 0.15, although 0.15 / 0.05 is slightly less than 3 in floating point.
 _ALMOST_HALF = 0.5 - 1e-9
@@ -155,8 +152,7 @@ class Columns:
             aggregate = func.string_agg if self._postgres else func.group_concat
             return select(aggregate(self._tags().c.name, ", ")).scalar_subquery()
         if key == "duration":
-            end_time = case((RunRow.state.in_(_ALIVE), literal(time.time())), else_=RunRow.finished)
-            return case((end_time >= RunRow.started, end_time - RunRow.started), else_=None)
+            return case((RunRow.started.is_not(None), RunRow.worked), else_=None)
         return _FACTS[key]
 
     def _tags(self) -> Subquery:

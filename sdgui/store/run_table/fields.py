@@ -58,7 +58,7 @@ RUN_FACTS: Mapping[str, Fact] = {
     "created": Fact("Created", Kind.TIME, "When the run was added; for an imported run, when training began"),
     "started": Fact("Started", Kind.TIME, "When training began"),
     "finished": Fact("Finished", Kind.TIME, "When training ended"),
-    "duration": Fact("Duration", Kind.DURATION, "From the start to the end, or until now, with interruptions"),
+    "duration": Fact("Duration", Kind.DURATION, "Time of training, including repeated steps but not interruptions"),
     "machine": Fact("Machine", Kind.TEXT, "Machine that the run trains on; empty for this computer"),
     "devices": Fact("Devices", Kind.TEXT, "GPUs assigned to the run"),
     "owner": Fact("Owner", Kind.TEXT, "Person who launched the run"),

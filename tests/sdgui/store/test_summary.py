@@ -129,6 +129,23 @@ def test_a_failure_is_kept_until_the_run_resumes(tmp_path: Path) -> None:
     assert summarise(tmp_path / "events.jsonl")[0].failure == ""
 
 
+def test_the_time_between_two_segments_is_not_worked() -> None:
+    """A kill after 70 s, a start a day later, 30 s of training, and an end after another 5 s."""
+    day = 86400.0
+    events: list[Event] = [
+        RunStarted(step=0, total_steps=9, config_digest="", time=day),
+        Metrics(step=1, values={"train/loss": 1.0}, time=day + 70),
+        RunStarted(step=1, total_steps=9, config_digest="", time=2 * day),
+        Metrics(step=2, values={"train/loss": 0.5}, time=2 * day + 30),
+        RunFinished(step=9, outcome="done", time=2 * day + 35),
+    ]
+    summary = RunSummary()
+    for event in events:
+        summary.apply([event])
+    assert (summary.worked, summary.last_event) == (105.0, 2 * day + 35)
+    assert summary.progress(0, RunState.DONE).worked == 105.0
+
+
 def test_states_of_a_launch() -> None:
     now = own_status().heartbeat
     mine = own_status()

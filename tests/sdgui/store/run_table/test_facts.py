@@ -43,11 +43,23 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, dict
     best = BestPoint("val/teacher/mean_recall", 0.65, 30)
     store.record(
         one,
-        Progress(RunState.FAILED, 9, 40, 50, now - 500, now - 400, "failed", "No room.", best=best, summaries=first),
+        Progress(
+            RunState.FAILED,
+            9,
+            40,
+            50,
+            now - 500,
+            now - 400,
+            "failed",
+            "No room.",
+            best=best,
+            summaries=first,
+            worked=100,
+        ),
     )
-    store.record(two, Progress(RunState.RUNNING, 9, 10, 50, now - 1000, summaries=second))
+    store.record(two, Progress(RunState.RUNNING, 9, 10, 50, now - 1000, summaries=second, worked=1000))
     store.assign_devices(two, Slots(("0", "1", "2")))
-    store.record(two, Progress(RunState.RUNNING, 9, 10, 50, now - 1000, summaries=second))
+    store.record(two, Progress(RunState.RUNNING, 9, 10, 50, now - 1000, summaries=second, worked=1000))
     store.tag_run(one, ["paper", "Night run"])
     store.set_run_note(one, "A 50 % better one")
     store.set_run_note(two, "under_score")
