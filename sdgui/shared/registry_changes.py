@@ -5,6 +5,8 @@ Flow: the registry's activity -> a thread reads new rows -> ``changed`` in the w
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from PySide6.QtCore import QObject, Signal
 
 from sdgui.runs.poller import Poller
@@ -24,7 +26,10 @@ class RegistryChanges(QObject):
     def __init__(self, store: Store, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._store = store
-        self._last = -1  # id of the last known row
+        self._last = -1  # id of the last known row; -1 if it could not be read
+        if store.shared:  # read before the window reads the registry, so that no change in between is missed
+            with suppress(StoreError):
+                self._last = store.last_activity()
         self.poller = Poller("registry changes", "Changes by others", self._work, self.trouble.emit)
 
     def start(self) -> None:

@@ -21,6 +21,7 @@ class AlertLog:
         self._path = home / ALERTS_FILE
         self._offset = 0
         self._known: set[tuple[str, str]] = set()
+        self._ends_mid_line = False  # its last writer was killed
 
     def claim(self, run: Path, alert: Alert) -> bool:
         """Record that the caller sends ``alert``; False if it has already been sent.
@@ -37,8 +38,9 @@ class AlertLog:
                 self._read()
                 if key in self._known:
                     return False
+                line = json.dumps({"run": str(run), "key": alert.key, **asdict(alert)}).encode() + b"\n"
                 with self._path.open("ab") as file:
-                    file.write(json.dumps({"run": str(run), "key": alert.key, **asdict(alert)}).encode() + b"\n")
+                    file.write(b"\n" + line if self._ends_mid_line else line)
         except (OSError, AlertError, filelock.Timeout):
             pass
         self._known.add(key)
@@ -52,6 +54,8 @@ class AlertLog:
         except FileNotFoundError:
             return
         self._offset += len(lines)
+        if lines:
+            self._ends_mid_line = not lines.endswith(b"\n")
         for line in lines.splitlines():
             try:
                 record = json.loads(line)

@@ -19,7 +19,7 @@ class Registry:
     """Two changes of others after the row 7, then trouble, then one more."""
 
     def __init__(self) -> None:
-        self.shared, self.asked = True, list[int]()
+        self.shared, self.asked, self.last = True, list[int](), 7
         self._answers: list[Any] = [
             [self.row(8, 1, None), self.row(9, 1, 5)],
             StoreError("gone"),
@@ -31,7 +31,7 @@ class Registry:
         return SimpleNamespace(id=number, experiment_id=experiment, run_id=run)
 
     def last_activity(self) -> int:
-        return 7
+        return self.last
 
     def activity_of_others(self, after: int) -> list[Any]:
         self.asked.append(after)
@@ -46,6 +46,7 @@ def test_changes_by_others_are_reported_from_the_last_row_on(qtbot: QtBot, monke
     registry, changes = Registry(), list[Changes]()
     registry_changes = RegistryChanges(cast(Any, registry))
     registry_changes.changed.connect(changes.append)
+    registry.last = 8  # a change while the window reads the registry
     registry_changes.start()
     registry_changes.start()
     assert [thread.name for thread in threading.enumerate()].count("registry changes") == 1, "one looks"
