@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from PySide6.QtCore import QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QPoint, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QIcon, QKeySequence, QPixmap, QResizeEvent, QShortcut
 from PySide6.QtWidgets import (
     QFrame,
@@ -75,6 +75,7 @@ class ConfigForm(QWidget):
         self._nothing = PlainLabel("No matching setting.", self._page, role="muted")
         self._help = ElidedLabel("", self)
         self._row_timer = QTimer(self, singleShot=True, interval=_PAUSE)
+        self._top = 0  # y of the rows in the window, at the last change
         self._build()
         self._connect()
         self._show()
@@ -342,3 +343,11 @@ class ConfigForm(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self._list.setVisible(self.width() >= _NARROW and len(self._sections) > 1)
+        QTimer.singleShot(0, self, self._keep_rows_in_place)  # once the rows have their new place
+
+    def _keep_rows_in_place(self) -> None:
+        """Scroll as far as a message above has moved the rows, if the mouse is over them."""
+        top = self._area.mapTo(self.window(), QPoint()).y()
+        moved, self._top = top - self._top, top
+        if moved and self._area.underMouse():
+            self._area.verticalScrollBar().setValue(self._area.verticalScrollBar().value() + moved)

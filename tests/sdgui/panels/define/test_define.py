@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
@@ -22,6 +22,7 @@ from sdgui.shared.pickers.preset_facts import preset_needs
 from sdgui.shared.pickers.presets import PresetChooser
 from sdgui.shared.services import Selection, Services
 from sdgui.widgets.actions import Action, Actions
+from sdgui.widgets.message import info
 from tests.sdgui.panels.define.defining import show, stored
 
 
@@ -322,3 +323,25 @@ def test_the_bar_names_and_describes_its_preset_and_opens_the_others(qtbot: QtBo
     bar.show_origin("clip", "", read_only=False)
     assert bar._paper.text().startswith(PRESETS["clip"].paper), "of a size that is not known what the demo needs"
     assert (bar.in_stages.isVisible(), bar.in_stages.toolTip()) == (False, "")
+
+
+@pytest.mark.parametrize(("points_at_it", "moves"), [(True, False), (False, True)])
+def test_a_message_does_not_move_the_rows_under_the_mouse(
+    qtbot: QtBot,
+    define: DefinePanel,
+    services: Services,
+    monkeypatch: pytest.MonkeyPatch,
+    points_at_it: bool,
+    moves: bool,
+) -> None:
+    show(define, services, "clip")
+    define.form.finish()
+    area = define.form._area
+    monkeypatch.setattr(area, "underMouse", lambda: points_at_it)
+    area.verticalScrollBar().setValue(200)
+    QTest.qWait(50)  # the layout is done
+    before, height = define.form._page.mapToGlobal(QPoint()).y(), define.form.height()
+    define.bar.show_message(info("A message above the form."))
+    qtbot.waitUntil(lambda: define.form.height() < height)
+    QTest.qWait(50)
+    assert (define.form._page.mapToGlobal(QPoint()).y() != before) is moves
