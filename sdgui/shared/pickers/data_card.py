@@ -26,9 +26,9 @@ from sdgui.worker.verbs import SourceFacts
 SAMPLE_IMAGES = 8
 _SIDE, _GAP = 6 * SPACE, SPACE // 2
 _SHARED = (
-    "Images that are in both splits make a score look better than it is. Exclude them in Data, Duplicates and leaks. "
-    "In the demo data they are emoji that are drawn alike but have different names."
+    "Images that are in both splits make a score look better than it is. Exclude them in Data, Duplicates and leaks."
 )
+_SHARED_IN_DEMO = "In the demo data, these are emoji that look the same but have different names."
 
 
 class DataCard(QFrame):
@@ -145,7 +145,9 @@ class DataCard(QFrame):
         self.overlap.setVisible(bool(text))
         is_shared = bool(text) and any(self.facts.shared.values())
         if is_shared:
-            self.overlap.setToolTip(plain_tip(f"{text}\n{_SHARED}"))
+            facts = self.facts.facts
+            is_demo = facts is not None and Path(facts["source"]).with_name("demo.json").is_file()
+            self.overlap.setToolTip(plain_tip("\n".join((text, _SHARED, *([_SHARED_IN_DEMO] if is_demo else [])))))
         set_role(self.overlap, "warning" if is_shared else "small")
 
     def _hold_out(self) -> None:
