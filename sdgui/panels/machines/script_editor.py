@@ -49,6 +49,7 @@ class ScriptEditor(QWidget):
         if previous_machine is None or previous_machine.name != machine.name:
             self._generated = ""
             self.error.hide()
+            self.text.setPlainText(machine.script)  # also if it has the focus: the text is of another machine
         elif previous_machine == machine:
             return
         if machine.launcher == "slurm":

@@ -91,3 +91,16 @@ def test_the_script_of_another_machine_is_neither_shown_nor_saved(qtbot: QtBot) 
     script.text.setPlainText(OWN)
     script.text.focus_lost.emit()
     assert saved == []
+
+
+def test_a_focused_script_gives_way_to_that_of_another_machine(qtbot: QtBot) -> None:
+    script, _, saved = editor(qtbot)
+    script.show_machine(SLURM.model_copy(update={"script": OWN}))
+    script.show()
+    script.activateWindow()
+    script.text.setFocus()
+    qtbot.waitUntil(script.text.hasFocus)
+    script.show_machine(Machine(name="other", host="other", launcher="slurm"))
+    script.show_generated("other", MADE)
+    script.text.clearFocus()
+    assert (script.text.toPlainText(), saved) == (MADE, [])
