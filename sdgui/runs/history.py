@@ -131,10 +131,10 @@ class RunHistory:
         self._terminal: RunFinished | RunFailed | None = None
         self._step = 0
         self._totals = CompleteTotals()
-        self._seconds_before = 0.0  # training time of earlier segments without steps that were repeated later
+        self._curve_seconds_before = 0.0  # training time of earlier segments without steps that were repeated later
         self._segment_start: float | None = None  # start time of this segment
         self._last_event_time: float | None = None
-        self._worked_before = 0.0  # training time of earlier segments, including repeated steps
+        self._training_seconds_before = 0.0  # training time of earlier segments, including repeated steps
 
     def clear(self) -> None:
         """Drop everything: the events file was replaced."""
@@ -142,9 +142,9 @@ class RunHistory:
         self._pending = {}
         self._logs, self._samples, self._checkpoints, self._evaluated, self._starts = [], [], [], [], []
         self._terminal = None
-        self._step, self._seconds_before, self._segment_start = 0, 0.0, None
+        self._step, self._curve_seconds_before, self._segment_start = 0, 0.0, None
         self._totals.restart()
-        self._last_event_time, self._worked_before = None, 0.0
+        self._last_event_time, self._training_seconds_before = None, 0.0
 
     def apply(self, events: Iterable[Event]) -> frozenset[str]:
         """Add events in the order written.
@@ -186,7 +186,7 @@ class RunHistory:
     def _add(self, event: Metrics | Evaluated, changed: set[str]) -> None:
         if self._segment_start is None:
             self._segment_start = event.time
-        seconds = self._seconds_before + max(0.0, event.time - self._segment_start)
+        seconds = self._curve_seconds_before + max(0.0, event.time - self._segment_start)
         for name, value in event.values.items():
             if name == TOTAL and not self._totals.is_complete(event.values):
                 continue
@@ -210,10 +210,10 @@ class RunHistory:
         self._samples = [sample for sample in self._samples if sample.step <= event.step]
         self._checkpoints = [saved for saved in self._checkpoints if saved.step <= event.step]
         changed.update(("lifecycle", "evaluated", "samples", "checkpoints"))
-        self._seconds_before = max(
+        self._curve_seconds_before = max(
             (series.points()[2, -1] for series in self._series.values() if len(series)), default=0.0
         )
-        self._worked_before = self.worked
+        self._training_seconds_before = self.training_seconds
         self._segment_start = self._last_event_time = event.time
         self._starts.append(event)
         self._totals.restart()
@@ -272,11 +272,11 @@ class RunHistory:
         return tuple(self._starts)
 
     @property
-    def worked(self) -> float:
+    def training_seconds(self) -> float:
         """Seconds of training over all segments, including repeated steps but not pauses."""
         if self._segment_start is None or self._last_event_time is None:
-            return self._worked_before
-        return self._worked_before + max(0.0, self._last_event_time - self._segment_start)
+            return self._training_seconds_before
+        return self._training_seconds_before + max(0.0, self._last_event_time - self._segment_start)
 
     @property
     def terminal(self) -> RunFinished | RunFailed | None:

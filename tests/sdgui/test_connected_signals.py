@@ -46,8 +46,8 @@ from sdgui.panels.runs.panel import RunsPanel
 from sdgui.panels.runs.plots.canvas import PlotCanvas
 from sdgui.panels.runs.relations.scatter import Scatter
 from sdgui.panels.runs.remote_strip import RemoteStrip
-from sdgui.panels.runs.retention.part import RetentionPart
 from sdgui.panels.runs.retention.plot import RetentionPlot
+from sdgui.panels.runs.retention.tab import RetentionTab
 from sdgui.panels.runs.tabs import RunTabs
 from sdgui.panels.search.following import RunFollowing
 from sdgui.panels.search.tabs.evaluation import RecallCurve
@@ -68,10 +68,11 @@ from tests.sdgui.signal_receivers import deaf_to, everything, receivers, unheard
 # Controls that are read when the button beside them is pressed, and tell nobody before.
 READ_WHEN_ASKED = """
     AlertsDialog.collapsed AlertsDialog.command AlertsDialog.conditions AlertsDialog.desktop AlertsDialog.ended
-    AlertsDialog.failed AlertsDialog.stalled AlertsDialog.stalled_minutes AlertsDialog.url AtStep.metrics
+    AlertsDialog.failed AlertsDialog.stalled AlertsDialog.stalled_minutes AlertsDialog.url MetricAtStep.metrics
     ClassifySource.method ClassifySource.train_label CurvesTab.draws DescribeSheet.note
     ExportDialog.precision ExportDialog.replace FixingView.seeds IndexSheet.remove_missing
-    IndexSheet.index_folder IndexSheet.new_folder IndexSheet.old_folder ManySheet.add ManySheet.append ManySheet.note
+    IndexSheet.index_folder IndexSheet.new_folder IndexSheet.old_folder
+    BulkEditSheet.add BulkEditSheet.append BulkEditSheet.note
     OptionsRow._k OptionsRow._layer OptionsRow._standardise OptionsRow._text SweepBar.steps SweepBar.trials
 """
 
@@ -86,7 +87,7 @@ HEADINGS = {"Recent", "Saved", "None yet", "Add machines in Machines (Ctrl+4)"} 
 # What mouse and keys do in lists, tables and tabs, and in lines that are heard for more than one thing.
 EARS = {
     "ActivityDialog.list": "currentItemChanged",
-    "AtStep.edit": "returnPressed",
+    "MetricAtStep.edit": "returnPressed",
     "CaptionsBar.compare": "toggled",
     "ClassTable.filter_box": "textChanged returnPressed",
     "ClassTable.view": "doubleClicked",
@@ -148,10 +149,10 @@ NEWS = {
     ),
     "follower.curves_loaded": (
         (CurveFeed, "_on_loaded"), (RunTabs, "_on_history_changed"), (SamplesBoard, "_reload_if_shown"),
-        (RetentionPart, "_on_history_changed"),
+        (RetentionTab, "_on_history_changed"),
     ),
     "follower.curves_changed": (
-        (CurveFeed, "_on_changed"), (RunTabs, "_on_history_changed"), (RetentionPart, "_on_history_changed"),
+        (CurveFeed, "_on_changed"), (RunTabs, "_on_history_changed"), (RetentionTab, "_on_history_changed"),
     ),
     "launcher.queue_changed": (
         (HomePanel, "_schedule_update"), (Status, "_schedule_update"), (MachinesPanel, "_schedule_update"),

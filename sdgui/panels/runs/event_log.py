@@ -8,7 +8,7 @@ from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelInde
 from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QListView, QWidget
 
-from sdgui.panels.runs.model import Line, event_lines
+from sdgui.panels.runs.model import LogLine, event_lines
 from sdgui.runs.history import RunHistory
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import theme
@@ -21,9 +21,9 @@ class EventLogModel(QAbstractListModel):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._lines: list[Line] = []
+        self._lines: list[LogLine] = []
 
-    def set_lines(self, lines: list[Line]) -> None:
+    def set_lines(self, lines: list[LogLine]) -> None:
         """Show ``lines``; if only the end differs, append the new lines."""
         old = len(self._lines)
         if lines[:old] == self._lines:

@@ -15,8 +15,8 @@ import numpy as np
 from PySide6.QtCore import QElapsedTimer, QObject, QTimer
 
 from core.spec.run.events import MAX_STEP
+from sdgui.panels.runs.plots.charts import ancestors_key
 from sdgui.panels.runs.plots.grid import PlotGrid
-from sdgui.panels.runs.plots.groups import ancestors_key
 from sdgui.runs.follower import Follower
 from sdgui.store.records import RunLabel, StoreError
 
@@ -83,7 +83,7 @@ class CurveFeed(QObject):
         self._find_ancestors()
         self._remove_obsolete_plots()
 
-    def rename(self) -> None:
+    def update_names(self) -> None:
         """Update the names of runs after an experiment was renamed."""
         self._update_labels(list(self._plotted_runs))
 

@@ -61,15 +61,15 @@ class RunHeader(QWidget):
         progress: RunProgress | None,
         start: RunStarted | None,
         stopping: Stopping | None,
-        worked: float | None = None,
+        training_seconds: float | None = None,
     ) -> None:
-        """Show the current state of the run. ``worked``: seconds of training without pauses, None if unknown."""
+        """Show the current state of the run. ``training_seconds``: without pauses; None if unknown."""
         state = progress.state if progress else run.state
         if str(state) != self._state:
             self._state = str(state)
             self._restyle()
         self.title.setText(name)
-        self.line.setText(status_line(run, progress, start, worked))
+        self.line.setText(status_line(run, progress, start, training_seconds))
         self.line.setToolTip(
             plain_tip(f"{self.line.text()}\n{best_tip(progress.best if progress else run.best)}\n{run.folder}")
         )
@@ -99,10 +99,12 @@ def _show_for(button: ActionButton, actions: Sequence[QAction], *_enabled: bool)
     button.setVisible(any(action.isEnabled() for action in actions))
 
 
-def status_line(run: Run, progress: RunProgress | None, start: RunStarted | None, worked: float | None) -> str:
+def status_line(
+    run: Run, progress: RunProgress | None, start: RunStarted | None, training_seconds: float | None
+) -> str:
     """``Running · step 240 of 600 · 40 % · 15 min left · cuda:0 · bf16 · 1.2 M parameters``, without unknown parts."""
     state = progress.state if progress else run.state
-    parts = [state_line(run, progress), time_text(run, progress, worked)]
+    parts = [state_line(run, progress), time_text(run, progress, training_seconds)]
     if state == RunState.QUEUED and run.queue_position is not None:
         parts.append("queued after other runs")
     if start is not None:

@@ -13,13 +13,13 @@ from sdgui.store.records import Run
 from sdgui.widgets.formats import count, value
 from sdgui.widgets.message import Message
 
-Line = tuple[float, str, str]  # time, level, sentence
+LogLine = tuple[float, str, str]  # time, level, sentence
 _ENDED_BADLY = (RunState.FAILED, RunState.INTERRUPTED)
 
 
-def event_lines(history: RunHistory) -> list[Line]:
+def event_lines(history: RunHistory) -> list[LogLine]:
     """The lines of the event log in chronological order; metrics are omitted."""
-    lines: list[Line] = [(log.time, log.level, log.message) for log in history.logs]
+    lines: list[LogLine] = [(log.time, log.level, log.message) for log in history.logs]
     for number, start in enumerate(history.starts):
         title = "Training started" if number == 0 else f"Resumed at step {count(start.step)}"
         lines.append((start.time, "info", f"{title} on {start.device or 'an unknown device'}, {start.precision}."))

@@ -1,6 +1,6 @@
 """Captions that student and teacher generated for a few held-out images, next to the true captions.
 
-Flow: ``Sample`` "captions" of a run's events -> ``written_captions`` -> one row per image. Events of an imported
+Flow: ``Sample`` "captions" of a run's events -> ``captions_by_image`` -> one row per image. Events of an imported
 run may contain anything; entries that the trainer does not write are skipped.
 """
 
@@ -30,7 +30,7 @@ def entries_of(content: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]
     return [entry for entry in raw[:MAX_ENTRIES] if isinstance(entry, Mapping)] if isinstance(raw, list) else []
 
 
-def written_captions(content: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+def captions_by_image(content: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """Image -> its true caption ("truth") and the caption of each network, in the order of the event."""
     captions: dict[str, dict[str, str]] = {}
     for network in NETWORKS:
@@ -62,7 +62,7 @@ class CaptionTable(QTableWidget):
         self.horizontalHeader().setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
 
     def show_captions(self, captions: Mapping[str, Mapping[str, str]]) -> None:
-        """Replace the captions (see `written_captions`); images that stay in their row are not read again."""
+        """Replace the captions (see `captions_by_image`); images that stay in their row are not read again."""
         networks = [network for network in NETWORKS if any(network in texts for texts in captions.values())]
         self.setColumnCount(2 + len(networks))
         self.setHorizontalHeaderLabels(["Image", "True caption", *(network.capitalize() for network in networks)])

@@ -17,7 +17,7 @@ from PySide6.QtWidgets import QListWidget, QSlider, QSplitter, QStackedWidget, Q
 from core.spec.reading import excerpt
 from core.spec.run.events import Sample
 from sdgui.panels.runs.logged_samples import LoggedSamples
-from sdgui.panels.runs.sample_captions import NETWORKS, CaptionTable, entries_of, written_captions
+from sdgui.panels.runs.sample_captions import NETWORKS, CaptionTable, captions_by_image, entries_of
 from sdgui.shared.time_travel import nearest_step
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
@@ -143,7 +143,7 @@ class SamplesView(QWidget):
         if kind == LOGGED:
             self.logged.show_content(self._content(), self._folder)
         elif kind == CAPTIONS:
-            self.caption_table.show_captions(written_captions(self._content()))
+            self.caption_table.show_captions(captions_by_image(self._content()))
         else:
             self._show_retrieved()
 

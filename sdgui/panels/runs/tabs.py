@@ -113,7 +113,7 @@ class RunTabs(QObject):
 
     def refresh(self) -> None:
         """Update names and the current run after a change in the store."""
-        self.feed.rename()
+        self.feed.update_names()
         if self._run is not None:
             self._read_run(self._run.id)
 
@@ -160,9 +160,9 @@ class RunTabs(QObject):
             self.view.grid.empty.set_content("No steps yet", f"{progress.doing or 'starting'}…".capitalize())
         else:
             self.view.grid.empty.set_content("No curves", "This run has not reported any steps.")
-        worked = history.worked if history is not None and history.terminal is not None else None
+        training_seconds = history.training_seconds if history is not None and history.terminal is not None else None
         self.view.remote_strip.show_run(self._run)
-        self.view.header.show_run(self._name, self._run, progress, start, stopping, worked)
+        self.view.header.show_run(self._name, self._run, progress, start, stopping, training_seconds)
 
     def _watch_colleagues(self, run_ids: Sequence[int]) -> None:
         """Fetch the curves of colleagues' runs from the machines that train them."""

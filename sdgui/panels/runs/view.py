@@ -7,15 +7,15 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QSplitter, QTabWidget, QWidget
 
 from sdgui.panels.runs.compare.board import SamplesBoard
-from sdgui.panels.runs.compare.settings import ComparePart
+from sdgui.panels.runs.compare.settings import CompareTab
 from sdgui.panels.runs.event_log import EventLog
 from sdgui.panels.runs.header import RunHeader
 from sdgui.panels.runs.plots.grid import PlotGrid
-from sdgui.panels.runs.relations.part import ParallelPart, ScatterPart
+from sdgui.panels.runs.relations.tabs import ParallelTab, ScatterTab
 from sdgui.panels.runs.remote_strip import RemoteStrip
-from sdgui.panels.runs.retention.part import RetentionPart
+from sdgui.panels.runs.retention.tab import RetentionTab
 from sdgui.panels.runs.samples import SamplesView
-from sdgui.panels.runs.table.part import RunTable
+from sdgui.panels.runs.table.run_table import RunTable
 from sdgui.shared.experiment_head import ExperimentHead
 from sdgui.shared.services import Services
 from sdgui.shared.time_travel import StepSlider
@@ -82,10 +82,10 @@ class TabsView(QWidget):
         self.grid = PlotGrid(self.tabs)
         self.samples = SamplesView(self.tabs)
         self.log = EventLog(self.tabs)
-        self.scatter = ScatterPart(services.store, table, self.tabs)
-        self.parallel = ParallelPart(services.store, table, self.tabs)
-        self.retention = RetentionPart(services, self.tabs)
-        self.compare = ComparePart(services.store, table, self.tabs)
+        self.scatter = ScatterTab(services.store, table, self.tabs)
+        self.parallel = ParallelTab(services.store, table, self.tabs)
+        self.retention = RetentionTab(services, self.tabs)
+        self.compare = CompareTab(services.store, table, self.tabs)
         self.board = SamplesBoard(services, self.tabs)
         self._add_tab(self.grid, "&Curves", "Curves of the ticked runs and the current one")
         self._add_tab(self.scatter, "Scatter", "Scatter plot of two columns of the listed runs")
@@ -106,8 +106,8 @@ class TabsView(QWidget):
         self.time = StepSlider(self.tabs)
         self.time.export.hide()  # exports search results, which this panel does not have
         self.tabs.setCornerWidget(self.time)
-        self.retention.offered.connect(self._offer_retention)
-        self._offer_retention(False)
+        self.retention.availability_changed.connect(self._show_retention_tab)
+        self._show_retention_tab(False)
         margins = (0, SPACE // 2, 0, 0)
         column = vbox(self.header, self.remote_strip, (self.tabs, 1), spacing=SPACE // 2, margins=margins)
         lay_over(self, column, self.bar, lift=0)
@@ -116,7 +116,7 @@ class TabsView(QWidget):
         super().resizeEvent(event)
         self._fit_slider()
 
-    def _offer_retention(self, has_data: bool) -> None:
+    def _show_retention_tab(self, has_data: bool) -> None:
         """Show the tab if runs have retained data, or while it is the current one."""
         self.tabs.setTabVisible(
             self.tabs.indexOf(self.retention), has_data or self.tabs.currentWidget() is self.retention

@@ -23,7 +23,7 @@ from core.spec.run.status import RunState
 from sdgui.panels.runs.plots.canvas import PlotCanvas
 from sdgui.panels.runs.plots.series import Series
 from sdgui.panels.runs.relations.axes import Axis, axis_of
-from sdgui.panels.runs.table.part import RunTable
+from sdgui.panels.runs.table.run_table import RunTable
 from sdgui.store.records import BestPoint, MetricSummary, Progress
 from sdgui.store.run_table.fields import setting
 from sdgui.store.run_table.queries import RunQuery
@@ -117,7 +117,7 @@ def _answer(app: QApplication, table: RunTable, turns: list[float], *ask: Callab
     began = time.process_time()
     for one in ask:
         one()
-    while not shown or table.reader.reading or table.model.waits:
+    while not shown or table.reader.reading or table.model.is_loading:
         own = time.thread_time()
         app.processEvents()
         turns.append(time.thread_time() - own)

@@ -20,10 +20,10 @@ from core.spec.reading import excerpt
 from core.spec.run.logged import read_any_config, settings_of
 from core.spec.run.metric_names import higher_is_better
 from core.spec.run.provenance import facts, read_provenance
-from sdgui.panels.runs.plots.groups import SECTIONS, chart_of
+from sdgui.panels.runs.plots.charts import SECTIONS, chart_of
 from sdgui.panels.runs.table.cells import style_of, text_of, title_of
-from sdgui.panels.runs.table.part import RunTable
 from sdgui.panels.runs.table.reader import cells_of
+from sdgui.panels.runs.table.run_table import RunTable
 from sdgui.shared.tables import CopyingTable, HeadedModel
 from sdgui.store.records import Run
 from sdgui.store.run_table.fields import Field, Kind, Source, fact, settings
@@ -172,7 +172,7 @@ def _swatch(color: QColor) -> QPixmap:
     return swatch
 
 
-class ComparePart(QWidget):
+class CompareTab(QWidget):
     """Compares the overlaid runs, or the selected runs if fewer than two are overlaid."""
 
     def __init__(self, store: Store, table: RunTable, parent: QWidget) -> None:

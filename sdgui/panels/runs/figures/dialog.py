@@ -56,7 +56,7 @@ class PaperDialog(QDialog):
         self._tasks = BackgroundTasks(self)
         self._y_bounds: dict[str, tuple[str, str]] = {}  # metric -> typed bounds
         self._rendering = self._stale = False  # stale: something changed while the preview was rendered
-        self._picture = QPixmap()
+        self._preview_image = QPixmap()
         self._timer = QTimer(self, singleShot=True, interval=_PREVIEW_DELAY_MS)
         self._timer.timeout.connect(self._draw_preview)
         self._build(FigureStyle.from_json(str(settings.value(_SETTING, "{}"))))
@@ -211,36 +211,36 @@ class PaperDialog(QDialog):
             self.preview.setText("Tick at least one metric and one run.")
             return
         self._rendering = True
-        self._tasks.run(lambda: render(data, style, "png", _PREVIEW_DPI), self._on_rendered, self._failed)
+        self._tasks.run(lambda: render(data, style, "png", _PREVIEW_DPI), self._on_rendered, self._on_render_failed)
 
     def _on_rendered(self, content: bytes) -> None:
-        self._picture.loadFromData(content)
-        self._show_picture()
-        self._finished()
+        self._preview_image.loadFromData(content)
+        self._show_preview_image()
+        self._on_render_ended()
 
-    def _failed(self, sentence: str) -> None:
+    def _on_render_failed(self, sentence: str) -> None:
         self.preview.setText(sentence)
         self.save.setEnabled(False)
-        self._finished()
+        self._on_render_ended()
 
-    def _finished(self) -> None:
+    def _on_render_ended(self) -> None:
         self._rendering = False
         if self._stale:
             self._stale = False
             self._timer.start()
 
-    def _show_picture(self) -> None:
+    def _show_preview_image(self) -> None:
         ratio = self.devicePixelRatioF()
-        room = (self.preview.size() * ratio).boundedTo(self._picture.size())
+        room = (self.preview.size() * ratio).boundedTo(self._preview_image.size())
         mode = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
-        scaled = self._picture.scaled(room, *mode)
+        scaled = self._preview_image.scaled(room, *mode)
         scaled.setDevicePixelRatio(ratio)
         self.preview.setPixmap(scaled)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        if not self._picture.isNull():
-            self._show_picture()
+        if not self._preview_image.isNull():
+            self._show_preview_image()
 
     # Files
     def _save_figure(self) -> None:

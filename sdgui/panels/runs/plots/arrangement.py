@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from sdgui.panels.runs.plots.groups import SECTIONS, Chart, sort_metrics
+from sdgui.panels.runs.plots.charts import SECTIONS, Chart, sort_charts
 from sdgui.shared.stored_json import parse_stored
 
 SELECTION, PINNED = "Selection metric", "Pinned"
@@ -48,7 +48,7 @@ class Arrangement:
 
     def sections(self, charts: Iterable[Chart]) -> list[PlotSection]:
         """The sections from top to bottom; a search unfolds all sections."""
-        matching = [chart for chart in sort_metrics(charts) if self._fits(chart)]
+        matching = [chart for chart in sort_charts(charts) if self._fits(chart)]
         by_id = {chart.id: chart for chart in matching}
         first = next((by_id[metric] for metric in _RANKING_METRICS if metric in by_id), None)
         pinned = [by_id[chart_id] for chart_id in self.pinned if chart_id in by_id and by_id[chart_id] != first]

@@ -43,7 +43,7 @@ class PlotCanvas(QWidget):
         self._shared_extent: tuple[float, float] | None = None  # x range of the linked plots' data
         self._y_range: tuple[float, float] | None = None  # y range set by the user, in the metric's unit
         self._auto_x = self._auto_y = True  # whether x and y follow the data
-        self._waiting = False  # whether a redraw was deferred, because the canvas was not visible
+        self._is_redraw_deferred = False  # whether a redraw was deferred, because the canvas was not visible
         self._build()
         self._timer = QTimer(self, singleShot=True, interval=REDRAW_MS)
         self._timer.timeout.connect(self._redraw_if_seen)
@@ -121,10 +121,10 @@ class PlotCanvas(QWidget):
         self._bottom.set_kind("time" if mode == "time" else "step")
         self.follow()
 
-    def set_lifted(self, group: str) -> None:
+    def highlight(self, group: str) -> None:
         """Draw a group in front and fade the others; "" restores all."""
-        if group != self._curves.lifted:
-            self._curves.lifted = group
+        if group != self._curves.highlighted:
+            self._curves.highlighted = group
             self.refresh()
 
     def set_shared_extent(self, extent: tuple[float, float] | None) -> None:
@@ -200,13 +200,13 @@ class PlotCanvas(QWidget):
 
     def wake(self) -> None:
         """Redraw if a redraw was deferred while the canvas was not visible."""
-        if self._waiting:
+        if self._is_redraw_deferred:
             self.refresh()
 
     def redraw(self) -> None:
         """Redraw now."""
         self._timer.stop()
-        self._waiting = False
+        self._is_redraw_deferred = False
         if self._auto_x:
             low, high = self._shared_extent or self._curves.extent() or (0.0, 1.0)
             pad = 0.02 * (high - low) or 0.5
@@ -234,7 +234,7 @@ class PlotCanvas(QWidget):
     def _describe(self) -> None:
         visible_series = self._curves.visible_series()
         self._empty.setVisible(not visible_series)
-        hidden = self._curves.not_positive() if self._curves.log else 0
+        hidden = self._curves.count_not_positive() if self._curves.log else 0
         self._note.setText(f"{formats.count(hidden)} values ≤ 0 are not shown on a log scale" if hidden else "")
         self._note.setVisible(bool(hidden))
         self._note.adjustSize()
@@ -248,7 +248,7 @@ class PlotCanvas(QWidget):
     def _redraw_if_seen(self) -> None:
         # Use the viewport: the visible region of a widget excludes its opaque children.
         if self._view.viewport().visibleRegion().isEmpty():
-            self._waiting = True
+            self._is_redraw_deferred = True
         else:
             self.redraw()
 
@@ -281,7 +281,7 @@ class PlotCanvas(QWidget):
         x = float(self._box.mapSceneToView(position).x())
         readings = self.readings(x)
         if readings:  # the line snaps to the nearest point
-            x = min((reading.at for reading in readings), key=lambda step: abs(step - x))
+            x = min((reading.x for reading in readings), key=lambda step: abs(step - x))
         self.show_cross(x)
         self._readout.show_readings(self._curves.x_mode, x, readings, self._kind, position.toPoint())
         self.hovered.emit(x)

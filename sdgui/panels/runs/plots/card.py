@@ -8,7 +8,7 @@ from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtWidgets import QFrame, QWidget
 
 from sdgui.panels.runs.plots.canvas import PlotCanvas
-from sdgui.panels.runs.plots.groups import Chart
+from sdgui.panels.runs.plots.charts import Chart
 from sdgui.panels.runs.plots.series import Series
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.icon_button import IconButton

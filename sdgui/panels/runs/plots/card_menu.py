@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from PySide6.QtWidgets import QInputDialog, QMenu
 
 from sdgui.panels.runs.plots.arrangement import Arrangement
-from sdgui.panels.runs.plots.groups import Chart
+from sdgui.panels.runs.plots.charts import Chart
 from sdgui.widgets.message import error
 from sdgui.widgets.message_bar import MessageBar
 

@@ -34,7 +34,7 @@ class PlotCurves:
         self.x_mode: XMode = "step"
         self.log = False
         self.smooth = False
-        self.lifted = ""  # the highlighted group, drawn in front
+        self.highlighted = ""  # the highlighted group, drawn in front
         self._box = box
         self._columns = 1  # number of columns in the last ``measure``
         self._layers: list[list[LineExtent]] = []
@@ -77,7 +77,7 @@ class PlotCurves:
                 extent = ends[0].columns(low, high, columns)[0], ends[1].columns(low, high, columns)[1]
                 bands.append(LineExtent(*extent, mix(self.color(series), ground, _BAND_OPACITY)))
                 bounds += _bounds(*extent)
-            front, color = int(series.group == self.lifted), self.color(series)
+            front, color = int(series.group == self.highlighted), self.color(series)
             faint = mix(color, ground, _RAW_OPACITY) if self.smooth else color
             for averaged, layers, ink in ((False, raw, faint), (True, smooth, color))[: 1 + self.smooth]:
                 extent = series.extents(self.x_mode, averaged, self.log).columns(low, high, columns)
@@ -130,7 +130,7 @@ class PlotCurves:
         color = theme().run_color(series.color) if isinstance(series.color, int) else QColor(series.color)
         if series.is_ancestral:
             color = pale(color)
-        faded = bool(self.lifted) and series.group != self.lifted
+        faded = bool(self.highlighted) and series.group != self.highlighted
         return mix(color, theme().color("surface"), _FADED_OPACITY) if faded else color
 
     def readings(self, x: float, slack: float) -> list[Reading]:
@@ -143,10 +143,12 @@ class PlotCurves:
                 nearest_x, raw = float(series.x(self.x_mode)[i]), float(series.values[i])
                 smooth = float(series.smoothed[i]) if self.smooth else None
                 name = f"{series.name} · {series.metric}" if has_several_metrics else series.name
-                readings.append(Reading(name, self.color(series), nearest_x, raw, smooth, series.group == self.lifted))
+                readings.append(
+                    Reading(name, self.color(series), nearest_x, raw, smooth, series.group == self.highlighted)
+                )
         return sorted(readings, key=lambda reading: np.inf if np.isnan(reading.value) else -reading.value)
 
-    def not_positive(self) -> int:
+    def count_not_positive(self) -> int:
         """The number of values that a log scale cannot show."""
         return sum(int((series.values <= 0).sum()) for series in self.visible_series())
 

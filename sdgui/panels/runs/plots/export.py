@@ -21,7 +21,7 @@ from PySide6.QtWidgets import QWidget
 from core.spec.cells import escape_row
 from core.spec.files import write_whole
 from sdgui.panels.runs.plots.canvas import PlotCanvas
-from sdgui.panels.runs.plots.groups import is_ancestors_key
+from sdgui.panels.runs.plots.charts import is_ancestors_key
 from sdgui.panels.runs.plots.series import Series, pale
 from sdgui.shared.export.formats import ExportFormat
 from sdgui.widgets.file_dialogs import ask_save

@@ -19,17 +19,17 @@ from sdgui.panels.runs.plots.arrangement import Arrangement
 from sdgui.panels.runs.plots.canvas import PlotCanvas
 from sdgui.panels.runs.plots.card import PlotCard
 from sdgui.panels.runs.plots.card_menu import add_arrangement_entries
-from sdgui.panels.runs.plots.export import ShownPlots, ask_and_export, legend_of
-from sdgui.panels.runs.plots.grouping import Grouping
-from sdgui.panels.runs.plots.groups import (
+from sdgui.panels.runs.plots.charts import (
     ancestors_key,
     chart_of,
     curve_key,
     curve_name,
     is_ancestors_key,
     role_of,
-    sort_metrics,
+    sort_charts,
 )
+from sdgui.panels.runs.plots.export import ShownPlots, ask_and_export, legend_of
+from sdgui.panels.runs.plots.grouping import Grouping
 from sdgui.panels.runs.plots.legend import PlotLegend
 from sdgui.panels.runs.plots.page import CardSection, PlotPage
 from sdgui.panels.runs.plots.series import Series
@@ -56,7 +56,7 @@ class PlotGrid(QWidget):
         self._runs: dict[str, tuple[str, int, bool]] = {}  # key -> name, palette index, shown
         self._cards: dict[str, PlotCard] = {}  # chart id -> card
         self._maximized: str | None = None
-        self._view: tuple[float, float] | None = None  # x range that the user chose; None: all data
+        self._chosen_x_range: tuple[float, float] | None = None  # x range that the user chose; None: all data
         self._arrangement = Arrangement()
         self.toolbar = PlotToolbar(self)
         self.message = MessageBar(self)
@@ -66,13 +66,13 @@ class PlotGrid(QWidget):
         self.grouping = Grouping(self.toolbar, self.legend, self._cards, self._runs, self)
         self.page = PlotPage(self._stack)
         self.empty = EmptyState("ph.chart-line", "Nothing to plot yet", _ABOUT, parent=self._stack)
-        self._single = QWidget(self._stack)
-        self._single_layout = vbox(into=self._single)
+        self._maximized_page = QWidget(self._stack)
+        self._maximized_layout = vbox(into=self._maximized_page)
         self._place_widgets()
         self._connect()
 
     def _place_widgets(self) -> None:
-        for widget in (self.empty, self.page, self._single):
+        for widget in (self.empty, self.page, self._maximized_page):
             self._stack.addWidget(widget)
         self._split.setStretchFactor(0, 1)
         self._split.setSizes([120 * SPACE, 26 * SPACE])
@@ -120,8 +120,8 @@ class PlotGrid(QWidget):
         """Add a run or rename it; ``color`` is its palette index. Curves of an `ancestors_key` are drawn paler."""
         visible = self._runs[key][2] if key in self._runs else True
         self._runs[key] = (name, color, visible)
-        if self.grouping.on:
-            self.grouping.changed()
+        if self.grouping.is_active:
+            self.grouping.schedule_update()
         else:
             self.legend.set_entry(key, name, color)
         for card in self._cards.values():
@@ -157,7 +157,7 @@ class PlotGrid(QWidget):
 
     def metrics(self) -> list[str]:
         """Ids of the plots in order."""
-        return [chart.id for chart in sort_metrics(card.chart for card in self._cards.values())]
+        return [chart.id for chart in sort_charts(card.chart for card in self._cards.values())]
 
     def points(self, key: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps and raw values of a run's metric; empty if there are no points."""
@@ -174,14 +174,14 @@ class PlotGrid(QWidget):
             for series in card.series.values():
                 series.visible = series.visible if series.group != key else visible
             card.refresh()
-        self.grouping.changed()
+        self.grouping.schedule_update()
         self._extent_timer.start()
 
     # --- view
 
     def reset_view(self) -> None:
         """Show everything and follow new points."""
-        self._view = None
+        self._chosen_x_range = None
         for canvas in self._canvases():
             canvas.follow()
         self.toolbar.reset.setEnabled(False)
@@ -198,7 +198,7 @@ class PlotGrid(QWidget):
             card = self._cards[card_id]
             self._prepare_canvas(card)
             card.set_maximized(True)
-            self._single_layout.addWidget(card)
+            self._maximized_layout.addWidget(card)
             card.show()
         self._show_page()
 
@@ -264,7 +264,13 @@ class PlotGrid(QWidget):
         self.arranged.emit(arrangement)
 
     def _show_page(self) -> None:
-        page = self._single if self._maximized is not None else self.page if self._cards and self._runs else self.empty
+        page = (
+            self._maximized_page
+            if self._maximized is not None
+            else self.page
+            if self._cards and self._runs
+            else self.empty
+        )
         self._stack.setCurrentWidget(page)
 
     def _prepare_canvas(self, card: PlotCard) -> None:
@@ -275,20 +281,20 @@ class PlotGrid(QWidget):
         canvas.set_log(self.toolbar.log.isChecked())
         canvas.set_smooth(self.toolbar.weight > 0 and card.chart.smoothable)
         canvas.set_x_mode(self.toolbar.mode)
-        canvas.view_changed.connect(lambda low, high: self._on_linked(canvas, low, high))
+        canvas.view_changed.connect(lambda low, high: self._on_view_changed(canvas, low, high))
         canvas.hovered.connect(lambda x: self._on_hovered(canvas, x))
         canvas.reset_requested.connect(self.reset_view)
         canvas.zoomed.connect(self._on_zoomed)
-        if self._view is not None:
-            canvas.show_x(*self._view)
+        if self._chosen_x_range is not None:
+            canvas.show_x(*self._chosen_x_range)
         canvas.show_cross(self._pinned)
         self._extent_timer.start()
 
     def _on_zoomed(self, zoomed: bool) -> None:
         self.toolbar.reset.setEnabled(zoomed or self.toolbar.reset.isEnabled())
 
-    def _on_linked(self, source: object, low: float, high: float) -> None:
-        self._view = (low, high)
+    def _on_view_changed(self, source: object, low: float, high: float) -> None:
+        self._chosen_x_range = (low, high)
         for canvas in self._canvases():
             if canvas is not source:
                 canvas.show_x(low, high)
@@ -304,7 +310,7 @@ class PlotGrid(QWidget):
         self._on_hovered(None, None)
 
     def _on_points_changed(self, metric: str) -> None:
-        self.grouping.changed()
+        self.grouping.schedule_update()
         self._cards[chart_of(metric).id].refresh()
         if not self._extent_timer.isActive():
             self._extent_timer.start()
@@ -334,14 +340,14 @@ class PlotGrid(QWidget):
             canvas.set_log(log)
 
     def _set_x_mode(self) -> None:
-        self._view = None
+        self._chosen_x_range = None
         for canvas in self._canvases():
             canvas.set_x_mode(self.toolbar.mode)
         self._share_extent()
 
     def _highlight(self, key: str) -> None:
         for canvas in self._canvases():
-            canvas.set_lifted(key)
+            canvas.highlight(key)
 
     def _on_toggled(self, key: str, visible: bool) -> None:
         for run in self.grouping.members(key):

@@ -37,8 +37,8 @@ class Grouping(QObject):
         self._given_colors: Mapping[str, int] = {}  # title of a group -> palette index
         self._timer = QTimer(self, singleShot=True, interval=_UPDATE_MS)
         self._timer.timeout.connect(self._show_means)
-        toolbar.means_changed.connect(lambda _on: self.show())
-        toolbar.x_mode_changed.connect(self.changed)
+        toolbar.means_changed.connect(lambda _on: self.refresh())
+        toolbar.x_mode_changed.connect(self.schedule_update)
 
     def set_groups(self, groups: Mapping[str, str], colors: Mapping[str, int] | None = None) -> None:
         """Set run key -> group title; {} shows runs again. ``colors``: title -> palette index."""
@@ -47,30 +47,32 @@ class Grouping(QObject):
             if bool(groups) != self._toolbar.means.isEnabled():
                 self._toolbar.means.setChecked(bool(groups))
             self._toolbar.means.setEnabled(bool(groups))
-            self.show()
+            self.refresh()
 
     def members(self, key: str) -> list[str]:
         """The runs of a legend entry: the members of a group, or the run itself."""
-        return [run for run, title in self._groups.items() if title == key and run in self._runs] if self.on else [key]
+        if not self.is_active:
+            return [key]
+        return [run for run, title in self._groups.items() if title == key and run in self._runs]
 
     def entry_of(self, run: str) -> str:
         """The legend key of a run: its group's title, or the run's own key."""
-        return self._groups.get(run, run) if self.on else run
+        return self._groups.get(run, run) if self.is_active else run
 
     @property
-    def on(self) -> bool:
+    def is_active(self) -> bool:
         """Whether groups are shown."""
         return bool(self._groups) and self._toolbar.means.isChecked()
 
-    def changed(self) -> None:
+    def schedule_update(self) -> None:
         """Schedule new means after new points or a change of visibility."""
-        if self.on and not self._timer.isActive():
+        if self.is_active and not self._timer.isActive():
             self._timer.start()
 
-    def show(self) -> None:
+    def refresh(self) -> None:
         """Show groups or runs in legend and plots."""
         self._legend.clear()
-        if self.on:
+        if self.is_active:
             self._show_means()
             return
         for key, (name, color, visible) in self._runs.items():
@@ -88,7 +90,7 @@ class Grouping(QObject):
         return colors
 
     def _show_means(self) -> None:
-        if not self.on:
+        if not self.is_active:
             return
         mode, colors = self._toolbar.mode, self._colors()
         for title, color in colors.items():

@@ -19,14 +19,14 @@ _MAX_ROWS = 14  # further curves are only counted
 
 @dataclass(frozen=True)
 class Reading:
-    """A point of a curve. ``at``: its x; ``value``: raw; ``smooth``: smoothed value, None if not smoothed."""
+    """A point of a curve. ``x``: its position; ``value``: raw; ``smooth``: smoothed value, None if not smoothed."""
 
     name: str
     color: QColor
-    at: float
+    x: float
     value: float
     smooth: float | None
-    lifted: bool = False
+    highlighted: bool = False
 
 
 class Readout(QLabel):
@@ -53,7 +53,7 @@ class Readout(QLabel):
         if not readings:
             self.hide()
             return
-        nearest = min(readings, key=lambda reading: abs(reading.at - x)).at
+        nearest = min(readings, key=lambda reading: abs(reading.x - x)).x
         rows = "".join(_row(reading, mode, nearest, kind) for reading in readings[:_MAX_ROWS])
         remainder = (
             f"<tr><td></td><td colspan=3>and {len(readings) - _MAX_ROWS} more</td></tr>"
@@ -105,10 +105,10 @@ def _row(reading: Reading, mode: XMode, nearest: float, kind: AxisKind) -> str:
     raw = formats.value(reading.value, unit)
     main = raw if reading.smooth is None else formats.value(reading.smooth, unit)
     raw_text = "" if reading.smooth is None else f"&nbsp;({raw})"
-    if reading.at != nearest:
-        raw_text += f"&nbsp;<i>{position_text(mode, reading.at)}</i>"
+    if reading.x != nearest:
+        raw_text += f"&nbsp;<i>{position_text(mode, reading.x)}</i>"
     name = html.escape(reading.name if len(reading.name) <= 40 else reading.name[:39] + "…")
-    name = f"<b>{name}</b>" if reading.lifted else name
+    name = f"<b>{name}</b>" if reading.highlighted else name
     muted = theme().colors.muted
     return (
         f"<tr><td><span style='color:{reading.color.name()}'>■</span></td><td>{name}&nbsp;&nbsp;</td>"

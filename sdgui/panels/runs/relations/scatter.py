@@ -20,13 +20,13 @@ from sdgui.widgets.plot_axes import nearest_point, style_axes
 from sdgui.widgets.relations.axis import Floats
 from sdgui.widgets.style.theme import SPACE, theme
 
-_SIZE, _LARGE = 7, 12  # diameters of points, in px
+_POINT_SIZE, _TICKED_SIZE = 7, 12  # diameters of points, in px
 _MARGIN = 0.08  # share of the range of the values that is added at each end
 _DURATIONS = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400)  # seconds between two ticks
 _TICK_PX = 110  # minimum distance between two labelled durations
 
 
-class _WordAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
+class _ColumnAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
     """An axis that labels numbers, categories or powers of ten."""
 
     def __init__(self, orientation: str) -> None:
@@ -63,7 +63,7 @@ class Scatter(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setAccessibleName("Scatter plot of two columns")
-        self._bottom, self._left = _WordAxis("bottom"), _WordAxis("left")
+        self._bottom, self._left = _ColumnAxis("bottom"), _ColumnAxis("left")
         self.plot = pg.PlotWidget(self, enableMenu=False, axisItems={"bottom": self._bottom, "left": self._left})
         self.plot.hideButtons()
         self.plot.setFrameShape(pg.PlotWidget.Shape.NoFrame)
@@ -87,7 +87,7 @@ class Scatter(QWidget):
         self._left.show_axis(y)
         self._x, self._y = x.scaled(), y.scaled()
         self._plotted_runs = np.flatnonzero(np.isfinite(self._x) & np.isfinite(self._y))
-        self._put_points()
+        self._draw_points()
         if len(self._plotted_runs):
             self.plot.setXRange(*_range(x, self._x[self._plotted_runs]), padding=0)
             self.plot.setYRange(*_range(y, self._y[self._plotted_runs]), padding=0)
@@ -100,14 +100,14 @@ class Scatter(QWidget):
 
     _count = ""
 
-    def _put_points(self) -> None:
+    def _draw_points(self) -> None:
         style = theme()
         plain = style.color("strong_border")
         brushes = [
             plain if (color := self._colors[run]) is None else style.run_color(color)
             for run in self._plotted_runs.tolist()
         ]
-        sizes = [_SIZE if self._colors[run] is None else _LARGE for run in self._plotted_runs.tolist()]
+        sizes = [_POINT_SIZE if self._colors[run] is None else _TICKED_SIZE for run in self._plotted_runs.tolist()]
         self._points.setData(
             x=self._x[self._plotted_runs],
             y=self._y[self._plotted_runs],
@@ -146,7 +146,7 @@ class Scatter(QWidget):
     def _restyle(self) -> None:
         self.plot.setBackground(theme().color("surface"))
         style_axes(self._bottom, self._left)
-        self._put_points()
+        self._draw_points()
 
 
 def _range(axis: Axis, values: Floats) -> tuple[float, float]:

@@ -82,7 +82,7 @@ class TableBar(QWidget):
         self.number.setText(f"{self._runs} · reading {count(runs)}" if runs else self._runs)
         self.number.setToolTip("Metrics at a step are read from the run folders" if runs else "")
 
-    def show_refusal(self, reason: str) -> None:
+    def show_filter_error(self, reason: str) -> None:
         """Show why the filter is not applied, instead of the number of runs; the rows do not change."""
         self.number.setText(excerpt(f"Filter not applied: {reason}", _MAX_REASON_LENGTH))
         self.number.setToolTip(plain_tip(reason))

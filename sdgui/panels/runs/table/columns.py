@@ -36,7 +36,7 @@ _SEARCH_TEXT = _FIELD_NAME + 1
 _HINT = "Drag to reorder, or press Alt+Up or Alt+Down"
 
 
-class AtStep(QWidget):
+class MetricAtStep(QWidget):
     """Chooses a metric and a step. ``column_requested``: the field's name."""
 
     column_requested = Signal(str)
@@ -111,7 +111,7 @@ class ColumnChooser(QFrame):
         self.list.setUniformItemSizes(True)
         self.list.itemChanged.connect(lambda _item: self._emit_changed())
         self.list.model().rowsMoved.connect(lambda *_: self._emit_changed())
-        self.at_step = AtStep(self)
+        self.at_step = MetricAtStep(self)
         self.at_step.column_requested.connect(self.add)
         hint = PlainLabel(_HINT, self, role="small")
         vbox(self.search, self.list, hint, self.at_step, into=self, margins=SPACE)

@@ -12,8 +12,8 @@ from PySide6.QtCore import QObject, QPoint, Qt, Signal
 from PySide6.QtWidgets import QMenu
 
 from core.spec.errors import UserError
-from sdgui.panels.runs.table.many import ManyEdit, ManySheet
-from sdgui.panels.runs.table.part import RunTable
+from sdgui.panels.runs.table.bulk_edit import BulkEdit, BulkEditSheet
+from sdgui.panels.runs.table.run_table import RunTable
 from sdgui.shared.menus import RUN_MENU
 from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
@@ -25,8 +25,8 @@ from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.style.theme import SPACE
 
 MAX_TICKED = 200  # more curves are unreadable and use gigabytes of memory
-ROWS_MENU = "rows"  # menu of any selection; RUN_MENU is added for one run, MANY_MENU for several
-MANY_MENU = "many rows"
+ROWS_MENU = "rows"  # menu of any selection; RUN_MENU is added for one run, SEVERAL_RUNS_MENU for several
+SEVERAL_RUNS_MENU = "many rows"
 
 
 class TableCommands(QObject):
@@ -41,7 +41,7 @@ class TableCommands(QObject):
         self.table = table
         self._services = services
         self._actions: Actions | None = None
-        self._sheet: ManySheet | None = None
+        self._sheet: BulkEditSheet | None = None
         table.ticked.connect(self.tick)
         table.menu_requested.connect(self._menu)
         table.selection_changed.connect(lambda _runs: self._actions.update(self) if self._actions else None)
@@ -57,7 +57,9 @@ class TableCommands(QObject):
         self._actions.update(self)
         menu = QMenu(self.table)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self._actions.fill_menu(menu, ROWS_MENU, RUN_MENU if len(self.table.selected_runs()) == 1 else MANY_MENU)
+        self._actions.fill_menu(
+            menu, ROWS_MENU, RUN_MENU if len(self.table.selected_runs()) == 1 else SEVERAL_RUNS_MENU
+        )
         menu.popup(position)
 
     # Ticks
@@ -76,7 +78,7 @@ class TableCommands(QObject):
         self.ticks_requested.emit(frozenset(after[:MAX_TICKED]))
 
     # Tags and notes
-    def edit_many(self) -> None:
+    def bulk_edit(self) -> None:
         """Open the sheet to edit tags and notes of the selected runs."""
         selected_runs = self.table.selected_runs()
         if not selected_runs:
@@ -91,14 +93,14 @@ class TableCommands(QObject):
 
     def _open_sheet(self, tags: Mapping[int, Sequence[str]], all_tags: Sequence[str]) -> None:
         if self._sheet is None:
-            self._sheet = ManySheet(self.table)
+            self._sheet = BulkEditSheet(self.table)
             self._sheet.edited.connect(self.apply)
         rect = self.table.view.visualRect(self.table.view.currentIndex())
         self._sheet.open(
             tags, all_tags, self.table.view.viewport().mapToGlobal(rect.bottomLeft() + QPoint(3 * SPACE, 0))
         )
 
-    def apply(self, edit: ManyEdit) -> None:
+    def apply(self, edit: BulkEdit) -> None:
         """Write tags and notes, with undo."""
         store = self._services.store
 
@@ -204,12 +206,12 @@ _ACTIONS: tuple[Action[TableCommands], ...] = (
         _GROUP,
         "Tags and notes of several runs…",
         "Edit tags and notes of all selected runs",
-        TableCommands.edit_many,
+        TableCommands.bulk_edit,
         "Ctrl+Alt+T",
         enabled=_has_runs,
         current_title=_edit_title,
         icon="ph.tag",
-        menus=_item(Section.EDIT, menu=MANY_MENU),
+        menus=_item(Section.EDIT, menu=SEVERAL_RUNS_MENU),
     ),
     Action(
         "rows_filter",

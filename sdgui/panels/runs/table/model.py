@@ -214,7 +214,7 @@ class RunTableModel(QAbstractTableModel):
             return plain_tip(text) if len(text) > 12 or column == 0 else None
         return f"{title_of(field)}: {text}" if role == _ACCESSIBLE else text
 
-    def displayed(self, row_number: int, column: int) -> tuple[str, bool, str]:
+    def painted_cell(self, row_number: int, column: int) -> tuple[str, bool, str]:
         """What a delegate paints: the text of a cell, whether it is right-aligned, and the run's state for an icon."""
         row, field = self.rows.at(row_number), self.fields[column]
         if row.run_id is None:
@@ -272,7 +272,7 @@ class RunTableModel(QAbstractTableModel):
         return None if cells is None else theme().state_icon(str(cells.values[column]))
 
     @property
-    def waits(self) -> bool:
+    def is_loading(self) -> bool:
         """Whether requested cells are still being loaded."""
         return bool(self._requested) or self._request_timer.isActive()
 

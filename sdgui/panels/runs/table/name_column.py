@@ -50,7 +50,7 @@ class NameDelegate(QStyledItemDelegate):
         text_rect = option.rect.adjusted(box.right() - option.rect.left() + SPACE, 0, -SPACE // 2, 0)
         painter.setFont(style.font("title" if row.run_id is None else "text"))
         painter.setPen(style.color("text"))
-        name, _, _ = self._model.displayed(index.row(), 0)
+        name, _, _ = self._model.painted_cell(index.row(), 0)
         text = painter.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, text_rect.width())
         painter.drawText(text_rect, int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft), text)
         if option.state & QStyle.StateFlag.State_HasFocus:

@@ -32,7 +32,7 @@ class ValueDelegate(QStyledItemDelegate):
         cell = option.rect
         if option.state & QStyle.StateFlag.State_Selected:
             painter.fillRect(cell, theme().color("selection"))
-        text, is_right, state = self._model.displayed(index.row(), index.column())
+        text, is_right, state = self._model.painted_cell(index.row(), index.column())
         left = cell.left() + _MARGIN
         if state:
             top = cell.top() + (cell.height() - _ICON) // 2

@@ -17,9 +17,9 @@ from sdgui.app.start import make_application
 from sdgui.panels.runs import feed as curve_feed
 from sdgui.panels.runs.event_log import EventLogModel
 from sdgui.panels.runs.feed import CurveFeed
-from sdgui.panels.runs.model import Line, event_lines
+from sdgui.panels.runs.model import LogLine, event_lines
+from sdgui.panels.runs.plots.charts import ancestors_key, curve_key
 from sdgui.panels.runs.plots.grid import PlotGrid
-from sdgui.panels.runs.plots.groups import ancestors_key, curve_key
 from sdgui.panels.runs.tabs import RunTabs
 from sdgui.runs.history import RunHistory
 from sdgui.store.records import RunLabel, StoreError
@@ -208,7 +208,7 @@ def test_new_lines_are_appended_and_other_changes_reset_the_list() -> None:
     happened: list[object] = []
     model.rowsInserted.connect(lambda _, first, last: happened.append((first, last)))
     model.modelReset.connect(lambda: happened.append("reset"))
-    lines: list[Line] = [(float(index), "info", f"line {index}") for index in range(4)]
+    lines: list[LogLine] = [(float(index), "info", f"line {index}") for index in range(4)]
     for number, expected in ((2, [(0, 1)]), (2, []), (4, [(2, 3)]), (1, ["reset"])):
         model.set_lines(lines[:number])
         assert (happened, model.rowCount()) == (expected, number)

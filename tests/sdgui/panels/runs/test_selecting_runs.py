@@ -14,8 +14,8 @@ from core.spec.run.events import Sample
 from core.spec.run.status import RunState
 from sdgui.panels.runs.compare.board import MAX_RUNS, SamplesBoard
 from sdgui.panels.runs.panel import RunsPanel
+from sdgui.panels.runs.table.bulk_edit import BulkEdit
 from sdgui.panels.runs.table.layout import TableLayout
-from sdgui.panels.runs.table.many import ManyEdit
 from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Progress, Run, StoreError
@@ -54,17 +54,17 @@ def test_rows_are_ticked_selected_and_tagged_in_the_window(qtbot: QtBot, open_wi
         assert drawn == {run.id: colors[run.id] for run in ticked}, "a run has one colour everywhere"
     table.view.selectAll()
 
-    panel.commands.edit_many()
+    panel.commands.bulk_edit()
     qtbot.waitUntil(lambda: panel.commands._sheet is not None and panel.commands._sheet.isVisible())
     assert panel.commands._sheet is not None
     assert set(panel.commands._sheet._run_ids) == {run.id for run in runs}
     panel.commands._sheet.close()
     table.view.clearSelection()
-    panel.commands.edit_many()
+    panel.commands.bulk_edit()
     settle(window)
     assert not panel.commands._sheet.isVisible(), "of no run there is nothing to edit"
     store.set_run_note(runs[0].id, "mine")
-    panel.commands.apply(ManyEdit(tuple(run.id for run in runs), add=("paper",), note="seen", append=True))
+    panel.commands.apply(BulkEdit(tuple(run.id for run in runs), add=("paper",), note="seen", append=True))
     settle(window)
     assert [store.run(run.id).tags for run in runs] == [("paper",)] * 3
     assert [store.run(run.id).note for run in runs] == ["mine\nseen", "seen", "seen"]
@@ -73,16 +73,16 @@ def test_rows_are_ticked_selected_and_tagged_in_the_window(qtbot: QtBot, open_wi
     settle(window)
     assert [store.run(run.id).tags for run in runs] == [()] * 3
     assert [store.run(run.id).note for run in runs] == ["mine", "", ""]
-    panel.commands.apply(ManyEdit((runs[0].id,), add=("paper",)))
+    panel.commands.apply(BulkEdit((runs[0].id,), add=("paper",)))
     settle(window)
     assert (window.bar.text, store.run(runs[0].id).note) == ("Changed 1 run.", "mine")
-    panel.commands.apply(ManyEdit((runs[0].id,), add=("paper",)))
+    panel.commands.apply(BulkEdit((runs[0].id,), add=("paper",)))
     settle(window)
     assert window.bar.message is not None
     assert (window.bar.text, window.bar.message.remedy) == ("Changed 0 runs.", None), "it has the tag already"
     received: list[Changes] = []
     panel.changed.connect(received.append)
-    panel.commands.apply(ManyEdit((runs[1].id,), note="a note alone"))
+    panel.commands.apply(BulkEdit((runs[1].id,), note="a note alone"))
     settle(window)
     window.bar.press_remedy()
     settle(window)
@@ -118,17 +118,17 @@ def test_groups_of_the_table_are_groups_of_the_plots(panel: RunsPanel, services:
     watch(panel, a, b)
     read(panel)
     grouping = panel.tabs.view.grid.grouping
-    assert not grouping.on
+    assert not grouping.is_active
     panel.view.table.show_layout(TableLayout(group_by=("state",)))
     read(panel)
-    assert grouping.on
+    assert grouping.is_active
     ((_, color),) = panel.tabs.view.grid.legend.shown_entries().values()
     assert color == services.store.run_labels([b.id])[b.id].color, "a mean has the colour of its newest run"
     titles = set(grouping._groups.values())
     assert (set(grouping._groups), len(titles)) == ({str(a.id), str(b.id)}, 1)
     watch(panel, a)
     read(panel)
-    assert not grouping.on, "one run is no group"
+    assert not grouping.is_active, "one run is no group"
 
 
 def test_nothing_of_a_run_is_shown_once_no_run_is_selected(panel: RunsPanel, services: Services) -> None:

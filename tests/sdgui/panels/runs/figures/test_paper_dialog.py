@@ -93,7 +93,7 @@ def test_the_saved_figure_matches_the_choices_and_the_style_is_remembered(
     qtbot: QtBot, grid: PlotGrid, settings: QSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dialog = dialog_of(qtbot, grid, settings)
-    qtbot.waitUntil(lambda: not dialog._picture.isNull())
+    qtbot.waitUntil(lambda: not dialog._preview_image.isNull())
     dialog.width_cm.setValue(17.5)
     dialog.legend.setCurrentIndex(dialog.legend.findData("below"))
     dialog.kind.setCurrentIndex(dialog.kind.findData("svg"))

@@ -38,9 +38,9 @@ def test_the_value_range_of_the_visible_points(curves: PlotCurves) -> None:
     curves.log = True
     low, high = curves.measure(1.0, 4.0, 100) or (np.nan, np.nan)
     assert (low, high) == (0.0, pytest.approx(np.log10(4.0)))
-    assert curves.not_positive() == 1
+    assert curves.count_not_positive() == 1
     curves.series["a"].visible = False
-    assert curves.not_positive() == 0
+    assert curves.count_not_positive() == 0
     curves.log = False
     mean = series("m", [2.0, 2.0], first=1.0)
     mean.band = (np.array([1.0, 1.5]), np.array([3.0, 7.0]))
@@ -71,10 +71,10 @@ def test_readings_are_the_nearest_points_greatest_first(curves: PlotCurves) -> N
     curves.put(series("b", [7.0, 8.0], group="two"))
     curves.put(series("c", [np.nan, np.nan, np.nan]))
     curves.put(series("far", [1.0], first=50.0))
-    curves.lifted = "two"
+    curves.highlighted = "two"
     readings = curves.readings(2.2, 0.5)
     finite = [reading for reading in readings if reading.value == reading.value]
-    assert [(reading.name, reading.at, reading.value, reading.lifted) for reading in finite] == [
+    assert [(reading.name, reading.x, reading.value, reading.highlighted) for reading in finite] == [
         ("b", 2.0, 8.0, True), ("first", 2.0, 2.0, False),
     ]  # fmt: skip
     assert all(reading.value != reading.value for reading in readings[2:]), "values that are none come last"

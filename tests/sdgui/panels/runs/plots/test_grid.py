@@ -12,8 +12,8 @@ from PySide6.QtGui import QMouseEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QFileDialog
 
+from sdgui.panels.runs.plots.charts import chart_of, sort_charts
 from sdgui.panels.runs.plots.grid import PlotGrid
-from sdgui.panels.runs.plots.groups import chart_of, sort_metrics
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def grid(qtbot) -> PlotGrid:
 def test_metrics_find_their_section_and_order() -> None:
     names = ["val/student/image_to_text_R@10", "val/teacher/image_to_text_R@5", "train/lr", "diag/kl",
              "train/contrastive", "train/loss", "custom", "val/student/image_to_text_R@5"]  # fmt: skip
-    charts = sort_metrics(chart_of(name) for name in names)
+    charts = sort_charts(chart_of(name) for name in names)
     assert [chart.id for chart in charts] == [
         "train/loss", "train/contrastive", "val/image_to_text_R@5", "val/image_to_text_R@10", "diag/kl", "train/lr",
         "custom",
@@ -124,7 +124,7 @@ def test_solo_shows_one_run_and_then_all_again(grid: PlotGrid) -> None:
     grid.legend.hovered.emit("r1")
     loss = grid._cards["train/loss"].canvas
     assert loss is not None
-    assert loss._curves.lifted == "r1"
+    assert loss._curves.highlighted == "r1"
 
 
 def test_grouped_runs_are_one_curve_until_means_are_turned_off(grid: PlotGrid) -> None:
@@ -192,7 +192,7 @@ def test_one_plot_is_maximised_and_restored(grid: PlotGrid, qtbot) -> None:
     grid.maximize("val/teacher/image_to_text_R@1")
     grid.maximize("train/loss")
     loss = grid._cards["train/loss"]
-    assert (loss.parent(), card.parent()) == (grid._single, grid.page.content), "one takes the other's place"
+    assert (loss.parent(), card.parent()) == (grid._maximized_page, grid.page.content), "one takes the other's place"
     grid.set_metrics(["val/student/image_to_text_R@1"])  # it goes away while it is maximised
     assert grid.page.isVisible()
     grid.set_metrics([])

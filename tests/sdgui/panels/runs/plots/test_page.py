@@ -12,8 +12,8 @@ from scipy import stats
 
 from sdgui.panels.runs.plots.arrangement import Arrangement
 from sdgui.panels.runs.plots.card import PlotCard
+from sdgui.panels.runs.plots.charts import Chart, chart_of
 from sdgui.panels.runs.plots.grouping import MAX_POINTS, group_curves, mean_curve
-from sdgui.panels.runs.plots.groups import Chart, chart_of
 from sdgui.panels.runs.plots.page import CardSection, PlotPage
 from sdgui.panels.runs.plots.series import Series
 from sdgui.widgets.style.theme import SPACE

@@ -12,11 +12,11 @@ from PySide6.QtGui import QColor, QMouseEvent
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
-from sdgui.panels.runs.compare.settings import ComparePart, Comparison
+from sdgui.panels.runs.compare.settings import CompareTab, Comparison
 from sdgui.panels.runs.relations.axes import axis_of
-from sdgui.panels.runs.relations.part import ParallelPart, ScatterPart
 from sdgui.panels.runs.relations.scatter import Scatter
-from sdgui.panels.runs.table.part import RunTable
+from sdgui.panels.runs.relations.tabs import ParallelTab, ScatterTab
+from sdgui.panels.runs.table.run_table import RunTable
 from sdgui.store.run_table.fields import Kind, metric, setting
 from sdgui.store.store import Store
 from sdgui.widgets.relations.parallel import ParallelCoordinates
@@ -99,7 +99,7 @@ def shown(part: QWidget, table: RunTable) -> None:
 
 
 def test_a_brush_finds_the_runs_of_its_filter(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> None:
-    part = ParallelPart(filled[0], table, table)
+    part = ParallelTab(filled[0], table, table)
     shown(part, table)
     lines: ParallelCoordinates = part.lines
     names = [axis.field.name for axis in lines.axes]
@@ -135,7 +135,7 @@ def move(widget: QWidget, to: QPoint) -> None:
 
 
 def test_clicking_a_line_selects_its_run(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> None:
-    part = ParallelPart(filled[0], table, table)
+    part = ParallelTab(filled[0], table, table)
     shown(part, table)
     lines = part.lines
     left_axis = len(lines.axes) - 2
@@ -162,7 +162,7 @@ def test_clicking_a_line_selects_its_run(qtbot: QtBot, table: RunTable, filled: 
 def test_loaded_values_are_not_read_again(
     table: RunTable, filled: tuple[Store, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    part = ScatterPart(filled[0], table, table)
+    part = ScatterTab(filled[0], table, table)
     shown(part, table)
     requests: list[object] = []
     monkeypatch.setattr(table.reader, "run", lambda *question: requests.append(question))
@@ -193,7 +193,7 @@ def test_a_line_is_selected_only_where_it_is_drawn(qtbot: QtBot) -> None:
 
 
 def test_the_scatter_names_and_selects_runs(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> None:
-    part = ScatterPart(filled[0], table, table)
+    part = ScatterTab(filled[0], table, table)
     shown(part, table)
     part.x_box.setCurrentIndex(part.x_box.findData("seed"))
     part.y_box.setCurrentIndex(part.y_box.findData(TEACHER))
@@ -221,7 +221,7 @@ def test_the_scatter_names_and_selects_runs(qtbot: QtBot, table: RunTable, fille
 def test_columns_are_chosen_saved_and_ticked_runs_are_larger(
     qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]
 ) -> None:
-    part = ScatterPart(filled[0], table, table)
+    part = ScatterTab(filled[0], table, table)
     shown(part, table)
     names = [axis.field.name for axis in part.columns.axes]
     assert (part.x_box.currentData(), part.y_box.currentData()) == (RATE.key, names[-1]), "the rate, and the last"
@@ -253,7 +253,7 @@ def test_columns_are_chosen_saved_and_ticked_runs_are_larger(
 
 
 def test_runs_of_closed_groups_are_drawn_up_to_the_limit(table: RunTable, filled: tuple[Store, list[int]]) -> None:
-    part = ParallelPart(filled[0], table, table)
+    part = ParallelTab(filled[0], table, table)
     table.show_layout(table.current_layout.grouped_by(RATE.key))
     settle(table)
     shown(part, table)
@@ -322,7 +322,7 @@ def test_keys_and_a_drag_fade_the_others_at_once(qtbot: QtBot) -> None:
 
 
 def test_ticked_or_selected_runs_are_compared(table: RunTable, filled: tuple[Store, list[int]]) -> None:
-    part = ComparePart(filled[0], table, table)
+    part = CompareTab(filled[0], table, table)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(table.reader, "run", lambda *_: pytest.fail("nobody sees it"))
         part.refresh()

@@ -19,8 +19,8 @@ from core.spec.presets import preset_config
 from core.spec.run.events import Evaluated
 from core.spec.run.weight_path import PATH_FILE
 from sdgui.panels.runs.panel import RunsPanel
-from sdgui.panels.runs.retention.part import RetentionPart
 from sdgui.panels.runs.retention.points import read_run, validation_points
+from sdgui.panels.runs.retention.tab import RetentionTab
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.runs.history import RunHistory
 from sdgui.shared.pickers.entries import ModelChoice
@@ -69,12 +69,12 @@ def report(services: Services, run: Run, *events: Evaluated) -> None:
     services.follower.curves_changed.emit(run.id, services.follower.show(run.id).apply(events))
 
 
-def settle(part: RetentionPart) -> None:
+def settle(part: RetentionTab) -> None:
     part._tasks.wait()
     QApplication.processEvents()
 
 
-def shown(panel: RunsPanel, run: Run, *ticked: Run) -> RetentionPart:
+def shown(panel: RunsPanel, run: Run, *ticked: Run) -> RetentionTab:
     """Select the run, and show the tab."""
     panel.select(Selection(run.experiment_id, run.id, run.id, tuple(one.id for one in ticked)))
     tabs = panel.tabs.view
@@ -84,7 +84,7 @@ def shown(panel: RunsPanel, run: Run, *ticked: Run) -> RetentionPart:
     return tabs.retention
 
 
-def lines(part: RetentionPart) -> list[list[tuple[float, float]]]:
+def lines(part: RetentionTab) -> list[list[tuple[float, float]]]:
     """The drawn lines, of each run the path before its validations; empty ones are left out."""
     items = [item for item in part.plot.plot.plotItem.items if isinstance(item, pg.PlotDataItem)]
     drawn = [list(zip(*item.getData(), strict=True)) for item in items if item.getData()[0] is not None]

@@ -8,7 +8,7 @@ import pytest
 from PySide6.QtCore import QSettings
 from pytestqt.qtbot import QtBot
 
-from sdgui.panels.runs.table.part import RunTable
+from sdgui.panels.runs.table.run_table import RunTable
 from sdgui.store.store import Store
 from tests.sdgui.panels.runs.table.tabling import settle
 

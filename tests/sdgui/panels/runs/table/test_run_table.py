@@ -19,9 +19,9 @@ from sdgui.panels.runs.table.cells import title_of
 from sdgui.panels.runs.table.columns import ColumnChooser
 from sdgui.panels.runs.table.commands import TableCommands
 from sdgui.panels.runs.table.layout import NAME_COLUMN, TableLayout
-from sdgui.panels.runs.table.part import RunTable
+from sdgui.panels.runs.table.run_table import RunTable
+from sdgui.panels.runs.table.saved_views import SavedViews
 from sdgui.panels.runs.table.value_column import ValueDelegate
-from sdgui.panels.runs.table.views import SavedViews
 from sdgui.store.records import BestPoint, Progress
 from sdgui.store.run_table.fields import Field, metric
 from sdgui.store.store import Store

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QApplication, QMenu
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.runs.table.layout import TableLayout
-from sdgui.panels.runs.table.part import RunTable
+from sdgui.panels.runs.table.run_table import RunTable
 from sdgui.store.store import Store
 from sdgui.widgets.style.theme import SPACE
 from tests.sdgui.panels.runs.table.tabling import settle

@@ -13,10 +13,10 @@ from PySide6.QtWidgets import QInputDialog, QMenu, QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.runs.table.bar import FilterBox
+from sdgui.panels.runs.table.bulk_edit import BulkEdit, BulkEditSheet
 from sdgui.panels.runs.table.columns import ColumnChooser
 from sdgui.panels.runs.table.layout import TableLayout
-from sdgui.panels.runs.table.many import ManyEdit, ManySheet
-from sdgui.panels.runs.table.views import MAX_NAME_LENGTH, MAX_VIEWS, SavedViews, views_menu
+from sdgui.panels.runs.table.saved_views import MAX_NAME_LENGTH, MAX_VIEWS, SavedViews, views_menu
 from sdgui.store.run_table.fields import Catalogue, metric
 
 RECALL = "val/student/mean_recall"
@@ -189,17 +189,17 @@ TAGS = {3: ["best", "slow"], 5: ["best"], 8: []}
 
 
 @pytest.fixture
-def sheet(qtbot: QtBot) -> Iterator[ManySheet]:
+def sheet(qtbot: QtBot) -> Iterator[BulkEditSheet]:
     over = QWidget()
     qtbot.addWidget(over)
     over.show()
-    sheet = ManySheet(over)
+    sheet = BulkEditSheet(over)
     sheet.open(TAGS, ["best", "seen"], QPoint(0, 0))
     yield sheet
     sheet.hide()
 
 
-def test_the_sheet_shows_the_tags_of_the_runs_and_keeps_them_all(sheet: ManySheet) -> None:
+def test_the_sheet_shows_the_tags_of_the_runs_and_keeps_them_all(sheet: BulkEditSheet) -> None:
     assert sheet.isVisible()
     assert sheet.title.text() == "3 runs"
     assert [(box.text(), box.isChecked()) for box in sheet._boxes.values()] == [("best (2)", True), ("slow (1)", True)]
@@ -216,8 +216,8 @@ def test_the_sheet_shows_the_tags_of_the_runs_and_keeps_them_all(sheet: ManyShee
 
 
 @pytest.mark.parametrize("way", ["button", "enter", "ctrl"])
-def test_typed_and_unticked_tags_are_requested_once(qtbot: QtBot, sheet: ManySheet, way: str) -> None:
-    edits: list[ManyEdit] = []
+def test_typed_and_unticked_tags_are_requested_once(qtbot: QtBot, sheet: BulkEditSheet, way: str) -> None:
+    edits: list[BulkEdit] = []
     sheet.edited.connect(edits.append)
     sheet.add.setText(" #new, best,, new ")
     sheet._boxes["slow"].setChecked(False)
@@ -233,5 +233,5 @@ def test_typed_and_unticked_tags_are_requested_once(qtbot: QtBot, sheet: ManyShe
         sheet.add.setFocus()
         qtbot.waitUntil(sheet.add.hasFocus)
         qtbot.keyClick(sheet.add, Qt.Key.Key_Return)
-    assert edits == [ManyEdit((3, 5, 8), ("new", "best"), ("slow",), "look again", False)]
+    assert edits == [BulkEdit((3, 5, 8), ("new", "best"), ("slow",), "look again", False)]
     assert sheet.isHidden()

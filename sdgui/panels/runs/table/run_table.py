@@ -22,8 +22,8 @@ from sdgui.panels.runs.table.columns import ColumnChooser
 from sdgui.panels.runs.table.layout import NAME_COLUMN, TableLayout
 from sdgui.panels.runs.table.model import RunTableModel
 from sdgui.panels.runs.table.reader import Listing, TableReader
+from sdgui.panels.runs.table.saved_views import SavedViews, views_menu
 from sdgui.panels.runs.table.view import NAME_WIDTH, RunTableView
-from sdgui.panels.runs.table.views import SavedViews, views_menu
 from sdgui.store.run_table.fields import Field, Kind, Source
 from sdgui.store.store import Store
 from sdgui.widgets.layouts.boxes import vbox
@@ -147,7 +147,7 @@ class RunTable(QWidget):
         if listing.error is not None:
             self.bar.filter.catalogue = listing.catalogue
             self.bar.filter.show_error(listing.error)
-            self.bar.show_refusal(str(listing.error))
+            self.bar.show_filter_error(str(listing.error))
             return
         current, selected = self._current, set(self.view.selected_runs())
         scroll_position = self.view.verticalScrollBar().value()

@@ -64,10 +64,10 @@ def read_files(store: Store, run_ids: Sequence[int]) -> dict[int, RunFiles]:
     return {run_id: read_run(run) for run_id, run in store.runs_by_id(run_ids).items()}
 
 
-class RetentionPart(QWidget):
+class RetentionTab(QWidget):
     """The plane, below a row about the current run's path. ``strip``: progress of the evaluation."""
 
-    offered = Signal(bool)  # whether a shown run has retained data
+    availability_changed = Signal(bool)  # whether a shown run has retained data
     search_requested = Signal(object)  # ModelChoice
     message_requested = Signal(Message)
 
@@ -113,7 +113,7 @@ class RetentionPart(QWidget):
             self._labels = self._services.store.run_labels(run_ids) if run_ids else {}
         except StoreError:  # a registry that is out of reach; it is reported elsewhere
             self._labels = {}
-        self.offered.emit(self.has_retained_data())
+        self.availability_changed.emit(self.has_retained_data())
         self._show()
         self._read()
 
@@ -131,7 +131,7 @@ class RetentionPart(QWidget):
 
     def _on_history_changed(self, run_id: int, changed: frozenset[str]) -> None:
         if run_id in self._run_ids and "evaluated" in changed:
-            self.offered.emit(self.has_retained_data())
+            self.availability_changed.emit(self.has_retained_data())
             self._show()
 
     def _read(self) -> None:

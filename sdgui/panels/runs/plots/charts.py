@@ -96,7 +96,7 @@ def curve_name(run: str, curve: str) -> str:
     return f"{run}, {role}" if role else run
 
 
-def sort_metrics(charts: Iterable[Chart]) -> list[Chart]:
+def sort_charts(charts: Iterable[Chart]) -> list[Chart]:
     """Sort by section, then the total loss first and the others by name, with numbers in order (R@5 before R@10)."""
     return sorted(
         set(charts), key=lambda chart: (SECTIONS.index(chart.section), chart.id != "train/loss", _natural(chart.id))

@@ -16,8 +16,8 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from sdgui.panels.runs.relations.axes import Axis, axis_of
 from sdgui.panels.runs.relations.scatter import Scatter
-from sdgui.panels.runs.table.part import RunTable
 from sdgui.panels.runs.table.reader import cells_of
+from sdgui.panels.runs.table.run_table import RunTable
 from sdgui.store.run_table.fields import Field, Kind, fact
 from sdgui.store.store import Store
 from sdgui.widgets.elided_label import ElidedLabel
@@ -30,7 +30,7 @@ from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE
 
 MAX_POINTS = 20_000  # runs in the scatter plot
-_RATE = "optim.learning_rate"
+_LEARNING_RATE = "optim.learning_rate"
 _MAX_COLORED = 100  # with more runs, only ticked runs have their own colour
 MAX_AXES = 10  # of the parallel coordinates
 _NO_AXIS = ("name", "note", "failure", "key", "recipe", "state", "progress", "tag")
@@ -114,7 +114,7 @@ class _Relation(QWidget):
             self.run_chosen.emit(self.columns.run_ids[position])
 
 
-class ScatterPart(_Relation):
+class ScatterTab(_Relation):
     """Two combo boxes for the axes, and the scatter plot."""
 
     def __init__(self, store: Store, table: RunTable, parent: QWidget) -> None:
@@ -157,9 +157,9 @@ class ScatterPart(_Relation):
 
     def _default_x(self) -> str:
         """The learning rate, or if all runs have the same, the first column in which they differ."""
-        axes = sorted(self.columns.axes, key=lambda axis: axis.field.name != _RATE)
+        axes = sorted(self.columns.axes, key=lambda axis: axis.field.name != _LEARNING_RATE)
         names = (axis.field.name for axis in axes if axis.varies())
-        return next((name for name in names if name != "metric"), _RATE)
+        return next((name for name in names if name != "metric"), _LEARNING_RATE)
 
     def _draw(self) -> None:
         by_name = {axis.field.name: axis for axis in self.columns.axes}
@@ -176,7 +176,7 @@ class ScatterPart(_Relation):
             self._draw()
 
 
-class ParallelPart(_Relation):
+class ParallelTab(_Relation):
     """Parallel coordinates of the table's columns, with actions on the brushed runs."""
 
     filter_requested = Signal(str)  # condition

@@ -1,6 +1,6 @@
 """A sheet to edit tags and notes of several runs together, with a preview and undo.
 
-Flow: ``open`` with the runs' tags -> ``edited`` with a ``ManyEdit`` -> the panel writes it and offers Undo.
+Flow: ``open`` with the runs' tags -> ``edited`` with a ``BulkEdit`` -> the panel writes it and offers Undo.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sdgui.widgets.style.theme import SPACE, set_role
 
 
 @dataclass(frozen=True)
-class ManyEdit:
+class BulkEdit:
     """The requested changes. ``note``: None keeps the notes; ``append``: add ``note`` to each run's note."""
 
     run_ids: tuple[int, ...]
@@ -49,10 +49,10 @@ class ManyEdit:
         return f"{before.rstrip()}\n{self.note}" if self.append and before.strip() else self.note
 
 
-class ManySheet(QFrame):
+class BulkEditSheet(QFrame):
     """The sheet. Ctrl+Enter or *Apply* applies the edit; Escape or a click elsewhere discards it."""
 
-    edited = Signal(object)  # ManyEdit
+    edited = Signal(object)  # BulkEdit
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent, Qt.WindowType.Popup)
@@ -118,11 +118,11 @@ class ManySheet(QFrame):
         self._tags_label.setVisible(bool(self._boxes))
         self._tags.setVisible(bool(self._boxes))
 
-    def edit(self) -> ManyEdit:
+    def edit(self) -> BulkEdit:
         """The requested changes."""
         typed = (tag.strip().lstrip("#") for tag in self.add.text().split(","))
         note = self.note.toPlainText().strip()
-        return ManyEdit(
+        return BulkEdit(
             self._run_ids,
             tuple(dict.fromkeys(tag for tag in typed if tag)),
             tuple(tag for tag, box in self._boxes.items() if not box.isChecked()),
