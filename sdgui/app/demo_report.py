@@ -27,7 +27,7 @@ def show_demo(window: Window, experiment_id: int, panel: str) -> None:
 def search_demo(window: Window) -> None:
     """Search the demo's images and offer the tour, unless the user has switched to another panel."""
     if window.panel_name == "search" and _is_new(window):
-        window.panels["search"].show_source(str(window.services.demo.images), DEMO_QUERY)
+        window.panels["search"].show_source(str(window.services.demo.search_table), DEMO_QUERY)
         offer_tour(window)
 
 

@@ -159,7 +159,7 @@ def make_services(
     hosts = Hosts(store.home)
     set_image_fetcher(RemoteImages(store.home, hosts.machines).fetch)
     keep_place(hosts, settings)
-    slots = MachineSlots(hosts.gpus_here, _parallel_runs(settings), hosts.slots)
+    slots = MachineSlots(hosts.local_gpus, _parallel_runs(settings), hosts.slots)
     studies = StudyPrograms(store, study, slots=slots.unreserved)
     slots.reserved = studies.reserved
     launcher = Launcher(store, trainer, slots=slots, remote=hosts)

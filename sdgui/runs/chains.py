@@ -86,7 +86,7 @@ class ChainWatch(QObject):
     Works in a background thread: listing a stage reads all of its events, which may be many megabytes.
     """
 
-    found = Signal(int)  # run id: a new stage was added to the store
+    stage_added = Signal(int)  # run id: a new stage was added to the store
     trouble = Signal(str)  # why chains cannot be followed at present
 
     def __init__(self, store: Store, parent: QObject | None = None) -> None:
@@ -151,5 +151,5 @@ class ChainWatch(QObject):
             if self.poller.ending.is_set():
                 return False
             missing.remove(stage)
-            self.found.emit(run.id)
+            self.stage_added.emit(run.id)
         return bool(missing) and alive

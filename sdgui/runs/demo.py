@@ -49,7 +49,7 @@ class DemoData(QObject):
         return self._process is None and all((self.folder / name).is_file() for name in _TABLES)
 
     @property
-    def images(self) -> Path:
+    def search_table(self) -> Path:
         """The table to search in."""
         return self.folder / _TABLES[0]
 

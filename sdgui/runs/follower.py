@@ -86,15 +86,15 @@ class Follower(QObject):
 
     def _deliver(self) -> None:
         self._pending.extend(self._signals(self._outbox.take()))
-        self._hand_out()
+        self._emit_pending()
 
-    def _hand_out(self) -> None:
+    def _emit_pending(self) -> None:
         """Emit signals for a short time, and continue in the next turn of the event loop."""
         start_time = time.perf_counter()
         while self._pending and not self._closed:
             self._pending.popleft()()
             if self._pending and time.perf_counter() - start_time > _TURN_SECONDS:
-                QTimer.singleShot(0, self, self._hand_out)
+                QTimer.singleShot(0, self, self._emit_pending)
                 return
 
     def _signals(self, news: News) -> Iterator[Callable[[], object]]:

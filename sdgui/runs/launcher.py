@@ -88,7 +88,7 @@ class Launcher(QObject):
         self._starter = StoreWriter(self)
         self._remote = remote
         self._slots = slots or MachineSlots(at_once=limit)
-        self._patience = (asked_seconds, terminated_seconds)
+        self._stop_delays = (asked_seconds, terminated_seconds)
         self._stops: dict[int, StopPlan] = {}
         self._pausing: dict[int, tuple[RunDir, float]] = {}  # runs asked to pause: folder, and time of the request
         self._ended: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
@@ -158,7 +158,7 @@ class Launcher(QObject):
             if plan is not None:
                 plan.advance(hurry=True)
             else:
-                plan = self._stops[run_id] = StopPlan(run_id, folder, *self._patience)
+                plan = self._stops[run_id] = StopPlan(run_id, folder, *self._stop_delays)
         except OSError as error:
             raise _unwritable(folder, error) from error
         self.stopping.emit(run_id, plan.current)

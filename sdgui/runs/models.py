@@ -184,7 +184,7 @@ def _step_of_alias(run: RunDir, pointer: str, steps: list[int]) -> int:
     return int(text) if text.isdecimal() and int(text) in steps else steps[0]
 
 
-def starts_from(run: RunDir) -> str:
+def initial_weights(run: RunDir) -> str:
     """The model whose weights the run started from (``towers.pretrained``), "" if they were random."""
     return _tower_setting(run, "pretrained")
 

@@ -145,7 +145,7 @@ class StudyPrograms(QObject):
             write_whole(SweepDir(folder).sweep, sweep.to_json().encode())
         self.poll()
 
-    def grow(self, study_id: int, study: Study, configs: Mapping[str, str]) -> StudyRecord:
+    def extend(self, study_id: int, study: Study, configs: Mapping[str, str]) -> StudyRecord:
         """Add the new arms and seeds of ``study`` to a study. Raises StudyProgramError, StoreError, ConfigError."""
         record = self._store.study(study_id)
         out = StudyDir(record.folder)

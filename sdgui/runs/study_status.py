@@ -27,7 +27,7 @@ RESULTS_VERSION = 1
 ASKED = "asked"  # file with the window's request to the program: "pause" or "stop"
 
 State = Literal[
-    "not started", "starting", "running", "paused", "stopped", "interrupted", "grown", "done", "failed", "gone"
+    "not started", "starting", "running", "paused", "stopped", "interrupted", "extended", "done", "failed", "gone"
 ]
 
 
@@ -147,7 +147,7 @@ def _state(out: SweepDir, study: Study, status: StudyStatus | None) -> State:
         return "running" if status.runs else "starting"
     if status.finished:
         if len(status.runs) < len(_arms(out, study)) * len(study.seeds) or _is_edited(out):
-            return "grown"
+            return "extended"
         return "failed" if any(run.state == "failed" for run in status.runs) else "done"
     request = last_request(out)
     return "paused" if request == "pause" else "stopped" if request == "stop" else "interrupted"

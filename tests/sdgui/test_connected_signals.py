@@ -118,7 +118,7 @@ EARS = {
 
 # Offered to whoever takes the part elsewhere, to `sdgui.app.start`, and to tests.
 NOBODYS = {
-    "ChainWatch.found",
+    "ChainWatch.stage_added",
     "Launcher.ended", "MainWindow.panels_imported", "PlotCanvas.redrawn",
     "ViewsPreview.drawn",
 }  # fmt: skip

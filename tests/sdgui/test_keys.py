@@ -35,7 +35,7 @@ def test_no_two_shortcuts_or_mnemonics_collide_in_any_panel_or_menu(whole: MainW
     study = whole.panels["study"]
     assert isinstance(study, StudyPanel)
     for begin, stop in (("&Start", "Sto&p"), ("Re&sume", "&Kill")):
-        study.toolbar.begin.setText(begin)
+        study.toolbar.start.setText(begin)
         study.toolbar.stop.setText(stop)
         assert collisions(whole) == []
     menus = [menu for action in whole.menuBar().actions() if isinstance(menu := action.menu(), QMenu)]

@@ -9,7 +9,7 @@ from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, Q
 from PySide6.QtWidgets import QFrame, QProgressBar, QPushButton, QWidget
 
 from core.spec.run.metric_names import ranks_runs
-from sdgui.panels.home.model import IMAGES_PER_RUN, Glimpse
+from sdgui.panels.home.model import IMAGES_PER_RUN, RunPreview
 from sdgui.runs.live import RunProgress
 from sdgui.shared.run_texts import best_tip, state_line, time_text, when
 from sdgui.store.records import Run
@@ -98,12 +98,12 @@ class LiveCard(RunCard):
         if progress is not None:
             self.bar.setValue(percent_done(progress.step, progress.total_steps))
 
-    def show_glimpse(self, glimpse: Glimpse, color: int) -> None:
-        self.curve.show_curve(glimpse.curve, color, glimpse.title)
-        if glimpse.curve:
-            last = glimpse.curve[-1]
-            text = percent(last) if ranks_runs(glimpse.metric) else f"{last:.4g}"
-            self.value.setText(f"{glimpse.title} {text}")
+    def show_preview(self, preview: RunPreview, color: int) -> None:
+        self.curve.show_curve(preview.curve, color, preview.title)
+        if preview.curve:
+            last = preview.curve[-1]
+            text = percent(last) if ranks_runs(preview.metric) else f"{last:.4g}"
+            self.value.setText(f"{preview.title} {text}")
 
 
 class PausedCard(RunCard):
@@ -138,11 +138,11 @@ class DoneCard(RunCard):
         self.show_line(" · ".join(part for part in parts if part))
         self.line.setToolTip(plain_tip(best_tip(run.best)))
 
-    def show_glimpse(self, glimpse: Glimpse, color: int) -> None:
-        self.curve.setVisible(bool(glimpse.curve))
-        self.curve.show_curve(glimpse.curve, color, glimpse.title)
-        self.curve.setToolTip(plain_tip(glimpse.title))
-        for label, image in zip(self.images, glimpse.images, strict=False):
+    def show_preview(self, preview: RunPreview, color: int) -> None:
+        self.curve.setVisible(bool(preview.curve))
+        self.curve.show_curve(preview.curve, color, preview.title)
+        self.curve.setToolTip(plain_tip(preview.title))
+        for label, image in zip(self.images, preview.images, strict=False):
             label.show()
             label.show_image(image.path)
             label.setToolTip(plain_tip(image.caption))

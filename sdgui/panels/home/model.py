@@ -1,6 +1,6 @@
 """The runs that Home lists, with a sparkline and some images of each. No Qt.
 
-Flow: store -> ``list_runs``; a run's events -> ``Glimpse`` -> the cards. Both read files and are called in a thread.
+Flow: store -> ``list_runs``; a run's events -> ``RunPreview`` -> the cards. Both read files and are called in a thread.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MAX_CAPTION_LENGTH = 200
 
 @dataclass(frozen=True)
 class HomeRuns:
-    """The runs that Home lists, newest first, and their names. ``any``: whether any run exists."""
+    """The runs that Home lists, newest first, and their names. ``has_runs``: whether any run exists."""
 
     live: tuple[Run, ...] = ()
     done: tuple[Run, ...] = ()
@@ -39,7 +39,7 @@ class HomeRuns:
     paused: tuple[Run, ...] = ()
     labels: Mapping[int, RunLabel] = field(default_factory=dict)  # run id -> name and colour
     queued: int = 0  # number of queued runs
-    any: bool = False
+    has_runs: bool = False
 
     def name(self, run: Run) -> str:
         label = self.labels.get(run.id)
@@ -62,7 +62,7 @@ def list_runs(store: Store, dismissed: Collection[int]) -> HomeRuns:
         tuple(paused),
         labels=labels,
         queued=queued,
-        any=store.newest_run() is not None,
+        has_runs=store.newest_run() is not None,
     )
 
 
@@ -74,20 +74,20 @@ class Image:
     caption: str
 
 
-def spans(glimpses: Mapping[int, Glimpse]) -> dict[int, tuple[float, float]]:
-    """Run id -> the lowest and highest value of its metric over all ``glimpses``; all recalls share one scale."""
+def spans(previews: Mapping[int, RunPreview]) -> dict[int, tuple[float, float]]:
+    """Run id -> the lowest and highest value of its metric over all ``previews``; all recalls share one scale."""
     by_scale: dict[str, list[float]] = {}
-    for glimpse in glimpses.values():
-        by_scale.setdefault(_scale(glimpse), []).extend(glimpse.curve)
+    for preview in previews.values():
+        by_scale.setdefault(_scale(preview), []).extend(preview.curve)
     ends = {scale: (min(values), max(values)) for scale, values in by_scale.items() if values}
-    return {run_id: ends[_scale(glimpse)] for run_id, glimpse in glimpses.items() if glimpse.curve}
+    return {run_id: ends[_scale(preview)] for run_id, preview in previews.items() if preview.curve}
 
 
-def _scale(glimpse: Glimpse) -> str:
-    return "recall" if ranks_runs(glimpse.metric) else glimpse.metric
+def _scale(preview: RunPreview) -> str:
+    return "recall" if ranks_runs(preview.metric) else preview.metric
 
 
-class Glimpse:
+class RunPreview:
     """A run's curve and images, reduced; ``read`` continues where it stopped.
 
     The curve shows the metric that ranks runs, or the loss if that metric has only a few points.

@@ -1,7 +1,7 @@
 """Home: active, paused, finished and failed runs, and three ways to start.
 
 Flow: store (in a thread) -> ``list_runs`` -> cards; the follower's progress -> the live cards; each run's events (in a
-thread, every few seconds during training) -> ``Glimpse`` -> curve and images.
+thread, every few seconds during training) -> ``RunPreview`` -> curve and images.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QWidget
 
 from core.spec.errors import UserError
 from sdgui.panels.home.cards import RunCard
-from sdgui.panels.home.model import Glimpse, HomeRuns, list_runs, spans
+from sdgui.panels.home.model import HomeRuns, RunPreview, list_runs, spans
 from sdgui.panels.home.view import HomeView
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.runs.live import RunProgress
@@ -46,7 +46,7 @@ class HomePanel(Panel):
         self._listing = False  # a thread reads the store
         self._list_again = False  # something changed since that thread started
         self._reading = False  # a thread reads events
-        self._glimpses: dict[int, Glimpse] = {}  # run id -> curve and images
+        self._previews: dict[int, RunPreview] = {}  # run id -> curve and images
         FileDrop(self, "Train on this folder or table").dropped.connect(self._define_from_data)
         self.view = HomeView(self)
         self.set_view(self.view)
@@ -106,8 +106,8 @@ class HomePanel(Panel):
         for run in runs.live:
             self.view.live[run.id].show_progress(self._services.follower.progress(run.id))
         run_ids = {run.id for run in (*runs.live, *runs.done)}
-        self._glimpses = {run_id: glimpse for run_id, glimpse in self._glimpses.items() if run_id in run_ids}
-        self._show_glimpses()
+        self._previews = {run_id: preview for run_id, preview in self._previews.items() if run_id in run_ids}
+        self._show_previews()
         self._read((*runs.live, *runs.done))
         if self._list_again:
             self._list()
@@ -123,41 +123,41 @@ class HomePanel(Panel):
         card.resume_requested.connect(self.resume_requested)
         card.edit_requested.connect(self.experiment_requested)
         card.dismissed.connect(self._dismiss)
-        if (glimpse := self._glimpses.get(card.run.id)) is not None:
-            self._show_glimpses({card.run.id: glimpse})
+        if (preview := self._previews.get(card.run.id)) is not None:
+            self._show_previews({card.run.id: preview})
 
     # Curves and images
     def _read(self, runs: Sequence[Run]) -> None:
         """Read the new events of these runs, in the thread."""
         if self._reading or not self.isVisible():
             return
-        previous = self._glimpses
-        glimpses = {run.id: previous.get(run.id) or self._glimpse(run) for run in runs if run.is_local}
-        if not glimpses:
+        previous = self._previews
+        previews = {run.id: previous.get(run.id) or self._make_preview(run) for run in runs if run.is_local}
+        if not previews:
             return
         self._reading = True
 
-        def read() -> dict[int, Glimpse]:
-            return {run_id: glimpse for run_id, glimpse in glimpses.items() if glimpse.read()}
+        def read() -> dict[int, RunPreview]:
+            return {run_id: preview for run_id, preview in previews.items() if preview.read()}
 
-        self._tasks.run(read, lambda changed: self._on_read(glimpses, changed), lambda _: self._on_read({}, {}))
+        self._tasks.run(read, lambda changed: self._on_read(previews, changed), lambda _: self._on_read({}, {}))
 
-    def _glimpse(self, run: Run) -> Glimpse:
+    def _make_preview(self, run: Run) -> RunPreview:
         home = self._services.store.home
-        return Glimpse(run, lambda sample: shown_samples(home, run.dir, (sample,))[0])
+        return RunPreview(run, lambda sample: shown_samples(home, run.dir, (sample,))[0])
 
-    def _on_read(self, glimpses: dict[int, Glimpse], changed: dict[int, Glimpse]) -> None:
+    def _on_read(self, previews: dict[int, RunPreview], changed: dict[int, RunPreview]) -> None:
         self._reading = False
-        self._glimpses |= glimpses
-        self._show_glimpses(changed)
+        self._previews |= previews
+        self._show_previews(changed)
 
-    def _show_glimpses(self, changed: dict[int, Glimpse] | None = None) -> None:
-        for run_id, glimpse in (self._glimpses if changed is None else changed).items():
+    def _show_previews(self, changed: dict[int, RunPreview] | None = None) -> None:
+        for run_id, preview in (self._previews if changed is None else changed).items():
             card = self.view.live.get(run_id) or self.view.done.get(run_id)
             label = self._listed.labels.get(run_id)
             if card is not None and label is not None:
-                card.show_glimpse(glimpse, label.color)
-        for run_id, span in spans(self._glimpses).items():
+                card.show_preview(preview, label.color)
+        for run_id, span in spans(self._previews).items():
             card = self.view.live.get(run_id) or self.view.done.get(run_id)
             if card is not None:
                 card.curve.set_span(*span)

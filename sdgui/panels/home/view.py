@@ -29,7 +29,7 @@ from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 C = TypeVar("C", bound=RunCard)
 _MAX_FEW_RUNS = 6  # up to this many listed runs leave room for the ways to start
-_AT_ONCE = 2  # new cards in one turn of the event loop; each takes a few ms to style
+_CARDS_PER_TURN = 2  # new cards in one turn of the event loop; each takes a few ms to style
 
 
 class _Section(QWidget):
@@ -85,9 +85,9 @@ class HomeView(QStackedWidget):
         self._paused = _Section("Paused", True, page)
         self._done = _Section("Latest results", True, page)
         self._failed = _Section("Failed", False, page)
-        self.nothing = PlainLabel("No active, finished or failed runs.", page, role="muted")
+        self.empty_note = PlainLabel("No active, finished or failed runs.", page, role="muted")
         sections = (self._live, self._paused, self._failed, self._done)
-        vbox(head, self.nothing, *sections, self._start_title, self.start_cards, None, into=page, margins=2 * SPACE)
+        vbox(head, self.empty_note, *sections, self._start_title, self.start_cards, None, into=page, margins=2 * SPACE)
         return page
 
     def set_actions(self, actions: Actions) -> None:
@@ -103,12 +103,12 @@ class HomeView(QStackedWidget):
         """
         self._runs, self._new_cards = runs, 0
         was_blank = self.currentWidget() is self.blank
-        self.setCurrentWidget(self._area if runs.any else self.empty)
-        if was_blank and not runs.any and self.isVisible():
+        self.setCurrentWidget(self._area if runs.has_runs else self.empty)
+        if was_blank and not runs.has_runs and self.isVisible():
             self.empty.cards.buttons["demo"].setFocus()
         self.queued.setText(f"{runs.queued} queued" if runs.queued else "")
         listed = sum(map(len, (runs.live, runs.paused, runs.done, runs.failed)))
-        self.nothing.setVisible(not listed)
+        self.empty_note.setVisible(not listed)
         for widget in (self._start_title, self.start_cards):
             widget.setVisible(listed <= _MAX_FEW_RUNS)
         self._match_cards(self.live, runs.live, LiveCard, self._live, runs)
@@ -127,7 +127,7 @@ class HomeView(QStackedWidget):
             card.deleteLater()
         for run in runs:
             if run.id not in cards:
-                if self._new_cards >= _AT_ONCE and kind is not LiveCard:
+                if self._new_cards >= _CARDS_PER_TURN and kind is not LiveCard:
                     self._next_cards.start()
                     continue
                 self._new_cards += 1

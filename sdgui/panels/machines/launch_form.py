@@ -26,18 +26,18 @@ _LAUNCHERS = (
     ("torchrun", "torchrun, one process per GPU"),
     ("slurm", "Slurm"),
 )
-# Field, label, tip, and launchers that have the field; "far": every launcher, but only on another machine.
+# Field, label, tip, and launchers that have the field; "remote": every launcher, but only on another machine.
 _FIELDS: tuple[tuple[str, str, str, str], ...] = (
-    ("host", "Host", "An alias in ~/.ssh/config, or USER@HOST", "far"),
+    ("host", "Host", "An alias in ~/.ssh/config, or USER@HOST", "remote"),
     (
         "python",
         "Python",
         "Path of the Python interpreter. Empty: the installed environment, or sdgui-core on PATH",
-        "far",
+        "remote",
     ),
-    ("setup", "Setup", "Shell commands to run first, for example: module load cuda", "far"),
-    ("runs", "Runs folder", "Folder on that machine for its run folders", "far"),
-    ("launcher", "Launch", "How runs are started", "far"),
+    ("setup", "Setup", "Shell commands to run first, for example: module load cuda", "remote"),
+    ("runs", "Runs folder", "Folder on that machine for its run folders", "remote"),
+    ("launcher", "Launch", "How runs are started", "remote"),
     (
         "at_once",
         "Parallel runs",
@@ -207,7 +207,7 @@ class LaunchForm(QWidget):
         """Show the fields of the selected launcher; for this computer, only the number of parallel runs."""
         launcher, is_local = self._value("launcher"), self._machine is not None and self._machine.is_local
         for name, _, _, launchers in _FIELDS:
-            is_visible = name == "at_once" if is_local else launchers == "far" or launcher in launchers.split()
+            is_visible = name == "at_once" if is_local else launchers == "remote" or launcher in launchers.split()
             self._form.setRowVisible(self._boxes[name], is_visible)
 
 

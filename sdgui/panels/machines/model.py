@@ -35,7 +35,7 @@ class QueueRow:
     refusal: str = ""  # why the run cannot be moved or removed from here; "" if it can
 
 
-def gibibytes(mebibytes: float) -> str:
+def gib_text(mebibytes: float) -> str:
     """MiB as text in GiB, such as ``61.9 GiB``."""
     return f"{mebibytes / 1024:.1f} GiB" if mebibytes < 100 * 1024 else f"{mebibytes / 1024:.0f} GiB"
 
@@ -70,11 +70,11 @@ def fact_rows(facts: Facts) -> list[tuple[str, str]]:
     load = "" if facts.load is None else f", load {facts.load:.1f}"
     rows = [
         ("Processor", f"{count_with_unit(facts.cores, 'core')}{load}"),
-        ("Memory", f"{gibibytes(facts.memory_free)} of {gibibytes(facts.memory)} free"),
+        ("Memory", f"{gib_text(facts.memory_free)} of {gib_text(facts.memory)} free"),
         ("Python", facts.python or "not found"),
         ("sdgui", facts.version or "not installed"),
         ("PyTorch", facts.torch or "not installed"),
-        ("Runs folder", f"{facts.runs} ({gibibytes(facts.disk_free / 2**20)} free)"),
+        ("Runs folder", f"{facts.runs} ({gib_text(facts.disk_free / 2**20)} free)"),
     ]
     if facts.system:
         rows.insert(0, ("System", facts.system))
@@ -90,7 +90,7 @@ def gpu_row(gpu: Gpu) -> tuple[str, str, str, str, str]:
     """The cells of a GPU: index, name, memory, load and users."""
     load = "" if gpu.load is None else f"{100 * gpu.load:.0f} %"
     users = ", ".join(gpu.users) or ("free" if gpu.free else "in use")
-    return str(gpu.index), gpu.name, f"{gibibytes(gpu.used)} of {gibibytes(gpu.memory)}", load, users
+    return str(gpu.index), gpu.name, f"{gib_text(gpu.used)} of {gib_text(gpu.memory)}", load, users
 
 
 def queue_rows(

@@ -16,11 +16,11 @@ from core.spec.machines.answers import Facts, Finding
 from core.spec.machines.install import without_configured_python
 from core.spec.machines.machine import LOCAL, Machine
 from core.spec.reading import UnreadableError, validate
+from sdgui.panels.machines.installation import Installation
 from sdgui.panels.machines.machine_list import QUEUE_KEY, Entry, MachineList
 from sdgui.panels.machines.machine_page import MachinePage
 from sdgui.panels.machines.model import queue_rows, ssh_names, summary
 from sdgui.panels.machines.queue_page import QueuePage
-from sdgui.panels.machines.work import Installation
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
@@ -104,7 +104,7 @@ class MachinesPanel(Panel):
         self.queue.limit_changed.connect(self._set_limit)
         self.queue.place_requested.connect(self._place_runs)
         self.queue.table.rows.reordered.connect(self._reorder)
-        self.queue.table.leave_requested.connect(self._remove_from_queue)
+        self.queue.table.removal_requested.connect(self._remove_from_queue)
         self.queue.table.run_opened.connect(self.run_requested)
         self.installation.line.connect(self._on_output)
         self.installation.ended.connect(self._on_installed)

@@ -31,8 +31,8 @@ _ABOUT = (
     "Queued runs start automatically: one per free GPU; on a computer that has no GPU, as many as the limit allows. "
     "Press Ctrl+Shift+Enter to queue a run."
 )
-_FIRST, _LAST = -(10**9), 10**9  # offsets that move a run to the start or the end of any queue
-_LEAVE = "Remove from the queue (Delete)"
+_TO_FRONT, _TO_END = -(10**9), 10**9  # offsets that move a run to the start or the end of any queue
+_REMOVE_TIP = "Remove from the queue (Delete)"
 
 
 class QueuePage(QWidget):
@@ -52,15 +52,15 @@ class QueuePage(QWidget):
         self.up = IconButton("ph.arrow-up", "Move up the queue (Alt+Up)", parent=self)
         self.down = IconButton("ph.arrow-down", "Move down the queue (Alt+Down)", parent=self)
         self.top = IconButton("ph.arrow-line-up", "Move to the front of the queue (Alt+Home)", parent=self)
-        self.leave = IconButton("ph.x", _LEAVE, parent=self)
+        self.remove = IconButton("ph.x", _REMOVE_TIP, parent=self)
         self.empty = EmptyState("ph.queue", "No queued runs", _ABOUT, "Open Define", parent=self)
         self.stack = QStackedWidget(self)
         self._build()
         self.limit.valueChanged.connect(self.limit_changed)
         self.up.clicked.connect(lambda: self.table.shift(-1))
         self.down.clicked.connect(lambda: self.table.shift(1))
-        self.top.clicked.connect(lambda: self.table.shift(_FIRST))
-        self.leave.clicked.connect(lambda: self.table.leave_requested.emit(self.table.chosen()))
+        self.top.clicked.connect(lambda: self.table.shift(_TO_FRONT))
+        self.remove.clicked.connect(lambda: self.table.removal_requested.emit(self.table.chosen()))
         self.table.selectionModel().selectionChanged.connect(self._enable)
         self.table.customContextMenuRequested.connect(self._open_menu)
 
@@ -69,7 +69,7 @@ class QueuePage(QWidget):
         hide_steps(self.limit)
         self.limit.setToolTip(plain_tip("Number of queued runs that train at the same time; with GPUs, one per GPU"))
         texts = vbox(self.title, self.line, spacing=0)
-        row = hbox((texts, 1), self._limit_label, self.limit, self.top, self.up, self.down, self.leave)
+        row = hbox((texts, 1), self._limit_label, self.limit, self.top, self.up, self.down, self.remove)
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.table)
         vbox(row, (self.stack, 1), into=self, margins=(2 * SPACE, SPACE, 2 * SPACE, 2 * SPACE))
@@ -85,7 +85,7 @@ class QueuePage(QWidget):
         waiting = sum(row.position is not None for row in rows)
         self.line.setText(f"{len(rows) - waiting} training, {waiting} waiting")
         self.stack.setCurrentWidget(self.table if rows else self.empty)
-        for button in (self.top, self.up, self.down, self.leave):
+        for button in (self.top, self.up, self.down, self.remove):
             button.setVisible(bool(rows))
         self._enable()
 
@@ -105,8 +105,8 @@ class QueuePage(QWidget):
         for button in (self.up, self.down, self.top):
             button.setEnabled(has_selection)
         refusal = self.table.refusal()
-        self.leave.setEnabled(has_selection and not refusal)
-        self.leave.set_tip(refusal or _LEAVE)
+        self.remove.setEnabled(has_selection and not refusal)
+        self.remove.set_tip(refusal or _REMOVE_TIP)
 
     def _open_menu(self, position: QPoint) -> None:
         selected = self.table.chosen()
@@ -115,13 +115,13 @@ class QueuePage(QWidget):
         menu, refusal = QMenu(self), self.table.refusal()
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.setToolTipsVisible(bool(refusal))
-        menu.addAction("Move to the front of the queue", lambda: self.table.shift(_FIRST))
-        menu.addAction("Move to the end of the queue", lambda: self.table.shift(_LAST))
+        menu.addAction("Move to the front of the queue", lambda: self.table.shift(_TO_FRONT))
+        menu.addAction("Move to the end of the queue", lambda: self.table.shift(_TO_END))
         machine_menu = menu.addMenu("Train on")
         for name, title in self._machines:
             machine_menu.addAction(title.replace("&", "&&"), partial(self.place_requested.emit, selected, name))
         menu.addSeparator()
-        leave = menu.addAction("Remove from the queue", lambda: self.table.leave_requested.emit(selected))
+        leave = menu.addAction("Remove from the queue", lambda: self.table.removal_requested.emit(selected))
         for action in (machine_menu.menuAction(), leave):
             action.setEnabled(not refusal)
             action.setToolTip(plain_tip(refusal))
@@ -225,9 +225,9 @@ class QueueModel(QAbstractTableModel):
 
 
 class QueueTable(QTreeView):
-    """The table of runs. ``leave_requested``: ids of runs to remove from the queue; ``run_opened``: a run to show."""
+    """The table of runs. ``removal_requested``: ids of runs to remove from the queue; ``run_opened``: a run to show."""
 
-    leave_requested = Signal(list)
+    removal_requested = Signal(list)
     run_opened = Signal(int)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -280,12 +280,12 @@ class QueueTable(QTreeView):
                 model.setCurrentIndex(index, flags.NoUpdate)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        steps = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1, Qt.Key.Key_Home: _FIRST, Qt.Key.Key_End: _LAST}
+        steps = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1, Qt.Key.Key_Home: _TO_FRONT, Qt.Key.Key_End: _TO_END}
         key = Qt.Key(event.key())
         if event.modifiers() & Qt.KeyboardModifier.AltModifier and key in steps:
             self.shift(steps[key])
         elif key == Qt.Key.Key_Delete and self.chosen():
             if not self.refusal():
-                self.leave_requested.emit(self.chosen())
+                self.removal_requested.emit(self.chosen())
         else:
             super().keyPressEvent(event)

@@ -256,7 +256,7 @@ class SearchView(QWidget):
             return
         if self.query.query().empty:
             self.query.set_query(Query(DEMO_QUERY))
-        self.source.collection.search_folder(str(demo.images))
+        self.source.collection.search_folder(str(demo.search_table))
 
     def show_work(self) -> None:
         """Show the results."""

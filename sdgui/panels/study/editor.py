@@ -71,10 +71,10 @@ class StudyEditor(QWidget):
         self.arms = ArmsList(self)
         self.differences = QTreeWidget(self)
         self.measures = [QCheckBox(text, self) for text, _ in _MEASURES]
-        self.heading, self.wrong = PlainLabel(self, role="title"), PlainLabel(self, wordWrap=True, role="error")
-        self.make = QPushButton("Create the stud&y", self)
-        set_role(self.make, "primary")
-        self.back = QPushButton("&Cancel", self)
+        self.heading, self.problem = PlainLabel(self, role="title"), PlainLabel(self, wordWrap=True, role="error")
+        self.submit = QPushButton("Create the stud&y", self)
+        set_role(self.submit, "primary")
+        self.cancel = QPushButton("&Cancel", self)
         self._build()
         self._connect()
 
@@ -119,7 +119,7 @@ class StudyEditor(QWidget):
             right.addWidget(PlainLabel(text, self, role="title"))
             right.addWidget(widget, 1)
         body = hbox((scroll, 1), (right, 1), spacing=2 * SPACE)
-        foot = hbox((self.wrong, 1), self.back, self.make)
+        foot = hbox((self.problem, 1), self.cancel, self.submit)
         vbox(self.heading, (body, 1), foot, into=self)
 
     def _connect(self) -> None:
@@ -128,8 +128,8 @@ class StudyEditor(QWidget):
         edits += [self.size_box.currentIndexChanged, self.arms.itemChanged]
         for edit in (*edits, self.steps.valueChanged, self.noise.valueChanged):
             edit.connect(lambda _value: self.check())
-        self.back.clicked.connect(self.cancelled)
-        self.make.clicked.connect(self._make)
+        self.cancel.clicked.connect(self.cancelled)
+        self.submit.clicked.connect(self._make)
         leave = QShortcut(QKeySequence("Esc"), self)
         leave.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         leave.activated.connect(self.cancelled)
@@ -143,7 +143,7 @@ class StudyEditor(QWidget):
         self.budgets.clear()
         self.check()
 
-    def grow(self, study: Study, experiments: Sequence[Experiment]) -> None:
+    def extend(self, study: Study, experiments: Sequence[Experiment]) -> None:
         """Start adding seeds and arms to ``study``; all other fields are fixed."""
         self._show_form_for(study)
         self.arms.extend(study.arms, experiments)
@@ -156,8 +156,8 @@ class StudyEditor(QWidget):
         self.heading.setVisible(study is not None)
         for row in range(self.form.rowCount()):
             self.form.setRowVisible(row, study is None or row == self._seeds_row)
-        self.make.setText("Create the stud&y" if study is None else "&Add to the study")
-        self.make.setToolTip(
+        self.submit.setText("Create the stud&y" if study is None else "&Add to the study")
+        self.submit.setToolTip(
             "Create the study; press Start to train its runs"
             if study is None
             else "Finished runs are kept; press Start to train the new runs"
@@ -218,9 +218,9 @@ class StudyEditor(QWidget):
         self.steps.setEnabled(not self.budgets.text().strip())
         if study is not None and len(study.seeds) == 1:
             problem = "With one seed there are no intervals and no tests; use three or more seeds."
-        set_role(self.wrong, "error" if study is None else "muted")
-        self.wrong.setText(problem)
-        self.make.setEnabled(study is not None)
+        set_role(self.problem, "error" if study is None else "muted")
+        self.problem.setText(problem)
+        self.submit.setEnabled(study is not None)
         if study is not None:
             # new arms from experiments have no config file yet, so that they cannot be compared
             from_experiments = {arm.name for arm, experiment in self.arms.ticked() if experiment is not None}

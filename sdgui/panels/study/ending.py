@@ -1,6 +1,6 @@
 """Pauses, stops and kills studies; a study that is still running some time after a request can be killed.
 
-Flow: Study's buttons -> ``ask`` -> a thread -> ``StudyPrograms.request_end``; the buttons show the possible next step.
+Flow: the panel's buttons -> ``request`` -> ``StudyPrograms.request_end`` in a thread; then *Stop* becomes *Kill*.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from sdgui.runs.study_programs import StudyPrograms
 
 EndRequest = Literal["pause", "stop", "kill"]
 
-KILL_AFTER = 20.0  # seconds in which the runs should save and exit
+KILL_AFTER_SECONDS = 20.0  # seconds in which the runs should save and exit
 
 
 class StudyEnding(QObject):
-    """Sends the requests, and records when a study may be killed."""
+    """Sends the requests, and decides when a study may be killed."""
 
     refused = Signal(str)  # why a request failed; the user can try again
-    became_overdue = Signal()  # a study that is still running may be killed now
+    kill_allowed = Signal()  # a study that is still running may be killed now
 
     def __init__(self, programs: StudyPrograms, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._programs = programs
         self._tasks = BackgroundTasks(self)
-        self._kill_timers: dict[int, QTimer] = {}  # study id -> timer until the study is overdue
+        self._kill_timers: dict[int, QTimer] = {}  # study id -> timer until the study may be killed
 
-    def ask(self, study_id: int, request: EndRequest) -> None:
+    def request(self, study_id: int, request: EndRequest) -> None:
         """Request to pause, stop or kill a study."""
         if request != "kill":
             self.forget(study_id)
             timer = self._kill_timers[study_id] = QTimer(self, singleShot=True)
-            timer.timeout.connect(self.became_overdue)
-            timer.start(round(1000 * KILL_AFTER))
+            timer.timeout.connect(self.kill_allowed)
+            timer.start(round(1000 * KILL_AFTER_SECONDS))
         programs = self._programs
         self._tasks.run(lambda: programs.request_end(study_id, request), None, partial(self._on_refused, study_id))
 
@@ -44,7 +44,7 @@ class StudyEnding(QObject):
         """Whether a request to end the study is pending."""
         return study_id in self._kill_timers
 
-    def overdue(self, study_id: int | None) -> bool:
+    def can_kill(self, study_id: int | None) -> bool:
         """Whether the request is old enough to offer killing the study."""
         timer = self._kill_timers.get(study_id or 0)
         return timer is not None and not timer.isActive()

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QMenu, QWidget
 from core.spec.resources import resource_folder
 from sdgui.widgets.file_dialogs import ask_folder, ask_open
 
-SHIPPED = resource_folder("studies")
+BUNDLED_STUDIES = resource_folder("studies")
 
 
 def open_menu(parent: QWidget, open_study: Callable[[Path], object]) -> QMenu:
@@ -21,7 +21,7 @@ def open_menu(parent: QWidget, open_study: Callable[[Path], object]) -> QMenu:
             open_study(path)
 
     menu = QMenu(parent)
-    for path in sorted(SHIPPED.glob("*.json")):
+    for path in sorted(BUNDLED_STUDIES.glob("*.json")):
         menu.addAction(f"Bundled: {path.stem}").triggered.connect(lambda _=False, path=path: open_study(path))
     menu.addSeparator()
     ask_file = menu.addAction("Study &file…").triggered

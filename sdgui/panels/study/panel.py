@@ -102,18 +102,18 @@ class StudyPanel(Panel):
         self.view.run_requested.connect(self._show_run)
         self.editor.submitted.connect(self._on_submitted)
         self.editor.cancelled.connect(self._show)
-        self.toolbar.begin.clicked.connect(self._start)
+        self.toolbar.start.clicked.connect(self._start)
         self.toolbar.pause.clicked.connect(lambda: self._end("pause"))
         self.toolbar.stop.clicked.connect(
-            lambda: self._end("kill" if self.ending.overdue(self._study_id()) else "stop")
+            lambda: self._end("kill" if self.ending.can_kill(self._study_id()) else "stop")
         )
         self.ending.refused.connect(self._on_request_refused)
         self.confirming.made.connect(self._on_confirmed)
         self.confirming.failed.connect(self._on_failed)
-        self.ending.became_overdue.connect(lambda: self._enable(self._snapshot()))
-        self.toolbar.more.clicked.connect(lambda: self.grow())
+        self.ending.kill_allowed.connect(lambda: self._enable(self._snapshot()))
+        self.toolbar.extend.clicked.connect(lambda: self.extend())
         self.toolbar.folder.clicked.connect(self._show_folder)
-        self.toolbar.bin.clicked.connect(self._delete)
+        self.toolbar.delete.clicked.connect(self._delete)
         self.toolbar.machines.set_hosts(self._services.hosts)
         self.toolbar.machines.machines_chosen.connect(self._choose_machines)
         self._programs.changed.connect(self._on_changed)
@@ -237,7 +237,7 @@ class StudyPanel(Panel):
         self._extended_id = None
         self._show_editor(self.editor.name)
 
-    def grow(self) -> None:
+    def extend(self) -> None:
         """Open the form to add seeds and arms to the shown study, or ask for more trials of a sweep."""
         snapshot, store = self._snapshot(), self._services.store
         if snapshot is not None and snapshot.is_sweep:
@@ -247,7 +247,7 @@ class StudyPanel(Panel):
             return
         try:
             arm_ids = store.study(self._study.id).arms
-            self.editor.grow(
+            self.editor.extend(
                 snapshot.study, [experiment for experiment in store.experiments() if experiment.id not in arm_ids]
             )
         except StoreError as error:
@@ -285,9 +285,9 @@ class StudyPanel(Panel):
         extended_id, programs = self._extended_id, self._programs
 
         def write() -> StudyRecord:
-            return programs.add(study, configs) if extended_id is None else programs.grow(extended_id, study, configs)
+            return programs.add(study, configs) if extended_id is None else programs.extend(extended_id, study, configs)
 
-        self.editor.make.setEnabled(False)  # until the study is written: a second click would create another study
+        self.editor.submit.setEnabled(False)  # until the study is written: a second click would create another study
         self._tasks.run(write, self._on_added, self._on_not_written)
 
     def _on_not_written(self, sentence: str) -> None:
@@ -327,7 +327,7 @@ class StudyPanel(Panel):
     def _start(self) -> None:
         if (study_id := self._study_id()) is not None:
             self.bar.clear()
-            self.toolbar.begin.setEnabled(False)
+            self.toolbar.start.setEnabled(False)
             self._tasks.run(lambda: self._programs.start(study_id), None, self._on_request_refused)
 
     def _choose_machines(self, names: list[str]) -> None:
@@ -340,7 +340,7 @@ class StudyPanel(Panel):
             return
         if request != "kill":
             self.show_message(Message("info", "Active runs are saving checkpoints before they end."))
-        self.ending.ask(study_id, request)
+        self.ending.request(study_id, request)
         self._enable(self._snapshot())
 
     def _on_request_refused(self, sentence: str) -> None:

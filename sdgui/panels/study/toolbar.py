@@ -24,6 +24,8 @@ from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import set_role, theme
 
+_EXTEND_TIP = "Add seeds or arms to this study; finished runs are kept"
+
 
 class StudyToolbar(QWidget):
     """The toolbar in one row."""
@@ -39,27 +41,27 @@ class StudyToolbar(QWidget):
         policy.setRetainSizeWhenHidden(True)  # so that the buttons do not move
         self.box.setSizePolicy(policy)
         self.new, self.open_button = QPushButton("New…", self), QPushButton("&Open…", self)
-        self.begin, self.pause, self.stop = (QPushButton(text, self) for text in ("&Start", "Pa&use", "Sto&p"))
+        self.start, self.pause, self.stop = (QPushButton(text, self) for text in ("&Start", "Pa&use", "Sto&p"))
         self.machines = MachinesButton(self)
         self.export = QPushButton("E&xport", self)
-        self.more = IconButton("ph.plus", "Add seeds or arms to this study; finished runs are kept", parent=self)
+        self.extend = IconButton("ph.plus", _EXTEND_TIP, parent=self)
         self.folder = IconButton("ph.folder-open", "Show the study's folder", parent=self)
-        self.bin = IconButton("ph.trash", "Move the study to the bin; its folder is kept", parent=self)
+        self.delete = IconButton("ph.trash", "Move the study to the bin; its folder is kept", parent=self)
         self._build()
 
     def _build(self) -> None:
-        set_role(self.begin, "primary")
+        set_role(self.start, "primary")
         for button, tip in (
             (self.new, "Create a study from presets and experiments (Ctrl+Shift+N)"),
             (self.open_button, "Open a bundled study, a study file, or a study folder"),
-            (self.begin, "Start or continue the study; failed runs are retried"),
+            (self.start, "Start or continue the study; failed runs are retried"),
             (self.pause, "Save a checkpoint of each active run and end it; Resume continues from the checkpoint"),
             (self.stop, "Like Pause, but if the study does not end, it can be killed after a while"),
             (self.export, "Export the results as Markdown, CSV or JSON"),
         ):
             button.setToolTip(plain_tip(tip))
         self.new.setShortcut("Ctrl+Shift+N")
-        actions = (self.machines, self.begin, self.pause, self.stop, self.export, self.more, self.folder, self.bin)
+        actions = (self.machines, self.start, self.pause, self.stop, self.export, self.extend, self.folder, self.delete)
         hbox((self.box, 1), *actions, self.new, self.open_button, into=self)
 
     def show_studies(self, studies: Sequence[StudyRecord]) -> None:
@@ -77,8 +79,8 @@ class StudyToolbar(QWidget):
         self, study: StudyRecord | None, snapshot: StudySnapshot | None, editing: bool, ending: StudyEnding
     ) -> None:
         """Enable the buttons that apply to ``study``; none if there is no study or a form is open."""
-        actions = (self.machines, self.begin, self.pause, self.stop, self.export)
-        for widget in (*actions, self.more, self.folder, self.bin):
+        actions = (self.machines, self.start, self.pause, self.stop, self.export)
+        for widget in (*actions, self.extend, self.folder, self.delete):
             widget.setVisible(study is not None and not editing)
         self.box.setVisible(study is not None)
         self.new.setVisible(not editing)
@@ -87,12 +89,12 @@ class StudyToolbar(QWidget):
         is_ready = snapshot is not None and snapshot.study is not None and not editing
         alive = snapshot is not None and snapshot.alive
         study_id = study.id if study is not None else None
-        is_ending, can_kill = ending.is_ending(study_id), ending.overdue(study_id)
+        is_ending, can_kill = ending.is_ending(study_id), ending.can_kill(study_id)
         self.box.setEnabled(not editing)
-        self.begin.setText("&Start" if state in ("not started", "gone", "grown") else "Re&sume")
-        self.begin.setEnabled(is_ready and not alive and state != "done")
-        if self.begin.isVisibleTo(self):  # either Start or Pause is shown, so that the row fits next to the tree
-            self.begin.setVisible(not alive)
+        self.start.setText("&Start" if state in ("not started", "gone", "extended") else "Re&sume")
+        self.start.setEnabled(is_ready and not alive and state != "done")
+        if self.start.isVisibleTo(self):  # either Start or Pause is shown, so that the row fits next to the tree
+            self.start.setVisible(not alive)
             self.pause.setVisible(alive)
         self.machines.setEnabled(is_ready and not alive)
         self.machines.show_chosen(snapshot.on if snapshot is not None else ())
@@ -101,10 +103,10 @@ class StudyToolbar(QWidget):
         self.stop.setText("&Kill" if can_kill else "Sto&p")
         self.export.setEnabled(is_ready and snapshot is not None and snapshot.results is not None)
         self.folder.setEnabled(study is not None and not editing)
-        self.bin.setEnabled(self.folder.isEnabled() and not alive)
+        self.delete.setEnabled(self.folder.isEnabled() and not alive)
         is_sweep = snapshot is not None and snapshot.is_sweep
-        self.more.set_tip("Extend the sweep" if is_sweep else "Add seeds or arms to this study; finished runs are kept")
-        self.more.setEnabled(is_ready and (is_sweep or not alive))
+        self.extend.set_tip("Add trials to this sweep" if is_sweep else _EXTEND_TIP)
+        self.extend.setEnabled(is_ready and (is_sweep or not alive))
 
 
 _MAX_NAME_LENGTH = 20  # of a machine's name

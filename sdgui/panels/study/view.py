@@ -53,7 +53,7 @@ _STATES = {  # state of a study -> sentence
     "paused": "Paused. All runs are saved; press Resume to continue.",
     "stopped": "Stopped. Press Resume to continue.",
     "interrupted": "Interrupted: the process exited unexpectedly. Press Resume to continue from the last checkpoints.",
-    "grown": "Extended. Press Start to train the new runs.",
+    "extended": "Extended. Press Start to train the new runs.",
     "done": "Done.",
     "failed": "Finished with failed runs. Press Resume to retry them.",
     "gone": "The folder of the study is missing.",

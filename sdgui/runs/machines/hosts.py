@@ -102,7 +102,7 @@ class Hosts(QObject):
 
     def probe(self, name: str) -> None:
         """Request a machine's hardware; ``probed`` or ``refused`` follows."""
-        self._ask(name, lambda: self.machines.host(name).probe(), lambda facts: self._learn(name, facts))
+        self._ask(name, lambda: self.machines.host(name).probe(), lambda facts: self._store_facts(name, facts))
 
     def check(self, name: str, config: str = "") -> None:
         """Request a check of a machine; ``checked`` or ``refused`` follows."""
@@ -134,7 +134,7 @@ class Hosts(QObject):
         except UserError as error:
             self.refused.emit(name, str(error))
 
-    def _learn(self, name: str, facts: Facts) -> None:
+    def _store_facts(self, name: str, facts: Facts) -> None:
         self._facts[name] = (time.monotonic(), facts)
         self.probed.emit(name, facts)
 
@@ -146,7 +146,7 @@ class Hosts(QObject):
             self.trouble.emit(sentence)
 
     # For the queue's thread
-    def gpus_here(self) -> Sequence[Gpu] | None:
+    def local_gpus(self) -> Sequence[Gpu] | None:
         """The GPUs of this computer and their users; None until the query has been answered."""
         if not self._has_gpus or self.state(LOCAL).kind == "refused":
             return ()
@@ -194,7 +194,7 @@ class Hosts(QObject):
             return None
         except ConnectionLost:
             return None
-        self._learn(name, facts)
+        self._store_facts(name, facts)
         return facts
 
     # Runs

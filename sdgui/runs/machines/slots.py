@@ -63,16 +63,16 @@ class MachineSlots:
     def unreserved(self) -> Slots | None:
         """The capacity of this computer, including the part that studies use."""
         gpus = self._probe()
-        return None if gpus is None else slots_of(visible(gpus, os.environ.get(_VISIBLE)), self.at_once)
+        return None if gpus is None else slots_of(visible_gpus(gpus, os.environ.get(_VISIBLE)), self.at_once)
 
 
-def slots_of(gpus: Sequence[Gpu], at_once: int, each: int = 1) -> Slots:
-    """The capacity of a machine with these GPUs; ``each``: GPUs per run."""
+def slots_of(gpus: Sequence[Gpu], at_once: int, gpus_per_run: int = 1) -> Slots:
+    """The capacity of a machine with these GPUs; ``gpus_per_run``."""
     names = tuple(gpu.device for gpu in gpus)
-    return Slots(names, at_once, frozenset(gpu.device for gpu in gpus if not gpu.free), each)
+    return Slots(names, at_once, frozenset(gpu.device for gpu in gpus if not gpu.free), gpus_per_run)
 
 
-def visible(gpus: Sequence[Gpu], variable: str | None) -> Sequence[Gpu]:
+def visible_gpus(gpus: Sequence[Gpu], variable: str | None) -> Sequence[Gpu]:
     """The GPUs that CUDA_VISIBLE_DEVICES allows this program to use."""
     if variable is None:
         return gpus

@@ -18,7 +18,7 @@ from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import InterpolatedName, default_network, parse_interpolated, run_and_checkpoint
 from sdgui.runs.background_tasks import BackgroundTasks
-from sdgui.runs.models import OPEN_CLIP, RunFacts, run_facts, starts_from
+from sdgui.runs.models import OPEN_CLIP, RunFacts, initial_weights, run_facts
 from sdgui.shared.pickers.entries import (
     ModelChoice,
     ModelEntry,
@@ -165,7 +165,7 @@ class ModelChip(ChipButton):
             return None
         if self._initial:
             return self._initial_title, entry.title
-        start = starts_from(RunDir(entry.name))
+        start = initial_weights(RunDir(entry.name))
         return (f"the initial weights ({Path(start).name})", f"the tuned weights of {entry.title}") if start else None
 
     def interpolates_with_another(self) -> bool:

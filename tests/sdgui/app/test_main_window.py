@@ -43,7 +43,7 @@ def test_the_demo_opens_on_a_search_with_the_included_model(qtbot: QtBot, open_w
     qtbot.waitUntil(lambda: search.view.source.target(0) is not None)
     target = search.view.source.target(0)
     assert target is not None
-    assert (Path(target.model), Path(target.data)) == (included_models()[0], window.services.demo.images)
+    assert (Path(target.model), Path(target.data)) == (included_models()[0], window.services.demo.search_table)
     assert search.view.query.query().words == DEMO_QUERY
     window.show_panel("define")
     assert shown_experiment(window) == "sd-clip demo"

@@ -205,7 +205,7 @@ class Watched:
         self.first = store.import_run(write_chain(self.folder, CHAIN), experiment.id)
         store.place(self.first.id, Place("far", "3"))
         self.watch, self.found = ChainWatch(store), list[int]()
-        self.watch.found.connect(self.found.append)
+        self.watch.stage_added.connect(self.found.append)
 
     def stage(self, place: int) -> RunDir:
         return ChainDir(self.folder).stage(CHAIN, place)

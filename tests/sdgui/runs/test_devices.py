@@ -19,7 +19,7 @@ from core.spec.run.status import RunState
 from sdgui.runs.chains import chain_of
 from sdgui.runs.follower import Follower
 from sdgui.runs.launcher import Launcher, LaunchError
-from sdgui.runs.machines.slots import MachineSlots, slots_of, visible
+from sdgui.runs.machines.slots import MachineSlots, slots_of, visible_gpus
 from sdgui.store.queue import Slots
 from sdgui.store.records import Experiment, Place, Run
 from sdgui.store.store import Store
@@ -142,12 +142,12 @@ def test_an_unreachable_machine_delays_nothing_else(
 def test_slots_follow_from_gpus() -> None:
     gpus = [a_gpu(0), a_gpu(1, free=False), a_gpu(2, uuid="GPU-abc")]
     assert slots_of(gpus, 3, 2) == Slots(("0", "1", "2"), 3, frozenset({"1"}), 2)
-    assert [gpu.index for gpu in visible(gpus, "0, GPU-abc")] == [0, 2]
+    assert [gpu.index for gpu in visible_gpus(gpus, "0, GPU-abc")] == [0, 2]
     parts = [a_gpu(0, uuid="MIG-1"), a_gpu(0, free=False, uuid="MIG-2")]
     assert slots_of(parts, 1) == Slots(("MIG-1", "MIG-2"), 1, frozenset({"MIG-2"}), 1)
-    assert visible(parts, "MIG-2") == parts[1:]
-    assert visible(gpus, None) == gpus
-    assert visible(gpus, "") == []
+    assert visible_gpus(parts, "MIG-2") == parts[1:]
+    assert visible_gpus(gpus, None) == gpus
+    assert visible_gpus(gpus, "") == []
 
 
 def test_nothing_starts_on_the_cpu_before_the_gpus_have_answered(

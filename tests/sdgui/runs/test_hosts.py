@@ -146,14 +146,14 @@ def test_an_unreachable_machine_is_retried_seldom_and_never_waited_for(
 
 def test_local_gpus_are_queried_where_there_may_be_any(hosts: Hosts, machines: Pretended) -> None:
     hosts._has_gpus = False
-    assert hosts.gpus_here() == ()
+    assert hosts.local_gpus() == ()
     assert machines.asked == []
     hosts._has_gpus = True
-    assert [gpu.index for gpu in hosts.gpus_here()] == [0, 1, 2]
+    assert [gpu.index for gpu in hosts.local_gpus()] == [0, 1, 2]
     assert machines.asked == [LOCAL]
     machines.facts = UserError("nvml is broken")
     hosts._facts.clear()
-    assert hosts.gpus_here() == ()
+    assert hosts.local_gpus() == ()
 
 
 def test_a_removed_machine_is_no_place_any_longer(hosts: Hosts) -> None:
@@ -234,8 +234,8 @@ def test_silent_gpus_are_unknown_and_a_late_answer_counts(
         machines, "host", lambda name: SimpleNamespace(probe=lambda: machines.asked.append(name) or late)
     )
     hosts._has_gpus = True
-    slots = MachineSlots(hosts.gpus_here)
-    assert hosts.gpus_here() is None
+    slots = MachineSlots(hosts.local_gpus)
+    assert hosts.local_gpus() is None
     assert (slots.local(), slots.all([""])) == (None, {}), "not a computer without GPUs"
     late.set_result(Facts(host="h", gpus=[Gpu(index=0)]))
     assert slots.local() == Slots(("0",))

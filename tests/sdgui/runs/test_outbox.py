@@ -43,11 +43,11 @@ def test_news_is_delivered_in_short_slices_over_several_turns(
         now[0] += takes
 
     follower._pending.extend(lambda number=number: tell(number, 0.0) for number in range(40))  # type: ignore[misc]
-    follower._hand_out()
+    follower._emit_pending()
     assert told == list(range(40)), "what takes no time waits for no turn"
     told.clear()
     follower._pending.extend(lambda number=number: tell(number, 0.006) for number in range(5))  # type: ignore[misc]
-    follower._hand_out()
+    follower._emit_pending()
     assert told == [0, 1], "then the window has its turn"
     qtbot.waitUntil(lambda: len(told) == 5)
     assert told == [0, 1, 2, 3, 4]

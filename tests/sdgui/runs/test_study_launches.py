@@ -199,13 +199,13 @@ def test_the_config_of_an_arm_is_written_beside_the_study_and_never_through_a_li
     (tmp_path / "elsewhere").mkdir()
     (out.path / "arms").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StudyProgramError, match=r"arms leads out of .* through a link"):
-        programs.grow(record.id, study, {"clip": "{}"})
+        programs.extend(record.id, study, {"clip": "{}"})
     assert list((tmp_path / "elsewhere").iterdir()) == []
     (out.path / "arms").unlink()
     out.path.chmod(0o700)
     (out.path / "arms").write_text("a file where a folder should be")
     with pytest.raises(StudyProgramError, match=rf"The study cannot be written to {out.path}: File exists\."):
-        programs.grow(record.id, study, {"clip": "{}"})
+        programs.extend(record.id, study, {"clip": "{}"})
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a link needs rights there")

@@ -159,7 +159,7 @@ def test_folders_are_read_at_intervals_and_at_once_after_an_action(
         record = programs.add(study)
         wait(2)
         assert programs.snapshot(record.id) is not None
-        programs.grow(record.id, study.model_copy(update={"seeds": [0, 1]}), {})
+        programs.extend(record.id, study.model_copy(update={"seeds": [0, 1]}), {})
         wait(3)
         programs.choose_machines(record.id, ["here"])
         wait(4)
@@ -214,7 +214,7 @@ def test_a_running_study_is_neither_started_nor_extended(
     with pytest.raises(StudyProgramError, match="already running"):
         programs.start(record.id)
     with pytest.raises(StudyProgramError, match="pause it before adding"):
-        programs.grow(record.id, read_study(out.study), {})
+        programs.extend(record.id, read_study(out.study), {})
 
 
 def test_a_study_changed_meanwhile_is_not_overwritten(qapp: object, store: Store, tmp_path: Path) -> None:
@@ -223,10 +223,10 @@ def test_a_study_changed_meanwhile_is_not_overwritten(qapp: object, store: Store
     more = study.model_copy(update={"seeds": [0, 1]})
     out.study.write_text(study.model_copy(update={"steps": 9}).to_json(), encoding="utf-8")
     with pytest.raises(StudyProgramError, match="has changed in the meantime"):
-        programs.grow(record.id, more, {})
+        programs.extend(record.id, more, {})
     assert read_study(out.study).steps == 9
     out.study.write_text(study.to_json(), encoding="utf-8")
-    programs.grow(record.id, more, {})
+    programs.extend(record.id, more, {})
     assert read_study(out.study).seeds == [0, 1]
 
 

@@ -66,7 +66,7 @@ def test_the_state_of_a_study_follows_its_program_and_requests(out: StudyDir) ->
         record_request(out.path, what)
         assert last_request(out) == what
         assert read_study_folder(out.path).state == state
-    assert told(out, a_run(0, "done"), finished=True).state == "grown", "a seed was added"
+    assert told(out, a_run(0, "done"), finished=True).state == "extended", "a seed was added"
     assert told(out, a_run(0, "done"), a_run(1, "done"), finished=True).state == "done"
     look = told(out, a_run(0, "done"), a_run(1, "failed", "no memory"), finished=True)
     assert (look.state, [run.message for run in look.failures]) == ("failed", ["no memory"])

@@ -34,7 +34,7 @@ from core.studies.study.results import collect
 from tests.core.images import write_pairs
 from tests.core.labelled import write_labelled
 
-SHIPPED = resource_folder("studies")
+BUNDLED_STUDIES = resource_folder("studies")
 
 
 def study_dict(*arms: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def study_dict(*arms: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["clean", "noisy"])
 def test_shipped_studies_are_complete(name: str) -> None:
-    study = read_study(SHIPPED / f"{name}.json")
+    study = read_study(BUNDLED_STUDIES / f"{name}.json")
     assert {"clip", "sd-clip", "coca", "sd-coca"} <= {arm.name for arm in study.arms}
     assert study.seeds == [0, 1, 2]
     assert ("sd-clip", "clip") in study.pairs
@@ -270,4 +270,4 @@ def test_a_folder_of_that_name_does_not_hide_a_shipped_study(
     monkeypatch.setattr(queue, "run_study", run)
     assert main(["study", "noisy", "noisy"]) == 1
     assert capsys.readouterr().err == "error: enough\n"
-    assert asked == [read_study(SHIPPED / "noisy.json")]
+    assert asked == [read_study(BUNDLED_STUDIES / "noisy.json")]

@@ -19,7 +19,7 @@ from core.spec.presets import preset_config
 from core.spec.run.events import EventWriter, Metrics
 from core.spec.run.status import RunState
 from sdgui.panels.home.cards import DoneCard, FailedCard, LiveCard, PausedCard
-from sdgui.panels.home.model import Glimpse, HomeRuns, Image
+from sdgui.panels.home.model import HomeRuns, Image, RunPreview
 from sdgui.panels.home.panel import HomePanel
 from sdgui.panels.home.view import HomeView
 from sdgui.runs.live import RunProgress
@@ -52,8 +52,8 @@ def test_a_live_card_shows_progress(qtbot: QtBot) -> None:
     card.show_progress(progress(state=RunState.PAUSED, total_steps=0, seconds_left=None))
     assert card.bar.maximum() == 0
     assert card._icon.toolTip() == "paused"
-    glimpse = SimpleNamespace(curve=(1.0, 0.5), metric="train/loss", title="Total loss", images=())
-    card.show_glimpse(cast(Any, glimpse), 3)
+    preview = SimpleNamespace(curve=(1.0, 0.5), metric="train/loss", title="Total loss", images=())
+    card.show_preview(cast(Any, preview), 3)
     assert card.curve.accessibleName() == "Total loss, 2 points, last 0.5"
     assert card.value.text() == "Total loss 0.5"
 
@@ -70,11 +70,11 @@ def test_a_finished_card_shows_its_metric_and_samples(qtbot: QtBot) -> None:
     button.click()
     assert requests == [1]
     images = (Image(Path("/a.png"), "a cat"), Image(Path("/b.png"), "a dog"))
-    card.show_glimpse(cast(Any, SimpleNamespace(curve=(0.1,), metric="val/x", title="x", images=images)), 0)
+    card.show_preview(cast(Any, SimpleNamespace(curve=(0.1,), metric="val/x", title="x", images=images)), 0)
     assert card.curve.isVisible()
     assert [image.isVisible() for image in card.images] == [True, True, False, False]
     assert [image.toolTip() for image in card.images[:2]] == ["a cat", "a dog"]
-    card.show_glimpse(cast(Any, SimpleNamespace(curve=(), metric="", title="", images=())), 0)
+    card.show_preview(cast(Any, SimpleNamespace(curve=(), metric="", title="", images=())), 0)
     assert not card.curve.isVisible()
     for metric, who in (("val/teacher/mean_recall", "teacher"), ("val/student/mean_recall", "student")):
         best = replace(DONE, best=BestPoint(metric, 0.412, 3), finished=None)
@@ -146,19 +146,19 @@ def test_sections_depend_on_existing_runs(qtbot: QtBot) -> None:
     view.empty.cards.buttons["caption"].setFocus()
     view.show_runs(HomeRuns())
     assert view.focusWidget() is view.empty.cards.buttons["caption"], "whoever has gone on is left there"
-    view.show_runs(HomeRuns(any=True))
+    view.show_runs(HomeRuns(has_runs=True))
     assert view.currentWidget() is view._area
-    assert (view.nothing.isVisible(), view.queued.text(), view._live.isVisible()) == (True, "", False)
+    assert (view.empty_note.isVisible(), view.queued.text(), view._live.isVisible()) == (True, "", False)
     assert view.start_cards.isVisible()
-    view.show_runs(HomeRuns(any=True, failed=tuple(replace(FAILED, id=10 + number) for number in range(7))))
+    view.show_runs(HomeRuns(has_runs=True, failed=tuple(replace(FAILED, id=10 + number) for number in range(7))))
     assert not view.start_cards.isVisible(), "seven runs fill the page"
-    view.show_runs(HomeRuns(any=True))
+    view.show_runs(HomeRuns(has_runs=True))
     cards: list[object] = []
     view.card_made.connect(cards.append)
     second_done = replace(DONE, id=3, key="k3")
-    listed = HomeRuns((RUN,), (second_done, replace(DONE, id=4)), (FAILED,), queued=2, any=True)
+    listed = HomeRuns((RUN,), (second_done, replace(DONE, id=4)), (FAILED,), queued=2, has_runs=True)
     view.show_runs(listed)
-    assert (view.nothing.isVisible(), view.queued.text()) == (False, "2 queued")
+    assert (view.empty_note.isVisible(), view.queued.text()) == (False, "2 queued")
     assert [section.isVisible() for section in (view._live, view._done, view._failed)] == [True, True, True]
     qtbot.waitUntil(lambda: len(cards) == 4)
     former_card = view.done[4]
@@ -179,9 +179,9 @@ def test_a_few_cards_are_created_at_once_and_the_others_later_in_order(qtbot: Qt
     view.card_made.connect(lambda card: made.append(card.run.id))
     done = tuple(replace(DONE, id=number, key=f"k{number}") for number in range(11, 20))
     live = tuple(replace(RUN, id=number, key=f"k{number}") for number in range(1, 7))
-    view.show_runs(HomeRuns(live, done, (FAILED,), any=True))
+    view.show_runs(HomeRuns(live, done, (FAILED,), has_runs=True))
     assert made == [run.id for run in live], "active runs at once"
-    view.show_runs(HomeRuns((), done, (), any=True))
+    view.show_runs(HomeRuns((), done, (), has_runs=True))
     assert made[6:] == [11, 12]
     qtbot.waitUntil(lambda: len(view.done) == 9)
     assert made[6:] == [run.id for run in done]
@@ -268,7 +268,7 @@ def test_curves_update_while_a_run_trains_and_home_is_visible(
     assert not panel._reading, "nobody sees it"
     panel.show()
     with monkeypatch.context() as broken:
-        broken.setattr(Glimpse, "read", lambda _: 1 / 0)
+        broken.setattr(RunPreview, "read", lambda _: 1 / 0)
         panel._read_timer.timeout.emit()
         qtbot.waitUntil(lambda: not panel._reading)
     panel._read_timer.timeout.emit()
@@ -282,7 +282,7 @@ def test_curves_update_while_a_run_trains_and_home_is_visible(
     store.delete_experiment(run.experiment_id)
     panel._list()
     qtbot.waitUntil(lambda: not view.done)
-    assert panel._glimpses == {}
+    assert panel._previews == {}
 
 
 def test_an_unreadable_store_is_reported_and_retried(

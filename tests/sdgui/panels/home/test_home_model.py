@@ -14,7 +14,7 @@ from core.spec.presets import preset_config
 from core.spec.run.events import Evaluated, Event, EventWriter, Metrics, RunFinished, RunStarted, Sample
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
-from sdgui.panels.home.model import MAX_FAILED, MAX_POINTS, Glimpse, list_runs, spans
+from sdgui.panels.home.model import MAX_FAILED, MAX_POINTS, RunPreview, list_runs, spans
 from sdgui.store.records import Progress, Run
 from sdgui.store.store import Store
 
@@ -48,47 +48,47 @@ def losses(*steps: int) -> list[Event]:
 
 def test_a_summary_follows_the_loss_then_the_ranking_metric(store: Store, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    glimpse = Glimpse(make_run(store, folder, *losses(1, 2, 3, 4)))
-    assert glimpse.read()
-    assert (glimpse.metric, glimpse.curve) == ("train/loss", (1.0, 2.0, 3.0, 4.0))
-    assert not glimpse.read(), "nothing is new"
+    preview = RunPreview(make_run(store, folder, *losses(1, 2, 3, 4)))
+    assert preview.read()
+    assert (preview.metric, preview.curve) == ("train/loss", (1.0, 2.0, 3.0, 4.0))
+    assert not preview.read(), "nothing is new"
     write(folder, replace(START, step=2), *losses(3))  # resumed: what came after step 2 is void
-    assert glimpse.read()
-    assert glimpse.curve == (1.0, 2.0, 3.0)
+    assert preview.read()
+    assert preview.curve == (1.0, 2.0, 3.0)
     recalls = [
         Evaluated(step=step, values={"val/student/mean_recall": step / 100, "val/teacher/mean_recall": step / 10})
         for step in range(3, 8)
     ]
     write(folder, *recalls[:-1])
-    glimpse.read()
-    assert glimpse.metric == "train/loss", "a few validations make no curve"
+    preview.read()
+    assert preview.metric == "train/loss", "a few validations make no curve"
     write(folder, recalls[-1], *losses(*range(8, 1000)))
-    glimpse.read()
-    assert (glimpse.metric, glimpse.curve[-1]) == ("val/teacher/mean_recall", 0.7)
-    assert len(glimpse._curves["train/loss"]) <= MAX_POINTS
+    preview.read()
+    assert (preview.metric, preview.curve[-1]) == ("val/teacher/mean_recall", 0.7)
+    assert len(preview._curves["train/loss"]) <= MAX_POINTS
 
 
 def test_totals_of_steps_without_the_teacher_are_not_drawn(store: Store, tmp_path: Path) -> None:
     alone = {"train/loss": 2.0, "train/contrastive": 2.0}
     taught = {**alone, "train/loss": 5.0, "train/distill_logits": 3.0}
     steps = [Metrics(step=step, values=alone if step % 3 else taught) for step in range(1, 10)]
-    glimpse = Glimpse(make_run(store, tmp_path / "run", *steps))
-    glimpse.read()
-    assert glimpse.curve == (2.0, 2.0, 5.0, 5.0, 5.0)
+    preview = RunPreview(make_run(store, tmp_path / "run", *steps))
+    preview.read()
+    assert preview.curve == (2.0, 2.0, 5.0, 5.0, 5.0)
 
 
 def test_a_long_curve_is_thinned_evenly_without_non_finite_values(store: Store, tmp_path: Path) -> None:
     lost = [Metrics(step=0, values={"train/loss": value}) for value in (float("nan"), float("inf"))]
-    glimpse = Glimpse(make_run(store, tmp_path / "run", *lost, *losses(*range(1, 1001))))
-    glimpse.read()
-    apart = {later - earlier for earlier, later in pairwise(glimpse.curve)}
-    assert (apart, glimpse.curve[-1]) == ({8.0}, 1000.0)
-    assert MAX_POINTS // 2 <= len(glimpse.curve) <= MAX_POINTS
+    preview = RunPreview(make_run(store, tmp_path / "run", *lost, *losses(*range(1, 1001))))
+    preview.read()
+    apart = {later - earlier for earlier, later in pairwise(preview.curve)}
+    assert (apart, preview.curve[-1]) == ({8.0}, 1000.0)
+    assert MAX_POINTS // 2 <= len(preview.curve) <= MAX_POINTS
 
 
 def test_sparklines_of_one_metric_share_a_scale(store: Store, tmp_path: Path) -> None:
-    def glimpse(name: str, *events: Event) -> Glimpse:
-        read = Glimpse(make_run(store, tmp_path / name, *events))
+    def preview(name: str, *events: Event) -> RunPreview:
+        read = RunPreview(make_run(store, tmp_path / name, *events))
         read.read()
         return read
 
@@ -96,9 +96,9 @@ def test_sparklines_of_one_metric_share_a_scale(store: Store, tmp_path: Path) ->
         [Evaluated(step=step, values={f"val/{who}/mean_recall": share + step / 100}) for step in range(5)]
         for who, share in (("student", 0.1), ("teacher", 0.6))
     ]
-    glimpses = {1: glimpse("low", *recalls[0]), 2: glimpse("high", *recalls[1]), 3: glimpse("loss", *losses(1, 2))}
-    assert spans(glimpses) == {1: (0.1, 0.64), 2: (0.1, 0.64), 3: (1.0, 2.0)}
-    assert [each.title for each in glimpses.values()] == ["Mean recall, student", "Mean recall, teacher", "Total loss"]
+    previews = {1: preview("low", *recalls[0]), 2: preview("high", *recalls[1]), 3: preview("loss", *losses(1, 2))}
+    assert spans(previews) == {1: (0.1, 0.64), 2: (0.1, 0.64), 3: (1.0, 2.0)}
+    assert [each.title for each in previews.values()] == ["Mean recall, student", "Mean recall, teacher", "Total loss"]
 
 
 def test_samples_pair_captions_and_images_for_any_events(store: Store, tmp_path: Path) -> None:
@@ -106,21 +106,21 @@ def test_samples_pair_captions_and_images_for_any_events(store: Store, tmp_path:
     broken: list[object] = [{"caption": 7, "hits": []}, {"hits": [{"image": 3}]}, "x", {"hits": "y"}]
     folder = tmp_path / "run"
     run = make_run(store, folder, Sample(step=1, what="retrieval", content={"student": [], "teacher": entries}))
-    glimpse = Glimpse(run)
-    glimpse.read()
-    assert [(str(image.path), image.caption) for image in glimpse.images] == [
+    preview = RunPreview(run)
+    preview.read()
+    assert [(str(image.path), image.caption) for image in preview.images] == [
         (f"/p/{n}.png", f"c{n}") for n in range(4)
     ]
     for content in ({"teacher": broken}, {"teacher": "zz"}, {"teacher": {"a": 1}}, {}):
         write(folder, Sample(step=2, what="retrieval", content=content))
-        glimpse.read()
-        assert glimpse.images == ()
+        preview.read()
+        assert preview.images == ()
     run.dir.events.unlink()
-    assert not glimpse.read()
+    assert not preview.read()
 
 
 def test_runs_are_listed_by_outcome(store: Store, tmp_path: Path) -> None:
-    assert not list_runs(store, ()).any
+    assert not list_runs(store, ()).has_runs
     done_runs = [make_run(store, tmp_path / f"{n}", RunFinished(step=9, time=float(n))) for n in (2, 1, 3)]
     failed = make_run(store, tmp_path / "broken")
     store.mark_failed(failed.id, "No such file.")
@@ -131,7 +131,7 @@ def test_runs_are_listed_by_outcome(store: Store, tmp_path: Path) -> None:
         "what ended last comes first"
     )
     assert [(run.id, run.state) for run in listed.failed] == [(failed.id, RunState.FAILED)]
-    assert listed.any
+    assert listed.has_runs
     assert list_runs(store, {failed.id}).failed == ()
     store.delete_experiment(done_runs[0].experiment_id)
     assert list_runs(store, ()).done == (), "of an experiment in the bin none is listed"

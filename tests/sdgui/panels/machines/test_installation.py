@@ -6,7 +6,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from core.spec.machines.machine import Machine
-from sdgui.panels.machines import work
+from sdgui.panels.machines.installation import Installation
 
 
 def test_an_unexpected_error_ends_the_installation_and_is_reported(
@@ -15,8 +15,8 @@ def test_an_unexpected_error_ends_the_installation_and_is_reported(
     def install(*_: object) -> None:
         raise PermissionError(13, "Permission denied", "wheel")
 
-    monkeypatch.setattr(work, "install", install)
-    installation = work.Installation()
+    monkeypatch.setattr("sdgui.panels.machines.installation.install", install)
+    installation = Installation()
     with qtbot.waitSignal(installation.ended, timeout=5000) as ended:
         installation.start(Machine(name="far"))
     assert ended.args == ["far", "PermissionError: [Errno 13] Permission denied: 'wheel'"]

@@ -86,15 +86,15 @@ def test_waiting_runs_are_counted_dragged_moved_by_keys_and_removed(
     assert [run.machine for run in store.queue()] == ["", "far"]
     assert said == ["Removed 1 run from the queue."]
     panel.changed.connect(changed.append)
-    table.leave_requested.emit([])
-    table.leave_requested.emit([first])
+    table.removal_requested.emit([])
+    table.removal_requested.emit([first])
     settle(window)
     assert said[1:] == ["Removed 1 run from the queue."]
     assert [set(change.runs) for change in changed] == [{first}]
     qtbot.waitUntil(lambda: panel.list.item(0).data(Qt.ItemDataRole.AccessibleTextRole) == "Queue, 1 waiting")
     with pytest.MonkeyPatch.context() as broken:
         broken.setattr(window.services.launcher, "unqueue", locked)
-        table.leave_requested.emit([second])
+        table.removal_requested.emit([second])
         settle(window)
     assert (set(changed.pop().runs), said.pop()) == ({second}, "The database is locked.")
     with pytest.MonkeyPatch.context() as broken:

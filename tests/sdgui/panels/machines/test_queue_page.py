@@ -30,7 +30,7 @@ def heard(page: QueuePage) -> list[object]:
     """What the page tells, in order."""
     received: list[object] = []
     page.table.rows.reordered.connect(lambda ids: received.append(list(ids)))
-    page.table.leave_requested.connect(lambda ids: received.append(("leave", *ids)))
+    page.table.removal_requested.connect(lambda ids: received.append(("leave", *ids)))
     page.table.run_opened.connect(lambda run: received.append(("open", run)))
     page.place_requested.connect(lambda ids, host: received.append((host, *ids)))
     page.limit_changed.connect(lambda limit: received.append(("limit", limit)))
@@ -46,7 +46,7 @@ def menu(page: QueuePage, row: int) -> QMenu:
 
 
 def test_only_waiting_runs_can_be_moved_or_removed(page: QueuePage) -> None:
-    buttons = (page.up, page.down, page.top, page.leave)
+    buttons = (page.up, page.down, page.top, page.remove)
     received = heard(page)
     assert page.line.text() == "1 training, 3 waiting"
     assert not any(button.isEnabled() for button in buttons)
@@ -59,12 +59,12 @@ def test_only_waiting_runs_can_be_moved_or_removed(page: QueuePage) -> None:
     page.up.click()
     page.down.click()
     page.top.click()
-    page.leave.click()
+    page.remove.click()
     assert received == [[2, 4, 3], [2, 3, 4], [4, 2, 3], ("leave", 4)]
     assert page.table.chosen() == [4]
     page.show_rows([])
     assert page.stack.currentWidget() is page.empty
-    assert (page.line.text(), page.leave.isEnabled()) == ("0 training, 0 waiting", False)
+    assert (page.line.text(), page.remove.isEnabled()) == ("0 training, 0 waiting", False)
     page.show_rows([TRAINS])
     assert page.stack.currentWidget() is page.table
 

@@ -92,7 +92,7 @@ def test_without_a_usable_run_the_demo_is_offered_with_the_included_model(
     button.click()
     target = panel.view.source.target(0)
     assert target is not None
-    assert (target.data, target.title) == (str(services.demo.images), "emoji-coca")
+    assert (target.data, target.title) == (str(services.demo.search_table), "emoji-coca")
     panel.view.drop.close_threads()
 
 
@@ -116,7 +116,7 @@ def test_without_images_the_demo_is_offered(
     services.demo.ready.emit()
     assert button.text() == "Search the demo images"
     button.click()
-    assert panel.view.source.collection.data.source() == str(services.demo.images)
+    assert panel.view.source.collection.data.source() == str(services.demo.search_table)
     assert panel.view.query.query().words == DEMO_QUERY
     assert button.isHidden(), "the images are being opened"
     panel.view.drop.close_threads()

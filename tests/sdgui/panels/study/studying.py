@@ -38,7 +38,7 @@ def with_study(qtbot: QtBot, window: MainWindow, study: Study) -> StudyPanel:
     file = window.services.store.home / "a-study.json"
     file.write_text(study.to_json(), encoding="utf-8")
     panel.open_study(file)
-    qtbot.waitUntil(lambda: panel._snapshot() is not None and panel.toolbar.begin.isEnabled(), timeout=10000)
+    qtbot.waitUntil(lambda: panel._snapshot() is not None and panel.toolbar.start.isEnabled(), timeout=10000)
     return panel
 
 

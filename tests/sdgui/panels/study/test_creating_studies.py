@@ -10,7 +10,7 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
 from core.spec.study import StudyDir, read_study
-from sdgui.panels.study.open_menu import SHIPPED
+from sdgui.panels.study.open_menu import BUNDLED_STUDIES
 from tests.sdgui.conftest import settle
 from tests.sdgui.panels.study.studying import Open, a_study, panel_of, with_study
 
@@ -27,25 +27,25 @@ def test_a_study_is_created_from_presets_and_ticked_experiments(qtbot: QtBot, op
     assert [arm.name for arm, _ in editor.arms.ticked()] == ["my-own-coca"]
     editor.arms.item(1).setCheckState(Qt.CheckState.Checked)
     editor.seeds.setText("0, one")
-    assert "Seeds" in editor.wrong.text()
-    assert not editor.make.isEnabled()
+    assert "Seeds" in editor.problem.text()
+    assert not editor.submit.isEnabled()
     editor.seeds.setText("0")
-    assert "no intervals and no tests" in editor.wrong.text()
+    assert "no intervals and no tests" in editor.problem.text()
     editor.data["train"].setText("/nowhere/train.csv")
-    assert editor.wrong.text() == "Training data: /nowhere/train.csv does not exist."
+    assert editor.problem.text() == "Training data: /nowhere/train.csv does not exist."
     editor.data["train"].setText("~nobody-here/train.csv")
-    assert editor.wrong.text() == "Training data: ~nobody-here/train.csv does not exist."
+    assert editor.problem.text() == "Training data: ~nobody-here/train.csv does not exist."
     editor.data["train"].setText("demo:train.csv")
     editor.noise.setValue(30)
     editor.name.setText("mine")
-    editor.make.click()
+    editor.submit.click()
     qtbot.waitUntil(lambda: [study.name for study in window.services.store.studies()] == ["mine"], timeout=5000)
     written = json.loads(StudyDir(window.services.store.studies()[0].folder).study.read_text(encoding="utf-8"))
     assert written["noise"]["share"] == 0.3
     assert written["train"] == "noisy"
     assert Path(written["arms"][0]["config"]).is_file(), "the experiment's config is frozen beside the study"
 
-    arms = len(read_study(SHIPPED / "noisy.json").arms)
+    arms = len(read_study(BUNDLED_STUDIES / "noisy.json").arms)
     shipped = next(action for action in panel.toolbar.open_button.menu().actions() if action.text() == "Bundled: noisy")
     shipped.trigger()
     qtbot.waitUntil(lambda: panel.view.arms.topLevelItemCount() == arms, timeout=10000)
@@ -91,10 +91,10 @@ def test_unusable_studies_give_the_reason(qtbot: QtBot, open_study: Open, tmp_pa
     moved = tmp_path / "moved"
     folder.rename(moved)
     qtbot.waitUntil(lambda: "was not found" in panel.bar.text, timeout=5000)
-    assert not panel.toolbar.begin.isEnabled()
+    assert not panel.toolbar.start.isEnabled()
     panel.move_to(tmp_path)
     assert "contains no study.json" in panel.bar.text
     panel.move_to(moved)
     qtbot.waitUntil(
-        lambda: window.services.store.studies()[0].folder == moved and panel.toolbar.begin.isEnabled(), timeout=5000
+        lambda: window.services.store.studies()[0].folder == moved and panel.toolbar.start.isEnabled(), timeout=5000
     )

@@ -45,8 +45,8 @@ def test_a_new_form_has_the_method_and_its_baseline(editor: StudyEditor) -> None
     assert (study.name, study.size, study.steps, study.seeds) == ("study", "demo", 468, [0, 1, 2])
     assert (study.data["train"], study.train, study.noise) == ("demo:train.csv", "train", None)
     assert [measure.name for measure in study.measures] == ["test", "zero-shot"]
-    assert editor.make.isEnabled()
-    assert editor.wrong.text() == ""
+    assert editor.submit.isEnabled()
+    assert editor.problem.text() == ""
     assert editor.differences.topLevelItemCount() == 2
 
 
@@ -90,34 +90,34 @@ def test_the_study_has_the_typed_values(editor: StudyEditor) -> None:
 )
 def test_an_invalid_field_is_named(editor: StudyEditor, field: str, text: str, sentence: str) -> None:
     getattr(editor, field).setText(text)
-    assert editor.wrong.text().startswith(sentence)
-    assert not editor.make.isEnabled()
+    assert editor.problem.text().startswith(sentence)
+    assert not editor.submit.isEnabled()
     assert not editor.check()
 
 
 def test_data_must_exist_and_measures_be_chosen(editor: StudyEditor) -> None:
     editor.data["val"].setText(" ")
-    assert editor.wrong.text() == "Validation data: enter the path of a table or folder."
+    assert editor.problem.text() == "Validation data: enter the path of a table or folder."
     editor.data["val"].setText("demo:val.csv")
     editor.data["test"].setText("/nowhere.csv")
-    assert editor.wrong.text() == "Test data: /nowhere.csv does not exist."
+    assert editor.problem.text() == "Test data: /nowhere.csv does not exist."
     editor.data["test"].setText("demo:test.csv")
     editor.measures[2].setChecked(True)
     assert (
-        editor.wrong.text()
+        editor.problem.text()
         == "Evaluation: to evaluate the detection of shuffled captions, set Shuffled captions above 0."
     )
     editor.noise.setValue(1)
-    assert editor.make.isEnabled()
+    assert editor.submit.isEnabled()
     for box in editor.measures:
         box.setChecked(False)
-    assert editor.wrong.text() == "Evaluation: select at least one task."
+    assert editor.problem.text() == "Evaluation: select at least one task."
     editor.measures[0].setChecked(True)
-    assert editor.make.isEnabled()
+    assert editor.submit.isEnabled()
     tick(editor, PRESETS["clip"].title, UNCHECKED)
     tick(editor, PRESETS["sd-clip"].title, UNCHECKED)
-    assert editor.wrong.text() == "Arms: select at least two presets or experiments to compare."
-    assert not editor.make.isEnabled()
+    assert editor.problem.text() == "Arms: select at least two presets or experiments to compare."
+    assert not editor.submit.isEnabled()
 
 
 def test_escape_closes_the_form(qtbot: QtBot, editor: StudyEditor) -> None:
@@ -143,7 +143,7 @@ def test_ticked_experiments_become_the_arms_of_a_new_study(qtbot: QtBot, editor:
     tick(editor, PRESETS["clip"].title)
     assert [tree.text(0) for tree in (editor.differences.topLevelItem(0),)] == ["clip"], "experiments have no file yet"
     with qtbot.waitSignal(editor.submitted) as signal:
-        editor.make.click()
+        editor.submit.click()
     study, experiments = signal.args
     assert [arm.name for arm in study.arms] == ["my-own", "my-own-2", "clip"]
     assert {name: experiment.id for name, experiment in experiments.items()} == {"my-own": 1, "my-own-2": 3}
@@ -153,34 +153,34 @@ def test_ticked_experiments_become_the_arms_of_a_new_study(qtbot: QtBot, editor:
 
 def grown(editor: StudyEditor, **changes: object) -> Study:
     study = a_study(**changes)
-    editor.grow(study, [an_experiment(1, "my own")])
+    editor.extend(study, [an_experiment(1, "my own")])
     return study
 
 
 def test_extending_a_study_offers_only_seeds_and_arms(editor: StudyEditor) -> None:
     grown(editor)
     assert [editor.form.isRowVisible(row) for row in range(editor.form.rowCount())].count(True) == 1
-    assert (editor.seeds.text(), editor.make.text()) == ("0, 1", "&Add to the study")
+    assert (editor.seeds.text(), editor.submit.text()) == ("0, 1", "&Add to the study")
     assert "two arms" in editor.heading.text()
-    assert not editor.make.isEnabled()
-    assert editor.wrong.text() == "Add a seed, or select another arm."
+    assert not editor.submit.isEnabled()
+    assert editor.problem.text() == "Add a seed, or select another arm."
     assert editor.arms.ticked() == [], "arms that are there are not added again"
     present = [editor.arms.item(row) for row in range(2)]
     assert [item.text().endswith("(in the study)") for item in present] == [True, True]
     assert not present[0].flags() & Qt.ItemFlag.ItemIsEnabled
     editor.seeds.setText("1, 2")
-    assert editor.wrong.text() == "Seeds: 0 is already in the study. Enter other seeds after it."
+    assert editor.problem.text() == "Seeds: 0 is already in the study. Enter other seeds after it."
     editor.seeds.setText("0, 1, 5")
     editor.budgets.setText("abc")
     study = editor.study()
     assert (study.seeds, len(study.arms), study.steps, study.compare) == ([0, 1, 5], 2, 3, [])
-    assert editor.make.isEnabled(), "what was typed for another study counts no more"
+    assert editor.submit.isEnabled(), "what was typed for another study counts no more"
     editor.seeds.setText("0, 1")
     tick(editor, "my own (experiment)")
     assert [arm.name for arm in editor.study().arms] == ["clip", "sd-clip", "my-own"]
     editor.begin((), set(), set())
     assert all(editor.form.isRowVisible(row) for row in range(editor.form.rowCount()))
-    assert (editor.make.text(), editor.heading.text()) == ("Create the stud&y", "")
+    assert (editor.submit.text(), editor.heading.text()) == ("Create the stud&y", "")
 
 
 def test_new_arms_of_a_study_with_comparisons_are_compared_with_its_first(editor: StudyEditor) -> None:

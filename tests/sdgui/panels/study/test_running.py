@@ -28,7 +28,7 @@ def test_a_started_study_fills_queue_tables_plot_and_tree(
     panel = with_study(qtbot, window, a_study())
     unknown = "4 runs. Time and memory are unknown: no finished run has the same settings as clip, sd-clip."
     qtbot.waitUntil(lambda: unknown in panel.view.note.text())
-    panel.toolbar.begin.click()
+    panel.toolbar.start.click()
     until(qtbot, panel, "done")
     assert unknown not in panel.view.note.text()
     means, differences = panel.view.shown_tables()
@@ -80,7 +80,7 @@ def test_a_started_study_fills_queue_tables_plot_and_tree(
 def test_a_study_outlives_the_window_and_is_paused_and_resumed(qtbot: QtBot, open_study: Open) -> None:
     window = open_study("--delay", "0.2")
     panel = with_study(qtbot, window, a_study(steps=20))
-    panel.toolbar.begin.click()
+    panel.toolbar.start.click()
     until(qtbot, panel, "running")
     window.close_without_asking()
     again = open_study("--delay", "0.0")
@@ -89,6 +89,6 @@ def test_a_study_outlives_the_window_and_is_paused_and_resumed(qtbot: QtBot, ope
     assert panel.toolbar.pause.isEnabled()
     panel.toolbar.pause.click()
     until(qtbot, panel, "paused")
-    assert panel.toolbar.begin.text() == "Re&sume"
-    panel.toolbar.begin.click()
+    assert panel.toolbar.start.text() == "Re&sume"
+    panel.toolbar.start.click()
     until(qtbot, panel, "done")

@@ -105,7 +105,7 @@ def test_pause_and_stop_signal_the_program_and_kill_comes_last(
     assert panel.bar.text == "Active runs are saving checkpoints before they end."
     assert (panel.toolbar.pause.isEnabled(), panel.toolbar.stop.isEnabled()) == (False, False)
     panel.ending.forget(study.id)
-    monkeypatch.setattr(ending, "KILL_AFTER", 0.01)
+    monkeypatch.setattr(ending, "KILL_AFTER_SECONDS", 0.01)
     panel._enable(panel._snapshot())
     panel.toolbar.stop.click()
     qtbot.waitUntil(lambda: panel.toolbar.stop.isEnabled() and panel.toolbar.stop.text() == "&Kill")
@@ -151,7 +151,7 @@ def test_unreadable_studies_are_reported(
     calls = (
         ("studies", panel.refresh),
         ("experiments", panel.edit),
-        ("experiments", panel.grow),
+        ("experiments", panel.extend),
         ("run_in", lambda: panel.view.run_requested.emit(tmp_path)),
     )
     for name, call in calls:
@@ -168,7 +168,7 @@ def test_a_restarted_study_asks_before_it_is_killed(
 ) -> None:
     requests: list[str] = []
     monkeypatch.setattr(services.studies, "request_end", lambda _study, request: requests.append(request))
-    monkeypatch.setattr(ending, "KILL_AFTER", 0.0)
+    monkeypatch.setattr(ending, "KILL_AFTER_SECONDS", 0.0)
     study = listed(panel, "one")
     for state in ("running", "stopped", "running"):
         becomes(services, study, a_snapshot(state))
@@ -190,7 +190,7 @@ def test_an_unexpected_end_or_unreadable_study_gives_the_reason(panel: StudyPane
     assert panel.bar.text == ""
     becomes(services, study, StudySnapshot(study.folder, problem="steps: too few\nmore"))
     assert panel.bar.text == "steps: too few"
-    assert not panel.toolbar.begin.isEnabled()
+    assert not panel.toolbar.start.isEnabled()
 
 
 def test_start_is_pressed_once_and_a_refusal_is_reported(
@@ -205,12 +205,12 @@ def test_start_is_pressed_once_and_a_refusal_is_reported(
         raise StudyProgramError("No space left.\nmore")
 
     monkeypatch.setattr(services.studies, "start", start)
-    panel.toolbar.begin.click()
-    assert not panel.toolbar.begin.isEnabled()
-    panel.toolbar.begin.click()
+    panel.toolbar.start.click()
+    assert not panel.toolbar.start.isEnabled()
+    panel.toolbar.start.click()
     qtbot.waitUntil(lambda: panel.bar.text == "No space left.")
     assert started == [study.id]
-    assert panel.toolbar.begin.isEnabled(), "after the cause is removed, it can be pressed again"
+    assert panel.toolbar.start.isEnabled(), "after the cause is removed, it can be pressed again"
 
 
 def test_a_run_that_has_not_started_cannot_be_watched(
@@ -250,9 +250,9 @@ def test_the_form_is_submitted_once(
     panel.edit()
     monkeypatch.setattr(services.studies, "add", fail)
     panel.editor.submitted.emit(a_study(), {})
-    assert not panel.editor.make.isEnabled()
+    assert not panel.editor.submit.isEnabled()
     qtbot.waitUntil(lambda: panel.bar.text == "No space left.")
-    assert panel.editor.make.isEnabled()
+    assert panel.editor.submit.isEnabled()
 
 
 def test_deleting_and_restoring_a_study_updates_the_tree(qtbot: QtBot, panel: StudyPanel, services: Services) -> None:
@@ -262,7 +262,7 @@ def test_deleting_and_restoring_a_study_updates_the_tree(qtbot: QtBot, panel: St
     becomes(services, study, a_snapshot("done"))
     received = list[Changes]()
     panel.changed.connect(received.append)
-    panel.toolbar.bin.click()
+    panel.toolbar.delete.click()
     qtbot.waitUntil(lambda: len(received) == 1)
     assert panel.stack.currentWidget() is panel.empty
     assert panel.bar.text == "Moved “mine” to the bin; its folder is kept."
@@ -284,17 +284,17 @@ def test_extending_a_study_adds_seeds_and_experiments_that_are_no_arms_yet(
     services.store.link_arm(study.id, "clip", experiment.id)
     panel.refresh()
     becomes(services, study, a_snapshot("done", a_study(name="mine")))
-    panel.toolbar.more.click()
+    panel.toolbar.extend.click()
     editor = panel.editor
     texts = [editor.arms.item(row).text() for row in range(editor.arms.count())]
     assert "own (experiment)" not in texts
     assert panel._extended_id == study.id
     panel.edit()
     assert panel._extended_id is None, "the next form makes a new study"
-    panel.grow()
+    panel.extend()
     editor.seeds.setText("0, 1, 2")
     editor.arms.findItems("another (experiment)", Qt.MatchFlag.MatchExactly)[0].setCheckState(Qt.CheckState.Checked)
-    editor.make.click()
+    editor.submit.click()
     qtbot.waitUntil(lambda: panel.stack.currentWidget() is panel.view)
     grown = read_study(StudyDir(study.folder).study)
     assert (grown.seeds, grown.steps, [arm.name for arm in grown.arms]) == (

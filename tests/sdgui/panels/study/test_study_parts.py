@@ -17,7 +17,7 @@ from core.spec.machines.machine import Machine, this_computer
 from core.spec.study import Study
 from core.spec.study.machines import ANY_MACHINE, THIS_COMPUTER
 from sdgui.panels.study.ending import StudyEnding
-from sdgui.panels.study.open_menu import SHIPPED, open_menu
+from sdgui.panels.study.open_menu import BUNDLED_STUDIES, open_menu
 from sdgui.panels.study.toolbar import MachinesButton, StudyToolbar
 from sdgui.panels.study.view import StudyView
 from sdgui.runs.study_status import StudyRunSnapshot, StudySnapshot
@@ -41,22 +41,22 @@ def test_actions_depend_on_the_state(qtbot: QtBot, tmp_path: Path) -> None:
 
     def enabled(snapshot: StudySnapshot | None, editing: bool = False, study: StudyRecord | None = record) -> str:
         toolbar.show_state(study, snapshot, editing, ending)
-        names = ("begin", "pause", "stop", "export", "more", "folder", "bin", "box")
+        names = ("start", "pause", "stop", "export", "extend", "folder", "delete", "box")
         return " ".join(name for name in names if getattr(toolbar, name).isEnabled())
 
     full: dict[str, Any] = {"results": {}}
-    assert enabled(a_snapshot("not started")) == "begin more folder bin box"
-    assert toolbar.begin.text() == "&Start"
+    assert enabled(a_snapshot("not started")) == "start extend folder delete box"
+    assert toolbar.start.text() == "&Start"
     assert enabled(a_snapshot("running")) == "pause stop folder box"
     assert enabled(a_snapshot("starting")) == "pause stop folder box"
-    assert enabled(a_snapshot("paused", **full)) == "begin export more folder bin box"
-    assert toolbar.begin.text() == "Re&sume"
-    assert enabled(a_snapshot("done", **full)) == "export more folder bin box"
-    assert enabled(a_snapshot("failed")) == "begin more folder bin box"
-    assert toolbar.begin.text() == "Re&sume"
-    assert enabled(a_snapshot("grown", **full)) == "begin export more folder bin box"
-    assert toolbar.begin.text() == "&Start"
-    assert enabled(StudySnapshot(Path("/a"), "gone", problem="gone")) == "folder bin box"
+    assert enabled(a_snapshot("paused", **full)) == "start export extend folder delete box"
+    assert toolbar.start.text() == "Re&sume"
+    assert enabled(a_snapshot("done", **full)) == "export extend folder delete box"
+    assert enabled(a_snapshot("failed")) == "start extend folder delete box"
+    assert toolbar.start.text() == "Re&sume"
+    assert enabled(a_snapshot("extended", **full)) == "start export extend folder delete box"
+    assert toolbar.start.text() == "&Start"
+    assert enabled(StudySnapshot(Path("/a"), "gone", problem="gone")) == "folder delete box"
     assert enabled(None, editing=True) == ""
     assert enabled(a_snapshot("not started"), editing=True) == ""
     assert enabled(None, study=None) == "box"
@@ -225,7 +225,7 @@ def test_shipped_studies_files_and_folders_are_opened(qtbot: QtBot, monkeypatch:
     parent, paths = QWidget(), list[Path]()
     qtbot.addWidget(parent)
     menu = open_menu(parent, paths.append)
-    bundled = sorted(SHIPPED.glob("*.json"))
+    bundled = sorted(BUNDLED_STUDIES.glob("*.json"))
     actions = [action for action in menu.actions() if not action.isSeparator()]
     assert [action.text() for action in actions[:-2]] == [f"Bundled: {path.stem}" for path in bundled]
     actions[0].trigger()

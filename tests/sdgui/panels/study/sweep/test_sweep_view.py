@@ -229,7 +229,7 @@ def test_a_sweep_file_is_opened_shown_and_extended(
     services.studies.changed.emit(record.id)
     assert panel.stack.currentWidget() is panel.sweep_view
     monkeypatch.setattr(QInputDialog, "getInt", lambda *_: (25, True))
-    panel.toolbar.more.click()
+    panel.toolbar.extend.click()
     qtbot.waitUntil(lambda: read_sweep(out.sweep).trials == 25)
     (tmp_path / "bad.json").write_text(json.dumps(sweep_dict(space={"optim.learning_rat": RATE})))
     with pytest.raises(UserError, match=r"did you mean optim\.learning_rate"):
@@ -297,6 +297,6 @@ def test_a_finished_sweep_that_was_extended_can_be_started(services: Services, t
     assert read_study_folder(out.path).state == "done"
     later = out.status.stat().st_mtime + 1
     os.utime(out.sweep, (later, later))
-    assert read_study_folder(out.path).state == "grown"
+    assert read_study_folder(out.path).state == "extended"
     out.trials.write_text("{}")
     assert "trials.json" in read_study_folder(out.path).results_problem
