@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QSizePolicy, QStackedWidget, QWidget
 
 from core.spec.config import RunConfig
 from sdgui.panels.registry import PANELS
-from sdgui.runs.models import architectures, pretrained_tags
+from sdgui.runs.models import architectures, pretrained_weights
 from sdgui.shared.panel import Panel, PanelSpec
 from sdgui.shared.services import Selection, Services
 from sdgui.store.records import StoreError
@@ -120,4 +120,4 @@ def load_panels(first: PanelSpec, store: Store, first_imported: SignalInstance) 
     with suppress(StoreError):
         store.compile_first_queries()
     architectures()
-    pretrained_tags()
+    pretrained_weights()

@@ -107,6 +107,10 @@ class ShownRun:
     """A run whose curves are kept in memory."""
 
     def __init__(self) -> None:
+        self.start_over()
+
+    def start_over(self) -> None:
+        """Discard everything that was read: the events file was replaced, or the folder was moved."""
         from sdgui.runs.history import RunHistory  # noqa: PLC0415  (imports numpy; the window opens without)
 
         self.history: RunHistory = RunHistory()
@@ -200,7 +204,7 @@ class FollowerThread(Poller):
                 return self._fill_from_mirror(live)
             if is_due:
                 busy = self._poll(live)
-                (self._active.discard if live.is_idle and not live.has_backlog else self._active.add)(live.run_id)
+                (self._active.add if live.state.alive or live.has_backlog else self._active.discard)(live.run_id)
             if shown_run := self.shown.get(live.run_id):
                 busy = self._fill(live, shown_run, live.dir) or busy
         except Exception as error:  # noqa: BLE001  the other runs are still followed
@@ -279,8 +283,7 @@ class FollowerThread(Poller):
         """Discard everything that was read from a run whose folder has moved."""
         self.progress.pop(run_id, None)
         if shown_run := self.shown.get(run_id):
-            shown_run.history.clear()
-            shown_run.reader, shown_run.loaded, shown_run.reported_broken = None, False, 0
+            shown_run.start_over()
 
     def _folder(self, run_id: int) -> Path | None:
         """The folder in which the run is followed; None before the first poll."""
@@ -329,13 +332,12 @@ class FollowerThread(Poller):
 
     def _fill(self, live: LiveRun, shown_run: ShownRun, folder: RunDir) -> bool:
         """Apply the next chunk of a shown run's events in ``folder`` to its history."""
-        if shown_run.reader is None:
-            shown_run.reader = EventReader(folder.events)
         try:
             size = folder.events.stat().st_size
-            if size < shown_run.reader.offset:
-                shown_run.history.clear()
-                shown_run.reader, shown_run.reported_broken = EventReader(folder.events), 0
+            if shown_run.reader is not None and size < shown_run.reader.offset:
+                shown_run.start_over()
+            if shown_run.reader is None:
+                shown_run.reader = EventReader(folder.events)
             start_offset = shown_run.reader.offset
             events = shown_run.reader.read(_CHUNK) if size > start_offset else []
         except FileNotFoundError:

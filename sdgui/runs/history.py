@@ -129,22 +129,11 @@ class RunHistory:
         self._evaluated: list[EvaluatedRow] = []
         self._starts: list[RunStarted] = []
         self._terminal: RunFinished | RunFailed | None = None
-        self._step = 0
         self._totals = CompleteTotals()
         self._curve_seconds_before = 0.0  # training time of earlier segments without steps that were repeated later
         self._segment_start: float | None = None  # start time of this segment
         self._last_event_time: float | None = None
         self._training_seconds_before = 0.0  # training time of earlier segments, including repeated steps
-
-    def clear(self) -> None:
-        """Drop everything: the events file was replaced."""
-        self._series = {}
-        self._pending = {}
-        self._logs, self._samples, self._checkpoints, self._evaluated, self._starts = [], [], [], [], []
-        self._terminal = None
-        self._step, self._curve_seconds_before, self._segment_start = 0, 0.0, None
-        self._totals.restart()
-        self._last_event_time, self._training_seconds_before = None, 0.0
 
     def apply(self, events: Iterable[Event]) -> frozenset[str]:
         """Add events in the order written.
@@ -197,7 +186,6 @@ class RunHistory:
                 points = self._pending[name] = []
             points.append((event.step, value, seconds))
         changed.update(event.values)
-        self._step = max(self._step, event.step)
         if isinstance(event, Evaluated):
             self._evaluated.append(EvaluatedRow(event.step, event.time, dict(event.values)))
             changed.add("evaluated")
@@ -218,7 +206,6 @@ class RunHistory:
         self._starts.append(event)
         self._totals.restart()
         self._terminal = None
-        self._step = event.step
 
     def _publish(self) -> None:
         for name, points in self._pending.items():
@@ -237,16 +224,6 @@ class RunHistory:
         series = self._series.get(name)
         points = np.empty((3, 0)) if series is None else series.points()
         return Curve(points[0], points[1], points[2])
-
-    @property
-    def step(self) -> int:
-        """The last reported step."""
-        return self._step
-
-    @property
-    def total_steps(self) -> int:
-        starts = self._starts
-        return starts[-1].total_steps if starts else 0
 
     @property
     def logs(self) -> tuple[Log, ...]:

@@ -26,7 +26,7 @@ from core.spec.files import write_whole
 from core.spec.installed import NotInstalled, need
 from core.spec.reading import read_text
 from core.spec.run.code import check_code_unchanged, keep_code
-from core.spec.run.folder import RunDir, RunDirError
+from core.spec.run.folder import RunDir
 from core.spec.run.starting import start_trainer
 from core.spec.run.status import process_alive
 from sdgui.runs.background_tasks import StoreWriter
@@ -47,10 +47,6 @@ class RemoteLauncher(Protocol):
     """Starts runs on other machines."""
 
     def start(self, run: Run, config: str) -> None: ...
-
-
-class LaunchError(UserError):
-    """A trainer could not be started; the message has the reason and the remedy."""
 
 
 class Launcher(QObject):
@@ -121,12 +117,12 @@ class Launcher(QObject):
         """Resume a paused, stopped, failed or interrupted run in its folder. Raises UserError."""
         run = self._own_run(run_id)
         if _alive(run):
-            raise LaunchError(f"The run {run.folder.name} is already running; stop or pause it first.")
+            raise UserError(f"The run {run.folder.name} is already running; stop or pause it first.")
         self._check_trainer_installed(run.machine)
         if run.is_logged:
-            raise LaunchError(f"A script logged {run.folder.name}; restart the script with start_run(resume_step=...).")
+            raise UserError(f"A script logged {run.folder.name}; restart the script with start_run(resume_step=...).")
         if not run.dir.config.is_file():
-            raise LaunchError(f"{run.folder} no longer has a config.json, so it cannot be resumed; launch a new run.")
+            raise UserError(f"{run.folder} no longer has a config.json, so it cannot be resumed; launch a new run.")
         if not run.machine and chain_file(run.folder) is None:
             check_code_unchanged(read_config(run.dir.config), run.dir)
         run = self._assign_devices(run)
@@ -138,7 +134,7 @@ class Launcher(QObject):
         return run
 
     def pause(self, run_id: int) -> None:
-        """Ask a run to save its state and exit. Raises LaunchError if the folder cannot be written."""
+        """Ask a run to save its state and exit. Raises UserError if the folder cannot be written."""
         folder = self._own_run(run_id).dir
         try:
             folder.ask("pause")
@@ -150,7 +146,7 @@ class Launcher(QObject):
     def stop(self, run_id: int) -> Stopping:
         """Ask a run to stop; later terminate, then kill it. A repeated call starts the next stage immediately.
 
-        Raises LaunchError if the folder cannot be written.
+        Raises UserError if the folder cannot be written.
         """
         plan = self._stops.get(run_id)
         folder = self._own_run(run_id).dir
@@ -220,26 +216,26 @@ class Launcher(QObject):
         self._starter.wait()
 
     def _check_trainer_installed(self, host: str) -> None:
-        """Raise LaunchError for a local run if only the window is installed."""
+        """Raise UserError for a local run if only the window is installed."""
         if host or not self._uses_own_trainer:
             return
         try:
             need("train")
         except NotInstalled as error:
-            raise LaunchError(f"{error} Or choose another machine with the button next to Launch.") from error
+            raise UserError(f"{error} Or choose another machine with the button next to Launch.") from error
 
     def _own_run(self, run_id: int) -> Run:
-        """A run of this home. Raises LaunchError for another person's run: its path is on another computer."""
+        """A run of this home. Raises UserError for another person's run: its path is on another computer."""
         run = self._store.run(run_id)
         if run.refusal:
-            raise LaunchError(run.refusal)
+            raise UserError(run.refusal)
         return run
 
     def _assign_devices(self, run: Run) -> Run:
         """Mark the run as launched on devices of its machine."""
         slots = self._slots.of(run.machine)
         if slots is None and not run.machine:
-            raise LaunchError(GPUS_NOT_ANSWERED)
+            raise UserError(GPUS_NOT_ANSWERED)
         return self._store.assign_devices(run.id, slots or Slots())
 
     def _add_chain(self, experiment_id: int, chain: Chain, place: Place) -> Run:
@@ -252,17 +248,18 @@ class Launcher(QObject):
             first_stage = write_chain(folder, chain)
             run = self._store.import_run(first_stage, experiment_id, tags=[first_stage.name])
             return self._store.place(run.id, place)
-        except (OSError, UserError) as error:
+        except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
-            if isinstance(error, OSError):
-                raise _unwritable(RunDir(folder), error) from error
-            raise LaunchError(str(error)) from error
+            raise _unwritable(RunDir(folder), error) from error
+        except UserError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
     def _prepare(self, run: Run) -> None:
         """Create the folder with the frozen config."""
         config = self._store.experiment(run.experiment_id).config
         if config is None or config.digest() != run.digest:
-            raise LaunchError("The experiment was changed while it was being launched; launch it again.")
+            raise UserError("The experiment was changed while it was being launched; launch it again.")
         try:
             run.dir.create()
             config = with_absolute_references(config)
@@ -270,8 +267,6 @@ class Launcher(QObject):
             write_whole(run.dir.config, config.to_json().encode())
         except OSError as error:
             raise _unwritable(run.dir, error) from error
-        except UserError as error:
-            raise LaunchError(str(error)) from error
 
     def _start(self, run: Run) -> None:
         folder = run.dir
@@ -291,9 +286,7 @@ class Launcher(QObject):
         try:
             process = start_trainer(command, folder, device_variables(run.devices))
         except FileNotFoundError as error:
-            raise LaunchError(f"The program {error.filename or command[0]} was not found; reinstall sdgui.") from error
-        except RunDirError as error:
-            raise LaunchError(str(error)) from error
+            raise UserError(f"The program {error.filename or command[0]} was not found; reinstall sdgui.") from error
         except OSError as error:
             raise _unwritable(folder, error) from error
         if chain:
@@ -305,7 +298,7 @@ class Launcher(QObject):
     def _start_remotely(self, run: Run) -> None:
         """Submit the run in a background thread, since the machine may be slow or unreachable."""
         if self._remote is None:
-            raise LaunchError(f"The machine {run.machine} is not in the list of machines; choose this computer.")
+            raise UserError(f"The machine {run.machine} is not in the list of machines; choose this computer.")
         self.launched.emit(run.id)
         threading.Thread(target=self._hand_over, args=(self._remote, run), name="hand over", daemon=True).start()
 
@@ -386,8 +379,8 @@ def _alive(run: Run) -> bool:
     return status is not None and process_alive(status)
 
 
-def _unwritable(folder: RunDir, error: OSError) -> LaunchError:
-    return LaunchError(
+def _unwritable(folder: RunDir, error: OSError) -> UserError:
+    return UserError(
         f"Cannot write to the run folder {folder.path}: {error.strerror or error}. "
         "Free some space or fix its permissions."
     )

@@ -62,11 +62,6 @@ class LiveRun:
         self._folder_missing = False
         self._recorded: tuple[int, RunState, str] = (run.offset, run.state, run.failure)
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no trainer is known to be alive, so that rare polls suffice."""
-        return not self.state.alive
-
     def refresh(self, run: Run) -> None:
         """Apply a changed record of the store: launched again, queued, or removed from the queue."""
         if run.launched != self.launched or self.queued != (run.queue_position is not None):

@@ -49,13 +49,11 @@ def architectures() -> Mapping[str, bool]:
     return can_caption
 
 
-def pretrained_tags() -> Mapping[str, tuple[str, ...]]:
-    """Architecture -> names of its pretrained weights; empty if open_clip's list cannot be read."""
-    return {name: tuple(tags) for name, tags in pretrained_weights().items()}
-
-
 def pretrained_weights() -> Mapping[str, Mapping[str, str]]:
-    """Architecture -> name of its pretrained weights -> their repository on the hub, ``owner/name/[file]``."""
+    """Architecture -> name of its pretrained weights -> their repository on the hub, ``owner/name/[file]``.
+
+    Empty if open_clip's list cannot be read.
+    """
     with _READING:
         return _read_tags()
 

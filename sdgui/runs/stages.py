@@ -5,32 +5,16 @@ Flow: Define shows the differences from ``origin`` and saves the choice of stage
 
 from __future__ import annotations
 
-from typing import Any
-
 from PySide6.QtCore import QSettings
 
 from core.spec.chain import BORN_AGAIN, Chain
 from core.spec.config import RunConfig
 from core.spec.presets import PRESETS, SIZES, Size, preset_config
+from core.spec.run.logged import settings_of
 from sdgui.runs.chains import PREVIOUS_GENERATION, chain_of, is_staged, takes_teacher_from_chain
 from sdgui.store.records import Experiment
 
 _EXPERIMENT_FIELDS = frozenset({"name", "preset", "data", "seed"})  # fields that no preset sets
-
-
-def flat(config: RunConfig) -> dict[str, Any]:
-    """The values of a config by dotted field name."""
-    values_by_field: dict[str, Any] = {}
-
-    def walk(values: dict[str, Any], prefix: str) -> None:
-        for name, value in values.items():
-            if isinstance(value, dict):
-                walk(value, f"{prefix}{name}.")
-            else:
-                values_by_field[prefix + name] = value
-
-    walk(config.model_dump(mode="json"), "")
-    return values_by_field
 
 
 def origin(config: RunConfig) -> tuple[RunConfig, Size] | None:
@@ -41,11 +25,11 @@ def origin(config: RunConfig) -> tuple[RunConfig, Size] | None:
     """
     if config.preset not in PRESETS:
         return None
-    ours = flat(config)
+    ours = settings_of(config)
 
     def distance(size: Size) -> int:
-        theirs = flat(on_preset(config, config.preset, size))
-        return sum(ours[name] != value for name, value in theirs.items())
+        theirs = settings_of(on_preset(config, config.preset, size))
+        return sum(ours.get(name) != value for name, value in theirs.items())
 
     size = min(SIZES, key=distance)
     return on_preset(config, config.preset, size), size

@@ -21,7 +21,7 @@ from core.spec.children import start_program
 from core.spec.config import ConfigError, read_config
 from core.spec.errors import UserError, writing
 from core.spec.files import check_inside, write_whole
-from core.spec.installed import NotInstalled, need
+from core.spec.installed import need
 from core.spec.run.processes import start_time
 from core.spec.study import Study, StudyDir, absolute, read_study
 from core.spec.study.confirming import confirmable_trials, confirming_study
@@ -46,10 +46,6 @@ from sdgui.store.store import Store
 from sdgui.store.studies import StudyRecord
 
 POLL_SECONDS = 1.0
-
-
-class StudyProgramError(UserError):
-    """A study cannot be started or written; the message has the reason."""
 
 
 class StudyPrograms(QObject):
@@ -90,7 +86,7 @@ class StudyPrograms(QObject):
 
     # Commands. They may block on a disk, so call them outside the window's thread.
     def add(self, study: Study, configs: Mapping[str, str] | None = None) -> StudyRecord:
-        """Write a new study to the store's home, and add it to the store. Raises StudyProgramError, StoreError.
+        """Write a new study to the store's home, and add it to the store. Raises UserError.
 
         ``configs``: content of arms/NAME.json by arm, for arms whose ``config`` refers to that file.
         """
@@ -107,13 +103,13 @@ class StudyPrograms(QObject):
         except OSError as error:
             if is_new:  # frees the name for the next attempt
                 shutil.rmtree(folder, ignore_errors=True)
-            raise StudyProgramError(f"The study cannot be written to {folder}: {error.strerror}.") from error
+            raise UserError(f"The study cannot be written to {folder}: {error.strerror}.") from error
         record = self._store.add_study(folder, study.name)
         self.poll()
         return record
 
     def add_sweep(self, sweep: Sweep, config: str = "") -> StudyRecord:
-        """Write a new sweep to the store's home, and add it to the store. Raises StudyProgramError, StoreError.
+        """Write a new sweep to the store's home, and add it to the store. Raises UserError.
 
         ``config``: content of arms/default.json, to which the sweep's ``config`` refers.
         """
@@ -141,23 +137,23 @@ class StudyPrograms(QObject):
         return self.add(absolute(study, out.path))
 
     def _write_sweep(self, folder: Path, sweep: Sweep) -> None:
-        with writing(SweepDir(folder).sweep, StudyProgramError):
+        with writing(SweepDir(folder).sweep):
             write_whole(SweepDir(folder).sweep, sweep.to_json().encode())
         self.poll()
 
     def extend(self, study_id: int, study: Study, configs: Mapping[str, str]) -> StudyRecord:
-        """Add the new arms and seeds of ``study`` to a study. Raises StudyProgramError, StoreError, ConfigError."""
+        """Add the new arms and seeds of ``study`` to a study. Raises UserError."""
         record = self._store.study(study_id)
         out = StudyDir(record.folder)
         status = out.read_status()
         if status is not None and program_alive(status):
-            raise StudyProgramError("The study is running; pause it before adding to it.")
+            raise UserError("The study is running; pause it before adding to it.")
         if not absolute(study, record.folder).can_continue(read_study(out.study)):
-            raise StudyProgramError(f"{out.study} has changed in the meantime; open it again.")
+            raise UserError(f"{out.study} has changed in the meantime; open it again.")
         try:
             _write(record.folder, study, configs)
         except OSError as error:
-            raise StudyProgramError(f"The study cannot be written to {record.folder}: {error.strerror}.") from error
+            raise UserError(f"The study cannot be written to {record.folder}: {error.strerror}.") from error
         self.poll()
         return record
 
@@ -178,23 +174,18 @@ class StudyPrograms(QObject):
         return self.add(absolute(read_study(path), path.parent))
 
     def start(self, study_id: int) -> None:
-        """Start or resume the study. Raises StudyProgramError."""
+        """Start or resume the study. Raises UserError."""
         study = self._store.study(study_id)
         if not study.is_local:
-            raise StudyProgramError(
-                f"The folder of this study is on {study.owner_host}; start the study on that computer."
-            )
+            raise UserError(f"The folder of this study is on {study.owner_host}; start the study on that computer.")
         if self._command == core_command():
-            try:
-                need("sweep" if SweepDir(study.folder).sweep.is_file() else "train")
-            except NotInstalled as error:
-                raise StudyProgramError(str(error)) from error
+            need("sweep" if SweepDir(study.folder).sweep.is_file() else "train")
         folder = study.folder
         out, run_logs = StudyDir(folder), (folder / "stdout.log", folder / "stderr.log")
         status = out.read_status()
         if status is not None and program_alive(status):
-            raise StudyProgramError("The study is already running, perhaps started by another window.")
-        check_inside(folder, run_logs, StudyProgramError)
+            raise UserError("The study is already running, perhaps started by another window.")
+        check_inside(folder, run_logs, UserError)
         try:
             record_request(folder, "")
             with run_logs[0].open("ab") as stdout, run_logs[1].open("wb") as stderr:
@@ -204,7 +195,7 @@ class StudyPrograms(QObject):
                 command = [*self._command, *subcommand, str(folder), *parallel_options, *home_option]
                 process = start_program(command, stdout, stderr, detached=True)
         except OSError as error:
-            raise StudyProgramError(f"The study in {folder} cannot be started: {error.strerror}.") from error
+            raise UserError(f"The study in {folder} cannot be started: {error.strerror}.") from error
         threading.Thread(target=process.wait, name="study reaper", daemon=True).start()
         started, status = start_time(process.pid), out.read_status()
         if status is None or status.pid != process.pid:  # unless the program has already written its own
@@ -226,14 +217,14 @@ class StudyPrograms(QObject):
         """Options for parallel runs: one per free GPU (per GPU if none is free), or up to the queue's limit on a CPU.
 
         On a CPU, a study at equal time (with budgets, or arms as long as others) trains one run at a time. Raises
-        StudyProgramError if the limit is reached, or if the GPUs have not answered yet.
+        UserError if the limit is reached, or if the GPUs have not answered yet.
         """
         self._jobs[study_id] = 1
         if not trains_here(_machines(out).on):
             return []
         slots, reserved = self._slots(), self.reserved(study_id)
         if slots is None:
-            raise StudyProgramError(GPUS_NOT_ANSWERED)
+            raise UserError(GPUS_NOT_ANSWERED)
         if slots.devices:
             free = self._store.free_devices("", replace(slots, in_use=slots.in_use | reserved.devices)) or slots.devices
             return ["--devices", ",".join(free)]
@@ -243,7 +234,7 @@ class StudyPrograms(QObject):
         other_runs = sum(not run.folder.is_relative_to(out.path) for run in busy)
         room = slots.at_once - max(other_runs, reserved.runs)
         if room < 1:
-            raise StudyProgramError(
+            raise UserError(
                 f"This computer is busy: the limit “Parallel runs” on the Machines page is {slots.at_once}. Start the "
                 "study when a run has ended, or raise the limit."
             )
@@ -264,14 +255,14 @@ class StudyPrograms(QObject):
         if status is None or not program_alive(status):
             return
         if status.host not in ("", platform.node()):
-            raise StudyProgramError(f"The study is running on {status.host}; end it on that computer.")
+            raise UserError(f"The study is running on {status.host}; end it on that computer.")
         try:
             record_request(folder, "stop" if request == "kill" else request)
             end_process(status, kill=request == "kill")
         except psutil.AccessDenied as error:
-            raise StudyProgramError(f"The study in {folder} is another user's program; end it as that user.") from error
+            raise UserError(f"The study in {folder} is another user's program; end it as that user.") from error
         except OSError as error:
-            raise StudyProgramError(f"The study in {folder} cannot be stopped: {error.strerror}.") from error
+            raise UserError(f"The study in {folder} cannot be stopped: {error.strerror}.") from error
         finally:
             self.poll()
 
@@ -356,7 +347,7 @@ def _machines(out: StudyDir) -> StudyMachines:
 
 
 def _write(folder: Path, study: Study, configs: Mapping[str, str]) -> None:
-    check_inside(folder, [folder / "arms"], StudyProgramError)
+    check_inside(folder, [folder / "arms"], UserError)
     for name, text in configs.items():
         (folder / "arms").mkdir(exist_ok=True)
         write_whole(folder / "arms" / f"{name}.json", text.encode())

@@ -254,26 +254,19 @@ def _results(out: StudyDir, before: StudySnapshot | None) -> tuple[dict[str, Any
         return before.results, stamp, before.results_problem
     raw = out.read_results()
     if raw is None:
-        return None, stamp, f"{out.results} cannot be read; delete the file, and it is recreated when a run ends."
-    version = raw.get("version")
-    if version != RESULTS_VERSION:
-        return (
-            None,
-            stamp,
-            (
-                f"{out.results} has version {version}, but this sdgui reads version {RESULTS_VERSION}. "
-                "Use the sdgui that wrote it, or delete the file and press Start to recreate it from the runs."
-            ),
+        problem = "cannot be read; delete the file, and it is recreated when a run ends."
+    elif (version := raw.get("version")) != RESULTS_VERSION:
+        problem = (
+            f"has version {version}, but this sdgui reads version {RESULTS_VERSION}. "
+            "Use the sdgui that wrote it, or delete the file and press Start to recreate it from the runs."
         )
-    if not {"arms", "compare", "metrics", "seeds"} <= raw.keys():
-        return (
-            None,
-            stamp,
-            f"{out.results} does not contain study results; delete it and press Start to recreate it.",
-        )
-    if wrong := results_problem(raw):
-        return None, stamp, f"{out.results}: {wrong} Delete it and press Start to recreate it."
-    return raw, stamp, ""
+    elif not {"arms", "compare", "metrics", "seeds"} <= raw.keys():
+        problem = "does not contain study results; delete it and press Start to recreate it."
+    elif wrong := results_problem(raw):
+        problem = f"is damaged: {wrong} Delete it and press Start to recreate it."
+    else:
+        return raw, stamp, ""
+    return None, stamp, f"{out.results} {problem}"
 
 
 def record_request(folder: Path, request: str) -> None:

@@ -15,6 +15,7 @@ from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.app.main_window import MainWindow
+from sdgui.runs.history import RunHistory
 from tests.sdgui.conftest import settle
 
 OpenWindow = Callable[..., MainWindow]
@@ -56,3 +57,8 @@ def question(window: MainWindow) -> QMessageBox:
 def click(qtbot: QtBot, box: QMessageBox, text: str) -> None:
     button = next(each for each in box.buttons() if text in each.text().replace("&", ""))
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def last_step(history: RunHistory | None) -> int:
+    """The last step of the loss in a run's history; 0 before the first."""
+    return 0 if history is None else int(max(history.curve("train/loss").steps, default=0))

@@ -6,9 +6,8 @@ Flow: ``begin`` (a new study) or ``extend`` (an existing study) -> check boxes -
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
@@ -22,6 +21,7 @@ from PySide6.QtWidgets import (
 
 from core.spec.config import ConfigError, RunConfig, override, read_config
 from core.spec.presets import PRESETS, preset_config
+from core.spec.run.logged import settings_of
 from core.spec.study import VALID_NAME, Arm, Study
 from sdgui.shared.form.texts import field_title, value_text
 from sdgui.store.records import Experiment
@@ -113,14 +113,6 @@ def arm_config(study: Study, arm: Arm) -> RunConfig:
     return override(base, [*study.set, *arm.set])
 
 
-def _settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten settings to dotted field -> value."""
-    fields: dict[str, Any] = {}
-    for name, value in values.items():
-        fields |= _settings(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-    return fields
-
-
 def fill_arms(tree: QTreeWidget, study: Study) -> None:
     """Fill ``tree`` with the arms, their presets and their differences from the first arm."""
     tree.clear()
@@ -131,7 +123,7 @@ def fill_arms(tree: QTreeWidget, study: Study) -> None:
         item = QTreeWidgetItem([arm.name, "", f"{origin}{data}"])
         tree.addTopLevelItem(item)
         try:
-            settings = _settings(arm_config(study, arm).model_dump(mode="json"))
+            settings = settings_of(arm_config(study, arm))
         except ConfigError as error:
             item.setText(2, str(error))
             item.setForeground(2, theme().color("error"))

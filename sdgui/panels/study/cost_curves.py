@@ -92,30 +92,27 @@ class CostCurves(StudyPlot):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._curves: list[CostCurve] = []
+        self.curves: list[CostCurve] = []
 
     def set_curves(self, title: str, curves: Sequence[CostCurve]) -> None:
         """Show the curves. ``title``: the metric."""
-        self._curves = list(curves)
+        self.curves = list(curves)
         points = [f"{curve.name} at {point.seconds:g} s {point.text}" for curve in curves for point in curve.points]
         self.show_plot(title, "; ".join(points))
 
-    def curves(self) -> list[CostCurve]:
-        return list(self._curves)
-
     def fill(self, plot: pg.PlotWidget, bottom: pg.AxisItem) -> None:
         style = theme()
-        budgets = sorted({point.seconds for curve in self._curves for point in curve.points})
+        budgets = sorted({point.seconds for curve in self.curves for point in curve.points})
         bottom.setTicks([[(math.log(seconds), f"{seconds:g} s") for seconds in budgets]])
         legend = plot.plotItem.legend or plot.addLegend(offset=(-SPACE, -SPACE))
         legend.clear()
         legend.setLabelTextColor(style.color("text"))
-        for curve in self._curves:
+        for curve in self.curves:
             _draw_curve(plot, curve)
         self._fit(plot, budgets)
 
     def _fit(self, plot: pg.PlotWidget, budgets: Sequence[float]) -> None:
-        points = [point for curve in self._curves for point in curve.points]
+        points = [point for curve in self.curves for point in curve.points]
         values = [value for point in points for value in (point.mean, point.low, point.high) if value is not None]
         if values:
             plot.setYRange(min(values), max(max(values), min(values) + 1e-9), padding=0.08)

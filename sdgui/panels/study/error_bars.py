@@ -32,20 +32,17 @@ class ErrorBars(StudyPlot):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._bars: list[Bar] = []
+        self.bars: list[Bar] = []
 
     def set_bars(self, title: str, bars: Sequence[Bar]) -> None:
         """Show the bars. ``title``: the metric."""
-        self._bars = list(bars)
+        self.bars = list(bars)
         self.show_plot(title, "; ".join(f"{bar.name} {bar.text}" for bar in bars))
-
-    def bars(self) -> list[Bar]:
-        return list(self._bars)
 
     def fill(self, plot: pg.PlotWidget, bottom: pg.AxisItem) -> None:
         style = theme()
-        bottom.setTicks([[(position, bar.name) for position, bar in enumerate(self._bars)]])
-        for position, bar in enumerate(self._bars):
+        bottom.setTicks([[(position, bar.name) for position, bar in enumerate(self.bars)]])
+        for position, bar in enumerate(self.bars):
             color = style.run_color(bar.color)
             if bar.low is not None and bar.high is not None:
                 ends = {"top": np.array([bar.high - bar.mean]), "bottom": np.array([bar.mean - bar.low])}
@@ -60,8 +57,8 @@ class ErrorBars(StudyPlot):
             point = pg.ScatterPlotItem(x=[position], y=[bar.mean], size=12, brush=color, pen=pg.mkPen(None))
             point.setToolTip(plain_tip(f"{bar.name}: {bar.text}"))
             plot.addItem(point)
-        shown = [y for bar in self._bars for y in (bar.mean, bar.low, bar.high, *bar.values) if y is not None]
+        shown = [y for bar in self.bars for y in (bar.mean, bar.low, bar.high, *bar.values) if y is not None]
         if shown:
             margin = 0.0 if max(shown) > min(shown) else max(0.1 * abs(shown[0]), 1e-9)
             plot.setYRange(min(shown) - margin, max(shown) + margin, padding=0.06)
-            plot.setXRange(-0.6, max(2, len(self._bars)) - 0.4, padding=0)
+            plot.setXRange(-0.6, max(2, len(self.bars)) - 0.4, padding=0)

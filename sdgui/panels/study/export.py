@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 from PySide6.QtWidgets import QMenu, QWidget
@@ -14,6 +13,7 @@ from sdgui.panels.study.model import Table, to_csv
 from sdgui.panels.study.view import StudyView
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.shared.export.formats import ExportFormat
+from sdgui.store.studies import StudyRecord
 from sdgui.widgets.file_dialogs import ask_save
 from sdgui.widgets.message import ShowMessage, info
 from sdgui.widgets.plain_text import plain_tip
@@ -51,43 +51,37 @@ RESULT_FORMATS: tuple[ExportFormat[WriteResults], ...] = (
 )
 
 
-class ExportMenu(QMenu):
-    """The export menu. ``view`` has the tables; ``folder()`` returns the folder of the shown study.
+def export_menu(
+    view: StudyView,
+    study: Callable[[], StudyRecord | None],
+    show_message: ShowMessage,
+    failed: Callable[[str], object],
+    parent: QWidget,
+) -> QMenu:
+    """The export menu. ``view`` has the tables; ``study()`` returns the shown study.
 
     ``show_message`` reports the written file, ``failed`` the reason of a failure.
     """
+    menu, tasks = QMenu(parent), BackgroundTasks(parent)
+    menu.setToolTipsVisible(True)
 
-    def __init__(
-        self,
-        view: StudyView,
-        folder: Callable[[], Path | None],
-        show_message: ShowMessage,
-        failed: Callable[[str], object],
-        parent: QWidget,
-    ) -> None:
-        super().__init__(parent)
-        self._view, self._folder, self._parent = view, folder, parent
-        self._show_message, self._failed = show_message, failed
-        self._tasks = BackgroundTasks(self)
-        self.setToolTipsVisible(True)
-        for export in RESULT_FORMATS:
-            action = self.addAction(export.title)
-            action.setToolTip(plain_tip(export.tip))
-            action.triggered.connect(partial(self._ask, export))
-
-    def _ask(self, export: ExportFormat[WriteResults], _checked: bool = False) -> None:
-        if (folder := self._folder()) is None:
+    def ask(export: ExportFormat[WriteResults]) -> None:
+        if (record := study()) is None:
             return
-        start = Path.home() / f"{folder.name}-{export.file_name}"
-        target = ask_save(self._parent, "Export the results", start, export.filter, export.suffix)
+        start = Path.home() / f"{record.folder.name}-{export.file_name}"
+        target = ask_save(parent, "Export the results", start, export.filter, export.suffix)
         if target is None:
             return
         if target.problem:
-            self._failed(target.problem)
+            failed(target.problem)
             return
-        message, tables = info(f"Results written to {target.path}."), self._view.shown_tables()
-        self._tasks.run(
-            lambda: export.write(StudyDir(folder), tables, target.path),
-            lambda _: self._show_message(message),
-            self._failed,
+        message, tables = info(f"Results written to {target.path}."), view.shown_tables()
+        tasks.run(
+            lambda: export.write(StudyDir(record.folder), tables, target.path), lambda _: show_message(message), failed
         )
+
+    for export in RESULT_FORMATS:
+        action = menu.addAction(export.title)
+        action.setToolTip(plain_tip(export.tip))
+        action.triggered.connect(lambda _=False, export=export: ask(export))
+    return menu

@@ -16,12 +16,13 @@ from PySide6.QtWidgets import QInputDialog, QLineEdit, QStackedWidget, QWidget
 from core.spec.run.folder import error_line
 from core.spec.run.status import RunState
 from core.spec.study import MAX_ITEMS, Study, StudyDir
+from core.spec.study.confirming import confirmable_trials
 from sdgui.panels.study.editor import StudyEditor
 from sdgui.panels.study.ending import EndRequest, StudyEnding
 from sdgui.panels.study.estimate import MAX_RUNS, estimate
-from sdgui.panels.study.export import ExportMenu
+from sdgui.panels.study.export import export_menu
 from sdgui.panels.study.open_menu import open_menu
-from sdgui.panels.study.sweep.confirm import Confirming
+from sdgui.panels.study.sweep.confirm import ask_to_confirm
 from sdgui.panels.study.sweep.view import SweepView
 from sdgui.panels.study.toolbar import StudyToolbar
 from sdgui.panels.study.view import StudyView, placeholder
@@ -55,9 +56,8 @@ class StudyPanel(Panel):
         self._estimated: Study | None = None  # study with a shown or pending estimate
         self._extended_id: int | None = None  # study that the form extends
         self.ending = StudyEnding(self._programs, self)
-        self.confirming = Confirming(self._programs, self)
         self._tasks = BackgroundTasks(self)
-        self.toolbar = StudyToolbar(self)
+        self.toolbar = StudyToolbar(services.hosts, self)
         self.bar = MessageBar(self)
         self.stack = QStackedWidget(self)
         self.empty = EmptyState("ph.flask", *placeholder(None), parent=self.stack)
@@ -72,7 +72,10 @@ class StudyPanel(Panel):
         self.view.fits_table = not remember_sizes(self.view.split, self._services.settings, "study/split")
         column = vbox(self.toolbar, (self.stack, 1), margins=(2 * SPACE, SPACE, 2 * SPACE, SPACE))
         lay_over(self, column, self.bar)
-        self._fill_menus()
+        self.toolbar.open_button.setMenu(open_menu(self, self.open_study))
+        self.toolbar.export.setMenu(
+            export_menu(self.view, lambda: self._study, self.show_message, self._on_failed, self)
+        )
 
     @cached_property
     def sweep_view(self) -> SweepView:
@@ -80,20 +83,12 @@ class StudyPanel(Panel):
         view = SweepView(self.stack)
         self.stack.addWidget(view)
         view.run_requested.connect(self._show_run)
-        view.confirm_requested.connect(lambda: self.confirming.ask(self._study_id(), self._snapshot()))
+        view.confirm_requested.connect(self._confirm_sweep)
         return view
 
     @property
     def _is_editing(self) -> bool:
         return self.stack.currentWidget() is self.editor
-
-    def _fill_menus(self) -> None:
-        self.toolbar.open_button.setMenu(open_menu(self, self.open_study))
-        self.exports = ExportMenu(self.view, self._study_folder, self.show_message, self._on_failed, self)
-        self.toolbar.export.setMenu(self.exports)
-
-    def _study_folder(self) -> Path | None:
-        return self._study.folder if self._study is not None else None
 
     def _connect(self) -> None:
         self.toolbar.box.activated.connect(lambda row: self.show_study(self.toolbar.box.itemData(row)))
@@ -108,13 +103,10 @@ class StudyPanel(Panel):
             lambda: self._end("kill" if self.ending.can_kill(self._study_id()) else "stop")
         )
         self.ending.refused.connect(self._on_request_refused)
-        self.confirming.made.connect(self._on_confirmed)
-        self.confirming.failed.connect(self._on_failed)
         self.ending.kill_allowed.connect(lambda: self._enable(self._snapshot()))
         self.toolbar.extend.clicked.connect(lambda: self.extend())
         self.toolbar.folder.clicked.connect(self._show_folder)
         self.toolbar.delete.clicked.connect(self._delete)
-        self.toolbar.machines.set_hosts(self._services.hosts)
         self.toolbar.machines.machines_chosen.connect(self._choose_machines)
         self._programs.changed.connect(self._on_changed)
 
@@ -263,6 +255,19 @@ class StudyPanel(Panel):
         )
         if accepted and (study_id := self._study_id()) is not None:
             self._tasks.run(lambda: self._programs.extend_sweep(study_id, trials), None, self._on_failed)
+
+    def _confirm_sweep(self) -> None:
+        """Ask how to confirm the shown sweep, then create the study; does nothing if there is no trial to confirm."""
+        study_id, snapshot, programs = self._study_id(), self._snapshot(), self._programs
+        trials = len(confirmable_trials(snapshot.sweep)) if snapshot is not None else 0
+        if study_id is None or not trials:
+            return
+
+        def ask(seconds: float) -> None:
+            if choices := ask_to_confirm(trials, seconds, self):
+                self._tasks.run(lambda: programs.confirm_sweep(study_id, *choices), self._on_confirmed, self._on_failed)
+
+        self._tasks.run(lambda: programs.confirming_seconds(study_id), ask, self._on_failed)
 
     def _on_confirmed(self, study: StudyRecord) -> None:
         self._on_added(study)

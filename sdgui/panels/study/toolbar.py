@@ -30,7 +30,7 @@ _EXTEND_TIP = "Add seeds or arms to this study; finished runs are kept"
 class StudyToolbar(QWidget):
     """The toolbar in one row."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, hosts: Hosts, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.box = StillComboBox(self)
         self.box.setAccessibleName("Study")
@@ -42,7 +42,7 @@ class StudyToolbar(QWidget):
         self.box.setSizePolicy(policy)
         self.new, self.open_button = QPushButton("New…", self), QPushButton("&Open…", self)
         self.start, self.pause, self.stop = (QPushButton(text, self) for text in ("&Start", "Pa&use", "Sto&p"))
-        self.machines = MachinesButton(self)
+        self.machines = MachinesButton(hosts, self)
         self.export = QPushButton("E&xport", self)
         self.extend = IconButton("ph.plus", _EXTEND_TIP, parent=self)
         self.folder = IconButton("ph.folder-open", "Show the study's folder", parent=self)
@@ -117,9 +117,9 @@ class MachinesButton(QPushButton):
 
     machines_chosen = Signal(object)  # list[str]: names of machines, THIS_COMPUTER and ANY_MACHINE
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, hosts: Hosts, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._hosts: Hosts | None = None
+        self._hosts = hosts  # lists the machines
         self._chosen_names: list[str] = [THIS_COMPUTER]
         set_role(self, "flat")
         self.machines = _StaysOpen(self)
@@ -127,10 +127,6 @@ class MachinesButton(QPushButton):
         self.setMenu(self.machines)
         theme().changed.connect(self._show)
         self._show()
-
-    def set_hosts(self, hosts: Hosts) -> None:
-        """Set the object that lists the machines."""
-        self._hosts = hosts
 
     def show_chosen(self, names: Sequence[str]) -> None:
         """Show the chosen machines; [] stands for this computer."""
@@ -143,8 +139,7 @@ class MachinesButton(QPushButton):
         self.machines.clear()
         names: list[str] = []
         try:
-            listed = self._hosts.listing() if self._hosts is not None else ()
-            names = [machine.name for machine in listed if not machine.is_local]
+            names = [machine.name for machine in self._hosts.listing() if not machine.is_local]
         except UserError as error:
             self.machines.addAction(str(error)).setEnabled(False)
         for title, name in ((_title(THIS_COMPUTER), THIS_COMPUTER), *((name, name) for name in names)):

@@ -7,8 +7,6 @@ mirror in ``HOME/colleagues`` -> the follower reads curves from the mirror. No r
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from concurrent.futures import TimeoutError as TooLate
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
@@ -61,7 +59,7 @@ class ColleagueRuns(QObject):
         for run in added:
             try:
                 sentence = self._mirror(run)
-            except TooLate:
+            except TimeoutError:
                 sentence = f"{_location(run)[0]} did not answer in time, so the curves of this run are not shown."
             except (UserError, OSError) as error:
                 sentence = f"The curves of this run cannot be shown: {error}"
@@ -89,20 +87,15 @@ class ColleagueRuns(QObject):
 
     def _machine(self, computer: str) -> str | None:
         """The machine whose reported host name is ``computer``; machines with a similar name are queried first."""
-        return next((name for name in self._similar_first(computer) if self._is_computer(name, computer)), None)
-
-    def _similar_first(self, computer: str) -> Iterator[str]:
-        machines = self._machines.list.machines()
         short = computer.partition(".")[0]
-        yield from (
-            machine.name for machine in sorted(machines, key=lambda machine: short not in (machine.name, machine.host))
-        )
+        machines = sorted(self._machines.list.machines(), key=lambda machine: short not in (machine.name, machine.host))
+        return next((machine.name for machine in machines if self._is_computer(machine.name, computer)), None)
 
     def _is_computer(self, name: str, computer: str) -> bool:
         host = self._machines.host(name)
         try:
             return (host.hello.host if host.hello else host.probe().result(_ANSWER_SECONDS).host) == computer
-        except (UserError, TooLate):
+        except (UserError, TimeoutError):
             return False
 
 

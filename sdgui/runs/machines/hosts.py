@@ -10,7 +10,6 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as TooLate
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +188,7 @@ class Hosts(QObject):
         try:
             answer = self._unanswered.pop(name, None) or self.machines.host(name).probe()
             facts = answer.result(_WAIT_SECONDS)
-        except TooLate:
+        except TimeoutError:
             self._unanswered[name] = answer
             return None
         except ConnectionLost:

@@ -16,12 +16,13 @@ from pytestqt.qtbot import QtBot
 
 from core.spec import installed
 from core.spec.children import SOURCE_FOLDER, environment
+from core.spec.errors import UserError
 from core.spec.failures import sentence
 from core.spec.installed import NotInstalled, add_command, missing, need
 from core.spec.machines.install import dependencies
 from core.spec.presets import preset_config
 from sdgui.runs.demo import DemoData
-from sdgui.runs.launcher import Launcher, LaunchError
+from sdgui.runs.launcher import Launcher
 from sdgui.store.records import Place
 from sdgui.store.store import Store
 from sdgui.worker.client import WorkerClient
@@ -99,7 +100,7 @@ def test_the_window_refuses_unsupported_actions_and_leaves_nothing(tmp_path: Pat
     launcher, demo = Launcher(store), DemoData(tmp_path / "demo")
     experiment = store.add_experiment(preset_config("clip", "tiny"), "one")
     for begin in (launcher.launch, launcher.enqueue):
-        with pytest.raises(LaunchError, match="The trainer is not installed"):
+        with pytest.raises(UserError, match="The trainer is not installed"):
             begin(experiment.id)
     assert store.runs() == []
     there = launcher.enqueue(experiment.id, place=Place("gpu", ""))  # another machine has a trainer of its own

@@ -9,12 +9,12 @@ from typing import Any, cast
 from PySide6.QtCore import QObject, Signal
 from pytestqt.qtbot import QtBot
 
+from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.experiments.commands import ExperimentCommands
 from sdgui.experiments.run_commands import RunCommands
 from sdgui.runs.background_tasks import StoreWriter
-from sdgui.runs.launcher import LaunchError
 from sdgui.shared.time_travel import TimeTravel
 from sdgui.store.changes import Changes
 from sdgui.store.records import THIS_COMPUTER, Progress, Run
@@ -33,7 +33,7 @@ class Launcher(QObject):
 
     def _note(self, what: str, number: int) -> None:
         if self.refuses:
-            raise LaunchError("It cannot be written.")
+            raise UserError("It cannot be written.")
         self.done.append((what, number))
 
     def launch(self, experiment: int, _chain: object, _place: object) -> Run:

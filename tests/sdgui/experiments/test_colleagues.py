@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from pytestqt.qtbot import QtBot
 
+from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
 from sdgui.app.main_window import MainWindow
 from sdgui.app.start import make_application, make_services
-from sdgui.runs.launcher import LaunchError
 from sdgui.store.queue import Slots
 from sdgui.store.records import THIS_COMPUTER, Progress, StoreError
 from sdgui.store.registry.address import parse_address
@@ -68,7 +68,7 @@ def test_a_colleagues_changes_arrive_and_their_runs_are_not_acted_on(
     qtbot.waitUntil(lambda: model.run(run.id) is not None and model.run(beside.id) is not None)
 
     for act in (launcher.stop, launcher.pause, launcher.resume):
-        with pytest.raises(LaunchError, match="Only bob@lab can do this, in the window on elsewhere"):
+        with pytest.raises(UserError, match="Only bob@lab can do this, in the window on elsewhere"):
             act(run.id)
     for write in (store.unqueue, store.enqueue, lambda run_id: store.place(run_id, THIS_COMPUTER)):
         with pytest.raises(StoreError, match="Only bob@lab can do this"):

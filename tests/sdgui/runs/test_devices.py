@@ -12,13 +12,14 @@ import psutil
 import pytest
 from pytestqt.qtbot import QtBot
 
+from core.spec.errors import UserError
 from core.spec.machines.answers import Gpu
 from core.spec.presets import preset_config
 from core.spec.run.events import EventReader, RunFinished
 from core.spec.run.status import RunState
 from sdgui.runs.chains import chain_of
 from sdgui.runs.follower import Follower
-from sdgui.runs.launcher import Launcher, LaunchError
+from sdgui.runs.launcher import Launcher
 from sdgui.runs.machines.slots import MachineSlots, slots_of, visible_gpus
 from sdgui.store.queue import Slots
 from sdgui.store.records import Experiment, Place, Run
@@ -155,7 +156,7 @@ def test_nothing_starts_on_the_cpu_before_the_gpus_have_answered(
 ) -> None:
     gpus: list[list[Gpu] | None] = [None]
     launcher = Launcher(store, command("--steps", "2"), slots=MachineSlots(lambda: gpus[0]))
-    with pytest.raises(LaunchError, match="have not answered yet"):
+    with pytest.raises(UserError, match="have not answered yet"):
         launcher.launch(experiment.id)
     assert store.runs() == []
     queued = launcher.enqueue(experiment.id)

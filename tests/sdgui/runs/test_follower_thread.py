@@ -19,6 +19,7 @@ from sdgui.runs.live import LiveRun
 from sdgui.store.records import Experiment, Run
 from sdgui.store.store import Store
 from tests.core.spec.run.hostile_events import HOSTILE_LINES
+from tests.sdgui.driving import last_step
 
 GONE = RunStatus(pid=2**22 + 4321, started=1.0, heartbeat=1.0)
 GARBAGE = b"\n".join([*HOSTILE_LINES, random.Random(0).randbytes(100_000), b""])
@@ -192,14 +193,15 @@ def test_a_replaced_events_file_replaces_all_curves(
     with_events(run, RunStarted(step=0, total_steps=40, config_digest="d"), *losses)
     follower.start()
     history = follower.show(run.id)
-    qtbot.waitUntil(lambda: history.step == 29 and store.run(run.id).step == 29)
+    qtbot.waitUntil(lambda: last_step(history) == 29 and store.run(run.id).step == 29)
     other = RunDir(run.folder / "exports")
     writer = EventWriter(other.events)
     writer.write(Metrics(step=3, values={"train/loss": 8.0}))
     writer.close()
     other.events.replace(run.dir.events)
-    qtbot.waitUntil(lambda: history.step == 3)
+    qtbot.waitUntil(lambda: last_step(follower.history(run.id)) == 3)
     qtbot.waitUntil(lambda: store.run(run.id).step == 3)
+    history = follower.show(run.id)
     assert history.curve("train/loss").steps.tolist() == [3.0]
     assert history.names == ("train/loss",)
     assert history.starts == ()

@@ -22,6 +22,7 @@ from sdgui.runs.history import RunHistory
 from sdgui.store.records import Experiment, MetricSummary, Run
 from sdgui.store.store import Store
 from sdgui.store.summary import RunSummary
+from tests.sdgui.driving import last_step
 
 Command = Callable[..., list[str]]
 WAIT_MS = 20000
@@ -38,7 +39,7 @@ WINDOW = textwrap.dedent(
     if command := sys.argv[2:]:
         Launcher(store, command=command).launch(store.experiments()[0].id)
     follower = Follower(store)
-    follower.curves_changed.connect(lambda run_id, names: print(follower.history(run_id).step, flush=True))
+    follower.curves_changed.connect(lambda run_id, names: print(len(follower.history(run_id).names), flush=True))
     follower.start()
     for run in store.runs():
         follower.show(run.id)
@@ -87,7 +88,7 @@ def check_killed_windows(
     follower.close()
     curve = history.curve("train/loss")
     assert len(history.starts) == 1
-    total = history.total_steps
+    total = history.starts[-1].total_steps
     assert curve.steps.tolist() == list(range(1, total + 1))
     assert curve.values.tolist() == [trainer.loss_at(step) for step in range(1, total + 1)]
     summary = store.summaries([run.id])[run.id]["train/loss"]
@@ -118,7 +119,7 @@ def test_a_killed_trainer_resumed_leaves_one_curve(
     history = follower.show(run.id)
     order = [*command("--steps", "400", "--delay", "0.1"), "train", str(run.dir.config), str(run.folder)]
     process = start_trainer(order, run.dir)
-    qtbot.waitUntil(lambda: history.step >= 14, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: last_step(history) >= 14, timeout=WAIT_MS)
     process.kill()
     process.wait()
     qtbot.waitUntil(lambda: follower.state(run.id) is RunState.INTERRUPTED, timeout=WAIT_MS)

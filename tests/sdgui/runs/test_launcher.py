@@ -14,11 +14,12 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.children import environment
 from core.spec.config import read_config
+from core.spec.errors import UserError
 from core.spec.run.events import EventReader, EventWriter, Metrics, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.starting import start_trainer
 from core.spec.run.status import RunState, RunStatus, own_status, process_alive
-from sdgui.runs.launcher import Launcher, LaunchError
+from sdgui.runs.launcher import Launcher
 from sdgui.store.records import Experiment, Progress, Run, StoreError
 from sdgui.store.store import Store
 from tests.sdgui.runs.conftest import MakeLauncher
@@ -107,11 +108,11 @@ def test_a_launch_that_fails_leaves_nothing_behind(
     store: Store, experiment: Experiment, qtbot: QtBot, tmp_path: Path
 ) -> None:
     launcher = Launcher(store, command=[str(tmp_path / "no-such-program")])
-    with pytest.raises(LaunchError, match="no-such-program"):
+    with pytest.raises(UserError, match="no-such-program"):
         launcher.launch(experiment.id)
     store.runs_folder.rmdir()
     store.runs_folder.write_text("a file where the folder should be")
-    with pytest.raises(LaunchError, match="cannot write"):
+    with pytest.raises(UserError, match="cannot write"):
         launcher.launch(experiment.id)
     assert store.runs() == []
     store.runs_folder.unlink()
@@ -277,7 +278,7 @@ def test_a_launch_does_not_write_a_folder_linked_outside(
         path.rename(tmp_path / name)
         path.symlink_to(tmp_path / name)
         size = (tmp_path / name).stat().st_size
-        with pytest.raises(LaunchError, match=rf"{name} is a link out of its run folder"):
+        with pytest.raises(UserError, match=rf"{name} is a link out of its run folder"):
             launcher.resume(run.id)
         assert (tmp_path / name).stat().st_size == size
         path.unlink()

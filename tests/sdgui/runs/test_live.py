@@ -98,10 +98,10 @@ def test_processes_are_checked_at_intervals_and_only_for_active_runs(tmp_path: P
     write(live, started())
     live.poll()
     assert judged == [0.0, 0.6, 1.2, 1.3, 1.3], "news is judged at once"
-    assert not live.is_idle
+    assert live.state.alive
     live.dir.write_status(GONE)
     assert live.poll().state is RunState.INTERRUPTED
-    assert live.is_idle
+    assert not live.state.alive
     clock[0] = NOW + 60
     live.poll()
     assert judged[-1] == 1.3, "the dead are left alone"

@@ -22,7 +22,6 @@ from sdgui.runs.models import (
     architectures,
     folder_can_caption,
     is_saved_model,
-    pretrained_tags,
     pretrained_weights,
     run_facts,
 )
@@ -31,7 +30,8 @@ from sdgui.runs.models import (
 def test_names_and_tags_are_those_of_open_clip() -> None:
     coca = [name for name in open_clip.list_models() if "multimodal_cfg" in open_clip.get_model_config(name)]
     assert set(architectures()) == set(list_architectures())
-    assert {(name, tag) for name, tags in pretrained_tags().items() for tag in tags} == set(open_clip.list_pretrained())
+    weights = {(name, tag) for name, tags in pretrained_weights().items() for tag in tags}
+    assert weights == set(open_clip.list_pretrained())
     ours = {name for name in architectures() if name.startswith("sd-coca")}
     assert {name for name, captions in architectures().items() if captions} == {*coca, *ours}
 
@@ -53,7 +53,7 @@ def test_the_list_of_tags_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sdgui.runs.models.ast.parse", slow)
     model_names._read_tags.cache_clear()
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: pretrained_tags(), range(4)))
+        found = list(pool.map(lambda _: pretrained_weights(), range(4)))
     assert len(calls) == 1
     assert found == [found[0]] * 4
 
@@ -72,8 +72,9 @@ def test_an_unreadable_open_clip_has_no_weights(
 
 def test_reading_names_loads_no_torch() -> None:
     code = (
-        "import sys; from sdgui.runs.models import architectures, pretrained_tags\n"
-        "assert architectures() and pretrained_tags() and 'torch' not in sys.modules and 'open_clip' not in sys.modules"
+        "import sys; from sdgui.runs.models import architectures, pretrained_weights\n"
+        "assert architectures() and pretrained_weights()\n"
+        "assert 'torch' not in sys.modules and 'open_clip' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

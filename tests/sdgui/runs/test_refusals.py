@@ -11,6 +11,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from core.spec.config import RunConfig, override
+from core.spec.errors import UserError
 from core.spec.installed import NotInstalled
 from core.spec.presets import preset_config
 from core.spec.run.code import CodeError, CodeNotAllowed, allow, copied_files
@@ -19,7 +20,7 @@ from core.spec.run.status import RunState, own_status
 from sdgui.runs import launcher as launcher_module
 from sdgui.runs import launcher as launching
 from sdgui.runs.chains import chain_of
-from sdgui.runs.launcher import Launcher, LaunchError
+from sdgui.runs.launcher import Launcher
 from sdgui.store.records import Experiment, Place, Progress, Run, StoreError
 from sdgui.store.store import Store
 from tests.sdgui.runs.conftest import MakeLauncher
@@ -39,7 +40,7 @@ def test_a_run_without_its_config_is_not_resumed(
 ) -> None:
     run = paused(store, experiment)
     run.dir.config.unlink()
-    with pytest.raises(LaunchError, match=r"no longer has a config\.json"):
+    with pytest.raises(UserError, match=r"no longer has a config\.json"):
         make_launcher().resume(run.id)
     assert store.run(run.id).state is RunState.PAUSED
 
@@ -48,7 +49,7 @@ def test_a_run_that_cannot_be_resumed_is_marked_failed(store: Store, experiment:
     launcher, run = Launcher(store, command=[str(tmp_path / "no-such-program")]), paused(store, experiment)
     launched = list[int]()
     launcher.launched.connect(launched.append)
-    with pytest.raises(LaunchError, match="was not found; reinstall sdgui"):
+    with pytest.raises(UserError, match="was not found; reinstall sdgui"):
         launcher.resume(run.id)
     run = store.run(run.id)
     assert run.state is RunState.FAILED
@@ -63,7 +64,7 @@ def test_a_live_run_is_neither_resumed_nor_counted_as_paused(
 ) -> None:
     run = paused(store, experiment)
     run.dir.write_status(own_status())
-    with pytest.raises(LaunchError, match="already running; stop or pause it first"):
+    with pytest.raises(UserError, match="already running; stop or pause it first"):
         make_launcher().resume(run.id)
     assert store.run(run.id).state is RunState.PAUSED
 
@@ -83,7 +84,7 @@ def test_a_config_changed_meanwhile_is_not_launched(
     monkeypatch.setattr(store, "add_run", add_and_change)
     for way in (launcher.launch, launcher.enqueue):
         store.edit_experiment(experiment.id, experiment.config)
-        with pytest.raises(LaunchError, match="was changed while it was being launched"):
+        with pytest.raises(UserError, match="was changed while it was being launched"):
             way(experiment.id)
     assert store.runs() == []
     assert list(store.runs_folder.iterdir()) == []
@@ -109,7 +110,7 @@ def test_a_chain_that_cannot_be_listed_leaves_no_folder(
     else:
         monkeypatch.setattr(store, failing, refuse)
     text = "No space left" if failing == "write" else "locked by another"
-    with pytest.raises(LaunchError, match=text):
+    with pytest.raises(UserError, match=text):
         launcher.launch(experiment.id, chain_of(experiment.config, "tiny"))
     assert list(store.runs_folder.glob("*")) == []
     launcher.close()
@@ -149,7 +150,7 @@ def test_without_the_trainer_nothing_trains_locally(
     qtbot.waitUntil(lambda: len(remote.started) == 1)
     run = paused(store, experiment)
     for way in (launcher.launch, launcher.enqueue, lambda _: launcher.resume(run.id)):
-        with pytest.raises(LaunchError, match=r"Or choose another machine with the button next to Launch\."):
+        with pytest.raises(UserError, match=r"Or choose another machine with the button next to Launch\."):
             way(experiment.id)
     assert store.run(run.id).state is RunState.PAUSED
     assert len(store.runs()) == 2
@@ -166,7 +167,7 @@ class Reached:
 
     def start(self, run: Run, config: str) -> None:
         if self.refusal:
-            raise LaunchError(self.refusal)
+            raise UserError(self.refusal)
         self.started.append((run.id, config))
 
 
@@ -189,7 +190,7 @@ def test_a_run_of_another_machine_is_handed_over_or_marked_failed(
     assert (store.run(run.id).state, store.run(run.id).failure) == (RunState.FAILED, "There is no room.")
     launcher.close()
     alone, before = Launcher(store, command()), len(store.runs())
-    with pytest.raises(LaunchError, match="The machine far is not in the list of machines; choose this computer"):
+    with pytest.raises(UserError, match="The machine far is not in the list of machines; choose this computer"):
         alone.launch(experiment.id, place=Place("far"))
     assert len(store.runs()) == before
     alone.close()

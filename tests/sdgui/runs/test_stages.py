@@ -9,9 +9,9 @@ from PySide6.QtCore import QSettings
 
 from core.spec.config import RunConfig, override
 from core.spec.presets import SIZES, Size, preset_config
+from core.spec.run.logged import settings_of
 from sdgui.runs.chains import PREVIOUS_GENERATION, takes_teacher_from_chain
 from sdgui.runs.stages import (
-    flat,
     on_preset,
     origin,
     save_wants_stages,
@@ -39,7 +39,7 @@ def test_the_size_is_that_with_the_fewest_differences_and_own_values_do_not_coun
     assert found is not None
     base, named = found
     assert named == size
-    ours, theirs = flat(config), flat(base)
+    ours, theirs = settings_of(config), settings_of(base)
     assert {name for name in ours if ours[name] != theirs[name]} == {"objectives.contrastive.weight"}
     assert (base.name, base.seed, base.data.train) == ("mine", 9, "/a.csv")
     assert ours["towers.architecture"] == config.towers.architecture

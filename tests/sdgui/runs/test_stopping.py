@@ -16,11 +16,12 @@ import psutil
 import pytest
 from pytestqt.qtbot import QtBot
 
+from core.spec.errors import UserError
 from core.spec.run.events import EventReader, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunStatus, own_status
 from sdgui.runs import stopping
-from sdgui.runs.launcher import Launcher, LaunchError
+from sdgui.runs.launcher import Launcher
 from sdgui.runs.program import end_process
 from sdgui.runs.stopping import StopPlan, StopStage
 from sdgui.shared.run_texts import stop_text
@@ -161,16 +162,16 @@ def test_an_unwritable_folder_is_reported_at_the_first_and_second_request(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(RunDir, "ask", full)
-    with pytest.raises(LaunchError, match=r"Cannot write to the run folder .*: No space left"):
+    with pytest.raises(UserError, match=r"Cannot write to the run folder .*: No space left"):
         launcher.stop(run.id)
-    with pytest.raises(LaunchError, match=r"Cannot write to .*: No space left on device\. Free some space"):
+    with pytest.raises(UserError, match=r"Cannot write to .*: No space left on device\. Free some space"):
         launcher.pause(run.id)
     assert launcher.stops() == {}
     monkeypatch.setattr(RunDir, "ask", ask)
     folder_of(run.folder, host="far-away")
     launcher.stop(run.id)
     monkeypatch.setattr(RunDir, "ask", full)
-    with pytest.raises(LaunchError, match=r"Cannot write to the run folder .*: No space left"):
+    with pytest.raises(UserError, match=r"Cannot write to the run folder .*: No space left"):
         launcher.stop(run.id)
     assert ended == []
 

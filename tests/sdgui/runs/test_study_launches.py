@@ -13,6 +13,7 @@ import psutil
 import pytest
 from pytestqt.qtbot import QtBot
 
+from core.spec.errors import UserError
 from core.spec.installed import NotInstalled
 from core.spec.presets import preset_config
 from core.spec.run.processes import start_time
@@ -23,7 +24,7 @@ from core.spec.study.machines import read_machines
 from sdgui.runs import study_programs
 from sdgui.runs.machines.slots import MachineSlots, Reserved
 from sdgui.runs.program import core_command
-from sdgui.runs.study_programs import StudyProgramError, StudyPrograms
+from sdgui.runs.study_programs import StudyPrograms
 from sdgui.store.queue import Slots
 from sdgui.store.records import Progress
 from sdgui.store.store import Store
@@ -121,19 +122,19 @@ def test_studies_that_cannot_start_locally_are_refused(
     monkeypatch.setattr(study_programs, "need", need)
     out = a_study(tmp_path / "study", seeds=1)
     study = store.add_study(out.path, "mine").id
-    with pytest.raises(StudyProgramError, match=r"There is no train\."):
+    with pytest.raises(UserError, match=r"There is no train\."):
         StudyPrograms(store).start(study)
-    with pytest.raises(StudyProgramError, match=r"There is no train\."):
+    with pytest.raises(UserError, match=r"There is no train\."):
         StudyPrograms(store, core_command()).start(study)
     assert started.command == []
     monkeypatch.setattr(store, "study", lambda _id: type("Far", (), {"is_local": False, "owner_host": "lab-7"}))
-    with pytest.raises(StudyProgramError, match="is on lab-7; start the study on that computer"):
+    with pytest.raises(UserError, match="is on lab-7; start the study on that computer"):
         StudyPrograms(store, ["program"]).start(study)
     assert started.command == []
     (tmp_path / "elsewhere.log").write_text("precious")
     (out.path / "stderr.log").symlink_to(tmp_path / "elsewhere.log")
     monkeypatch.undo()
-    with pytest.raises(StudyProgramError, match=r"stderr\.log leads out of .* through a link"):
+    with pytest.raises(UserError, match=r"stderr\.log leads out of .* through a link"):
         StudyPrograms(store, ["program"]).start(study)
     assert (tmp_path / "elsewhere.log").read_text() == "precious"
 
@@ -198,13 +199,13 @@ def test_the_config_of_an_arm_is_written_beside_the_study_and_never_through_a_li
     record = store.add_study(out.path, "mine")
     (tmp_path / "elsewhere").mkdir()
     (out.path / "arms").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StudyProgramError, match=r"arms leads out of .* through a link"):
+    with pytest.raises(UserError, match=r"arms leads out of .* through a link"):
         programs.extend(record.id, study, {"clip": "{}"})
     assert list((tmp_path / "elsewhere").iterdir()) == []
     (out.path / "arms").unlink()
     out.path.chmod(0o700)
     (out.path / "arms").write_text("a file where a folder should be")
-    with pytest.raises(StudyProgramError, match=rf"The study cannot be written to {out.path}: File exists\."):
+    with pytest.raises(UserError, match=rf"The study cannot be written to {out.path}: File exists\."):
         programs.extend(record.id, study, {"clip": "{}"})
 
 
@@ -231,12 +232,12 @@ def test_a_program_of_another_user_is_not_ended(
     with monkeypatch.context() as patch:
         patch.setattr(psutil, "Process", Theirs)
         patch.setattr(study_programs, "program_alive", lambda status: True)
-        with pytest.raises(StudyProgramError, match="is another user's program; end it as that user"):
+        with pytest.raises(UserError, match="is another user's program; end it as that user"):
             programs.request_end(record.id, "stop")
         patch.setattr(
             study_programs, "record_request", lambda folder, what: (_ for _ in ()).throw(OSError(28, "No space"))
         )
-        with pytest.raises(StudyProgramError, match=r"cannot be stopped: No space\."):
+        with pytest.raises(UserError, match=r"cannot be stopped: No space\."):
             programs.request_end(record.id, "pause")
 
 
@@ -248,7 +249,7 @@ def test_a_study_and_the_queue_share_the_devices(qapp: object, store: Store, tmp
     run = store.assign_devices(store.add_run(experiment.id).id, Slots())
     out = a_study(tmp_path / "study", seeds=2)
     study = store.add_study(out.path, "mine").id
-    with pytest.raises(StudyProgramError, match="“Parallel runs” on the Machines page is 1"):
+    with pytest.raises(UserError, match="“Parallel runs” on the Machines page is 1"):
         programs.start(study)
     assert started.command == []
     slots.at_once = 3

@@ -14,10 +14,11 @@ from typing import Any
 import psutil
 import pytest
 
+from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.study import Study, StudyDir, StudyStatus, read_study
 from sdgui.runs import study_programs
-from sdgui.runs.study_programs import StudyProgramError, StudyPrograms
+from sdgui.runs.study_programs import StudyPrograms
 from sdgui.runs.study_status import last_request
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
@@ -199,7 +200,7 @@ def test_an_unwritable_study_is_not_listed(
 
     study = read_study(a_study(tmp_path / "study", seeds=1).study)
     monkeypatch.setattr(study_programs, "_write", full)
-    with pytest.raises(StudyProgramError, match=r"^The study cannot be written to .*: No space left on device\.$"):
+    with pytest.raises(UserError, match=r"^The study cannot be written to .*: No space left on device\.$"):
         StudyPrograms(store).add(study)
     assert store.studies() == []
     assert list(store.studies_folder.iterdir()) == [], "the next try takes the same name"
@@ -211,9 +212,9 @@ def test_a_running_study_is_neither_started_nor_extended(
     out, programs = a_study(tmp_path / "study", seeds=1), StudyPrograms(store)
     record = store.add_study(out.path, "mine")
     alive(out, sleeper)
-    with pytest.raises(StudyProgramError, match="already running"):
+    with pytest.raises(UserError, match="already running"):
         programs.start(record.id)
-    with pytest.raises(StudyProgramError, match="pause it before adding"):
+    with pytest.raises(UserError, match="pause it before adding"):
         programs.extend(record.id, read_study(out.study), {})
 
 
@@ -222,7 +223,7 @@ def test_a_study_changed_meanwhile_is_not_overwritten(qapp: object, store: Store
     record, study = store.add_study(out.path, "mine"), read_study(out.study)
     more = study.model_copy(update={"seeds": [0, 1]})
     out.study.write_text(study.model_copy(update={"steps": 9}).to_json(), encoding="utf-8")
-    with pytest.raises(StudyProgramError, match="has changed in the meantime"):
+    with pytest.raises(UserError, match="has changed in the meantime"):
         programs.extend(record.id, more, {})
     assert read_study(out.study).steps == 9
     out.study.write_text(study.to_json(), encoding="utf-8")
@@ -257,11 +258,11 @@ def test_a_start_clears_older_requests_and_names_its_program(qapp: object, store
     try:
         assert process.cmdline()[-3:] == ["study", str(out.study), str(out.path)]
         assert (last_request(out), (out.path / "stderr.log").read_bytes()) == ("", b"")
-        with pytest.raises(StudyProgramError, match="already running"):
+        with pytest.raises(UserError, match="already running"):
             programs.start(record.id)
     finally:
         process.kill()
     broken = StudyPrograms(store, command=[str(tmp_path / "no-such-program")])
     out.status.unlink()
-    with pytest.raises(StudyProgramError, match="cannot be started: No such file"):
+    with pytest.raises(UserError, match="cannot be started: No such file"):
         broken.start(record.id)

@@ -10,7 +10,7 @@ import io
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 from core.spec.installed import need
 from sdgui.panels.runs.figures.curves import Curve, MetricPlot, PlotData, Range
 from sdgui.panels.runs.plots.drawing.extents import Floats
-from sdgui.shared.stored_json import parse_stored
+from sdgui.shared.stored_json import read_stored
 from sdgui.widgets.formats import tick
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ PNG_DPI = 300
 _CM_PER_INCH = 2.54  # cm per inch
 _LINE_STYLES: tuple[Any, ...] = ("-", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))  # styles of the metrics in one panel
 _MAX_DOTS = 40  # curves with more points are drawn without dots, as on screen
-_LIMITS = {"width": (3.0, 40.0), "aspect": (0.3, 8.0), "font_size": (4.0, 24.0)}
-_CHOICES = {"legend": ("inside", "below", "none"), "layout": ("row", "panel"), "kind": ("pdf", "svg", "png")}
 
 
 @dataclass(frozen=True)
@@ -43,9 +41,9 @@ class FigureStyle:
     aspect: float = 1.6
     font: str = FONTS[0]
     font_size: float = 8.0
-    legend: str = "inside"
-    layout: str = "row"
-    kind: str = "pdf"
+    legend: Literal["inside", "below", "none"] = "inside"
+    layout: Literal["row", "panel"] = "row"
+    kind: Kind = "pdf"
 
     def to_json(self) -> str:
         """Serialise for the settings."""
@@ -53,18 +51,8 @@ class FigureStyle:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read the output of ``to_json``; invalid values are replaced by defaults."""
-        raw = parse_stored(text, dict)
-        return cls(
-            **{entry.name: raw[entry.name] for entry in fields(cls) if _is_valid(entry.name, raw.get(entry.name))}
-        )
-
-
-def _is_valid(name: str, value: object) -> bool:
-    if name in _LIMITS:
-        low, high = _LIMITS[name]
-        return isinstance(value, (int, float)) and low <= value <= high
-    return isinstance(value, str) and value in _CHOICES.get(name, (value,))
+        """Read the output of ``to_json``; the default style if the text is invalid."""
+        return read_stored(text, cls)
 
 
 def x_unit(data: PlotData) -> tuple[str, float]:

@@ -6,16 +6,14 @@ The plot of the metric that ranks runs comes first and is large. Pinned plots fo
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Self
 
 from sdgui.panels.runs.plots.charts import SECTIONS, Chart, sort_charts
-from sdgui.shared.stored_json import parse_stored
+from sdgui.shared.stored_json import read_stored
 
 SELECTION, PINNED = "Selection metric", "Pinned"
-_MAX_ENTRIES = 200  # saved entries of each kind
 _RANKING_METRICS = ("val/mean_recall", "val/top1")  # the first of these that a run reports ranks the runs
 
 
@@ -99,27 +97,5 @@ class Arrangement:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read the output of ``to_json``; invalid entries are ignored."""
-        raw = parse_stored(text, dict)
-        pinned, folded = (
-            [entry for entry in entries if isinstance(entry, str)][:_MAX_ENTRIES]
-            if isinstance(entries := raw.get(key), list)
-            else []
-            for key in ("pinned", "folded")
-        )
-        combined, ranges = (
-            list(entries.items())[:_MAX_ENTRIES] if isinstance(entries := raw.get(key), dict) else []
-            for key in ("combined", "ranges")
-        )
-        hosts = {guest: host for guest, host in combined if isinstance(host, str) and host not in dict(combined)}
-        return cls(
-            tuple(dict.fromkeys(pinned)),
-            frozenset(folded),
-            combined=hosts,
-            ranges={chart_id: (pair[0], pair[1]) for chart_id, pair in ranges if _is_range(pair)},
-        )
-
-
-def _is_range(pair: Any) -> bool:
-    numbers = isinstance(pair, list) and len(pair) == 2 and all(isinstance(end, (int, float)) for end in pair)
-    return bool(numbers and all(math.isfinite(end) for end in pair) and pair[0] < pair[1])
+        """Read the output of ``to_json``; the default arrangement if the text is invalid."""
+        return read_stored(text, cls)

@@ -85,13 +85,8 @@ class PlotCanvas(QWidget):
 
     def replace(self, series: Iterable[Series]) -> None:
         """Show exactly these series."""
-        self._curves.replace(series)
+        self._curves.series = {curve.key: curve for curve in series}
         self.refresh()
-
-    def remove(self, key: str) -> None:
-        """Remove a series, if present."""
-        if self._curves.series.pop(key, None) is not None:
-            self.refresh()
 
     def series(self) -> list[Series]:
         """The series of the plot in the order of adding."""

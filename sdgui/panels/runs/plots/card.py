@@ -144,9 +144,7 @@ class PlotCard(QFrame):
         """Remove the series of a run."""
         for key in [key for key, series in self.series.items() if series.group == group]:
             del self.series[key]
-            if (canvas := (self.host or self).canvas) is not None:
-                canvas.remove(key)
-        self._explain_lines()
+        self._show()
 
     def refresh(self) -> None:
         """Redraw soon, if a canvas exists."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from PySide6.QtWidgets import QInputDialog, QMenu
@@ -42,11 +43,17 @@ def _ask_range(chart: Chart, current: Arrangement, apply: Apply, message: Messag
     typed, accepted = QInputDialog.getText(message.window(), "Axis range", label, text=text)
     if not accepted:
         return
-    try:
-        low, high = (float(part) / scale for part in typed.split("to")) if typed.strip() else (0.0, 0.0)
-    except ValueError:
-        low, high = 1.0, 0.0
-    if low > high or (low == high and typed.strip()):
+    y_range = _parse_range(typed, scale)
+    if typed.strip() and y_range is None:
         message.show_message(error(f"“{typed}” is not a range. Type two numbers, such as 0 to 50."))
-        return
-    apply(current.with_range(chart.id, (low, high) if typed.strip() else None))
+    else:
+        apply(current.with_range(chart.id, y_range))
+
+
+def _parse_range(typed: str, scale: float) -> tuple[float, float] | None:
+    """The typed numbers divided by ``scale``; None unless they are finite and ascend."""
+    try:
+        low, high = (float(part) / scale for part in typed.split("to"))
+    except ValueError:
+        return None
+    return (low, high) if low < high and math.isfinite(high - low) else None

@@ -48,10 +48,6 @@ class PlotCurves:
         self.series.pop(series.key, None)
         self.series[series.key] = series
 
-    def replace(self, series: Iterable[Series]) -> None:
-        """Show exactly these series."""
-        self.series = {curve.key: curve for curve in series}
-
     def visible_series(self) -> list[Series]:
         """The visible series that have points."""
         return [series for series in self.series.values() if series.visible and len(series)]

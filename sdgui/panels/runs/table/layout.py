@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Self
+from typing import Self
 
-from sdgui.shared.stored_json import parse_stored
+from sdgui.shared.stored_json import read_stored
 from sdgui.store.run_table.expressions import Expression
 from sdgui.store.run_table.fields import Catalogue, Field, UnknownFieldError
 from sdgui.store.run_table.queries import RunQuery, SortKey
@@ -53,26 +53,8 @@ class TableLayout:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read the output of ``to_json``; invalid parts are replaced by defaults."""
-        raw = parse_stored(text, dict)
-        sort = [
-            (pair[0], bool(pair[1]))
-            for pair in _as_list(raw.get("sort"))
-            if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)
-        ]
-        widths = raw.get("widths")
-        return cls(
-            filter=raw["filter"] if isinstance(raw.get("filter"), str) else "",
-            columns=tuple(_names(raw["columns"])[:MAX_COLUMNS]) if "columns" in raw else DEFAULT_COLUMNS,
-            sort=tuple(sort[:MAX_SORT_KEYS]),
-            group_by=tuple(_names(raw.get("group_by"))),
-            only_differing=raw.get("only_differing") is True,
-            widths={
-                name: width
-                for name, width in (widths.items() if isinstance(widths, dict) else ())
-                if isinstance(width, int) and 0 < width < 4000
-            },
-        )
+        """Read the output of ``to_json``; the default layout if the text is invalid."""
+        return read_stored(text, cls)
 
     def sorted_by(self, name: str) -> TableLayout:
         """Sort by a column first, or if it already is first, reverse its order."""
@@ -121,11 +103,3 @@ def query_of(
     for name, descending in layout.sort:
         sort += [SortKey(field, descending) for field in fields_of([name], catalogue)]
     return RunQuery(expression, tuple(sort), tuple(fields_of(layout.group_by, catalogue)), experiments)
-
-
-def _as_list(raw: Any) -> list[Any]:
-    return raw if isinstance(raw, list) else []
-
-
-def _names(raw: Any) -> list[str]:
-    return [entry for entry in _as_list(raw) if isinstance(entry, str)]

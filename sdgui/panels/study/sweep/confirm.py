@@ -1,19 +1,11 @@
-"""*Confirm*: creates a study that trains the best trials of a sweep again with new seeds.
-
-Flow: ``Confirming.ask`` -> suggested training time (in a thread) -> `ConfirmDialog` -> ``confirm_sweep`` -> ``made``.
-"""
+"""The dialog of *Confirm*, which creates a study that trains the best trials of a sweep again with new seeds."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QFormLayout, QWidget
 
 from core.spec.study import MAX_ITEMS
 from core.spec.study.config import MAX_BUDGET_SECONDS
-from core.spec.study.confirming import confirmable_trials
-from sdgui.runs.background_tasks import BackgroundTasks
-from sdgui.runs.study_programs import StudyPrograms
-from sdgui.runs.study_status import StudySnapshot
 from sdgui.widgets.formats import count, duration
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
@@ -73,31 +65,9 @@ class ConfirmDialog(QDialog):
         self.cost.setText(f"{count(runs)} runs, {total} of training in total.")
 
 
-class Confirming(QObject):
-    """Shows the dialog and creates the study. ``made``: the study's record; ``failed``: the reason."""
-
-    made = Signal(object)  # StudyRecord
-    failed = Signal(str)
-
-    def __init__(self, programs: StudyPrograms, parent: QWidget) -> None:
-        super().__init__(parent)
-        self._programs, self._window, self._tasks = programs, parent, BackgroundTasks(self)
-
-    def ask(self, study_id: int | None, snapshot: StudySnapshot | None) -> None:
-        """Ask how to confirm the sweep ``study_id``; does nothing if there is no trial to confirm."""
-        trials = len(confirmable_trials(snapshot.sweep)) if snapshot is not None else 0
-        if study_id is None or not trials:
-            return
-
-        def show(suggestion: float) -> None:
-            dialog = ConfirmDialog(trials, suggestion, self._window)
-            if dialog.exec():
-                best, seeds, seconds = dialog.best.value(), dialog.seeds.value(), dialog.seconds.value()
-                self._tasks.run(
-                    lambda: self._programs.confirm_sweep(study_id, best, seeds, seconds),
-                    self.made.emit,
-                    self.failed.emit,
-                )
-            dialog.deleteLater()
-
-        self._tasks.run(lambda: self._programs.confirming_seconds(study_id), show, self.failed.emit)
+def ask_to_confirm(trials: int, seconds: float, parent: QWidget) -> tuple[int, int, float] | None:
+    """Show the dialog. Returns the numbers of trials and seeds, and the seconds per run; None if it was cancelled."""
+    dialog = ConfirmDialog(trials, seconds, parent)
+    accepted = dialog.exec()
+    dialog.deleteLater()
+    return (dialog.best.value(), dialog.seeds.value(), dialog.seconds.value()) if accepted else None

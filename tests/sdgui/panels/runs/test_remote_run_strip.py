@@ -22,6 +22,7 @@ from sdgui.app.main_window import MainWindow
 from sdgui.panels.runs.panel import RunsPanel
 from sdgui.panels.runs.remote_strip import RemoteStrip
 from sdgui.store.records import Place, Run
+from tests.sdgui.driving import last_step
 
 HERE = Run(1, 1, "k", Path("/r"), "d", 0.0, RunState.RUNNING)
 FAR = replace(HERE, id=2, machine="far")
@@ -167,7 +168,7 @@ def test_a_remote_run_is_watched_paused_resumed_and_its_checkpoint_fetched(
     follower, hosts = window.services.follower, window.services.hosts
     runs_panel = window.show_panel("runs")
     assert isinstance(runs_panel, RunsPanel)
-    qtbot.waitUntil(lambda: (history := follower.history(run.id)) is not None and history.step > 2)
+    qtbot.waitUntil(lambda: last_step(follower.history(run.id)) > 2)
     assert runs_panel.tabs.view.remote_strip.line.isHidden()
 
     hosts.state_changed.emit("far", ConnectionState("waiting", "far cannot be reached: gone.", 4.0))
@@ -177,9 +178,9 @@ def test_a_remote_run_is_watched_paused_resumed_and_its_checkpoint_fetched(
 
     window.run_commands.pause(run)
     qtbot.waitUntil(lambda: follower.state(run.id) is RunState.PAUSED)
-    steps = follower.history(run.id).step  # type: ignore[union-attr]
+    steps = last_step(follower.history(run.id))
     window.run_commands.resume(window.services.store.run(run.id))
-    qtbot.waitUntil(lambda: follower.state(run.id) is RunState.RUNNING and follower.history(run.id).step > steps)  # type: ignore[union-attr]
+    qtbot.waitUntil(lambda: follower.state(run.id) is RunState.RUNNING and last_step(follower.history(run.id)) > steps)
 
     record = read_record(run.dir)
     assert record is not None

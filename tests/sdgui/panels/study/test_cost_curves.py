@@ -45,7 +45,7 @@ def test_several_budgets_are_curves_and_one_is_points(qtbot: QtBot) -> None:
     assert view.about.text() == "2 arms, 230, 600 s, seeds 0, 1"
     assert view.costs.isVisibleTo(view)
     assert not view.bars.isVisibleTo(view)
-    clip, ours = view.costs.curves()
+    clip, ours = view.costs.curves
     assert (clip.name, [(p.seconds, p.mean) for p in clip.points]) == ("clip", [(230, 40.0), (600, 40.0)])
     assert (ours.name, [(p.seconds, p.mean) for p in ours.points]) == ("sd-clip", [(230, 30.0), (600, 40.0)])
     assert (ours.points[0].low, ours.points[0].high) == pytest.approx((25.0, 35.0))
@@ -68,7 +68,7 @@ def test_several_budgets_are_curves_and_one_is_points(qtbot: QtBot) -> None:
     view.show_snapshot(replace(snapshot, results=results(80), results_stamp=1.5), {})
     assert view.bars.isVisibleTo(view)
     assert not view.costs.isVisibleTo(view)
-    assert [bar.name for bar in view.bars.bars()] == ["clip-80s", "sd-clip-80s"]
+    assert [bar.name for bar in view.bars.bars] == ["clip-80s", "sd-clip-80s"]
 
 
 def test_arms_without_a_budget_or_the_metric_have_no_curve() -> None:

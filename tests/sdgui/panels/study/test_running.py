@@ -37,7 +37,7 @@ def test_a_started_study_fills_queue_tables_plot_and_tree(
     (steps,) = cells(differences)
     assert steps[:6] == ["sd-clip", "clip", "Test R@1", "+10.0 ± 5.0", "yes (p = 0.010)", "yes (p = 0.010)"]
     assert steps[6] == "0.250", "the exact p comes after both verdicts"
-    assert [(bar.name, len(bar.values)) for bar in panel.view.bars.bars()] == [("clip", 2), ("sd-clip", 2)]
+    assert [(bar.name, len(bar.values)) for bar in panel.view.bars.bars] == [("clip", 2), ("sd-clip", 2)]
     panel.view.means.setCurrentIndex(panel.view.means.model().index(0, 0))  # an arm is no metric
     assert not panel.view.bars.isHidden()
     assert panel.view.runs.topLevelItemCount() == 4
@@ -51,19 +51,19 @@ def test_a_started_study_fills_queue_tables_plot_and_tree(
     runs = [window.experiments.model.runs_of(int(arm.data(Role.EXPERIMENT))) for arm in arms]
     labels = window.services.store.run_labels([run_id for arm in runs for run_id in arm])
     colors = [[labels[run_id].color for run_id in arm] for arm in runs]
-    assert [bar.color for bar in panel.view.bars.bars()] == [0, 1]
+    assert [bar.color for bar in panel.view.bars.bars] == [0, 1]
     assert colors == [[20, 0], [21, 1]], "the newest first, in shades of them"
     assert "seed 1" in window.services.store.run(runs[0][0]).tags
 
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(tmp_path / "out"), ""))
-    for action in panel.exports.actions():
+    for action in panel.toolbar.export.menu().actions():
         action.trigger()
     qtbot.waitUntil(lambda: all((tmp_path / f"out.{suffix}").exists() for suffix in ("csv", "json", "md")))
     with (tmp_path / "out.csv").open(newline="") as file:
         assert list(csv.reader(file))[1][:3] == ["clip", "2", "10.5 [5.5, 15.5]"]
     assert json.loads((tmp_path / "out.json").read_text())["name"] == "two arms"
     assert (tmp_path / "out.md").read_text() == "# results\n"
-    panel.exports.actions()[0].trigger()
+    panel.toolbar.export.menu().actions()[0].trigger()
     assert panel.bar.text == f"{tmp_path / 'out.md'} already exists; choose another name."
 
     window.experiments.tree.setCurrentIndex(window.experiments._filter.mapFromSource(study))

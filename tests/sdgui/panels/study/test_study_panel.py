@@ -11,6 +11,7 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
+from core.spec.errors import UserError
 from core.spec.machines.machine import Machine
 from core.spec.presets import preset_config
 from core.spec.study import StudyDir, read_study
@@ -18,7 +19,6 @@ from core.spec.study.machines import ANY_MACHINE, THIS_COMPUTER, read_machines
 from sdgui.panels.study import ending
 from sdgui.panels.study.panel import StudyPanel
 from sdgui.panels.study.view import placeholder
-from sdgui.runs.study_programs import StudyProgramError
 from sdgui.runs.study_status import StudySnapshot
 from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
@@ -202,7 +202,7 @@ def test_start_is_pressed_once_and_a_refusal_is_reported(
 
     def start(study_id: int) -> None:
         started.append(study_id)
-        raise StudyProgramError("No space left.\nmore")
+        raise UserError("No space left.\nmore")
 
     monkeypatch.setattr(services.studies, "start", start)
     panel.toolbar.start.click()
@@ -245,7 +245,7 @@ def test_the_form_is_submitted_once(
     qtbot: QtBot, panel: StudyPanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
-        raise StudyProgramError("No space left.")
+        raise UserError("No space left.")
 
     panel.edit()
     monkeypatch.setattr(services.studies, "add", fail)

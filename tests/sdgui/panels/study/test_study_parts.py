@@ -35,7 +35,7 @@ def a_snapshot(state: Any = "done", study: Study | None = None, **more: Any) -> 
 
 
 def test_actions_depend_on_the_state(qtbot: QtBot, tmp_path: Path) -> None:
-    toolbar, ending = StudyToolbar(), StudyEnding(cast(Any, None))
+    toolbar, ending = StudyToolbar(cast(Any, None)), StudyEnding(cast(Any, None))
     qtbot.addWidget(toolbar)
     record = StudyRecord(id=1, name="mine", folder=tmp_path, created=0.0, arms={})
 
@@ -124,7 +124,7 @@ def test_the_plot_follows_the_selected_cell_and_the_network(view: StudyView) -> 
     view.show_snapshot(a_snapshot(results=RESULTS, results_stamp=1.0), {"clip": 3})
     assert view.note.isHidden()
     assert view.bars.title.text() == "Test R@1, %: means of seeds with 95 % intervals"
-    assert [(bar.mean, bar.color) for bar in view.bars.bars()] == [(40.0, 3)]
+    assert [(bar.mean, bar.color) for bar in view.bars.bars] == [(40.0, 3)]
     model = view.means.model()
     view.means.setCurrentIndex(model.index(0, 3))
     assert view.bars.title.text() == "Caption CIDEr: one seed per arm", "no interval with one seed"
@@ -134,7 +134,7 @@ def test_the_plot_follows_the_selected_cell_and_the_network(view: StudyView) -> 
     view.means.setCurrentIndex(model.index(0, 2))
     view.network.setCurrentIndex(2)
     view.network.activated.emit(2)
-    assert [bar.mean for bar in view.bars.bars()] == [50.0]
+    assert [bar.mean for bar in view.bars.bars] == [50.0]
     assert view.means.model().index(0, 2).data() == "50.0 ± 2.0"
 
 
@@ -185,9 +185,8 @@ def listing(*names: str) -> Any:
 
 @pytest.fixture
 def button(qtbot: QtBot) -> MachinesButton:
-    button = MachinesButton()
+    button = MachinesButton(listing("r&d", "far"))
     qtbot.addWidget(button)
-    button.set_hosts(listing("r&d", "far"))
     return button
 
 

@@ -6,8 +6,6 @@ extent covers every point in the column, so that no spike is lost, however many 
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +19,6 @@ class Extents:
     """The vertical extents of a curve. ``x`` ascends; nan in ``y`` leaves a gap."""
 
     def __init__(self, x: Floats, y: Floats) -> None:
-        self._spacing = _spacing(x)
         # per level: x of each block's start, minimum, maximum
         self._levels: list[tuple[Floats, Floats, Floats]] = [(x, y, y)]
         while len(self._levels[-1][0]) > _MAX_COARSEST_BLOCKS:
@@ -38,15 +35,9 @@ class Extents:
         x, lowest, highest = self._levels[level]
         if len(x) == 0:
             return np.full(columns, np.nan), np.full(columns, np.nan)
-        # starts: first block of each column; crossing: y of the line at each edge between columns
-        if self._spacing is not None:
-            step = self._spacing * _LEVEL_FACTOR**level
-            starts, before, share = _even_points(float(x[0]), step, len(x), low, high, columns)
-            crossing = lowest[before] + share * (lowest[np.minimum(before + 1, len(x) - 1)] - lowest[before])
-        else:
-            edges = np.linspace(low, high, columns + 1)
-            starts = np.searchsorted(x, edges)
-            crossing = np.interp(edges, x, lowest, left=np.nan, right=np.nan)
+        edges = np.linspace(low, high, columns + 1)
+        starts = np.searchsorted(x, edges)  # first block of each column
+        crossing = np.interp(edges, x, lowest, left=np.nan, right=np.nan)  # y of the line at each edge
         if level and starts[0]:  # the previous block has points in the first column
             starts = np.concatenate(([starts[0] - 1], starts[1:]))
         inner_low = _parts(np.fmin, lowest, starts)
@@ -68,31 +59,6 @@ class Extents:
         while level + 1 < len(self._levels) and points / _LEVEL_FACTOR ** (level + 1) >= _MIN_BLOCKS * columns:
             level += 1
         return level
-
-
-@lru_cache(maxsize=32)  # a hundred runs report at the same steps
-def _even_points(
-    first: float, step: float, n: int, low: float, high: float, columns: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
-    """For n evenly spaced points and the columns + 1 edges of columns, three arrays of shape (columns + 1,).
-
-    The first point at or after each edge; the last point at or before it; how far the edge lies beyond that point, as a
-    fraction of ``step``, nan for edges outside the range of points.
-    """
-    places = (np.linspace(low, high, columns + 1) - first) / step
-    starts = np.clip(np.ceil(places), 0, n).astype(np.intp)
-    before = np.clip(np.floor(places), 0, n - 1).astype(np.intp)
-    share = np.where((places < 0) | (places > n - 1), np.nan, places - before)
-    return starts, before, share
-
-
-def _spacing(x: Floats) -> float | None:
-    """The distance between evenly spaced points; None if they are not evenly spaced."""
-    if len(x) < 3:
-        return None
-    step = float(x[-1] - x[0]) / (len(x) - 1)
-    even = step > 0 and bool(np.abs(np.diff(x) - step).max() <= 1e-9 * step)
-    return step if even else None
 
 
 def _parts(extreme: np.ufunc, values: Floats, starts: NDArray[np.intp]) -> Floats:

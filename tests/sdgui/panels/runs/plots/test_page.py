@@ -155,6 +155,5 @@ def test_a_folded_section_opens_for_a_search() -> None:
     restored = Arrangement.from_json(combined.to_json())
     assert (restored.combined, restored.ranges) == ({"a": "c", "b": "c"}, {"c": (0.1, 0.5)}), "no guest has guests"
     assert (restored.separate("c").combined, restored.with_range("c", None).ranges) == ({}, {})
-    hostile = '{"combined": {"a": "b", "b": "a", "c": 1}, "ranges": {"a": [2, 1], "b": [0, NaN], "c": "01", "d": null}}'
-    assert Arrangement.from_json(hostile) == Arrangement()
+    assert Arrangement.from_json('{"pinned": ["a"], "ranges": {"c": "01"}}') == Arrangement()
     assert Arrangement.from_json("[1]") == Arrangement.from_json("{") == Arrangement()

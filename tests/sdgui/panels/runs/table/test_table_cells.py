@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
@@ -118,20 +117,12 @@ def test_the_best_of_a_row_is_marked_where_the_direction_is_known(
     assert _best(field, values) == best
 
 
-def test_a_saved_layout_is_read_within_bounds() -> None:
-    def read(**raw: Any) -> TableLayout:
-        return TableLayout.from_json(json.dumps(raw))
-
-    assert read(widths={"a": 0, "b": 1, "c": 3999, "d": 4000, "e": "9"}).widths == {"b": 1, "c": 3999}
-    assert read(sort=[["a", 1], ["b", 0], "c", ["d"], ["e", True], ["f", True]]).sort == (
-        ("a", True), ("b", False), ("e", True),
-    )  # fmt: skip
-    assert read(columns=[*map(str, range(150)), 7]).columns == tuple(map(str, range(MAX_COLUMNS)))
-    assert read(columns=[]).columns == ()
-    assert read().columns == DEFAULT_COLUMNS
-    assert (read(only_differing=1).only_differing, read(only_differing=True).only_differing) == (False, True)
-    assert read(filter=5, group_by=["a", 5]) == TableLayout(group_by=("a",))
-    assert TableLayout.from_json("[]") == TableLayout()
+def test_a_saved_layout_is_read_if_it_is_valid() -> None:
+    saved = TableLayout("done", ("seed",), (("seed", True),), ("preset",), True, {"seed": 90})
+    assert TableLayout.from_json(saved.to_json()) == saved
+    assert TableLayout.from_json('{"columns": []}').columns == ()
+    assert TableLayout.from_json("{}").columns == DEFAULT_COLUMNS
+    assert TableLayout.from_json('{"filter": "x", "sort": ["c"]}') == TableLayout.from_json("[]") == TableLayout()
     wide = TableLayout().with_columns(["name", "a", "b", "a", *map(str, range(150))])
     assert wide.columns[:2] == ("a", "b")
     assert len(wide.columns) == MAX_COLUMNS
