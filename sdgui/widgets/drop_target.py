@@ -40,9 +40,10 @@ from PySide6.QtGui import (
     QResizeEvent,
     QShortcut,
 )
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from sdgui.widgets.dropped_files import Refusal, expand
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.style.theme import SPACE, theme
 
 _WEB = "it is a web address; save the image and drop the file instead"
@@ -76,8 +77,7 @@ class DropTarget(QWidget):
         self._pool = QThreadPool(self)
         self._pool.setMaxThreadCount(1)  # drops are searched one after another
         self._veil = _Veil(prompt, self)
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column = vbox(into=self)
         self._expanded.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
         self._ended.connect(self._on_search_ended, Qt.ConnectionType.QueuedConnection)
         paste = QShortcut(QKeySequence(QKeySequence.StandardKey.Paste), self)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QPoint, Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
+from sdgui.widgets.layouts.boxes import STYLE_SPACING, hbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
@@ -46,11 +47,8 @@ class EmptyState(QWidget):
         layout.addStretch(2)
         for widget in (self._image, self._title):
             layout.addWidget(widget, 0, Qt.AlignmentFlag.AlignHCenter)
-        row = QHBoxLayout()  # an aligned label would get too little height for its width
-        row.addStretch(1)
-        row.addWidget(self._text, 100)
-        row.addStretch(1)
-        layout.addLayout(row)
+        # an aligned label would get too little height for its width
+        layout.addLayout(hbox(None, (self._text, 100), None, spacing=STYLE_SPACING))
         layout.addSpacing(SPACE)
         layout.addWidget(self._button, 0, Qt.AlignmentFlag.AlignHCenter)
         layout.addStretch(3)

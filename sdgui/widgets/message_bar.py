@@ -8,18 +8,11 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QGuiApplication, QShowEvent
-from PySide6.QtWidgets import (
-    QFrame,
-    QHBoxLayout,
-    QPlainTextEdit,
-    QPushButton,
-    QSizePolicy,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QFrame, QPlainTextEdit, QPushButton, QSizePolicy, QWidget
 
 from core.spec.failures import displayed
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.message import Level, Message, Remedy
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role, theme
@@ -55,23 +48,17 @@ class MessageBar(QFrame):
         self._fold.toggled.connect(self._unfold)
         self._copy.clicked.connect(self._copy_all)
         self._close.clicked.connect(self.clear)
-        row = QHBoxLayout()
-        row.setSpacing(SPACE)
         self._icon.setContentsMargins(0, SPACE // 2, 0, 0)  # in line with the buttons' text
-        row.addWidget(self._icon, 0, Qt.AlignmentFlag.AlignTop)
-        row.addWidget(self._text, 1)
-        for widget in (self._action, self._second_action, self._fold, self._copy, self._close):
-            row.addWidget(widget, 0, Qt.AlignmentFlag.AlignTop)
+        buttons = (self._action, self._second_action, self._fold, self._copy, self._close)
+        top = Qt.AlignmentFlag.AlignTop
+        row = hbox((self._icon, 0, top), (self._text, 1), *((button, 0, top) for button in buttons))
         self._details = QPlainTextEdit(self)
         self._details.setReadOnly(True)
         self._details.setAccessibleName("Details")
         self._details.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self._details.setMaximumHeight(25 * SPACE)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(SPACE + SPACE // 2, SPACE // 2, SPACE // 2, SPACE // 2)
-        column.setSpacing(SPACE // 2)
-        column.addLayout(row)
-        column.addWidget(self._details)
+        half = SPACE // 2
+        vbox(row, self._details, into=self, spacing=half, margins=(SPACE + half, half, half, half))
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)  # lies over a panel
         theme().changed.connect(self._restyle)
         self.hide()

@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QSizePolicy, QWidget
+from PySide6.QtWidgets import QFrame, QProgressBar, QSizePolicy, QWidget
 
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, duration
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE
 
@@ -81,15 +82,8 @@ class ProgressStrip(QFrame):
         self._figures = PlainLabel(self, role="muted")
         self._cancel = IconButton("ph.x", "Cancel", parent=self)
         self._cancel.clicked.connect(self._ask_to_cancel)
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(SPACE)
-        layout.addWidget(self._title, 3)
-        layout.addWidget(self._bar, 1)
-        layout.addWidget(self._figures)
-        layout.addWidget(self._cancel)
-        self._tick = QTimer(self)
-        self._tick.setInterval(1000)
+        hbox((self._title, 3), (self._bar, 1), self._figures, self._cancel, into=self)
+        self._tick = QTimer(self, interval=1000)
         self._tick.timeout.connect(self._show)
         self.hide()
 
@@ -157,9 +151,9 @@ class ProgressStrip(QFrame):
         parts = [f"{min(100, int(100 * self._done / self._total))} %"]
         if self._unit:
             parts.append(f"{count(self._done)} of {count(self._total)}{unit}")
-        seconds_left = (
-            self._reported_seconds if self._reported_seconds is not None else self._time_left.seconds(self._total)
-        )
+        seconds_left = self._reported_seconds
+        if seconds_left is None:
+            seconds_left = self._time_left.seconds(self._total)
         if seconds_left is not None and self._done < self._total:
             parts.append(f"{duration(seconds_left)} left")
         return parts

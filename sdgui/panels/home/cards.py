@@ -19,7 +19,7 @@ from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.style.theme import SPACE, run_color, set_role, theme
+from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 MIN_CARD_WIDTH = 44 * SPACE  # minimum width in px; each row has as many cards as fit
 _ICON_SIZE = 18  # px
@@ -242,9 +242,9 @@ class Sparkline(QWidget):
         )
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(QPen(run_color(self._color), _LINE_WIDTH))
+        painter.setPen(QPen(theme().run_color(self._color), _LINE_WIDTH))
         painter.drawPolyline(line)
         painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(run_color(self._color))
+        painter.setBrush(theme().run_color(self._color))
         painter.drawEllipse(line.last(), _DOT_RADIUS, _DOT_RADIUS)
         painter.end()

@@ -6,13 +6,15 @@ Images are scaled once per size and captions broken into lines once per width, s
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import fields
 
 from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QPoint, QPointF, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QFont, QFontMetrics, QImage, QPainter, QPainterPath, QPen, QPixmap
+from PySide6.QtGui import QColor, QFontMetrics, QImage, QPainter, QPainterPath, QPen, QPixmap
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
-from sdgui.widgets.gallery.broken_text import broken_at_words
 from sdgui.widgets.gallery.items import ITEM_ROLE, GalleryItem, GalleryModel
+from sdgui.widgets.gallery.line_breaking import break_lines
+from sdgui.widgets.style.colors import Colors
 from sdgui.widgets.style.theme import SPACE, theme
 
 _Index = QModelIndex | QPersistentModelIndex
@@ -43,19 +45,7 @@ class GalleryDelegate(QStyledItemDelegate):
         style = theme()
         self._font = style.font("small")
         self._metrics = QFontMetrics(self._font)
-        names = (
-            "selection",
-            "accent_text",
-            "raised",
-            "strong_border",
-            "muted",
-            "text",
-            "good",
-            "surface",
-            "window",
-            "warning",
-        )
-        self._colors = {name: style.color(name) for name in names}
+        self._colors = {field.name: style.color(field.name) for field in fields(Colors) if field.name != "runs"}
         self._broken_icon = style.icon("ph.warning", "muted")
         self._missing_icon = style.icon("ph.file-dotted", "muted")
         self._lines.clear()
@@ -242,7 +232,7 @@ class GalleryDelegate(QStyledItemDelegate):
         key = (text, width)
         lines = self._lines.get(key)
         if lines is None:
-            lines = self._lines[key] = two_lines(text, self._font, self._metrics, width)
+            lines = self._lines[key] = break_lines(text, self._font, self._metrics, width, 2) if text.strip() else []
             if len(self._lines) > _LINES_KEPT:
                 self._lines.popitem(last=False)
         return lines
@@ -254,8 +244,3 @@ def _clear(side: int, ratio: float) -> QPixmap:
     pixmap.setDevicePixelRatio(ratio)
     pixmap.fill(Qt.GlobalColor.transparent)
     return pixmap
-
-
-def two_lines(text: str, font: QFont, metrics: QFontMetrics, width: int) -> list[str]:
-    """``text`` on at most two lines of ``width`` px, broken at words, the second elided."""
-    return broken_at_words(text, font, metrics, width, 2) if text.strip() else []

@@ -24,15 +24,15 @@ from PySide6.QtCore import (
     Signal,
 )
 from PySide6.QtGui import QKeyEvent, QKeySequence, QRegion, QResizeEvent, QWheelEvent
-from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QListView, QSlider, QStyle, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QListView, QSlider, QStyle, QWidget
 
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count, count_with_unit
 from sdgui.widgets.gallery.delegate import GalleryDelegate
 from sdgui.widgets.gallery.items import GalleryItem, GalleryModel, row_ranges
 from sdgui.widgets.gallery.menu import copy_captions, copy_paths, gallery_menu
 from sdgui.widgets.gallery.preview import ImagePreview
 from sdgui.widgets.gallery.thumbnails import Thumbnails
-from sdgui.widgets.layouts.boxes import vbox
+from sdgui.widgets.layouts.boxes import STYLE_SPACING, hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, theme
 
@@ -78,9 +78,7 @@ class Gallery(QWidget):
         self._slider = QSlider(Qt.Orientation.Horizontal, self)
         self._count = PlainLabel(self, role="small")
         self._empty = PlainLabel(empty_text, self.view, role="muted")
-        self._drop_timer = QTimer(self)
-        self._drop_timer.setSingleShot(True)
-        self._drop_timer.setInterval(100)
+        self._drop_timer = QTimer(self, singleShot=True, interval=100)
         self._drop_timer.timeout.connect(self._drop_stale)
         self._build()
         self._connect()
@@ -112,10 +110,8 @@ class Gallery(QWidget):
         self._slider.setFixedWidth(14 * SPACE)
         self._slider.setToolTip("Image size (Ctrl+wheel)")
         self._slider.setAccessibleName("Image size")
-        self._foot = foot = QHBoxLayout()
-        foot.addWidget(self._count, 1)
-        foot.addWidget(self._slider)
-        vbox((view, 1), foot, into=self, spacing=SPACE // 2)
+        self._foot = hbox((self._count, 1), self._slider, spacing=STYLE_SPACING)
+        vbox((view, 1), self._foot, into=self, spacing=SPACE // 2)
 
     def add_to_foot(self, widget: QWidget) -> None:
         """Show ``widget`` below the images, between their number and the slider."""
@@ -250,7 +246,7 @@ class Gallery(QWidget):
             return
         if self._preview is None:
             self._preview = ImagePreview(self)
-            self._preview.stepped.connect(lambda step: self._step(step))
+            self._preview.stepped.connect(self._step)
             self._preview.closed.connect(self.view.setFocus)
         item = self.model.item(index)
         thumbnail = self.model.thumbnail(index)
@@ -294,8 +290,8 @@ class Gallery(QWidget):
 
     def _show_count(self) -> None:
         total, selected = self.model.rowCount(), sum(part.height() for part in self._ranges())
-        images = "1 image" if total == 1 else f"{count(total)} images"
-        self._count.setText(images + (f", {count(selected)} selected" if selected > 1 else "") if total else "")
+        selection = f", {count(selected)} selected" if selected > 1 else ""
+        self._count.setText(count_with_unit(total, "image") + selection if total else "")
         self._empty.setVisible(total == 0)
 
     def visible_rows(self) -> range:

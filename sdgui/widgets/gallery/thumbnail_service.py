@@ -68,11 +68,6 @@ class ThumbnailService(QObject):
         if (app := QCoreApplication.instance()) is not None:
             app.aboutToQuit.connect(self.close)
 
-    @property
-    def kept_bytes(self) -> int:
-        """Size of the images in memory, in bytes."""
-        return self._cache_bytes
-
     def join(self, cache_dir: Path | None) -> int:
         """Register a client; returns its id."""
         if cache_dir is not None and cache_dir not in self._pruned:
@@ -125,11 +120,6 @@ class ThumbnailService(QObject):
         self.cancel(client)
         self._seen.pop(client, None)
 
-    def forget(self, path: Path) -> None:
-        """Read this image again next time."""
-        old = self._cache.pop(str(path), None)
-        self._cache_bytes -= old.size if old is not None else 0
-
     def pending(self, client: int) -> int:
         """The number of requests of ``client`` that are queued or being read."""
         with self._lock:
@@ -160,9 +150,9 @@ class ThumbnailService(QObject):
             request = self._loading.pop(key)
         if thumbnail is request.in_memory and self._cache.get(key) is thumbnail:
             return  # the file has not changed
-        self.forget(Path(key))
+        old = self._cache.pop(key, None)
         self._cache[key] = thumbnail
-        self._cache_bytes += thumbnail.size
+        self._cache_bytes += thumbnail.size - (old.size if old is not None else 0)
         while self._cache_bytes > self._limit and len(self._cache) > 1:
             self._cache_bytes -= self._cache.popitem(last=False)[1].size
         self.arrived.emit(key, frozenset(request.clients))

@@ -53,10 +53,6 @@ class Thumbnails(QObject):
         """Drop queued requests for anything else."""
         self.service.cancel(self._client, keep={str(path) for path in paths})
 
-    def forget(self, path: Path) -> None:
-        """Read this image again next time."""
-        self.service.forget(path)
-
     def pending(self) -> int:
         """The number of requests that are queued or being read."""
         return self.service.pending(self._client)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QLayout, QVBoxLayout, QWidget
 
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.style.theme import SPACE
 
 FOOT_HEIGHT = 5 * SPACE  # height of a row of buttons, or of a gallery's slider, at the lower edge
@@ -22,11 +23,8 @@ def lay_over(area: QWidget, content: QLayout, *notices: QWidget, lift: int = FOO
     grid = QGridLayout(area)
     grid.setContentsMargins(0, 0, 0, 0)
     grid.addLayout(content, 0, 0)
-    column = QVBoxLayout()
+    column = vbox(*notices, spacing=SPACE // 2)
     set_lift(column, lift)
-    column.setSpacing(SPACE // 2)
-    for notice in notices:
-        column.addWidget(notice)
     grid.addLayout(column, 0, 0, Qt.AlignmentFlag.AlignBottom)
     return column
 

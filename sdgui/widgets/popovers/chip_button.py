@@ -21,14 +21,11 @@ class ChipButton(QPushButton):
         set_role(self, "chip")
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMaximumWidth(_WIDEST)
-        theme().changed.connect(self._restyle)
+        theme().changed.connect(self.update)
 
     def set_muted(self, muted: bool) -> None:
         """Draw the text as a hint, not as a choice."""
         self._muted = muted
-        self.update()
-
-    def _restyle(self) -> None:
         self.update()
 
     def sizeHint(self) -> QSize:

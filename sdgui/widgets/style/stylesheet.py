@@ -151,7 +151,7 @@ QScrollBar::add-page, QScrollBar::sub-page { background: transparent; }
 """)
 
 
-def stylesheet(colors: Colors, dark: bool, text_points: float, space: int) -> str:
+def stylesheet(colors: Colors, dark: bool, text_points: float) -> str:
     """The application's stylesheet for ``colors``; ``text_points`` is the size of ordinary text."""
     values = {name: getattr(colors, name) for name in colors.__dataclass_fields__ if name != "runs"}
     values |= {
@@ -159,6 +159,5 @@ def stylesheet(colors: Colors, dark: bool, text_points: float, space: int) -> st
         "small": f"{text_points * 0.9:.1f}",
         "scheme": "dark" if dark else "light",
         "icons": ICONS.as_posix(),
-        "space": str(space),
     }
     return "".join(part.substitute(values) for part in (_LABELS, _BUTTONS, _INPUTS, _VIEWS))

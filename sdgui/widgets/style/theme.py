@@ -110,12 +110,12 @@ class Theme(QObject):
 
     def state_icon(self, state: str) -> QIcon:
         """Icon of a run state: both shape and colour show it."""
-        name, role, _ = _state(state)
+        name, role, _ = _STATES[state]
         return self.icon(name, role)
 
     def state_text(self, state: str) -> str:
         """The name of a run state, for accessible names and tooltips."""
-        return _state(state)[2]
+        return _STATES[state][2]
 
     def icon(self, name: str, role: str = "text", scale: float = 1.0) -> QIcon:
         """A Phosphor icon in a colour of the theme, grey when disabled; ask again after ``changed``."""
@@ -153,7 +153,7 @@ class Theme(QObject):
         # twice, which takes a fifth of the time in a window with all panels.
         self._app.setStyleSheet("")
         self._app.setPalette(_palette(self.colors))
-        self._app.setStyleSheet(stylesheet(self.colors, dark, self._text_points, SPACE))
+        self._app.setStyleSheet(stylesheet(self.colors, dark, self._text_points))
         self.changed.emit()
 
 
@@ -166,8 +166,7 @@ def apply_theme(app: QApplication) -> Theme:
     if _current is None or _current.parent() is not app:
         app.setStyle(QStyleFactory.create("Fusion"))
         _current = Theme(app)
-        font = _current.font()
-        app.setFont(font)
+        app.setFont(_current.font())
     return _current
 
 
@@ -189,11 +188,6 @@ def shade(colors: Colors, index: int) -> QColor:
     return mix(color, QColor(getattr(colors, ground)), share)
 
 
-def run_color(index: int) -> QColor:
-    """``theme().run_color``."""
-    return theme().run_color(index)
-
-
 def mix(color: QColor, ground: QColor, share: float) -> QColor:
     """``share`` (0 to 1) of ``color``, the rest of ``ground``."""
     return QColor.fromRgbF(
@@ -201,11 +195,6 @@ def mix(color: QColor, ground: QColor, share: float) -> QColor:
         share * color.greenF() + (1 - share) * ground.greenF(),
         share * color.blueF() + (1 - share) * ground.blueF(),
     )
-
-
-def state_icon(state: str) -> QIcon:
-    """``theme().state_icon``."""
-    return theme().state_icon(state)
 
 
 def set_role(widget: QWidget, role: Role) -> None:
@@ -220,13 +209,6 @@ def hide_steps(box: QAbstractSpinBox) -> None:
     """Hide the buttons of a spin box, where they would cover the number; arrow keys and the wheel still work."""
     box.setStyleSheet("QAbstractSpinBox::up-button, QAbstractSpinBox::down-button { width: 0; border: none; }")
     box.lineEdit().setTextMargins(SPACE, 0, 0, 0)  # as wide as the padding of other boxes, which has no effect here
-
-
-def _state(state: str) -> tuple[str, str, str]:
-    try:
-        return _STATES[str(state)]
-    except KeyError:
-        raise ValueError(f"unknown run state {state!r}; known: {', '.join(_STATES)}") from None
 
 
 def _palette(colors: Colors) -> QPalette:

@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QPlainTextEdit, QStyle, QStyledItemDelegate, QStyl
 
 from sdgui.panels.caption.list.rows import CAPTION, ENTRY_ROLE, IMAGE, SCORE
 from sdgui.panels.caption.model import Entry, State
-from sdgui.widgets.gallery.broken_text import broken_at_words
+from sdgui.widgets.gallery.line_breaking import break_lines
 from sdgui.widgets.gallery.thumbnails import Thumbnails
 from sdgui.widgets.style.theme import SPACE, theme
 
@@ -153,7 +153,7 @@ class CaptionsDelegate(QStyledItemDelegate):
         key = (text, width)
         lines = self._lines.get(key)
         if lines is None:
-            lines = self._lines[key] = broken_at_words(text, self._font, self._metrics, width, LINES)
+            lines = self._lines[key] = break_lines(text, self._font, self._metrics, width, LINES)
             if len(self._lines) > _CACHE_SIZE:
                 self._lines.popitem(last=False)
         return lines

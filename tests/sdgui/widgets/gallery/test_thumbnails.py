@@ -100,8 +100,8 @@ def test_memory_is_bounded_over_all_panels(qtbot: QtBot, images: list[Path]) -> 
     for number, path in enumerate(images):
         panels[number % 6].get(path)
         qtbot.waitUntil(lambda: idle(service))
-        assert 0 < service.kept_bytes <= 500_000
-    assert service.kept_bytes == sum(thumbnail.size for thumbnail in service._cache.values())
+        assert 0 < service._cache_bytes <= 500_000
+    assert service._cache_bytes == sum(thumbnail.size for thumbnail in service._cache.values())
     assert panels[5].get(images[11]) is not None
     assert panels[0].get(images[0]) is None, "it had to go"
     service.close()

@@ -1,4 +1,4 @@
-"""Breaks a caption into the few lines that fit a cell; delegates cache the result.
+"""Breaks a caption into the lines that fit a cell; delegates cache the result.
 
 Flow: text and width -> lines, each painted at its base line.
 """
@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QFont, QFontMetrics, QTextLayout, QTextOption
 
 
-def broken_at_words(text: str, font: QFont, metrics: QFontMetrics, width: int, max_lines: int) -> list[str]:
+def break_lines(text: str, font: QFont, metrics: QFontMetrics, width: int, max_lines: int) -> list[str]:
     """``text`` on at most ``max_lines`` lines of ``width`` px, the last elided."""
     text = " ".join(text[:2000].split())
     if metrics.horizontalAdvance(text) <= width:
