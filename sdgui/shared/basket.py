@@ -1,6 +1,6 @@
 """The basket of data fixes: problems found in panels, stored until they are applied or removed.
 
-Flow: panel -> ``Basket.put(Finding)`` -> store (in the writer's thread) -> ``changed`` -> the button with its count and
+Flow: panel -> ``Basket.add(Finding)`` -> store (in the writer's thread) -> ``changed`` -> the button with its count and
 the open dialog. A change is an exchange of entries; the reverse exchange undoes it.
 
 A panel adds `basket_action` to its table of actions, or calls `offer_in_menu` for a gallery without one. Both ask the
@@ -9,7 +9,6 @@ panel for a `Finding`; the rest of the panel does not know the basket.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -60,10 +59,8 @@ class Basket(QObject):
 
     def add(self, finding: Finding) -> None:
         """Add fixes, replacing earlier fixes of the same pair, image or label."""
-        found_at = time.time()
-        fixes = [fix if fix.found else fix.model_copy(update={"found": found_at}) for fix in finding.fixes]
-        if fixes:
-            self._change(lambda: self._store.put_fixes(_normalised(finding.source), fixes))
+        if finding.fixes:
+            self._change(lambda: self._store.put_fixes(_normalised(finding.source), finding.fixes))
 
     def remove(self, ids: list[int]) -> None:
         """Remove entries."""

@@ -14,11 +14,11 @@ from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.resources import GENERAL
 from sdgui.runs.models import included_models
+from sdgui.shared.pickers.splits import SPLIT_NAMES
 
 PRESET: Final = "sd-coca-adapt"  # fine-tunes the included model
 SIZE: Final = "demo"  # trains in minutes without a GPU; Define offers the other sizes
 _TABLES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json")
-_SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "dev"), "test": ("test",)}
 
 
 def own_data_config(source: Path) -> RunConfig:
@@ -52,7 +52,7 @@ def _splits(folder: Path) -> dict[str, Path]:
     usable = [entry for entry in entries if entry.suffix.lower() in _TABLES or entry.is_dir()]
     split_paths = {
         split: next((entry for entry in usable if entry.stem.lower() in names), None)
-        for split, names in _SPLITS.items()
+        for split, names in SPLIT_NAMES.items()
     }
     if split_paths["train"] is not None:
         return {split: path for split, path in split_paths.items() if path is not None}

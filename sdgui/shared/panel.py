@@ -14,12 +14,13 @@ from importlib import import_module
 from typing import Literal
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from core.spec.config import RunConfig
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.shared.services import Selection, Services
 from sdgui.widgets.actions import Actions, MenuItem
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.progress_strip import ProgressStrip
 
 Group = Literal["Home", "Train", "Use"]  # the sections of the rail, in this order; Home has no heading
@@ -45,9 +46,7 @@ class Panel(QWidget):
 
     def set_view(self, view: QWidget) -> None:
         """Fill the panel with ``view``; the panel itself is the controller."""
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(view)
+        vbox(view, into=self)
 
     def select(self, selection: Selection) -> None:
         """Apply a changed selection in the tree; called only if ``PanelSpec.shows_tree`` is set."""

@@ -69,11 +69,8 @@ def best_tip(best: BestPoint | None) -> str:
 def experiment_line(experiment: Experiment, runs: int) -> str:
     """The second line of an experiment."""
     if experiment.config is None:
-        return (
-            _join("Logged by scripts", count_with_unit(runs, "run"))
-            if experiment.logged_project
-            else ("Config cannot be used")
-        )
+        logged = _join("Logged by scripts", count_with_unit(runs, "run"))
+        return logged if experiment.logged_project else "Config cannot be used"
     preset = PRESETS.get(experiment.config.preset)
     runs_text = count_with_unit(runs, "run") if runs else "no run yet"
     return _join(preset.title if preset else experiment.config.preset, runs_text)

@@ -7,7 +7,6 @@ numbered names, an existing file is refused. The columns of a table are named as
 from __future__ import annotations
 
 import csv
-import errno
 import io
 import shutil
 from collections import Counter
@@ -17,14 +16,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from core.spec.cells import escape_row
-from core.spec.errors import UserError
+from core.spec.errors import UserError, not_written
 from core.spec.reading import UnreadableError
 from core.spec.shards import is_member, read_member, split_member
 from sdgui.shared.export.formats import Exported, ExportFormat, Progress, free_path
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.gallery.items import GalleryItem
 
-_REPORT_ROWS = 50  # rows between two progress reports
 COLUMNS = ("filepath", "title", "rank", "score", "true", "note")
 
 WriteImages = Callable[[Sequence[GalleryItem], Path, Progress], Exported]  # images, where, progress
@@ -84,7 +82,7 @@ def export_table(items: Sequence[GalleryItem], file: Path, progress: Progress) -
         table = csv.writer(writing)
         table.writerow(COLUMNS)
         for number, item in enumerate(items):
-            _report(progress, number, len(items))
+            progress(number, len(items))
             record = _record(item, file.parent)
             table.writerow(escape_row("" if record[name] is None else record[name] for name in COLUMNS))
     return Exported(file, len(items))
@@ -101,11 +99,6 @@ def _record(item: GalleryItem, folder: Path) -> dict[str, Any]:
         "true": None if item.correct is None else str(item.correct).lower(),
         "note": item.badge,
     }
-
-
-def _report(progress: Progress, number: int, total: int) -> None:
-    if number % _REPORT_ROWS == 0:
-        progress(number, total)
 
 
 @contextmanager
@@ -127,17 +120,11 @@ def _new_file(file: Path) -> Iterator[TextIO]:
         raise
 
 
-def _refusal(path: Path, error: BaseException, written_count: int = 0) -> ExportError:
-    code = getattr(error, "errno", None)
-    written_text = f" {count(written_count)} images had been written." if written_count else ""
+def _refusal(path: Path, error: OSError, written_count: int = 0) -> ExportError:
     if isinstance(error, FileExistsError):
-        return ExportError(f"{path} already exists and was not overwritten; choose another name.{written_text}")
-    if code in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return ExportError(f"{path} cannot be written: no permission; choose another folder.{written_text}")
-    if code in (errno.ENOSPC, errno.EDQUOT):
-        return ExportError(f"The disk of {path} is full; free some space or choose another disk.{written_text}")
-    reason = getattr(error, "strerror", None) or error
-    return ExportError(f"{path} cannot be written: {reason}; choose another folder.{written_text}")
+        return ExportError(f"{path} already exists and was not overwritten; choose another name.")
+    consequence = f"{count_with_unit(written_count, 'image')} already written" if written_count else ""
+    return ExportError(not_written(path, error, consequence))
 
 
 IMAGE_FORMATS: tuple[ExportFormat[WriteImages], ...] = (

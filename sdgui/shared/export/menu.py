@@ -17,13 +17,14 @@ from sdgui.shared.export.formats import Exported, ExportFormat, free_path
 from sdgui.shared.export.images import IMAGE_FORMATS, WriteImages
 from sdgui.shared.export.message import exported_message
 from sdgui.shared.export.task import ExportTask
+from sdgui.shared.failures import failure_message
 from sdgui.widgets.file_dialogs import ask_folder, ask_save
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.gallery.items import GalleryItem
-from sdgui.widgets.message import ShowMessage, error, info
+from sdgui.widgets.message import ShowMessage
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
-from sdgui.worker.replies import Cancelled, Failure
+from sdgui.worker.replies import Failure
 
 
 class ExportMenu(QObject):
@@ -66,11 +67,8 @@ class ExportMenu(QObject):
 
     def _done(self, report: Exported) -> None:
         self._folder = report.folder
-        images = "1 image" if report.written == 1 else f"{count(report.written)} images"
+        images = count_with_unit(report.written, "image")
         self._show_message(exported_message(report, f"{images} exported to {report.path}."))
 
     def _on_failed(self, failure: Failure) -> None:
-        if isinstance(failure, Cancelled):
-            self._show_message(info("The export was cancelled; complete files are kept."))
-        else:
-            self._show_message(error(failure.text, failure.details))
+        self._show_message(failure_message(failure, "The export was cancelled; complete files are kept."))

@@ -9,7 +9,7 @@ from typing import Any
 
 from PySide6.QtCore import QCoreApplication, QObject, Signal
 
-from core.spec.errors import UserError
+from core.spec.errors import UserError, not_written
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.shared.export.formats import Progress
 from sdgui.widgets.progress_strip import ProgressStrip
@@ -64,10 +64,7 @@ class ExportTask(QObject):
         except _Cancelled:
             return Cancelled()
         except OSError as problem:
-            subject = problem.filename or "The file"
-            raise UserError(
-                f"{subject} cannot be written: {problem.strerror or problem}; choose another folder."
-            ) from None
+            raise UserError(not_written(problem.filename or "the file", problem)) from None
 
     def _report(self, done: int, total: int) -> None:
         if self._cancel_requested.is_set():

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, QUrl, Signal
 from PySide6.QtGui import QCloseEvent, QDesktopServices
-from PySide6.QtWidgets import QDialog, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QWidget
 
 from sdgui.shared.export.formats import free_path
+from sdgui.shared.failures import failure_message
 from sdgui.shared.fixing.items import ANY_DATA, counts_line, entries_for, item, sources_of
 from sdgui.shared.fixing.retraining import FixedData, PageWritten, Retraining, RunPair, Trained
 from sdgui.shared.fixing.view import FixingView
@@ -23,9 +24,10 @@ from sdgui.store.changes import Changes
 from sdgui.store.own.fixes import StoredFix
 from sdgui.widgets.file_dialogs import ask_open, ask_save
 from sdgui.widgets.formats import count
-from sdgui.widgets.message import Remedy, error, info
+from sdgui.widgets.layouts.boxes import vbox
+from sdgui.widgets.message import Remedy, info
 from sdgui.widgets.plain_text import plain_tip
-from sdgui.worker.replies import Cancelled, Failure
+from sdgui.worker.replies import Failure
 
 
 class FixingDialog(QDialog):
@@ -45,9 +47,7 @@ class FixingDialog(QDialog):
         self.visible_entries: list[StoredFix] = []  # entries of the selected data, as shown in the gallery
         self._run_to_repeat: Trained | None = None  # retrained when the data has been saved
         self._runs_request = 0  # number of the last request; answers to earlier requests are dropped
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.view)
+        vbox(self.view, into=self)
         self._connect()
         self._show_buttons()
 
@@ -161,14 +161,9 @@ class FixingDialog(QDialog):
         can_save = has_source and not busy and any(not entry.later for entry in self.visible_entries)
         view.save.setEnabled(can_save)
         view.retrain.setEnabled(can_save and isinstance(view.runs.currentData(), Trained))
-        if has_source and has_entries and not view.runs.count():
-            view.runs.setPlaceholderText("No run on this data: save the data, then define one")
-        else:
-            view.runs.setPlaceholderText("")
+        lacks_run = has_source and has_entries and not view.runs.count()
+        view.runs.setPlaceholderText("No run on this data: save the data, then define one" if lacks_run else "")
         pair = view.pairs.currentData()
-        view.pairs.setPlaceholderText(
-            "" if view.pairs.count() else "Retrained runs are listed here, each with its original"
-        )
         view.page.setEnabled(isinstance(pair, RunPair) and pair.ready and not busy)
 
     # Actions
@@ -242,8 +237,7 @@ class FixingDialog(QDialog):
     def _on_failed(self, failure: Failure) -> None:
         self.view.strip.finish()
         self._run_to_repeat = None
-        message = info("Cancelled.") if isinstance(failure, Cancelled) else error(failure.text, failure.details)
-        self.view.bar.show_message(message)
+        self.view.bar.show_message(failure_message(failure))
         self._show_buttons()
 
     def closeEvent(self, event: QCloseEvent) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from core.spec.data.fixes import Fix, Kind
 from sdgui.store.own.fixes import StoredFix
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.gallery.items import GalleryItem
 
 ANY_DATA = "any data with the image"
@@ -72,5 +72,5 @@ def entries_for(entries: Sequence[StoredFix], source: str) -> list[StoredFix]:
 def counts_line(entries: Sequence[StoredFix]) -> str:
     """A summary such as ``12 changes: 9 wrong · 3 new caption``."""
     kinds = Counter(map(_badge, entries))
-    total = f"{count(len(entries))} {'change' if len(entries) == 1 else 'changes'}"
+    total = count_with_unit(len(entries), "change")
     return f"{total}: {' · '.join(f'{number} {kind}' for kind, number in kinds.items())}" if entries else "no changes"

@@ -21,8 +21,6 @@ _EMPTY = (
     "Mark mismatched captions in Clean, mistakes in Classify, images in Data, or edit captions in Caption, and add "
     "them to the basket. All fixes are applied together, to a copy of the data."
 )
-
-
 MAX_SEEDS = 10
 
 
@@ -58,6 +56,7 @@ class FixingView(QWidget):
         self.retrain = _button("&Retrain with these fixes", tip, self)
         set_role(self.retrain, "primary")
         self.pairs = _box("Retrained runs", self)
+        self.pairs.setPlaceholderText("Retrained runs are listed here, each with its original")
         self.page = _button("&Before and after…", "Save a page, for sharing, that compares the two runs", self)
         self._arrange()
 

@@ -10,19 +10,13 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeyEvent
-from PySide6.QtWidgets import (
-    QCheckBox,
-    QCompleter,
-    QHBoxLayout,
-    QLineEdit,
-    QMenu,
-    QWidget,
-)
+from PySide6.QtWidgets import QCheckBox, QCompleter, QLineEdit, QMenu, QWidget
 
 from sdgui.shared.form.fields import FieldSpec
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.file_dialogs import ask_folder, ask_open
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE
@@ -36,9 +30,7 @@ class FieldEditor(QWidget):
     def __init__(self, spec: FieldSpec, parent: QWidget) -> None:
         super().__init__(parent)
         self.spec = spec
-        self.row = QHBoxLayout(self)
-        self.row.setContentsMargins(0, 0, 0, 0)
-        self.row.setSpacing(SPACE)
+        self.row = hbox(into=self)
 
     def register_control(self, control: QWidget, stretch: int = 0) -> None:
         """Register the control that takes the focus, and describe it to screen readers."""
@@ -52,8 +44,7 @@ class FieldEditor(QWidget):
     def show_unit(self) -> None:
         """Show the unit next to the control."""
         if self.spec.shown_unit:
-            unit = PlainLabel(self.spec.shown_unit, self, role="muted")
-            self.row.addWidget(unit)
+            self.row.addWidget(PlainLabel(self.spec.shown_unit, self, role="muted"))
 
     def text(self) -> str:
         """The typed or selected text."""
@@ -247,12 +238,8 @@ class PathEditor(TextEditor):
         menu.popup(self._browse.mapToGlobal(self._browse.rect().bottomLeft()))
 
     def _browse_for(self, folder: bool) -> None:
-        start_path = existing_path(self.text()) or existing_path(str(Path(self.text()).parent))
-        start = (
-            str(start_path if start_path.is_dir() else start_path.parent)
-            if self.text() and start_path is not None
-            else ""
-        )
+        path = existing_path(self.text()) or existing_path(str(Path(self.text()).parent)) if self.text() else None
+        start = "" if path is None else path if path.is_dir() else path.parent
         selected = ask_folder(self, self.spec.title, start) if folder else ask_open(self, self.spec.title, start=start)
         if selected is not None:
             self.set_text(str(selected))

@@ -15,13 +15,11 @@ from PySide6.QtCore import QPoint, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QIcon, QKeySequence, QPixmap, QResizeEvent, QShortcut
 from PySide6.QtWidgets import (
     QFrame,
-    QHBoxLayout,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
     QPushButton,
     QScrollArea,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -34,7 +32,7 @@ from sdgui.shared.form.section import FormSection
 from sdgui.shared.form.state import FormState
 from sdgui.shared.form.texts import differences_text
 from sdgui.widgets.elided_label import ElidedLabel
-from sdgui.widgets.layouts.boxes import hbox, vbox
+from sdgui.widgets.layouts.boxes import STYLE_SPACING, hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
@@ -100,19 +98,13 @@ class ConfigForm(QWidget):
         self._nothing.hide()
         self._nothing.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._page.setProperty("role", "page")
-        column = QVBoxLayout(self._page)
-        column.setContentsMargins(SPACE, 0, SPACE, 0)
-        column.addWidget(self._nothing)
-        for section in self._sections:
-            column.addWidget(section)
-        column.addStretch(1)
+        margins = (SPACE, 0, SPACE, 0)
+        vbox(self._nothing, *self._sections, None, into=self._page, spacing=STYLE_SPACING, margins=margins)
         self._area.setWidget(self._page)
         self._area.setWidgetResizable(True)
         self._area.setFrameShape(QFrame.Shape.NoFrame)
         self._area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        body = QHBoxLayout()
-        body.addWidget(self._list)
-        body.addWidget(self._area, 1)
+        body = hbox(self._list, (self._area, 1), spacing=STYLE_SPACING)
         vbox(top, (body, 1), self._help, into=self)
 
     def _connect(self) -> None:
@@ -174,8 +166,7 @@ class ConfigForm(QWidget):
     def refuse(self, problems: Mapping[str, str]) -> None:
         """Mark fields whose valid values cannot be used, until they are edited; {} clears the marks."""
         self._state.refuse(problems)
-        self._update()
-        self._show_counts()
+        self._show()
 
     def set_read_only(self, read_only: bool) -> None:
         """Show without editing (a launched run's config)."""

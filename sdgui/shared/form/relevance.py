@@ -71,17 +71,6 @@ _VIEW_SWITCHES = {  # field of the views -> the field that enables it
     "saturation": "jitter",
 }
 
-# advanced fields that are shown directly once a related choice is made
-_PROMOTED = frozenset(
-    {
-        "fusion.text_attention",
-        "fusion.feed_forward",
-        "fusion.joint_layers",
-        "fusion.merge_every",
-        "fusion.queries",
-    }
-)
-
 
 def matters(path: str, values: Values) -> bool:
     """Whether the field has any effect, given ``values`` of all fields by dotted name."""
@@ -95,8 +84,8 @@ def matters(path: str, values: Values) -> bool:
 
 
 def is_shown_directly(path: str, advanced: bool, values: Values) -> bool:
-    """Whether the field is shown without opening *More*."""
-    return matters(path, values) and (not advanced or path in _PROMOTED)
+    """Whether the field is shown without opening *More*: also an advanced one that the chosen kind of fusion needs."""
+    return matters(path, values) and (not advanced or path.startswith("fusion."))
 
 
 def switch_of(group: str) -> str:

@@ -12,15 +12,7 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
-from PySide6.QtWidgets import (
-    QComboBox,
-    QFrame,
-    QInputDialog,
-    QMenu,
-    QSizePolicy,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QComboBox, QFrame, QInputDialog, QMenu, QSizePolicy, QWidget
 
 from core.spec.shards import may_exist, names_shards
 from sdgui.shared.pickers.data_card import DataCard, figures_text, reasons_text
@@ -41,8 +33,6 @@ from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import SourceFacts
-
-__all__ = ["DataPicker", "figures_text", "reasons_text"]
 
 _RECENT = "data/recent"
 _REMEMBERED = 8
@@ -110,10 +100,10 @@ class DataPicker(QWidget):
         """The facts last emitted by ``described``; None if unknown."""
         return self._data_facts.facts
 
-    def set_source(self, source: str, title: str = "") -> None:
+    def set_source(self, source: str) -> None:
         """Choose a file or folder, and add it to the list; "" chooses nothing."""
         if source and self.box.findData(source) < 0:
-            self._insert(0, title or Path(source).name, source)
+            self._insert(0, Path(source).name, source)
         self.box.setCurrentIndex(self.box.findData(source) if source else -1)
         if source == self._data_facts.source:
             return
@@ -212,10 +202,8 @@ class DataPicker(QWidget):
         """Open the data card below the box; it compares the source with its other splits."""
         if self._popup is None:
             self._popup = QFrame(self, Qt.WindowType.Popup)
-            column = QVBoxLayout(self._popup)
-            column.setContentsMargins(0, 0, 0, 0)
             self.card = DataCard(self._data_facts, self._popup)
-            column.addWidget(self.card)
+            vbox(self.card, into=self._popup)
         assert self.card is not None
         self.card.show_facts()
         self.card.set_others(splits_beside(self._services.store, self._data_facts.source))

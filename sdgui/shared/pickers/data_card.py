@@ -10,11 +10,11 @@ from pathlib import Path
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QSizePolicy, QWidget
+from PySide6.QtWidgets import QFrame, QPushButton, QSizePolicy, QWidget
 
 from sdgui.shared.pickers.data_facts import DataFacts, failure_lines
 from sdgui.widgets.elided_label import ElidedLabel
-from sdgui.widgets.formats import count, percent
+from sdgui.widgets.formats import count, count_with_unit, percent
 from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.boxes import hbox, vbox
@@ -43,9 +43,8 @@ class DataCard(QFrame):
         self.facts = facts
         self._other_splits: dict[str, str] = {}
         self._shelf = QWidget(self)
-        self._shelf.setSizePolicy(
-            QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed
-        )  # the images do not widen the card
+        # the images do not widen the card
+        self._shelf.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.images = [ImageLabel(_SIDE, self._shelf) for _ in range(SAMPLE_IMAGES)]
         self.figures, self.more, self.overlap = (ElidedLabel("", self) for _ in range(3))
         self._writable = True
@@ -69,12 +68,7 @@ class DataCard(QFrame):
         self.show_facts()
 
     def _build(self) -> None:
-        row = QHBoxLayout(self._shelf)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(_GAP)
-        for image in self.images:
-            row.addWidget(image)
-        row.addStretch(1)
+        hbox(*self.images, None, into=self._shelf, spacing=_GAP)
         self._shelf.setFixedHeight(_SIDE)
         foot = hbox((self.more, 1), self.look, self.hold_out)
         set_role(self.more, "small")
@@ -165,11 +159,11 @@ class DataCard(QFrame):
 def figures_text(facts: SourceFacts) -> str:
     """A summary such as ``4 100 pairs · 1 320 images · concept: 55 classes · 3 bad rows · CSV``."""
     pairs, images, bad_rows = facts["pairs"], facts["images"], facts["bad"]
-    parts = [f"{count(pairs)} {'pair' if pairs == 1 else 'pairs'}"] if pairs else []
-    parts.append(f"{count(images)} {'image' if images == 1 else 'images'}")
-    parts += [f"{name}: {count(classes)} classes" for name, classes in facts["labels"].items()]
+    parts = [count_with_unit(pairs, "pair")] if pairs else []
+    parts.append(count_with_unit(images, "image"))
+    parts += [f"{name}: {count(number)} class{'es' * (number != 1)}" for name, number in facts["labels"].items()]
     if bad_rows:
-        parts.append(f"{count(bad_rows)} bad {'row' if bad_rows == 1 else 'rows'}")
+        parts.append(count_with_unit(bad_rows, "bad row"))
     return " · ".join([*parts, facts["format"]])
 
 
@@ -205,7 +199,7 @@ def overlap_text(facts: SourceFacts | None, splits: Mapping[str, str], shared: M
         return ""
     shared_counts = {name: shared[source] for name, source in splits.items() if source in shared}
     sentences = [
-        f"{count(number)} images ({percent(number / facts['images'])}) also in {name}"
+        f"{count_with_unit(number, 'image')} ({percent(number / facts['images'])}) also in {name}"
         for name, number in shared_counts.items()
         if number
     ]

@@ -108,12 +108,6 @@ def _metric(best: BestPoint | None) -> str:
     return f"mean recall {percent(best.value)}" if best is not None else ""
 
 
-def run_reason(run: RunDir, needs: Needs) -> str:
-    """Why the run cannot be used for ``needs``."""
-    facts = run_facts(run)
-    return _reason(bool(facts.steps), facts.can_caption, needs)
-
-
 def _reason(trained: bool, captions: bool, needs: Needs) -> str:
     if needs == "caption" and not captions:
         return _NO_CAPTIONS
@@ -128,7 +122,7 @@ def pretrained_entries(needs: Needs) -> list[ModelEntry]:
 
 
 def _pretrained_entry(weights: Pretrained, needs: Needs) -> ModelEntry:
-    reason = _NO_CAPTIONS if needs == "caption" and not weights.captions else ""
+    reason = _reason(True, weights.captions, needs)
     size = size_text(weights.size)
     availability = (
         f"downloaded · {size}" if weights.is_downloaded else f"downloads about {size}" if size else "not downloaded"
@@ -141,20 +135,19 @@ def _pretrained_entry(weights: Pretrained, needs: Needs) -> ModelEntry:
         weights.name,
         open_clip_title(weights.name),
         reason,
-        about=f"{availability or 'not downloaded'} · {can}",
+        about=f"{availability} · {can}",
     )
 
 
 def included_entries(needs: Needs) -> list[ModelEntry]:
     """Entries of the included models: small, but usable immediately."""
     entries = (folder_entry(folder, needs) for folder in included_models())
+    abilities = {True: _CAPTIONS, False: _SEARCHES}
     return [
-        replace(entry, about=f"included · {_abilities(Path(entry.name))}") for entry in entries if entry is not None
+        replace(entry, about=f"included · {abilities[folder_can_caption(Path(entry.name))]}")
+        for entry in entries
+        if entry is not None
     ]
-
-
-def _abilities(folder: Path) -> str:
-    return _CAPTIONS if folder_can_caption(folder) else _SEARCHES
 
 
 def untrained_entries(needs: Needs) -> list[ModelEntry]:
@@ -164,7 +157,7 @@ def untrained_entries(needs: Needs) -> list[ModelEntry]:
             "open_clip",
             name,
             open_clip_title(name),
-            _NO_CAPTIONS if needs == "caption" and not captions else "",
+            _reason(True, captions, needs),
             about="random weights",
         )
         for name, captions in architectures().items()
@@ -181,12 +174,14 @@ def folder_entry(folder: Path, needs: Needs) -> ModelEntry | None:
     """The entry of a folder with a model: a run, or saved by open_clip; None if there is no readable model."""
     try:
         if is_saved_model(folder):
-            reason = _NO_CAPTIONS if needs == "caption" and not folder_can_caption(folder) else ""
+            reason = _reason(True, folder_can_caption(folder), needs)
             return ModelEntry("folder", str(folder), folder.name, reason, about=str(folder))
         if RunDir(folder).config.is_file() and RunDir(folder).checkpoints.is_dir():
-            return ModelEntry("run", str(folder), folder.name, run_reason(RunDir(folder), needs), about=str(folder))
+            facts = run_facts(RunDir(folder))
+            reason = _reason(bool(facts.steps), facts.can_caption, needs)
+            return ModelEntry("run", str(folder), folder.name, reason, about=str(folder))
     except OSError:
-        return None
+        pass
     return None
 
 
@@ -195,7 +190,7 @@ def choice_entry(choice: ModelChoice, needs: Needs) -> ModelEntry:
     name = tuned_name(choice.model)
     if name.startswith(OPEN_CLIP):
         name = name.removeprefix(OPEN_CLIP)
-        reason = _NO_CAPTIONS if needs == "caption" and not architectures().get(name.partition(",")[0], False) else ""
+        reason = _reason(True, architectures().get(name.partition(",")[0], False), needs)
         return ModelEntry("open_clip", name, open_clip_title(name), reason, recent=choice)
     model_path = existing_path(name)
     folder = Path(name if model_path is not None and model_path.is_dir() else run_and_checkpoint(name)[0])

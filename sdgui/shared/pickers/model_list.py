@@ -23,30 +23,19 @@ class ModelLines(QAbstractListModel):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._groups: list[tuple[str, list[ModelEntry], list[str]]] = []  # heading, entries, the search text of each
         self._lines: list[str | ModelEntry] = []
-        self._typed_only: frozenset[str] = frozenset()  # groups that are shown only for a search
 
     def replace(self, groups: Groups, words: str = "", typed_only: Collection[str] = ()) -> None:
         """Show the entries of these groups that match ``words``, each group under its heading; empty groups are hidden.
 
         ``typed_only``: long, rarely needed groups that are shown only for a search.
         """
-        self._groups = [(title, list(entries), [_search_text(entry) for entry in entries]) for title, entries in groups]
-        self._typed_only = frozenset(typed_only)
-        self.find(words)
-
-    def find(self, words: str) -> None:
-        """Show the entries that contain all of ``words``."""
         terms = words.casefold().removeprefix(OPEN_CLIP).split()
         self.beginResetModel()
         self._lines = []
-        for title, entries, texts in self._groups:
-            if not terms and title in self._typed_only:
-                continue
-            pairs = zip(entries, texts, strict=True)
-            matching = [entry for entry, text in pairs if all(word in text for word in terms)]
-            if matching:
+        for title, entries in groups:
+            matching = [entry for entry in entries if _matches(entry, terms)]
+            if matching and (terms or title not in typed_only):
                 self._lines += [title, *matching]
         self.endResetModel()
 
@@ -92,8 +81,9 @@ class ModelLines(QAbstractListModel):
         return None
 
 
-def _search_text(entry: ModelEntry) -> str:
-    return f"{entry.title} {entry.name} {entry.about} {entry.metric}".casefold()
+def _matches(entry: ModelEntry, terms: Sequence[str]) -> bool:
+    text = f"{entry.title} {entry.name} {entry.about} {entry.metric}".casefold()
+    return all(term in text for term in terms)
 
 
 class ModelDelegate(QStyledItemDelegate):

@@ -6,17 +6,18 @@ Escape, on a click elsewhere, and after a choice.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from PySide6.QtCore import QEvent, QModelIndex, QObject, QPoint, Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QListView, QPushButton, QWidget
+from PySide6.QtWidgets import QFrame, QLineEdit, QListView, QPushButton, QWidget
 
 from sdgui.runs.models import RunFacts
 from sdgui.shared.pickers.entries import ModelEntry, Needs, folder_entry
 from sdgui.shared.pickers.model_list import Groups, ModelDelegate, ModelLines
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.formats import count
-from sdgui.widgets.layouts.boxes import vbox
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.popovers.list_keys import handle_list_key, is_enter
 from sdgui.widgets.still_boxes import NoWheelComboBox
@@ -74,18 +75,13 @@ class ModelPopover(QFrame):
         self.networks.setAccessibleName("Student or teacher")
         self._folder.setToolTip("Choose the folder of a run, or of a model saved by open_clip or transformers")
         self.interpolate.setToolTip("Choose a second model of the same architecture; a slider moves between the two")
-        foot = QHBoxLayout()
-        foot.setSpacing(SPACE)
         for title, box in ((self._checkpoints_title, self.checkpoints), (self._networks_title, self.networks)):
             title.setBuddy(box)
             set_role(title, "muted")
             box.setSizeAdjustPolicy(NoWheelComboBox.SizeAdjustPolicy.AdjustToContents)
-            foot.addWidget(title)
-            foot.addWidget(box)
-        foot.addStretch(1)
         self.interpolate.hide()
-        foot.addWidget(self.interpolate)
-        foot.addWidget(self._folder)
+        choices = (self._checkpoints_title, self.checkpoints, self._networks_title, self.networks)
+        foot = hbox(*choices, None, self.interpolate, self._folder)
         vbox(self.line, (self.list, 1), self.note, foot, into=self, margins=SPACE)
 
     # Display
@@ -123,13 +119,12 @@ class ModelPopover(QFrame):
                 self.networks.addItem(name, name)
             self.checkpoints.setCurrentIndex(self.checkpoints.findData(checkpoint))
             self.networks.setCurrentIndex(self.networks.findData(network))
-        for widget, is_visible in (
-            (self._checkpoints_title, self.checkpoints.count() > 0),
-            (self.checkpoints, self.checkpoints.count() > 0),
-            (self._networks_title, self.networks.count() > 1),
-            (self.networks, self.networks.count() > 1),
+        for title, box, fewest in (
+            (self._checkpoints_title, self.checkpoints, 1),
+            (self._networks_title, self.networks, 2),
         ):
-            widget.setVisible(is_visible)
+            for widget in (title, box):
+                widget.setVisible(box.count() >= fewest)
 
     def _set_picks_initial(self, is_on: bool) -> None:
         self._picks_initial = is_on
@@ -144,7 +139,8 @@ class ModelPopover(QFrame):
         rows = range(self.lines.rowCount())
         same_row = next((row for row in rows if current is not None and self.lines.entry(row) == current), -1)
         self._choose_row(same_row if same_row >= 0 else self.lines.first_row())
-        self.list.scrollToTop() if same_row < 0 else None
+        if same_row < 0:
+            self.list.scrollToTop()
         self.note.setText(self._empty_note(words))
         self.note.setVisible(bool(self.note.text()))
 
@@ -153,7 +149,7 @@ class ModelPopover(QFrame):
         folder = existing_path(words.strip()) if "/" in words or "\\" in words else None
         if folder is None or not folder.is_dir() or (entry := folder_entry(folder.absolute(), self._needs)) is None:
             return self._groups
-        return [("Folder", [_matching_typed_path(entry, words)]), *self._groups]
+        return [("Folder", [replace(entry, about=words.strip())]), *self._groups]  # so that the entry matches ``words``
 
     def _empty_note(self, words: str) -> str:
         if self.lines.rowCount():
@@ -187,8 +183,3 @@ class ModelPopover(QFrame):
             self._pick(self.lines.entry(self.list.currentIndex().row()))
             return True
         return handle_list_key(self.list, event)
-
-
-def _matching_typed_path(entry: ModelEntry, words: str) -> ModelEntry:
-    """A copy of ``entry`` that matches the typed path."""
-    return ModelEntry(entry.kind, entry.name, entry.title, entry.reason, entry.run_id, None, "", f"{words.strip()}")

@@ -17,13 +17,12 @@ from PySide6.QtWidgets import (
     QPushButton,
     QRadioButton,
     QScrollArea,
-    QVBoxLayout,
     QWidget,
 )
 
 from core.spec.presets import PRESETS, SIZES, Size
 from sdgui.shared.pickers.preset_facts import FAMILIES, ICONS, matches, preset_needs
-from sdgui.widgets.layouts.boxes import hbox, vbox
+from sdgui.widgets.layouts.boxes import STYLE_SPACING, hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.popovers.list_keys import handle_list_key, is_enter
 from sdgui.widgets.style.theme import SPACE, set_role, theme
@@ -78,20 +77,16 @@ class PresetChooser(QFrame):
         self.button.setToolTip("Use this preset (Enter)")
         text = QWidget(self)
         text.setProperty("role", "page")
-        column = QVBoxLayout(text)
-        column.setContentsMargins(SPACE, 0, SPACE, 0)
-        column.setSpacing(SPACE)
-        for label in (self.title, self.about, self.paper, self.marks):
+        labels = (self.title, self.about, self.paper, self.marks)
+        for label in labels:
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-            column.addWidget(label)
-        column.addStretch(1)
+        vbox(*labels, None, into=text, margins=(SPACE, 0, SPACE, 0))
         area = QScrollArea(self)
         area.setWidgetResizable(True)
         area.setFrameShape(QFrame.Shape.NoFrame)
         area.setWidget(text)
         area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        side = QVBoxLayout()
-        side.addWidget(area, 1)
+        side = vbox((area, 1), spacing=STYLE_SPACING)
         for index, size in enumerate(SIZES):
             choice = QRadioButton(SIZE_TEXTS[size], self)
             choice.setToolTip(plain_tip(f"Alt+{index + 1}"))
@@ -152,9 +147,8 @@ class PresetChooser(QFrame):
         """Update the icons to the colours of the theme."""
         for row in range(self.list.count()):
             item = self.list.item(row)
-            marks = preset_needs(str(item.data(_NAME))) if item.data(_NAME) else ()
-            if item.data(_NAME):
-                dot = theme().icon("ph.circle-fill", "muted", scale=0.3)
+            if name := item.data(_NAME):
+                marks, dot = preset_needs(str(name)), theme().icon("ph.circle-fill", "muted", scale=0.3)
                 item.setIcon(theme().icon(ICONS[marks[0].kind], "muted") if marks else dot)
 
     def _filter(self) -> None:

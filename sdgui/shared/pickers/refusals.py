@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from core.spec.config import RunConfig
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count, count_with_unit
 from sdgui.worker.replies import Cancelled, Failure, Lost
 from sdgui.worker.verbs import SourceFacts
 
@@ -54,17 +54,15 @@ def _verdict(failure: Failure) -> str:
 
 
 def _unusable(source: str, facts: SourceFacts, config: RunConfig) -> str:
+    images = count_with_unit(facts["images"], "image")
     if not facts["pairs"]:
-        return (
-            f"{source} contains {count(facts['images'])} images but no captions; caption the images first, or "
-            "choose a table with captions."
-        )
+        return f"{source} contains {images} but no captions; caption them first, or choose a table with captions."
     bad_rows, rows, allowed = facts["bad"], facts["images"] + facts["bad"], config.data.max_bad_share
     if bad_rows / rows > allowed:
         first = f" The first: {facts['reasons'][0]}" if facts["reasons"] else ""
         return (
-            f"{count(bad_rows)} of the {count(rows)} rows of {source} cannot be used, more than the {100 * allowed:g} %"
-            f' allowed. Fix them or raise "Max bad rows".{first}'
+            f"{count(bad_rows)} of the {count_with_unit(rows, 'row')} of {source} cannot be used, more than the "
+            f'{100 * allowed:g} % allowed. Fix them or raise "Max bad rows".{first}'
         )
     return ""
 
@@ -78,11 +76,11 @@ def _training_problems(facts: SourceFacts, config: RunConfig) -> dict[str, str]:
         problems["data.label"] = f"The training data has no label {label!r}; available: {available}."
     elif label in labels and labels[label] < 2:
         problems["data.label"] = (
-            f"The label {label!r} has only {labels[label]} distinct value(s), but classification needs at least two."
+            f"The label {label!r} has only {count_with_unit(labels[label], 'value')}; classification needs two or more."
         )
     if config.optim.batch_size > facts["images"]:
         problems["optim.batch_size"] = (
-            f"A batch of {count(config.optim.batch_size)} is larger than the {count(facts['images'])} images of "
-            f"the training data; set at most {count(facts['images'])}."
+            f"A batch of {count(config.optim.batch_size)} is larger than the training data, which has "
+            f"{count_with_unit(facts['images'], 'image')}; set at most {count(facts['images'])}."
         )
     return problems

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QSpinBox, QWidget
+from PySide6.QtWidgets import QFrame, QPushButton, QScrollArea, QSpinBox, QWidget
 
 from core.spec.config import RunConfig
 from sdgui.shared.views.canvas import ViewsCanvas
 from sdgui.shared.views.drawing import Views, ViewsWork
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count
-from sdgui.widgets.layouts.boxes import vbox
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
@@ -59,15 +59,10 @@ class ViewsPreview(QWidget):
         self.again.clicked.connect(self.draw_again)
 
     def _build(self) -> None:
-        row = QHBoxLayout()
-        row.setSpacing(SPACE)
-        for text, box in (("S&tep", self.step), ("Seed", self.seed)):
-            label = PlainLabel(text, self, role="muted")
-            label.setBuddy(box)
-            row.addWidget(label)
-            row.addWidget(box)
-        row.addWidget(self.again)
-        row.addWidget(self.note, 1)
+        step, seed = (
+            PlainLabel(text, self, role="muted", buddy=box) for text, box in (("S&tep", self.step), ("Seed", self.seed))
+        )
+        row = hbox(step, self.step, seed, self.seed, self.again, (self.note, 1))
         vbox(row, (self.area, 1), into=self)
 
     def show_config(self, config: RunConfig | None, rows: Sequence[int] = ()) -> None:

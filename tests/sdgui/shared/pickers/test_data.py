@@ -226,7 +226,7 @@ def facts(**changed: Any) -> SourceFacts:
         ((), facts(pairs=0, images=7), "data.train", "no caption"),
         ((), facts(bad=20, reasons=["line 2: gone"]), "data.train", "20 of the 100 rows"),
         (("data.label=sort",), facts(), "data.label", "'kind'"),
-        (("data.label=one",), facts(), "data.label", "needs at least two"),
+        (("data.label=one",), facts(), "data.label", "needs two or more"),
         (("optim.batch_size=81",), facts(), "optim.batch_size", "at most 80"),
     ],
 )

@@ -15,12 +15,14 @@ from core.spec.config import override
 from core.spec.presets import preset_config
 from sdgui.shared.pickers import pretrained
 from sdgui.shared.pickers.data import DataPicker
+from sdgui.shared.pickers.data_card import figures_text, overlap_text
 from sdgui.shared.pickers.pretrained import Pretrained
 from sdgui.shared.pickers.splits import splits_beside
 from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 from sdgui.worker.calls import WorkerCalls
+from sdgui.worker.verbs import SourceFacts
 from tests.sdgui.panels.scripted_workers import services_in
 
 
@@ -45,6 +47,15 @@ def test_splits_are_those_used_together_or_in_one_folder(tmp_path: Path) -> None
 
     closed: Any = Closed()
     assert splits_beside(closed, str(tmp_path / "dev.csv")) == {"train": str(tmp_path / "training.csv")}
+
+
+def test_one_image_and_one_class_are_singular() -> None:
+    facts: SourceFacts = {
+        "source": "/a.csv", "format": "CSV", "pairs": 1, "images": 1,
+        "labels": {"tone": 1, "form": 2}, "bad": 1, "reasons": [],
+    }  # fmt: skip
+    assert figures_text(facts) == "1 pair · 1 image · tone: 1 class · form: 2 classes · 1 bad row · CSV"
+    assert overlap_text(facts, {"val": "/b.csv"}, {"/b.csv": 1}) == "1 image (100.0 %) also in val"
 
 
 def test_downloaded_weights_come_first_and_studies_last() -> None:

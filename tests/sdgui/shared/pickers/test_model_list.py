@@ -45,7 +45,7 @@ def test_entries_are_grouped_and_found_by_every_word(qapp: object) -> None:
         "clip coca": [],
     }
     for words, titles in titles_by_words.items():
-        lines.find(words)
+        lines.replace(GROUPS, words, (UNTRAINED,))
         assert shown(lines) == titles, words
     lines.replace(GROUPS)
     assert shown(lines)[-2:] == [UNTRAINED, BARE.title]
