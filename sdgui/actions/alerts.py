@@ -11,14 +11,12 @@ from PySide6.QtWidgets import (
     QCheckBox,
     QDialog,
     QFormLayout,
-    QHBoxLayout,
     QHeaderView,
     QLineEdit,
     QPlainTextEdit,
     QPushButton,
     QTreeWidget,
     QTreeWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -29,10 +27,12 @@ from core.spec.errors import UserError
 from core.spec.reading import first_problem
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.store.store import Store
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.layouts.form_labels import level_labels
 from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.popovers.placing import bring_to_front
 from sdgui.widgets.still_boxes import StillComboBox, StillDoubleSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
@@ -115,23 +115,13 @@ class AlertsDialog(QDialog):
             ("Command", self.command),
             ("Webhook", self.url),
         ):
-            label = PlainLabel(title, self)
-            label.setBuddy(widget)
+            label = PlainLabel(title, self, buddy=widget)
             if not widget.accessibleName():
                 widget.setAccessibleName(title)
             form.addRow(label, widget)
         level_labels(form)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.use_defaults)
-        buttons.addStretch(1)
-        for button in (self.test, self.close_button, self.save):
-            buttons.addWidget(button)
-        column = QVBoxLayout(self)
-        column.setSpacing(SPACE)
-        column.addLayout(form)
-        column.addWidget(self.bar)
-        column.addWidget(self.table, 1)
-        column.addLayout(buttons)
+        buttons = hbox(self.use_defaults, None, self.test, self.close_button, self.save)
+        vbox(form, self.bar, (self.table, 1), buttons, into=self, margins=SPACE)
         self.resize(80 * SPACE, 86 * SPACE)
 
     def open_for(self, experiment_id: int, name: str) -> None:
@@ -142,9 +132,7 @@ class AlertsDialog(QDialog):
         self.scope.addItems([name, _DEFAULTS])
         self.scope.blockSignals(False)
         self._load()
-        self.show()
-        self.raise_()
-        self.activateWindow()
+        bring_to_front(self)
 
     @property
     def _shown_experiment(self) -> str | None:

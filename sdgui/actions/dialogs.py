@@ -21,6 +21,7 @@ from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.runs.models import is_saved_model
 from sdgui.shared.services import Services
 from sdgui.widgets.actions import Actions
+from sdgui.widgets.popovers.placing import bring_to_front
 
 if TYPE_CHECKING:  # a popup's code is loaded when it is first opened
     from sdgui.actions.alerts import AlertsDialog
@@ -117,9 +118,7 @@ class Dialogs(QObject):
 
             self._shortcuts = ShortcutsDialog(self._actions, self.window)
             self._shortcuts.destroyed.connect(self._forget_shortcuts)
-        self._shortcuts.show()
-        self._shortcuts.raise_()
-        self._shortcuts.activateWindow()
+        bring_to_front(self._shortcuts)
 
     def open_help(self, page: str) -> None:
         """Show a page of the documentation in the user's browser."""

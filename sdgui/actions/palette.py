@@ -18,10 +18,10 @@ from PySide6.QtWidgets import (
     QListWidgetItem,
     QStyledItemDelegate,
     QStyleOptionViewItem,
-    QVBoxLayout,
     QWidget,
 )
 
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.popovers.list_keys import handle_list_key, is_enter
 from sdgui.widgets.style.theme import SPACE, theme
 
@@ -120,10 +120,7 @@ class CommandPalette(QFrame):
         self.list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.list.setUniformItemSizes(True)
         self.list.setItemDelegate(_HintDelegate(self.list))
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 8, 8, 8)
-        layout.addWidget(self.line)
-        layout.addWidget(self.list)
+        vbox(self.line, self.list, into=self, margins=SPACE)
         empty = QPixmap(self.list.iconSize() if self.list.iconSize().isValid() else QSize(16, 16))
         empty.fill(Qt.GlobalColor.transparent)
         self._no_icon = QIcon(empty)  # transparent: aligns titles without an icon with the others

@@ -10,7 +10,7 @@ from typing import Any
 
 from PySide6.QtCore import QSize, QTimer, QUrl
 from PySide6.QtGui import QDesktopServices, QHideEvent, QImage
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QPushButton, QTextBrowser, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QPushButton, QTextBrowser, QWidget
 
 from core.spec.errors import writing
 from core.spec.files import write_whole
@@ -23,8 +23,10 @@ from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.store.store import Store
 from sdgui.widgets.file_dialogs import ask_save
 from sdgui.widgets.gallery.images import decode_image
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.popovers.placing import bring_to_front
 from sdgui.widgets.style.theme import SPACE
 
 _RENEW_MS = 5000
@@ -82,15 +84,7 @@ class ReportDialog(QDialog):
         self.view, self.bar = ReportView(self), MessageBar(self)
         self.leave, self.export = QPushButton("C&lose", self), QPushButton("&Export…", self)
         self.leave.setDefault(True)
-        buttons = QHBoxLayout()
-        buttons.addStretch(1)
-        buttons.addWidget(self.leave)
-        buttons.addWidget(self.export)
-        column = QVBoxLayout(self)
-        column.setSpacing(SPACE)
-        column.addWidget(self.view, 1)
-        column.addWidget(self.bar)
-        column.addLayout(buttons)
+        vbox((self.view, 1), self.bar, hbox(None, self.leave, self.export), into=self, margins=SPACE)
         self.resize(100 * SPACE, 90 * SPACE)
         self._timer = QTimer(self, interval=_RENEW_MS)
         self._timer.timeout.connect(self._read)
@@ -106,9 +100,7 @@ class ReportDialog(QDialog):
         self._reading = False
         self._read()
         self._timer.start()
-        self.show()
-        self.raise_()
-        self.activateWindow()
+        bring_to_front(self)
 
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QDialog, QHeaderView, QLineEdit, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QHeaderView, QLineEdit, QTreeWidget, QTreeWidgetItem, QWidget
 
 from sdgui.panels.registry import PANELS
 from sdgui.widgets.actions import Actions
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE
 
@@ -48,10 +49,7 @@ class ShortcutsDialog(QDialog):
         for group, handled in ({spec.title: spec.keys for spec in PANELS if spec.keys} | _WIDGET_KEYS).items():
             self._add(group, [("", keys, text) for keys, text in handled])
         self.list.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(2 * SPACE, 2 * SPACE, 2 * SPACE, 2 * SPACE)
-        layout.addWidget(self.filter_box)
-        layout.addWidget(self.list, 1)
+        vbox(self.filter_box, (self.list, 1), into=self, margins=2 * SPACE)
         self.filter_box.textChanged.connect(self._filter)
         self.resize(960, 600)
 

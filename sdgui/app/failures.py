@@ -46,16 +46,14 @@ class Failures(QObject):
             QApplication.quit()
             return
         details = "".join(traceback.format_exception(kind, error, trace))
-        report_file = self._write(details)
+        is_logged = self._write(details)
         print(details, file=sys.stderr, end="")
         if isinstance(error, UserError):
             self._happened.emit(str(error), "")
             return
-        log_hint = f" See {self.log}." if report_file else ""
-        self._happened.emit(
-            f"Unexpected error: {error or kind.__name__}. Running experiments are not affected.{log_hint}",
-            details,
-        )
+        log_hint = f" See {self.log}." if is_logged else ""
+        text = f"Unexpected error: {error or kind.__name__}. Running experiments are not affected.{log_hint}"
+        self._happened.emit(text, details)
 
     def _write(self, details: str) -> bool:
         try:
@@ -71,8 +69,7 @@ class Failures(QObject):
     def _show(self, sentence: str, details: str) -> None:
         if self.dialog is not None and self.dialog.isVisible():
             return  # one dialog is enough; other errors are in the log
-        parent = QApplication.activeWindow()
-        self.dialog = FailureDialog(sentence, details, parent)
+        self.dialog = FailureDialog(sentence, details, QApplication.activeWindow())
         self.dialog.destroyed.connect(self._forget)
         self.dialog.show()
 

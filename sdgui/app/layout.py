@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QCoreApplication, QEvent, QObject, QPoint, Qt, QTimer
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.layouts.over import lay_over, set_lift
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.style.theme import SPACE
@@ -16,9 +17,7 @@ _LIFT = 6 * SPACE  # height of a one-line message
 
 def fill_page(page: QWidget, panels: QStackedWidget, bar: MessageBar) -> None:
     """Fill the page with the current panel, and place the window's message over it, above the panel's message."""
-    column = QVBoxLayout()
-    column.setContentsMargins(0, SPACE, 0, 0)
-    column.addWidget(panels)
+    column = vbox(panels, margins=(0, SPACE, 0, 0))
     page.installEventFilter(_Above(page, panels, bar, lay_over(page, column, bar, lift=_LIFT)))
 
 

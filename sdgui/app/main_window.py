@@ -95,16 +95,12 @@ class MainWindow(QMainWindow):
         for spec in PANELS:
             self.rail.add_panel(self.window_actions[spec.name], spec.group)
         self.rail.add_bottom_action(self.window_actions["palette"])
-        self.split = tree_beside(self.experiments, self._build_page())
+        fill_page(self.page, self.stack, self.bar)
+        self.split = tree_beside(self.experiments, self.page)
         self.setCentralWidget(rail_beside(self.rail, self.split))
         self.setStatusBar(self.status)
         self.status.add_progress([self.strip])
         fill_menu_bar(self.menuBar(), self.window_actions)
-
-    def _build_page(self) -> QWidget:
-        """The panels, with messages over their lower edge."""
-        fill_page(self.page, self.stack, self.bar)
-        return self.page
 
     def _connect_parts(self) -> None:
         self._first_panel_imported.connect(self._show_first_panel, Qt.ConnectionType.QueuedConnection)
@@ -149,8 +145,7 @@ class MainWindow(QMainWindow):
         panel = self.stack.show_panel(name)
         self.window_actions[name].setChecked(True)
         show_tree(self.experiments, self.page, self.stack.spec.shows_tree)
-        self._show_title()
-        self.update_actions()
+        self._update_title_and_actions()
         return panel
 
     def use_run(self, name: str, run_id: int) -> None:

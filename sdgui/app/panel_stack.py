@@ -60,7 +60,7 @@ class PanelStack(QStackedWidget):
     def show_panel(self, name: str) -> Panel:
         """Show a panel; build it if needed."""
         previous = self.panels.get(self.current)
-        panel = self.prepare(name)
+        panel = self.panels.get(name) or self._build(name)
         if name not in self._shown_panels:
             self._shown_panels[name] = panel
             if _SPECS[name].shows_tree:
@@ -71,10 +71,6 @@ class PanelStack(QStackedWidget):
         self.setCurrentWidget(panel)
         panel.on_enter()
         return panel
-
-    def prepare(self, name: str) -> Panel:
-        """Build a panel that is about to be shown, if needed."""
-        return self.panels.get(name) or self._build(name)
 
     def _build(self, name: str) -> Panel:
         panel = self.panels[name] = _SPECS[name].build(self._services, self)

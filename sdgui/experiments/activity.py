@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from functools import partial
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QDialog, QHeaderView, QPlainTextEdit, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QHeaderView, QPlainTextEdit, QTreeWidget, QTreeWidgetItem, QWidget
 
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.shared.run_texts import when
 from sdgui.store.registry.activity import Activity
 from sdgui.store.store import Store
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.popovers.placing import bring_to_front
 from sdgui.widgets.style.theme import SPACE
 
 _COLUMNS = ("When", "Who", "What", "")  # the last column: name of the experiment or run
@@ -39,10 +41,7 @@ class ActivityDialog(QDialog):
         self.detail.setAccessibleName("Replaced text")
         self.detail.setPlaceholderText("Select a change to see the replaced text.")
         self.detail.setMaximumHeight(16 * SPACE)
-        column = QVBoxLayout(self)
-        column.setSpacing(SPACE)
-        for widget in (self.title, self.list, self.detail):
-            column.addWidget(widget)
+        vbox(self.title, self.list, self.detail, into=self, margins=SPACE)
         self.resize(80 * SPACE, 60 * SPACE)
         self.list.currentItemChanged.connect(self._show_detail)
 
@@ -52,9 +51,7 @@ class ActivityDialog(QDialog):
         self.title.setText(name)
         self.list.clear()
         self.detail.clear()
-        self.show()
-        self.raise_()
-        self.activateWindow()
+        bring_to_front(self)
         self._subject = subject = experiment_id, run_id
         self._tasks.run(
             lambda: self._store.activity(experiment_id, run_id), partial(self._fill, subject), self.detail.setPlainText

@@ -224,7 +224,8 @@ class ExperimentCommands(QObject):
         ``before``: tags and note at the start of the edit. Tags that others have set since then are kept; a note that
         they have written since then is replaced only if the user asks for it.
         """
-        store, changes = self._services.store, _changes_of(experiment_id, run_id)
+        store = self._services.store
+        changes = Changes.of(experiment=experiment_id) if run_id is None else Changes.of(run=run_id)
         tags_before, note_before = before or (None, None)
 
         def write() -> None:
@@ -328,7 +329,7 @@ class ExperimentCommands(QObject):
             return problems
 
         self._emptying = True
-        # Replaces the message that offers to undo a deletion.
+        # replaces the message that offers to undo a deletion
         self.message_requested.emit(Message("info", "Emptying the bin…"))
         self._tasks.run(
             remove,
@@ -371,7 +372,3 @@ def _emptied_message(problems: list[str]) -> Message:
         return Message("info", "The bin is empty.")
     remainder = f" {len(problems) - 1} more could not be deleted." if len(problems) > 1 else ""
     return Message("warning", problems[0] + remainder, "\n\n".join(problems))
-
-
-def _changes_of(experiment_id: int, run_id: int | None) -> Changes:
-    return Changes.of(experiment=experiment_id) if run_id is None else Changes.of(run=run_id)

@@ -48,7 +48,7 @@ class RunCommands(QObject):
         self._exiting = set[int]()  # runs whose resume waits for the previous trainer to exit
         self._waiting: list[tuple[int, bool]] = []  # launches that wait for the demo data: experiment, whether to queue
         self._checks: list[tuple[int, DataCheck]] = []  # data checks of launches, by experiment
-        services.launcher.launched.connect(self._on_launched)
+        services.launcher.launched.connect(self._poll_changed)
         services.launcher.launch_failed.connect(self._on_launch_failed)
         services.launcher.stopping.connect(lambda _run, _stopping: self.changed.emit(Changes()))
         services.demo.ready.connect(self._on_demo_ready)
@@ -193,7 +193,7 @@ class RunCommands(QObject):
         self.message_requested.emit(Message("error", str(error)))
         self.changed.emit(Changes())
 
-    def _on_launched(self, run_id: int) -> None:
+    def _poll_changed(self, run_id: int) -> None:
         self._services.follower.poll_now(run_id)
         self.changed.emit(Changes.of(run=run_id))
 
@@ -215,7 +215,7 @@ class RunCommands(QObject):
         launcher = self._services.launcher
         if run.queue_position is not None:
             self._writer.submit(
-                lambda: launcher.unqueue(run.id), lambda _: self._on_unqueued(run.id), self._show_refusal
+                lambda: launcher.unqueue(run.id), lambda _: self._poll_changed(run.id), self._show_refusal
             )
             return
         try:
@@ -223,10 +223,6 @@ class RunCommands(QObject):
         except UserError as error:
             self.message_requested.emit(Message("error", f"The run could not be stopped: {error}"))
         self.changed.emit(Changes())
-
-    def _on_unqueued(self, run_id: int) -> None:
-        self._services.follower.poll_now(run_id)
-        self.changed.emit(Changes.of(run=run_id))
 
     def resume(self, run: Run) -> None:
         """Resume a run in its folder, from its last checkpoint.

@@ -27,8 +27,6 @@ from sdgui.store.studies import StudyRecord
 from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.plain_text import plain_tip
 
-__all__ = ["ExperimentModel", "Role"]
-
 ALL_RUNS = "All runs"
 
 

@@ -15,13 +15,11 @@ from PySide6.QtWidgets import (
     QCheckBox,
     QDialog,
     QFormLayout,
-    QHBoxLayout,
     QLayout,
     QLineEdit,
     QPlainTextEdit,
     QProgressBar,
     QPushButton,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -44,10 +42,12 @@ from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.file_dialogs import ask_save
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.boxes import STYLE_SPACING, hbox, vbox
 from sdgui.widgets.layouts.form_labels import level_labels
 from sdgui.widgets.message import error
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.popovers.placing import bring_to_front
 from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -136,9 +136,6 @@ class ExportDialog(QDialog):
         return box
 
     def _arrange(self) -> None:
-        folder_row = QHBoxLayout()
-        folder_row.addWidget(self.folder, 1)
-        folder_row.addWidget(self.browse)
         rows = QFormLayout()
         rows.setSpacing(SPACE)
         rows.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
@@ -150,25 +147,13 @@ class ExportDialog(QDialog):
             ("&Precision", self.precision),
         ):
             rows.addRow(name, box)
-        label = PlainLabel("Fol&der", self)
-        label.setBuddy(self.folder)
-        rows.addRow(label, folder_row)
+        folder_row = hbox((self.folder, 1), self.browse, spacing=STYLE_SPACING)
+        rows.addRow(PlainLabel("Fol&der", self, buddy=self.folder), folder_row)
         rows.addRow("", self.replace)
         level_labels(rows)
-        buttons = QHBoxLayout()
-        for button in (self.copy, self.show_folder):
-            buttons.addWidget(button)
-        buttons.addStretch(1)
-        for button in (self.leave, self.stop, self.start):
-            buttons.addWidget(button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(2 * SPACE, 2 * SPACE, 2 * SPACE, 2 * SPACE)
-        layout.setSpacing(2 * SPACE)
-        layout.addWidget(self.title)
-        layout.addLayout(rows)
-        for widget in (self.bar, self.activity, self.progress, self.outcome, self.code):
-            layout.addWidget(widget)
-        layout.addLayout(buttons)
+        buttons = hbox(self.copy, self.show_folder, None, self.leave, self.stop, self.start, spacing=STYLE_SPACING)
+        parts = (self.title, rows, self.bar, self.activity, self.progress, self.outcome, self.code, buttons)
+        layout = vbox(*parts, into=self, spacing=2 * SPACE, margins=2 * SPACE)
         self.folder.setMinimumWidth(76 * SPACE)
         layout.setSizeConstraint(QLayout.SizeConstraint.SetFixedSize)  # fits the current content
 
@@ -202,9 +187,7 @@ class ExportDialog(QDialog):
             self._tasks.run(
                 lambda: checkpoints(run), lambda choices: self._show_checkpoints(run, choices), self._refuse
             )
-        self.show()
-        self.raise_()
-        self.activateWindow()
+        bring_to_front(self)
 
     def _show_checkpoints(self, run: RunDir, choices: Sequence[Checkpoint]) -> None:
         if run is not self._run:

@@ -103,10 +103,12 @@ class ExportProgram(QObject):
         if self._process is None:
             return
         self._output += bytes(self._process.readAll().data()).decode("utf-8", "replace")
-        lines = [line.strip() for line in self._output.splitlines() if line.strip()]
-        step = _STEP.match(lines[-1]) if lines and not self._cancelled else None
-        if step is not None:
+        step = _STEP.match(self._last_line())
+        if step is not None and not self._cancelled:
             self.stepped.emit(step["doing"], int(step["done"] or 0), int(step["total"] or 0))
+
+    def _last_line(self) -> str:
+        return next((line.strip() for line in reversed(self._output.splitlines()) if line.strip()), "")
 
     def _error(self, error: QProcess.ProcessError) -> None:
         if error == QProcess.ProcessError.FailedToStart and self._process is not None:
@@ -122,6 +124,5 @@ class ExportProgram(QObject):
         if code == 0 and status == QProcess.ExitStatus.NormalExit:
             self.done.emit(self._out)
             return
-        lines = [line.strip() for line in self._output.splitlines() if line.strip()]
-        reason = lines[-1].removeprefix("error: ") if lines else f"the program ended with code {code}."
+        reason = self._last_line().removeprefix("error: ") or f"the program ended with code {code}."
         self.failed.emit("" if self._cancelled else f"The model was not exported: {reason}", self._output)

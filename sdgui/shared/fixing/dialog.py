@@ -27,6 +27,7 @@ from sdgui.widgets.formats import count
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.message import Remedy, info
 from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.popovers.placing import bring_to_front
 from sdgui.worker.replies import Failure
 
 
@@ -80,9 +81,7 @@ class FixingDialog(QDialog):
         """Open the dialog with the current entries of the basket."""
         self.refresh()
         self._read_pairs()
-        self.show()
-        self.raise_()
-        self.activateWindow()
+        bring_to_front(self)
 
     def refresh(self) -> None:
         """Read the entries again."""

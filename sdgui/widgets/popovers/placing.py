@@ -1,4 +1,4 @@
-"""Places a popup window at the requested point, shifted to stay within its parent window."""
+"""Places popups within their window, and brings dialogs to the front."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ from PySide6.QtCore import QPoint, QRect
 from PySide6.QtWidgets import QWidget
 
 from sdgui.widgets.style.theme import SPACE
+
+
+def bring_to_front(dialog: QWidget) -> None:
+    """Show ``dialog``, above the other windows and with the focus."""
+    dialog.show()
+    dialog.raise_()
+    dialog.activateWindow()
 
 
 def move_within(popup: QWidget, point: QPoint) -> None:

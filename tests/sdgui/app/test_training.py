@@ -15,7 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState
-from sdgui.experiments.tree_model import Role
+from sdgui.experiments.filter import Role
 from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.runs.panel import RunsPanel
 from tests.sdgui.conftest import settle

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QApplication, QLineEdit, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from sdgui.app.main_window import MainWindow
-from sdgui.experiments.tree_model import Role
+from sdgui.experiments.filter import Role
 from sdgui.panels.runs.panel import RunsPanel
 from tests.sdgui.conftest import settle
 from tests.sdgui.driving import trainable

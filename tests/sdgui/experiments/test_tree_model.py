@@ -10,8 +10,8 @@ import pytest
 
 from core.spec.presets import PRESETS, preset_config
 from core.spec.run.status import RunState
-from sdgui.experiments.filter import ExperimentFilter
-from sdgui.experiments.tree_model import ExperimentModel, Role
+from sdgui.experiments.filter import ExperimentFilter, Role
+from sdgui.experiments.tree_model import ExperimentModel
 from sdgui.store.changes import Changes
 from sdgui.store.records import BestPoint, Progress, Run
 from sdgui.store.store import Store

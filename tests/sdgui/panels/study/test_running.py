@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
 from core.spec.run.status import RunState
-from sdgui.experiments.tree_model import Role
+from sdgui.experiments.filter import Role
 from sdgui.panels.runs.panel import RunsPanel
 from tests.sdgui.panels.study.studying import Open, a_study, panel_of, until, with_study
 
