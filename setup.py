@@ -19,7 +19,8 @@ class BuildWithResources(build_py):
         if self.editable_mode:
             return
         target = Path(self.build_lib, "sdgui", "resources")
-        shutil.copytree(HERE / "resources", target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("screenshots"))
+        left_out = shutil.ignore_patterns("screenshots", "adapting", "caption-filter")  # only the checkout needs them
+        shutil.copytree(HERE / "resources", target, dirs_exist_ok=True, ignore=left_out)
         for page in (HERE / "docs").rglob("*.md"):
             name = page.relative_to(HERE / "docs")
             if name.parts[0] != "generated" and name.name != "index.md":  # generated pages are for the site only

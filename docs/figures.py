@@ -25,11 +25,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from core.studies.filtering import read_rows  # noqa: E402
-from core.studies.filtering import table as filter_table  # noqa: E402
 from core.studies.study.published import published_results as read_results  # noqa: E402
 from core.studies.study.statistics import Mean, mean_of, paired_mean  # noqa: E402
 from core.studies.study.svg import COLOURS, dot, image, line, path, text  # noqa: E402
+from tests.benchmarks.filtering import read_rows  # noqa: E402
+from tests.benchmarks.filtering import table as filter_table  # noqa: E402
 
 PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", *sorted((ROOT / "docs" / "results").glob("*.md")))
 FIGURE = re.compile(r"(<!-- results: (.+?) -->)(.*?)(<!-- /results -->)", re.DOTALL)

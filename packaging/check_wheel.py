@@ -88,13 +88,14 @@ def build(out: Path) -> Path:
 
 
 def check_names(wheel: Path) -> None:
-    """Check that the wheel has no other top-level packages, and all resources except the screenshots."""
+    """Check that the wheel has no other top-level packages, and all resources that the program reads."""
     names = zipfile.ZipFile(wheel).namelist()
     top = {name.partition("/")[0] for name in names} - {"core", "sdgui"}
     if any(not name.endswith(".dist-info") for name in top):
         raise Failed(f"the wheel installs other top-level names than core and sdgui: {sorted(top)}")
     required = {f"sdgui/{path.relative_to(ROOT)}" for path in (ROOT / "resources").rglob("*") if path.is_file()}
-    missing = {name for name in required if "/screenshots/" not in name and "__pycache__" not in name} - set(names)
+    left_out = {"screenshots", "adapting", "caption-filter", "__pycache__"}
+    missing = {name for name in required if left_out.isdisjoint(name.split("/"))} - set(names)
     if missing or "sdgui/resources/docs/panels/search.md" not in names:
         raise Failed(f"the wheel lacks {sorted(missing) or 'the pages of docs/'}")
 

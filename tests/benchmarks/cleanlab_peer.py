@@ -29,7 +29,7 @@ from core.objectives.weighting.caption_filter import describe_images
 from core.objectives.weighting.words import MIN_COUNT, RIDGE, pair_odds
 from core.spec.files import write_whole
 from core.spec.study.config import NoiseKind
-from core.studies.filtering import DRAWS, GROUP, encode_pairs, open_pairs
+from tests.benchmarks.filtering import DRAWS, GROUP, encode_pairs, open_pairs
 
 CASES: tuple[tuple[NoiseKind, float], ...] = (
     ("shuffled", 0.0),

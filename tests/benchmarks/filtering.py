@@ -1,10 +1,10 @@
 """Precision and recall of the caption filter (``noise.caption_filter``) for several draws, rates and kinds of noise.
 
-Flow: ``python -m core.studies.filtering OUT.json NAME=DATA.csv ... [--pretrained MODEL]`` writes rows to ``OUT.json``;
-`table` renders them for ``docs/results/caption-filter.md``. A row is ``{"data", "kind", "rate", "draw", "pairs",
-"mismatched", "dropped", "precision", "found"}``: precision and recall ("found") in per cent, null if nothing is dropped
-or mismatched. The noise is seeded in the same way as in a study with ``noise.seed: null``. Existing rows are not
-computed again. With a pretrained model, the filter is the one of fine-tuning.
+Flow: ``python -m tests.benchmarks.filtering OUT.json NAME=DATA.csv ... [--pretrained MODEL]`` writes rows to
+``OUT.json``; `table` renders them for ``docs/results/caption-filter.md``. A row is ``{"data", "kind", "rate", "draw",
+"pairs", "mismatched", "dropped", "precision", "found"}``: precision and recall ("found") in per cent, null if nothing
+is dropped or mismatched. The noise is seeded in the same way as in a study with ``noise.seed: null``. Existing rows are
+not computed again. With a pretrained model, the filter is the one of fine-tuning.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _cell(values: list[float | None]) -> str:
 
 def main(arguments: list[str]) -> int:
     """Compute the missing rows, and write the file after each row."""
-    parser = argparse.ArgumentParser(prog="python -m core.studies.filtering")
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.filtering")
     parser.add_argument("out", type=Path, metavar="OUT.json")
     parser.add_argument("data", nargs="+", metavar="NAME=DATA.csv")
     parser.add_argument("--pretrained", default="", metavar="MODEL", help="a run: filter as in fine-tuning from it")

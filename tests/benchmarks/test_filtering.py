@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.studies.filtering import CASES, DRAWS, PUBLISHED, main, read_rows, table
+from tests.benchmarks.filtering import CASES, DRAWS, PUBLISHED, main, read_rows, table
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "results" / "caption-filter.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "results" / "caption-filter.md"
 COLOURS = {"red": (220, 30, 30), "green": (20, 160, 60), "blue": (30, 60, 220), "grey": (120, 120, 120)}
 
 
@@ -41,7 +41,7 @@ def test_every_draw_is_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         Image.fromarray(pixels).save(tmp_path / f"{i}.png")
         lines.append(f"{i}.png,a {name} image")
     (tmp_path / "icons.csv").write_text("\n".join(lines) + "\n")
-    monkeypatch.setattr("core.studies.filtering.CASES", (("shuffled", 0.0), ("shuffled", 0.4), ("in-group", 0.4)))
+    monkeypatch.setattr("tests.benchmarks.filtering.CASES", (("shuffled", 0.0), ("shuffled", 0.4), ("in-group", 0.4)))
     out = tmp_path / "draws.json"
     for _ in range(2):
         assert main([str(out), f"Icons={tmp_path / 'icons.csv'}"]) == 0

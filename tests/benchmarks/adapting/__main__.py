@@ -1,4 +1,4 @@
-"""Run or resume the study: ``python -m core.studies.adapting OUT --data DATA``. It can be killed at any moment.
+"""Run or resume the study: ``python -m tests.benchmarks.adapting OUT --data DATA``. It can be killed at any moment.
 
 ``DATA`` has the manifests of packaging/icon_sets.py, and the demo data in ``demo/``. ``OUT`` gets base models and one
 JSON file per cell; ``OUT/results``, rewritten after each cell, has the files that are published.
@@ -22,12 +22,12 @@ from core.spec.files import write_whole
 from core.spec.resources import resource_folder
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import locate
-from core.studies.adapting.cell import CPU, Evaluation, run_cell, train_base
-from core.studies.adapting.config import AdaptStudy, Arm, ArtistSets, Condition, read_adapt_study
-from core.studies.adapting.data import held_out_pairs, read_rows, training_pairs
-from core.studies.adapting.results import Cell, is_tuned, markdown, round_numbers, select_arms, summary
 from core.studies.study.job import run_reporting_errors
 from core.training.memory import keep_freed_memory
+from tests.benchmarks.adapting.cell import CPU, Evaluation, run_cell, train_base
+from tests.benchmarks.adapting.config import AdaptStudy, Arm, ArtistSets, Condition, read_adapt_study
+from tests.benchmarks.adapting.data import held_out_pairs, read_rows, training_pairs
+from tests.benchmarks.adapting.results import Cell, is_tuned, markdown, round_numbers, select_arms, summary
 
 CONFIG = resource_folder("studies") / "adapting" / "adapt-time.json"
 TUNING = "tuning"
@@ -130,7 +130,9 @@ class Runner:
 
 def main() -> int:
     """Run or resume the study."""
-    parser = argparse.ArgumentParser(prog="python -m core.studies.adapting", description="Run the study adapt-time.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.adapting", description="Run the study adapt-time."
+    )
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the study")
     parser.add_argument("--data", type=Path, required=True, help="folder of packaging/icon_sets.py, with demo/ in it")
     parser.add_argument("--study", type=Path, default=CONFIG, help="config (default: adapt-time)")

@@ -35,10 +35,10 @@ from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import RunNetwork, checkpoint_names, locate
 from core.spec.run.weight_path import Metrics, PathPoint
-from core.studies.adapting.config import AdaptStudy, Arm
-from core.studies.adapting.data import anchor_texts, read_rows
 from core.studies.study.job import ignore_progress
 from core.training.train import train
+from tests.benchmarks.adapting.config import AdaptStudy, Arm
+from tests.benchmarks.adapting.data import anchor_texts, read_rows
 
 CPU = torch.device("cpu")
 SETTINGS = ("runtime.device=cpu", "runtime.threads=1", "runtime.log_every=50", "checkpoint.every_steps=100")

@@ -12,9 +12,9 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
-from core.studies.adapting.config import AdaptStudy, Arm, Comparison, Condition
-from core.studies.adapting.paths import AT_85, Curves, difference, nested_test
 from core.studies.study.statistics import holm, mean_of
+from tests.benchmarks.adapting.config import AdaptStudy, Arm, Comparison, Condition
+from tests.benchmarks.adapting.paths import AT_85, Curves, difference, nested_test
 
 Cell = tuple[int, int]  # seed, draw
 Cells = Mapping[str, Mapping[Cell, Mapping[str, Any]]]  # arm -> (seed, draw) -> result of the cell

@@ -7,8 +7,8 @@ import pytest
 from core.spec.config import override
 from core.spec.presets import preset_config
 from core.spec.resources import resource_folder
-from core.studies.adapting.config import AdaptStudy, read_adapt_study
-from core.studies.adapting.results import is_tuned, select_arms
+from tests.benchmarks.adapting.config import AdaptStudy, read_adapt_study
+from tests.benchmarks.adapting.results import is_tuned, select_arms
 
 FOLDER = resource_folder("studies") / "adapting"
 

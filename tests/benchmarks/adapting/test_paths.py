@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.metrics.classification.calibration import calibration_error
-from core.studies.adapting.config import AdaptStudy, read_adapt_study
-from core.studies.adapting.paths import Curves, best_with_at_least, difference, nested_test
-from core.studies.adapting.results import best_control, criterion, select_arms, summary
-from tests.core.studies.adapting.little_study import CONFIG, curve
+from tests.benchmarks.adapting.config import AdaptStudy, read_adapt_study
+from tests.benchmarks.adapting.little_study import CONFIG, curve
+from tests.benchmarks.adapting.paths import Curves, best_with_at_least, difference, nested_test
+from tests.benchmarks.adapting.results import best_control, criterion, select_arms, summary
 
 PER_CENT = st.floats(0, 100)
 WISE = [(10.0, 100.0, 8.0), (30.0, 90.0, 15.0), (50.0, 60.0, 20.0), (60.0, 20.0, 18.0)]

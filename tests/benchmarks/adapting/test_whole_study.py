@@ -10,11 +10,11 @@ import pytest
 
 from core.objectives.anchors.text_anchors import read_texts
 from core.spec.errors import UserError
-from core.studies.adapting.__main__ import Runner
-from core.studies.adapting.config import Arm, ArtistSets, Condition, read_adapt_study
-from core.studies.adapting.data import anchor_texts, held_out_pairs, read_rows, training_pairs
+from tests.benchmarks.adapting.__main__ import Runner
+from tests.benchmarks.adapting.config import Arm, ArtistSets, Condition, read_adapt_study
+from tests.benchmarks.adapting.data import anchor_texts, held_out_pairs, read_rows, training_pairs
+from tests.benchmarks.adapting.little_study import CONFIG, curve
 from tests.core.images import write_pairs
-from tests.core.studies.adapting.little_study import CONFIG, curve
 
 
 @pytest.fixture
