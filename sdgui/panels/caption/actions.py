@@ -39,16 +39,8 @@ class Commands:
     basket: Basket
 
 
-@dataclass(frozen=True)
-class CaptionActions:
-    """The actions of the list's context menu and of the Export button."""
-
-    menu: Sequence[QAction]
-    export: Sequence[QAction]
-
-
-_ADD = MenuItem("captions_add", Section.OPEN)  # menu of the Add button
-_AGAIN = MenuItem("captions_again", Section.OPEN)  # menu of the Caption button
+_ADD = MenuItem("captions_add", Section.OPEN)  # in the menu of the Add button
+_CAPTION = MenuItem("captions_again", Section.OPEN)  # in the menu of the Caption button
 
 
 def _action(
@@ -92,35 +84,35 @@ _ACTIONS: tuple[Action[Commands], ...] = (
         "paste", "P&aste", "Caption images from the clipboard (Ctrl+V)", lambda c: c.view.target.paste(), menu=_ADD
     ),
     _action(
-        "waiting",
+        "uncaptioned",
         "U&ncaptioned",
         "Caption all images without a caption",
         lambda c: c.caption_uncaptioned(),
         "Ctrl+Shift+G",
-        menu=_AGAIN,
+        menu=_CAPTION,
     ),
     _action(
-        "chosen",
+        "selected",
         "Re-caption &selected",
         "Caption the selected images again",
         lambda c: c.caption_selected(),
         "Ctrl+G",
-        menu=_AGAIN,
+        menu=_CAPTION,
     ),
     _action(
         "all",
         "Re-caption &all shown",
         "Caption all images in the current view again",
         lambda c: c.caption_shown(),
-        menu=_AGAIN,
+        menu=_CAPTION,
     ),
     _action(
-        "how",
+        "settings",
         "&Generation settings…",
         "Search method, beams, sampling, lengths",
         lambda c: c.view.open_settings(),
         "Ctrl+,",
-        menu=_AGAIN,
+        menu=_CAPTION,
     ),
     _action(
         "compare", "Com&pare models", "Compare with a second model", lambda c: c.view.tools.compare.toggle(), "Ctrl+M"
@@ -145,14 +137,14 @@ _ACTIONS: tuple[Action[Commands], ...] = (
     ),
     _action("edit", "&Edit the caption", "Edit the caption in place (F2)", lambda c: c.view.list.edit_current()),
     _action(
-        "take_a",
+        "accept_best",
         "Accept the &best candidate",
         "Use the first model's best candidate as the caption",
         lambda c: c.edits.accept_best("a"),
         "Ctrl+B",
     ),
     _action(
-        "take_b",
+        "accept_second",
         "Accept the s&econd model's caption",
         "Use the second model's best candidate as the caption",
         lambda c: c.edits.accept_best("b"),
@@ -160,12 +152,12 @@ _ACTIONS: tuple[Action[Commands], ...] = (
     ),
     _action("replace", "Find and &replace…", "Find and replace in captions", lambda c: c.view.replace.open(), "Ctrl+H"),
     _action("copy", "&Copy", "Copy captions and files (Ctrl+C)", lambda c: c.view.list.copy()),
-    _action("show", "En&large the image", "Show a large preview (Space)", lambda c: c.view.list.preview_current()),
+    _action("enlarge", "En&large the image", "Show a large preview (Space)", lambda c: c.view.list.preview_current()),
     _action(
         "remove", "Re&move from the list", "Remove the selected images from the list", lambda c: c.edits.remove(), "Del"
     ),
     _action(
-        "source",
+        "training",
         "Save as &training data",
         "Save captions as training data for an experiment",
         lambda c: c.files.save_training_data(),
@@ -180,24 +172,37 @@ _ACTIONS: tuple[Action[Commands], ...] = (
     ),
     *map(_candidate, range(1, 10)),
 )
-_CONTEXT_MENU = ("edit", "take_a", "take_b", "chosen", "copy", "show", "remove", "source", "basket")
+_CONTEXT_MENU = [
+    "edit",
+    "accept_best",
+    "accept_second",
+    "selected",
+    "copy",
+    "enlarge",
+    "remove",
+    "training",
+    "basket",
+]
 
 
-def add_actions(actions: Actions, scope: QWidget, commands: Commands) -> CaptionActions:
-    """Register the actions and fill the buttons' menus. Shortcuts work within ``scope``."""
+def add_actions(actions: Actions, scope: QWidget, commands: Commands) -> tuple[Sequence[QAction], Sequence[QAction]]:
+    """Register the actions and fill the buttons' menus; returns those of the context menu and of its submenu Export.
+
+    Shortcuts work within ``scope``.
+    """
     tools = commands.view.tools
     actions.register(_ACTIONS, commands, scope)
     actions.fill_menu(tools.add.menu(), _ADD.menu)
-    actions.fill_menu(tools.caption_button.menu(), _AGAIN.menu)
+    actions.fill_menu(tools.caption_button.menu(), _CAPTION.menu)
     exports = [(kind.target, _export(kind, slot)) for kind, slot in commands.files.slots()]
     actions.register([record for _, record in exports], commands, scope)
     files = [actions[record.id] for target, record in exports if target != "folder"]
     folders = [actions[record.id] for target, record in exports if target == "folder"]
-    export = (*files, actions["captions_source"], *folders)
+    export = (*files, actions["captions_training"], *folders)
     tools.export.menu().addActions(export)
     _connect_buttons(tools, actions)
     _follow_undo_stack(commands, actions)
-    return CaptionActions([actions[f"captions_{name}"] for name in _CONTEXT_MENU], export)
+    return [actions[f"captions_{name}"] for name in _CONTEXT_MENU], export
 
 
 def _export(kind: CaptionFormat, slot: Callable[[], object]) -> Action[Commands]:
@@ -207,7 +212,7 @@ def _export(kind: CaptionFormat, slot: Callable[[], object]) -> Action[Commands]
 def _connect_buttons(tools: CaptionsBar, actions: Actions) -> None:
     tools.undo.clicked.connect(actions["captions_undo"].trigger)
     tools.redo.clicked.connect(actions["captions_redo"].trigger)
-    for button, name in ((tools.settings_button, "how"), (tools.compare, "compare"), (tools.replace, "replace")):
+    for button, name in ((tools.settings_button, "settings"), (tools.compare, "compare"), (tools.replace, "replace")):
         button.setToolTip(actions[f"captions_{name}"].toolTip())
 
 

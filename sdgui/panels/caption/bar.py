@@ -27,7 +27,7 @@ STATES: tuple[tuple[str, EntryFilter | None], ...] = (
     ("Without a caption", lambda entry: entry.state == "waiting"),
     ("Captioned", lambda entry: bool(entry.text)),
     ("Edited by hand", lambda entry: entry.state == "edited"),
-    ("Refused", lambda entry: bool(entry.refused)),
+    ("Failed", lambda entry: bool(entry.error)),
     ("Captions differ between models", lambda entry: entry.differs()),
 )
 
@@ -42,7 +42,7 @@ class CaptionsBar(QWidget):
         self.pickers: dict[Side, ModelChip] = {side: ModelChip(services, "caption", self) for side in SIDES}
         self.pickers["b"].setAccessibleName("Second model")
         self.interpolations = {side: InterpolationSlider(picker, self) for side, picker in self.pickers.items()}
-        self.tools = QWidget(self)
+        self.filter_row = QWidget(self)
         self.compare = IconButton("ph.columns", "Compare with a second model", "", "", True, self)
         self.settings_button = IconButton("ph.sliders-horizontal", "Generation settings", text="beam", parent=self)
         self.add = IconButton("ph.plus", "Add images to the list", text="Add", parent=self)
@@ -80,22 +80,13 @@ class CaptionsBar(QWidget):
         second = ((self.pickers["b"], 3), self.interpolations["b"], self.settings_button)
         top = hbox(*first, *second, None, self.add, self.caption_button, self.export, spacing=SPACE // 2)
         edits = (self.replace, self.undo, self.redo)
-        hbox((self.words, 1), self.state, *edits, into=self.tools, spacing=SPACE // 2)
-        self._second = QStackedWidget(self)
-        self._second.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
-        self._second.addWidget(self.tools)
-        vbox(top, self._second, into=self)
+        hbox((self.words, 1), self.state, *edits, into=self.filter_row, spacing=SPACE // 2)
+        self.second_row = QStackedWidget(self)
+        self.second_row.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        self.second_row.addWidget(self.filter_row)
+        vbox(top, self.second_row, into=self)
 
-    def share_second_row(self, widget: QWidget) -> None:
-        """Let ``widget`` replace the second row while it is open."""
-        self._second.addWidget(widget)
-        self._second.setCurrentWidget(self.tools)
-
-    def show_in_second_row(self, widget: QWidget | None) -> None:
-        """Show ``widget`` in the second row; None shows the tools."""
-        self._second.setCurrentWidget(widget or self.tools)
-
-    def passes(self) -> EntryFilter | None:
+    def entry_filter(self) -> EntryFilter | None:
         """The filter as a predicate on entries; None if all are shown."""
         words = self.words.text().casefold().split()
         matches = STATES[max(0, self.state.currentIndex())][1]
@@ -110,7 +101,7 @@ class CaptionsBar(QWidget):
 
     def _emit_filter(self) -> None:
         self._typing.stop()
-        self.filter_changed.emit(self.passes())
+        self.filter_changed.emit(self.entry_filter())
 
     def show_state(self, title: str) -> None:
         """Select a filter by its title."""

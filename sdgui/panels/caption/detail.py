@@ -64,13 +64,13 @@ class CaptionsDetail(QWidget):
         self.candidates.setIconSize(QSize(16, 16))
         self.candidates.setResizeMode(QListView.ResizeMode.Adjust)
         self.candidates.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.origin = PlainLabel(self, wordWrap=True, role="small")
-        self.origin.setTextInteractionFlags(
+        self.provenance = PlainLabel(self, wordWrap=True, role="small")
+        self.provenance.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
         )
-        self.origin.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.provenance.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         image = (self.image, 0, Qt.AlignmentFlag.AlignHCenter)
-        texts = (self.name, self.state, (self.candidates, 1), self.origin)
+        texts = (self.name, self.state, (self.candidates, 1), self.provenance)
         vbox(image, *texts, into=self, spacing=SPACE // 2, margins=(SPACE, 0, 0, 0))
         self.candidates.itemActivated.connect(self._accept)
         self.candidates.setMinimumHeight(12 * SPACE)
@@ -102,8 +102,10 @@ class CaptionsDetail(QWidget):
         self.name.setToolTip(plain_tip(entry.path if entry is not None else ""))
         self.state.setText(self._state_text(entry))
         contents = self._provenances(entry)
-        self.origin.setText("\n".join(dict.fromkeys(about_text(content, self._run_names) for content in contents)))
-        self.origin.setToolTip(plain_tip("\n".join(dict.fromkeys(map(weights_text, contents)))))
+        self.provenance.setText(
+            "\n".join(dict.fromkeys(provenance_text(content, self._run_names) for content in contents))
+        )
+        self.provenance.setToolTip(plain_tip("\n".join(dict.fromkeys(map(weights_text, contents)))))
         self._fill(entry)
 
     def accept(self, number: int) -> None:
@@ -119,11 +121,11 @@ class CaptionsDetail(QWidget):
         if entry is None:
             return "Select an image in the list."
         text = STATE_TEXTS[entry.state]
-        if entry.refused:
+        if entry.error:
             text = (
-                f"refused: {entry.refused}"
-                if entry.state == "refused"
-                else f"{text}; the last attempt failed: {entry.refused}"
+                f"failed: {entry.error}"
+                if entry.state == "failed"
+                else f"{text}; the last attempt failed: {entry.error}"
             )
         return text[:1].upper() + text[1:]
 
@@ -190,7 +192,7 @@ def _two_lines(candidate: Candidate) -> str:
     return "\n".join(filter(None, (candidate.text or "(empty)", scores)))
 
 
-def about_text(content: Mapping[str, Any], run_names: Mapping[str, str]) -> str:
+def provenance_text(content: Mapping[str, Any], run_names: Mapping[str, str]) -> str:
     """Provenance in one line, ``sd-coca demo · run 1 · step 234 · teacher · beam 6``: model, step, search and seed."""
     settings = content.get("settings") or {}
     search = str(settings.get("search", ""))

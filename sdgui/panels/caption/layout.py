@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QPoint, QSettings, Qt
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QApplication, QSplitter, QStackedWidget, QWidget
 
 from sdgui.panels.caption.bar import CaptionsBar
@@ -61,7 +61,9 @@ class CaptionView(QWidget):
         self.empty.add_widget(self.examples)
         self.counts = PlainLabel(inside, role="small")
         self._arrange(inside)
-        self._restore(services.settings)
+        remember_sizes(self.split, services.settings, "captions/split")
+        self.settings.set_settings(read_settings(services.settings.value("captions/settings")))
+        self.show_settings()
         self.show_empty()
 
     def _arrange(self, inside: QWidget) -> None:
@@ -73,21 +75,10 @@ class CaptionView(QWidget):
         margins = (2 * SPACE, SPACE, 2 * SPACE, SPACE // 2)
         column = vbox(self.tools, (self.stack, 1), self.counts, margins=margins)
         lay_over(inside, column, self.bar)
-        self.tools.share_second_row(self.replace)
-        self.replace.open_changed.connect(lambda on: self.tools.show_in_second_row(self.replace if on else None))
+        self.tools.second_row.addWidget(self.replace)
+        self.replace.open_changed.connect(self.tools.second_row.setCurrentIndex)  # 1: find and replace
         self.replace.open_changed.connect(lambda on: None if on else self.list.setFocus())
         vbox(self.target, into=self)
-
-    # --- settings
-
-    def _restore(self, settings: QSettings) -> None:
-        remember_sizes(self.split, settings, "captions/split")
-        self.settings.set_settings(read_settings(settings.value("captions/settings")))
-        self.show_settings()
-
-    def keep(self, settings: QSettings) -> None:
-        """Save the user's choices to the settings."""
-        settings.setValue("captions/compare", self.tools.compare.isChecked())
 
     # --- content
 

@@ -1,6 +1,6 @@
 """Requests captions from a worker in batches of images and emits the captions as they arrive.
 
-Flow: panel -> ``make(choice, paths, settings)`` -> worker: ``caption_open``, then ``caption`` -> ``captioned`` with
+Flow: panel -> ``queue(choice, paths, settings)`` -> worker: ``caption_open``, then ``caption`` -> ``captioned`` with
 each image, batched for some ms -> panel. One maker per side, so that two models work in parallel.
 """
 
@@ -33,7 +33,7 @@ class Answer:
 
     path: str
     captions: ModelCaptions | None
-    refused: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class CaptionMaker(QObject):
     """Captions images with one model. ``facts``: the answer of ``caption_open`` for the last opened model."""
 
     opened = Signal(object)  # ``facts``
-    origin = Signal(str, object)  # key, content: emitted before any caption with this key
+    origin = Signal(str, object)  # key of an origin and its content, before any caption that refers to it
     captioned = Signal(list)  # Answer objects
     progress = Signal(str, int, int)  # activity, images done, total
-    finished = Signal(int, int)  # numbers of captioned and refused images; the queue is empty
+    finished = Signal(int, int)  # numbers of captioned and failed images; the queue is empty
     failed = Signal(object)  # Failure; the queue was dropped
-    noted = Signal(str)  # a note of the worker
+    note_received = Signal(str)  # a note of the worker
 
     def __init__(self, pool: WorkerPool, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -67,7 +67,7 @@ class CaptionMaker(QObject):
         self._cancelled: list[str] = []  # cancelled images; the worker has not stopped yet
         self.remaining: list[str] = []  # images that were dropped by the last failure
         self._is_first_answer = True  # of a job; it is emitted without waiting for a batch
-        self._done_before_job = self._captioned = self._refused = self._total = 0
+        self._done_before_job = self._captioned_count = self._failed_count = self._total = 0
         self.facts: Captioner | None = None
         self._timer = QTimer(self, singleShot=True, interval=_BATCH_MS)
         self._timer.timeout.connect(self._emit_answers)
@@ -76,7 +76,7 @@ class CaptionMaker(QObject):
     def busy(self) -> bool:
         return self._running_job is not None
 
-    def waits(self, path: str) -> bool:
+    def is_queued(self, path: str) -> bool:
         """Whether an image is queued or being captioned."""
         return path in self._waiting
 
@@ -87,10 +87,10 @@ class CaptionMaker(QObject):
                 "open", CAPTION_OPEN, self._on_opened, self._on_open_failed, model=choice.model, weights=choice.network
             )
 
-    def make(self, choice: ModelChoice, paths: Sequence[str], settings: GenerationSettings) -> None:
+    def queue(self, choice: ModelChoice, paths: Sequence[str], settings: GenerationSettings) -> None:
         """Queue images to caption."""
         if not self.busy and not self._jobs:
-            self._done_before_job = self._captioned = self._refused = self._total = 0
+            self._done_before_job = self._captioned_count = self._failed_count = self._total = 0
             self.remaining = []
         self._total += len(paths)
         self._waiting.update(paths)
@@ -148,11 +148,11 @@ class CaptionMaker(QObject):
             self._fail_job(Cancelled())
             return
         if not self._jobs:
-            self.finished.emit(self._captioned, self._refused)
+            self.finished.emit(self._captioned_count, self._failed_count)
             return
         job = self._running_job = self._jobs.popleft()
         self._answered.clear()
-        self._is_first_answer, self._done_before_job = True, self._captioned + self._refused
+        self._is_first_answer, self._done_before_job = True, self._captioned_count + self._failed_count
         self.progress.emit("Opening the model", self._done_before_job, self._total)
         self._connect(job.choice).ask(
             "open", CAPTION_OPEN, self._send_job, self._fail_job, model=job.choice.model, weights=job.choice.network
@@ -195,17 +195,17 @@ class CaptionMaker(QObject):
 
     def _add_answer(self, result: CaptionPart, key: str, job: _Job) -> None:
         if "note" in result:
-            self.noted.emit(str(result["note"]))
+            self.note_received.emit(str(result["note"]))
         if "index" not in result:
             return
         index = result["index"]
         path = job.paths[index] if 0 <= index < len(job.paths) else result.get("path", "")
         self._answered.add(path)
         if "captions" in result:
-            self._captioned += 1
+            self._captioned_count += 1
             self._answers.append(Answer(path, model_captions(key, result["captions"])))
         else:
-            self._refused += 1
+            self._failed_count += 1
             self._answers.append(Answer(path, None, str(result.get("error", ""))))
         if self._is_first_answer:
             self._is_first_answer = False
@@ -218,7 +218,7 @@ class CaptionMaker(QObject):
         answers, self._answers = self._answers, []
         if answers:
             self.captioned.emit(answers)
-            self.progress.emit("Captioning", self._captioned + self._refused, self._total)
+            self.progress.emit("Captioning", self._captioned_count + self._failed_count, self._total)
 
     def _show_progress(self, purpose: str, activity: str, completed: int, _total: int) -> None:
         if self._running_job is None or purpose == "open":

@@ -20,13 +20,13 @@ from sdgui.worker.verbs import CaptionText
 Side = Literal["a", "b"]
 SIDES: tuple[Side, Side] = ("a", "b")
 _MAX_NUMBER = 1e300  # larger numbers are not displayed
-HAND_WRITTEN = "hand"  # origin of a caption written by hand
-State = Literal["waiting", "captioned", "edited", "refused"]
+HAND_WRITTEN = "hand"  # author of a caption written by hand
+State = Literal["waiting", "captioned", "edited", "failed"]
 STATE_TEXTS: dict[State, str] = {
     "waiting": "without a caption",
     "captioned": "captioned",
     "edited": "edited by hand",
-    "refused": "refused",
+    "failed": "failed",
 }
 
 
@@ -46,15 +46,15 @@ class ModelCaptions:
 class Entry:
     """One image. ``position``: its place in the list, ascending; ``text``: the caption to export.
 
-    ``origin``: who wrote ``text``: a side, ``HAND_WRITTEN``, or "" if there is no caption.
-    ``refused``: why captioning failed.
+    ``author``: who wrote ``text``: a side, ``HAND_WRITTEN``, or "" if there is no caption.
+    ``error``: why captioning failed.
     """
 
     path: str
     position: int
     text: str = ""
-    origin: str = ""
-    refused: str = ""
+    author: str = ""
+    error: str = ""
     captions: Mapping[Side, ModelCaptions] = field(default_factory=dict)
 
     @property
@@ -63,34 +63,36 @@ class Entry:
 
     @property
     def state(self) -> State:
-        if self.origin == HAND_WRITTEN:
+        if self.author == HAND_WRITTEN:
             return "edited"
-        if self.refused and not self.text:
-            return "refused"
+        if self.error and not self.text:
+            return "failed"
         return "captioned" if self.text else "waiting"
 
     def candidate(self) -> Candidate | None:
         """The candidate that ``text`` was taken from; None for a text written by hand."""
-        for side in (self.origin, *SIDES):
+        if self.author == HAND_WRITTEN:
+            return None
+        for side in (self.author, *SIDES):
             for candidate in self.captions[side].candidates if side in SIDES and side in self.captions else ():
                 if candidate.text == self.text:
                     return candidate
         return None
 
-    def with_text(self, text: str, origin: str) -> Entry:
-        return replace(self, text=text, origin=origin)
+    def with_text(self, text: str, author: str) -> Entry:
+        return replace(self, text=text, author=author)
 
     def with_captions(self, side: Side, captions: ModelCaptions) -> Entry:
         """The entry with a model's captions: text written by hand is kept, otherwise the first model's best is used."""
-        entry = replace(self, captions={**self.captions, side: captions}, refused="")
+        entry = replace(self, captions={**self.captions, side: captions}, error="")
         # the first model has priority, even if the second model's captions arrived earlier
-        is_first_of_a = side == "a" and entry.origin == "b" and "a" not in self.captions
-        may_replace = entry.origin in ("", side) or is_first_of_a
+        is_first_of_a = side == "a" and entry.author == "b" and "a" not in self.captions
+        may_replace = entry.author in ("", side) or is_first_of_a
         return entry.with_text(captions.best.text, side) if may_replace and captions.best is not None else entry
 
-    def with_refusal(self, reason: str) -> Entry:
+    def with_error(self, reason: str) -> Entry:
         """The entry with the reason why captioning failed; the caption is kept."""
-        return replace(self, refused=reason)
+        return replace(self, error=reason)
 
     def differs(self) -> bool:
         """Whether the two models' best captions differ."""
@@ -120,15 +122,15 @@ def origin_key(content: Mapping[str, Any]) -> str:
 
 def provenance(entry: Entry, origins: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The provenance of an entry's caption; ``edited`` if it was written by hand over a model's caption."""
-    side = entry.origin if entry.origin in SIDES else next((name for name in SIDES if name in entry.captions), "")
+    side = entry.author if entry.author in SIDES else next((name for name in SIDES if name in entry.captions), "")
     about = dict(origins.get(entry.captions[side].origin, {})) if side in SIDES and side in entry.captions else {}
-    return {**about, "edited": True} if entry.origin == HAND_WRITTEN else about
+    return {**about, "edited": True} if entry.author == HAND_WRITTEN else about
 
 
 def to_captioned_image(entry: Entry, origins: Mapping[str, Mapping[str, Any]]) -> CaptionedImage:
     """The entry in the form that the exporters expect."""
-    candidate = entry.candidate() if entry.origin != HAND_WRITTEN else None
-    return CaptionedImage(entry.path, (candidate or Candidate(entry.text),), provenance(entry, origins))
+    candidate = entry.candidate() or Candidate(entry.text)
+    return CaptionedImage(entry.path, (candidate,), provenance(entry, origins))
 
 
 def to_kept_caption(entry: Entry) -> KeptCaption:
@@ -137,7 +139,7 @@ def to_kept_caption(entry: Entry) -> KeptCaption:
         side: {"origin": captions.origin, "captions": [[c.text, c.log_prob, c.score] for c in captions.candidates]}
         for side, captions in entry.captions.items()
     }
-    return KeptCaption(entry.path, entry.position, entry.text, entry.origin, entry.refused, captions_json)
+    return KeptCaption(entry.path, entry.position, entry.text, entry.author, entry.error, captions_json)
 
 
 def entry_of(record: KeptCaption) -> Entry:

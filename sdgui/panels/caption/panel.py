@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QPoint, Qt, QTimer
-from PySide6.QtGui import QUndoStack
+from PySide6.QtGui import QAction, QUndoStack
 from PySide6.QtWidgets import QMenu, QWidget
 
 from core.spec.caption_files import CaptionedImage
-from sdgui.panels.caption.actions import CaptionActions, Commands, add_actions
+from sdgui.panels.caption.actions import Commands, add_actions
 from sdgui.panels.caption.bar import EntryFilter
 from sdgui.panels.caption.files import CaptionFiles
 from sdgui.panels.caption.layout import CaptionView
@@ -52,7 +52,8 @@ class CaptionsPanel(Panel):
         self._unreadable = ""  # why the stored list cannot be read yet
         self._unreadable_message: Message | None = None  # the message that reports ``_unreadable``
         self._was_entered = False
-        self.actions_added = CaptionActions((), ())
+        self._menu_actions: Sequence[QAction] = ()
+        self._export_actions: Sequence[QAction] = ()
         self.model = CaptionsModel(self)
         self.undo = QUndoStack(self)
         self.persistence = CaptionPersistence(services.store, self)
@@ -66,8 +67,8 @@ class CaptionsPanel(Panel):
         self.work = CaptionsWork(
             services.pool, self.model, self.undo, choice, settings, view.strip, view.show_message, self
         )
-        show_refused = partial(view.tools.show_state, "Refused")
-        self.refusals = CaptionsRefusals(view.target, view.bar, view.show_message, show_refused, self)
+        show_failed = partial(view.tools.show_state, "Failed")
+        self.refusals = CaptionsRefusals(view.target, view.bar, view.show_message, show_failed, self)
         self._count_timer = QTimer(self, singleShot=True, interval=_COUNT_MS)
         self._connect()
 
@@ -76,7 +77,7 @@ class CaptionsPanel(Panel):
         self.undo.indexChanged.connect(lambda _index: self._clear_undo_offer())
         self.model.changed.connect(self.persistence.keep)
         self.model.removed.connect(self.persistence.forget)
-        self.model.counted.connect(self._on_counted)
+        self.model.counts_changed.connect(self._on_counted)
         self.model.dataChanged.connect(lambda *_: self.view.show_current())
         self.persistence.restored.connect(lambda entries: self.model.add(entries, emit=False))
         self.persistence.ready.connect(self._on_restored)
@@ -85,7 +86,7 @@ class CaptionsPanel(Panel):
         self.persistence.failed.connect(lambda sentence: self.view.show_message(error(sentence)))
         self.view.list.current_changed.connect(lambda _path: self.view.show_current())
         self.view.list.menu_requested.connect(self._open_menu)
-        self.view.list.selection_reported.connect(self._count_timer.start)
+        self.view.list.rows_or_selection_changed.connect(self._count_timer.start)
         self.view.detail.candidate_accepted.connect(
             lambda path, text, side: self.edits.write({path: (text, side)}, "Use a candidate")
         )
@@ -107,7 +108,7 @@ class CaptionsPanel(Panel):
             self.view.tools.interpolations[side].save_requested.connect(self.export_requested)
             picker.refused.connect(lambda sentence: self.view.show_message(warning(sentence)))
         self.work.origin.connect(self._keep_origin)
-        self.work.refused.connect(self.refusals.report_uncaptioned)
+        self.work.images_failed.connect(self.refusals.report_uncaptioned)
 
     # --- panel
 
@@ -122,7 +123,7 @@ class CaptionsPanel(Panel):
             self.caption_shown,
             self._services.basket,
         )
-        self.actions_added = add_actions(actions, self, commands)
+        self._menu_actions, self._export_actions = add_actions(actions, self, commands)
 
     def use_run(self, run_id: int) -> None:
         if not self.view.tools.pickers["a"].choose_run(run_id):
@@ -142,7 +143,7 @@ class CaptionsPanel(Panel):
 
     def on_leave(self) -> None:
         self.persistence.flush()
-        self.view.keep(self._services.settings)
+        self._services.settings.setValue("captions/compare", self.view.tools.compare.isChecked())
 
     def is_saving(self) -> bool:
         return self.persistence.pending
@@ -191,7 +192,7 @@ class CaptionsPanel(Panel):
             self.add_paths(held_paths)
         self.view.show_empty()
         if self.model.rowCount() and not self.view.list.currentIndex().isValid():
-            self.view.list.choose(self.model.at(0).path)
+            self.view.list.choose(self.model.entry_at(0).path)
 
     # --- adding images
 
@@ -226,7 +227,7 @@ class CaptionsPanel(Panel):
         if side == "a":  # its libraries are loaded while the user chooses images
             self._services.pool.client(choice.model, choice.title).warm_up()
         if self._held_paths is None and self.isVisible() and side in self.work.sides:
-            self.work.change_model(side)
+            self.work.complete_side(side)
             self.work.open(side)
 
     def _on_weights_changed(self, side: Side, _choice: ModelChoice) -> None:
@@ -294,7 +295,7 @@ class CaptionsPanel(Panel):
         current = self.view.list.current_path()
         self.model.set_filter(passes)
         if self.model.rowCount():
-            self.view.list.choose(current if self.model.row(current) >= 0 else self.model.at(0).path)
+            self.view.list.choose(current if self.model.row(current) >= 0 else self.model.entry_at(0).path)
 
     # --- export
 
@@ -315,8 +316,8 @@ class CaptionsPanel(Panel):
 
     def _open_menu(self, position: QPoint) -> None:
         menu = QMenu(self)
-        menu.addActions(self.actions_added.menu)
-        menu.addMenu("E&xport").addActions(self.actions_added.export)
+        menu.addActions(self._menu_actions)
+        menu.addMenu("E&xport").addActions(self._export_actions)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(position)
 

@@ -28,7 +28,7 @@ from sdgui.worker.replies import Failure
 class CaptionsWork(QObject):
     """Captions listed images; asks ``choice`` and ``settings`` for the model and settings when captioning starts."""
 
-    refused = Signal(int)  # number of images that could not be captioned
+    images_failed = Signal(int)  # number of images that could not be captioned
     origin = Signal(str, object)  # key and content (model, step, settings) of the origin of the following captions
 
     def __init__(
@@ -58,7 +58,7 @@ class CaptionsWork(QObject):
             maker.progress.connect(partial(self._show_progress, side))
             maker.finished.connect(partial(self._finish_side, side))
             maker.failed.connect(partial(self._fail_side, side))
-            maker.noted.connect(lambda note: show_message(info(note)))
+            maker.note_received.connect(lambda note: show_message(info(note)))
 
     @property
     def sides(self) -> tuple[Side, ...]:
@@ -69,9 +69,9 @@ class CaptionsWork(QObject):
     def busy(self) -> bool:
         return any(maker.busy for maker in self.makers.values())
 
-    def caption(self, paths: Sequence[str], sides: Sequence[Side] | None = None) -> None:
+    def caption(self, paths: Sequence[str]) -> None:
         """Caption or re-caption these images; those already queued are skipped."""
-        for side in self.sides if sides is None else sides:
+        for side in self.sides:
             self._start_maker(side, paths)
 
     def caption_again(self, side: Side, paths: Sequence[str]) -> None:
@@ -83,18 +83,18 @@ class CaptionsWork(QObject):
 
     def complete_side(self, side: Side) -> None:
         """Caption the images that this side has not captioned yet."""
-        self._start_maker(side, [entry.path for entry in self._model.entries() if side not in entry.captions])
-
-    def change_model(self, side: Side) -> None:
-        """Caption the images still queued, and those without captions of this side, with its newly chosen model."""
         self.caption_again(side, [entry.path for entry in self._model.entries() if side not in entry.captions])
 
     def caption_uncaptioned(self) -> None:
         """Complete each side in use; the first model also captions images whose caption the user has deleted."""
-        entries = self._model.entries()
         for side in self.sides:  # an entry with captions of a model "waits" if the user has deleted its text
             self._start_maker(
-                side, [e.path for e in entries if side not in e.captions or (side == "a" and e.state == "waiting")]
+                side,
+                [
+                    entry.path
+                    for entry in self._model.entries()
+                    if side not in entry.captions or (side == "a" and entry.state == "waiting")
+                ],
             )
 
     def resume(self) -> None:
@@ -116,7 +116,7 @@ class CaptionsWork(QObject):
 
     def _start_maker(self, side: Side, paths: Iterable[str]) -> None:
         choice, maker = self._choice(side), self.makers[side]
-        paths = [path for path in paths if not maker.waits(path)]
+        paths = [path for path in paths if not maker.is_queued(path)]
         if choice is None or not paths:
             return
         for path in paths:
@@ -125,7 +125,7 @@ class CaptionsWork(QObject):
                 self._before_recaptioning[side].setdefault(path, entry)
         if not self.busy:
             self._strip.start("Opening the model", len(paths), "images")
-        maker.make(choice, paths, self._settings())
+        maker.queue(choice, paths, self._settings())
 
     # --- results
 
@@ -144,17 +144,17 @@ class CaptionsWork(QObject):
             if captions is not None:
                 entries.append(entry.with_captions(side, captions))
             else:
-                entries.append(entry.with_refusal(answer.refused or "the model returned no caption"))
+                entries.append(entry.with_error(answer.error or "the model returned no caption"))
         self._model.update(entries)
 
     def _show_progress(self, side: Side, activity: str, completed: int, total: int) -> None:
         if side == "a" or not self.makers["a"].busy:
             self._strip.advance(completed, total, activity)
 
-    def _finish_side(self, side: Side, _captioned: int, refused_count: int) -> None:
+    def _finish_side(self, side: Side, _captioned: int, failed_count: int) -> None:
         self._end_side(side)
-        if refused_count:
-            self.refused.emit(refused_count)
+        if failed_count:
+            self.images_failed.emit(failed_count)
 
     def _fail_side(self, side: Side, failure: Failure) -> None:
         self._end_side(side)

@@ -15,7 +15,7 @@ from sdgui.panels.caption.list.rows import CaptionsModel
 from sdgui.panels.caption.model import HAND_WRITTEN, SIDES, Entry
 from sdgui.widgets.formats import count_with_unit
 
-Text = tuple[str, str]  # text and origin of an `Entry`
+Text = tuple[str, str]  # text and author of an `Entry`
 
 
 class WriteTexts(QUndoCommand):
@@ -25,7 +25,7 @@ class WriteTexts(QUndoCommand):
         super().__init__(title)
         self._model = model
         self._after = dict(texts)
-        self._before = {e.path: (e.text, e.origin) for path in texts if (e := model.entry(path)) is not None}
+        self._before = {e.path: (e.text, e.author) for path in texts if (e := model.entry(path)) is not None}
         if len(texts) == 1:
             self.setText(f"{title}: {Path(next(iter(texts))).name}")
 
@@ -66,7 +66,7 @@ def _entry_to_restore(removed: Entry, existing: Entry | None) -> Entry:
         return removed
     return (
         existing.with_text(removed.text, HAND_WRITTEN)
-        if removed.origin == HAND_WRITTEN and existing.origin != HAND_WRITTEN
+        if removed.author == HAND_WRITTEN and existing.author != HAND_WRITTEN
         else existing
     )
 
@@ -96,13 +96,13 @@ class ReplaceCandidates(QUndoCommand):
             current = self._model.entry(entry.path)
             if current is not None:
                 restored.append(
-                    replace(entry, text=current.text, origin=HAND_WRITTEN) if current.origin == HAND_WRITTEN else entry
+                    replace(entry, text=current.text, author=HAND_WRITTEN) if current.author == HAND_WRITTEN else entry
                 )
         self._model.update(restored)
 
 
-def with_origin(entry: Entry, text: str) -> Text:
-    """The text that the user typed, and its origin: the model if the text equals one of its candidates."""
+def typed_text(entry: Entry, text: str) -> Text:
+    """The text that the user typed, and its author: the model if the text equals one of its candidates."""
     for side in SIDES:
         if side in entry.captions and any(candidate.text == text for candidate in entry.captions[side].candidates):
             return text, side

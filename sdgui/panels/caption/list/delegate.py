@@ -26,7 +26,7 @@ _ICONS: dict[State, tuple[str, str]] = {
     "waiting": ("ph.circle-dashed", "muted"),
     "captioned": ("ph.check-circle", "good"),
     "edited": ("ph.pencil-simple-fill", "accent_text"),
-    "refused": ("ph.x-circle-fill", "error"),
+    "failed": ("ph.x-circle-fill", "error"),
 }
 
 
@@ -136,7 +136,7 @@ class CaptionsDelegate(QStyledItemDelegate):
     def _paint_caption(self, painter: QPainter, box: QRect, entry: Entry, text: str, is_first_model: bool) -> None:
         role = "text"
         if not text and is_first_model:
-            text, role = (entry.refused, "error") if entry.refused else ("no caption yet", "muted")
+            text, role = (entry.error, "error") if entry.error else ("no caption yet", "muted")
         elif not is_first_model:
             role = "warning" if entry.differs() else "muted"
         room = box.adjusted(SPACE, 0, -SPACE, 0)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QUndoStack
 
-from sdgui.panels.caption.list.commands import RemoveImages, Text, WriteTexts, with_origin
+from sdgui.panels.caption.list.commands import RemoveImages, Text, WriteTexts, typed_text
 from sdgui.panels.caption.list.replace import Finder
 from sdgui.panels.caption.list.rows import CaptionsModel
 from sdgui.panels.caption.list.table import CaptionsList
@@ -25,13 +25,13 @@ class CaptionEdits(QObject):
         super().__init__(parent)
         self._model, self._list, self._undo, self._show_message = model, view, undo, show_message
         self.replace_message: Message | None = None  # reports the last replacement and offers to undo it
-        model.edit_requested.connect(self.type)
+        model.edit_requested.connect(self.set_typed_text)
 
-    def type(self, path: str, text: str) -> None:
+    def set_typed_text(self, path: str, text: str) -> None:
         """Set the caption that the user typed."""
         entry = self._model.entry(path)
         if entry is not None and text != entry.text:
-            self.write({path: with_origin(entry, text)}, "Edit")
+            self.write({path: typed_text(entry, text)}, "Edit")
 
     def write(self, texts: Mapping[str, Text], title: str) -> None:
         """Change captions in one undo step."""
@@ -43,7 +43,7 @@ class CaptionEdits(QObject):
         texts: dict[str, Text] = {}
         for entry in self._list.selected():
             best = entry.captions[side].best if side in entry.captions else None
-            if best is not None and (best.text, side) != (entry.text, entry.origin):
+            if best is not None and (best.text, side) != (entry.text, entry.author):
                 texts[entry.path] = (best.text, side)
         self.write(texts, "Accept the model's caption")
 
@@ -65,7 +65,7 @@ class CaptionEdits(QObject):
             text = " ".join(text.split())
             if number and text != entry.text:
                 match_count += number
-                texts[entry.path] = with_origin(entry, text)
+                texts[entry.path] = typed_text(entry, text)
         self.write(texts, f"Replace in {count(len(texts))} captions")
         if texts:
             text = f"Replaced {count(match_count)} in {count_with_unit(len(texts), 'caption')}."
@@ -80,4 +80,4 @@ class CaptionEdits(QObject):
         row = self._model.row(selected[0].path)
         self._undo.push(RemoveImages(self._model, [entry.path for entry in selected]))
         if self._model.rowCount():
-            self._list.choose(self._model.at(min(row, self._model.rowCount() - 1)).path)
+            self._list.choose(self._model.entry_at(min(row, self._model.rowCount() - 1)).path)

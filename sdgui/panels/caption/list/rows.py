@@ -13,7 +13,7 @@ from typing import Any
 
 from PySide6.QtCore import QMimeData, QModelIndex, QObject, QPersistentModelIndex, Qt, QUrl, Signal
 
-from sdgui.panels.caption.model import HAND_WRITTEN, STATE_TEXTS, Entry, State
+from sdgui.panels.caption.model import STATE_TEXTS, Entry, State
 from sdgui.shared.tables import HeadedModel
 from sdgui.widgets.formats import fixed
 from sdgui.widgets.plain_text import plain_tip
@@ -38,7 +38,7 @@ class CaptionsModel(HeadedModel):
     changed = Signal(list)  # new or changed Entry objects
     removed = Signal(list)  # paths
     edit_requested = Signal(str, str)  # path, typed text
-    counted = Signal()  # the number of entries or of rows may have changed
+    counts_changed = Signal()  # the number of entries or of rows may have changed
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -69,7 +69,7 @@ class CaptionsModel(HeadedModel):
     def entry(self, path: str) -> Entry | None:
         return self._entries.get(path)
 
-    def at(self, row: int) -> Entry:
+    def entry_at(self, row: int) -> Entry:
         """The entry of a row. Raises IndexError if there is none."""
         return self._entries[self._visible_paths[row]]
 
@@ -113,7 +113,7 @@ class CaptionsModel(HeadedModel):
             self.endResetModel()
         if emit:
             self.changed.emit(new_entries)
-        self.counted.emit()
+        self.counts_changed.emit()
 
     def _store_entries(self, entries: Sequence[Entry]) -> None:
         self._entries.update((entry.path, entry) for entry in entries)
@@ -129,7 +129,7 @@ class CaptionsModel(HeadedModel):
             self.dataChanged.emit(self.index(min(rows), 0), self.index(max(rows), self.columnCount() - 1))
         if emit:
             self.changed.emit(changed)
-        self.counted.emit()
+        self.counts_changed.emit()
 
     def remove(self, paths: Iterable[str]) -> None:
         """Remove images from the list."""
@@ -142,7 +142,7 @@ class CaptionsModel(HeadedModel):
         self._set_visible([path for path in self._visible_paths if path not in removed])
         self.endResetModel()
         self.removed.emit(sorted(removed))
-        self.counted.emit()
+        self.counts_changed.emit()
 
     def _set_visible(self, paths: list[str]) -> None:
         self._visible_paths = paths
@@ -154,7 +154,7 @@ class CaptionsModel(HeadedModel):
         self._filter = passes
         self._set_visible([entry.path for entry in self.entries() if passes is None or passes(entry)])
         self.endResetModel()
-        self.counted.emit()
+        self.counts_changed.emit()
 
     def set_compares(self, compares: bool) -> None:
         """Show or hide the second model's column."""
@@ -190,7 +190,7 @@ class CaptionsModel(HeadedModel):
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole):
             return self._text(entry, index.column())
         if role == Qt.ItemDataRole.ToolTipRole:
-            text = entry.path if index.column() == IMAGE else self._text(entry, index.column()) or entry.refused
+            text = entry.path if index.column() == IMAGE else self._text(entry, index.column()) or entry.error
             return plain_tip(text)
         if role == Qt.ItemDataRole.AccessibleTextRole:
             return self._spoken(entry, index.column())
@@ -202,7 +202,7 @@ class CaptionsModel(HeadedModel):
         if column == CAPTION:
             return entry.text
         if column == SCORE:
-            candidate = entry.candidate() if entry.origin != HAND_WRITTEN else None
+            candidate = entry.candidate()
             return fixed(candidate.score) if candidate is not None and candidate.score is not None else ""
         best = entry.captions["b"].best if "b" in entry.captions else None
         return best.text if best is not None else ""
@@ -211,7 +211,7 @@ class CaptionsModel(HeadedModel):
         if column != CAPTION:
             return self._text(entry, column)
         state_text = f"{entry.name}: {STATE_TEXTS[entry.state]}"
-        return f"{state_text}. {entry.text or entry.refused}" if entry.text or entry.refused else state_text
+        return f"{state_text}. {entry.text or entry.error}" if entry.text or entry.error else state_text
 
     def setData(self, index: _Index, value: Any, role: int = int(Qt.ItemDataRole.EditRole)) -> bool:
         """Emit the typed text; the panel applies it as one undo step."""
@@ -228,8 +228,12 @@ class CaptionsModel(HeadedModel):
 
     def mimeData(self, indexes: Sequence[QModelIndex]) -> QMimeData:
         """The files and captions of dragged rows."""
-        rows = sorted({index.row() for index in indexes})
-        data = QMimeData()
-        data.setUrls([QUrl.fromLocalFile(self._visible_paths[row]) for row in rows])
-        data.setText("\n".join(self.at(row).text for row in rows))
-        return data
+        return files_and_captions(self.entry_at(row) for row in sorted({index.row() for index in indexes}))
+
+
+def files_and_captions(entries: Iterable[Entry]) -> QMimeData:
+    """Entries for the clipboard or a drag: the files, and the captions as text, one per line."""
+    entries, data = list(entries), QMimeData()
+    data.setUrls([QUrl.fromLocalFile(entry.path) for entry in entries])
+    data.setText("\n".join(entry.text for entry in entries))
+    return data

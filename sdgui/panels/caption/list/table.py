@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QItemSelectionModel, QMimeData, QModelIndex, QPoint, Qt, QTimer, QUrl, Signal
+from PySide6.QtCore import QItemSelectionModel, QModelIndex, QPoint, Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from sdgui.panels.caption.list.delegate import CaptionsDelegate
-from sdgui.panels.caption.list.rows import CAPTION, IMAGE, SCORE, SECOND_CAPTION, CaptionsModel
+from sdgui.panels.caption.list.rows import CAPTION, IMAGE, SCORE, SECOND_CAPTION, CaptionsModel, files_and_captions
 from sdgui.panels.caption.model import Entry
 from sdgui.widgets.gallery.preview import ImagePreview
 from sdgui.widgets.gallery.thumbnails import Thumbnails
@@ -28,7 +28,7 @@ class CaptionsList(QTableView):
 
     current_changed = Signal(str)
     menu_requested = Signal(QPoint)  # position on the screen
-    selection_reported = Signal()  # the selection or the list changed
+    rows_or_selection_changed = Signal()  # the selection or the list changed
 
     def __init__(self, model: CaptionsModel, cache: Path, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -68,7 +68,7 @@ class CaptionsList(QTableView):
         self.thumbnails.ready.connect(self._on_thumbnail_arrived)
         self.verticalScrollBar().valueChanged.connect(lambda _value: self._drop_timer.start())
         self.selectionModel().currentChanged.connect(self._on_current_changed)
-        self.selectionModel().selectionChanged.connect(lambda *_: self.selection_reported.emit())
+        self.selectionModel().selectionChanged.connect(lambda *_: self.rows_or_selection_changed.emit())
         model.modelReset.connect(self._reset)
         theme().changed.connect(self.restyle)
         self._fit_rows()
@@ -87,7 +87,7 @@ class CaptionsList(QTableView):
 
     def _reset(self) -> None:
         self._set_widths()
-        self.selection_reported.emit()
+        self.rows_or_selection_changed.emit()
         self.current_changed.emit(self.current_path())
 
     def _set_widths(self) -> None:
@@ -110,7 +110,7 @@ class CaptionsList(QTableView):
     def current_path(self) -> str:
         """The path of the current image; "" if no image is current."""
         index = self.currentIndex()
-        return self.captions.at(index.row()).path if index.isValid() else ""
+        return self.captions.entry_at(index.row()).path if index.isValid() else ""
 
     def selected(self) -> list[Entry]:
         """The selected entries, in order; by ranges, since one index per row is slow for 10,000."""
@@ -118,7 +118,7 @@ class CaptionsList(QTableView):
         rows = sorted(
             {row for selection_range in ranges for row in range(selection_range.top(), selection_range.bottom() + 1)}
         )
-        return [self.captions.at(row) for row in rows]
+        return [self.captions.entry_at(row) for row in rows]
 
     def selected_count(self) -> int:
         """The number of selected entries."""
@@ -153,20 +153,16 @@ class CaptionsList(QTableView):
 
     def _step(self, step: int) -> None:
         row = min(max(self.currentIndex().row() + step, 0), self.captions.rowCount() - 1)
-        self.choose(self.captions.at(row).path)
+        self.choose(self.captions.entry_at(row).path)
         self.preview_current()
 
     def copy(self) -> None:
         """Copy captions as text, one per line, together with the files."""
-        entries = self.selected()
-        data = QMimeData()
-        data.setUrls([QUrl.fromLocalFile(entry.path) for entry in entries])
-        data.setText("\n".join(entry.text for entry in entries))
-        if entries:
-            QGuiApplication.clipboard().setMimeData(data)
+        if entries := self.selected():
+            QGuiApplication.clipboard().setMimeData(files_and_captions(entries))
 
     def _on_current_changed(self, current: QModelIndex, _before: QModelIndex) -> None:
-        self.current_changed.emit(self.captions.at(current.row()).path if current.isValid() else "")
+        self.current_changed.emit(self.captions.entry_at(current.row()).path if current.isValid() else "")
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         key = event.key()
@@ -202,7 +198,7 @@ class CaptionsList(QTableView):
         """Do not read the thumbnails of rows that were scrolled out of view."""
         first, last = self.rowAt(0), self.rowAt(self.viewport().height() - 1)
         last = self.captions.rowCount() - 1 if last < 0 else last
-        self.thumbnails.keep_only(Path(self.captions.at(row).path) for row in range(max(0, first), last + 1))
+        self.thumbnails.keep_only(Path(self.captions.entry_at(row).path) for row in range(max(0, first), last + 1))
 
     def close_threads(self) -> None:
         """Wait until the images being read are done; call this before the application ends."""

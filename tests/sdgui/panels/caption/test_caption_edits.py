@@ -19,19 +19,19 @@ def test_a_caption_is_edited_in_place_by_keys_and_undone(qtbot: QtBot, panel: Ca
     paths = images(tmp_path, "a.png", "b.png")
     drop(qtbot, panel, paths)
     panel.view.list.setFocus()
-    panel.view.list.choose(panel.model.at(1).path)
+    panel.view.list.choose(panel.model.entry_at(1).path)
     qtbot.keyClicks(panel.view.list, "m")
     editor = panel.window().focusWidget()
     qtbot.keyClicks(editor, "y words")
     qtbot.keyClick(editor, Qt.Key.Key_Return)
     assert texts(panel) == ["a a indeed", "my words"]
-    assert panel.model.at(1).state == "edited"
+    assert panel.model.entry_at(1).state == "edited"
     qtbot.keyClick(panel.view.list, Qt.Key.Key_Z, CTRL)
     assert texts(panel) == ["a a indeed", "a b indeed"]
     qtbot.keyClick(panel.view.list, Qt.Key.Key_Z, CTRL | SHIFT)
     assert texts(panel)[1] == "my words"
-    panel.edits.type(panel.model.at(1).path, "a b hardly")
-    assert panel.model.at(1).origin == "a", "typing what the model said is the model's caption again"
+    panel.edits.set_typed_text(panel.model.entry_at(1).path, "a b hardly")
+    assert panel.model.entry_at(1).author == "a", "typing what the model said is the model's caption again"
 
     # A candidate is chosen by its number.
     panel.view.list.choose(paths[0])
@@ -135,11 +135,11 @@ def test_undoing_a_removal_leaves_images_added_again(qtbot: QtBot, panel: Captio
     paths = images(tmp_path, "a.png", "b.png", "c.png", "d.png")
     drop(qtbot, panel, paths)
     for path in paths[1], paths[3]:
-        panel.edits.type(path, "mine, typed first")
+        panel.edits.set_typed_text(path, "mine, typed first")
     panel.view.list.selectAll()
     panel.edits.remove()
     drop(qtbot, panel, [*paths[:2], paths[3]])
-    panel.model.update([panel.model.at(row).with_text("typed since", "hand") for row in (0, 2)])
+    panel.model.update([panel.model.entry_at(row).with_text("typed since", "hand") for row in (0, 2)])
     panel.undo.undo()
     entries = panel.model.visible_entries()
     assert {Path(entry.path).name: entry.text for entry in entries} == {
@@ -162,16 +162,18 @@ def test_undoing_captioning_again_keeps_text_typed_meanwhile(
     panel.view.settings.set_settings(panel.view.settings.settings.model_copy(update={"prompt": "see"}))
     panel.caption_shown()
     qtbot.waitUntil(lambda: texts(panel)[1] == "see a b indeed")
-    panel.edits.type(panel.model.at(0).path, "mine")
+    panel.edits.set_typed_text(panel.model.entry_at(0).path, "mine")
     qtbot.waitUntil(lambda: not panel.work.busy)
     assert texts(panel) == ["mine", "see a b indeed", "see a later indeed"]
     panel.undo.undo()
     assert texts(panel) == ["mine", "a b indeed", "a later indeed"]
-    assert panel.model.at(0).state == "edited"
-    assert panel.model.at(0).captions["a"].candidates[0].text == "a a indeed", "its candidates are the earlier ones"
+    assert panel.model.entry_at(0).state == "edited"
+    assert panel.model.entry_at(0).captions["a"].candidates[0].text == "a a indeed", (
+        "its candidates are the earlier ones"
+    )
     panel.undo.redo()
     assert texts(panel) == ["mine", "see a b indeed", "see a later indeed"]
-    assert panel.model.at(0).state == "edited"
+    assert panel.model.entry_at(0).state == "edited"
     panel.undo.undo()
     panel.undo.undo()
     assert texts(panel)[0] == "see a a indeed", "typing was the step before"
@@ -181,9 +183,9 @@ def test_the_filter_has_states_and_words_and_copying_takes_the_selection(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
     drop(qtbot, panel, images(tmp_path, "a.png", "bad.png", "c.png", "d.png"))
-    panel.edits.type(panel.model.at(2).path, "mine")
-    panel.edits.type(panel.model.at(3).path, "")
-    panel.model.update([panel.model.at(0).with_captions("b", ModelCaptions("b", (Candidate("another"),)))])
+    panel.edits.set_typed_text(panel.model.entry_at(2).path, "mine")
+    panel.edits.set_typed_text(panel.model.entry_at(3).path, "")
+    panel.model.update([panel.model.entry_at(0).with_captions("b", ModelCaptions("b", (Candidate("another"),)))])
 
     def shown() -> str:
         return "".join(entry.name[0] for entry in panel.model.visible_entries())
@@ -194,13 +196,13 @@ def test_the_filter_has_states_and_words_and_copying_takes_the_selection(
         "Without a caption",
         "Captioned",
         "Edited by hand",
-        "Refused",
+        "Failed",
         "Captions differ between models",
     ):
         panel.view.tools.show_state(title)
         found[title] = shown()
     assert found == {
-        "All images": "abcd", "Without a caption": "d", "Captioned": "ac", "Edited by hand": "c", "Refused": "b",
+        "All images": "abcd", "Without a caption": "d", "Captioned": "ac", "Edited by hand": "c", "Failed": "b",
         "Captions differ between models": "a",
     }  # fmt: skip
     panel.view.tools.show_state("Captioned")

@@ -31,7 +31,7 @@ def view(qtbot: QtBot, tmp_path: Path) -> Iterator[CaptionsList]:
             Entry("/p/waiting.png", 0),
             Entry("/p/captioned.png", 1).with_captions("a", A),
             Entry("/p/edited.png", 2, "my HILL", HAND_WRITTEN, captions={"a": A}),
-            Entry("/p/refused.png", 3, refused="it is TORN"),
+            Entry("/p/refused.png", 3, error="it is TORN"),
             Entry("/p/differing.png", 4).with_captions("a", A).with_captions("b", B),
         ]
     )
@@ -52,7 +52,7 @@ def test_cells_have_accessible_texts_and_tooltips(view: CaptionsList) -> None:
         "waiting.png: without a caption",
         "captioned.png: captioned. a says so",
         "edited.png: edited by hand. my HILL",
-        "refused.png: refused. it is TORN",
+        "refused.png: failed. it is TORN",
     ]
     assert [model.index(4, column).data() for column in range(4)] == [
         "differing.png",

@@ -49,10 +49,10 @@ class Made:
         self.maker.finished.connect(lambda *numbers: self.ends.append(numbers))
         self.maker.failed.connect(self.ends.append)
         self.maker.progress.connect(lambda *figures: self.progress.append(figures))
-        self.maker.noted.connect(self.notes.append)
+        self.maker.note_received.connect(self.notes.append)
 
     def make(self, *paths: str, choice: ModelChoice = ONE) -> Worker:
-        self.maker.make(choice, paths, GenerationSettings(captions=3))
+        self.maker.queue(choice, paths, GenerationSettings(captions=3))
         return self.workers[choice.model]
 
 
@@ -76,13 +76,13 @@ def test_images_are_requested_in_batches_one_request_at_a_time(made: Made, monke
     worker.progress.emit(2, "captioning", 1, 2)
     assert made.progress[-1] == ("Captioning", 1, 3)
     assert worker.asked[-1][1]["settings"]["max_tokens"] == 12
-    assert all(made.maker.waits(path) for path in "abc")
+    assert all(made.maker.is_queued(path) for path in "abc")
     caption(worker, 0)
     worker.say("caption", index=1, error="it is no image")
     worker.say("caption", note="cut to 12 tokens")
     worker.answer("caption", {})
-    assert not made.maker.waits("a"), "it may be asked for again"
-    assert made.maker.waits("c")
+    assert not made.maker.is_queued("a"), "it may be asked for again"
+    assert made.maker.is_queued("c")
     assert made.progress[-1] == ("Opening the model", 2, 3)
     worker.answer("caption_open", FACTS)
     assert worker.asked[-1][1]["paths"] == ["c"]
@@ -90,7 +90,7 @@ def test_images_are_requested_in_batches_one_request_at_a_time(made: Made, monke
     assert made.progress[-1] == ("Captioning", 2, 3)
     caption(worker, 0)
     worker.answer("caption", {})
-    assert [(answer.path, answer.refused) for answer in made.answers] == [
+    assert [(answer.path, answer.error) for answer in made.answers] == [
         ("a", ""),
         ("b", "it is no image"),
         ("c", ""),
@@ -124,7 +124,7 @@ def test_a_model_is_preloaded_unless_it_cannot_be(made: Made) -> None:
     worker.answer("caption_open", FACTS)
     worker.say("caption", note="it is cut")
     worker.say("caption", index=5, path="/elsewhere.png", error="it is torn")
-    assert (made.notes, [(answer.path, answer.refused) for answer in made.answers]) == (
+    assert (made.notes, [(answer.path, answer.error) for answer in made.answers]) == (
         ["it is cut"], [("/elsewhere.png", "it is torn")]
     )  # fmt: skip
 
@@ -137,7 +137,7 @@ def test_after_a_failure_all_unanswered_images_remain(made: Made, monkeypatch: p
     worker.failed.emit(len(worker.asked), Failure("It ended."))
     assert made.maker.remaining == ["b", "c"]
     assert isinstance(made.ends[0], Failure)
-    assert not made.maker.waits("b")
+    assert not made.maker.is_queued("b")
     assert not made.maker.busy
 
 
@@ -157,7 +157,7 @@ def test_stopped_images_remain_though_the_worker_had_finished(made: Made, monkey
     worker.answer("caption_open", FACTS)
     made.maker.cancel()
     assert worker.cancelled
-    assert not made.maker.waits("b")
+    assert not made.maker.is_queued("b")
     caption(worker, 0)
     worker.answer("caption", {})
     assert made.maker.remaining == ["b", "c"]
@@ -165,7 +165,7 @@ def test_stopped_images_remain_though_the_worker_had_finished(made: Made, monkey
     made.maker.close()
     made.make("b").answer("caption_open", FACTS)
     made.maker.close()
-    assert not made.maker.waits("b")
+    assert not made.maker.is_queued("b")
     assert not made.maker.busy
 
 
@@ -204,12 +204,12 @@ def test_captions_of_a_run_become_the_next_runs_training_data(
     panel.view.target.take_paths([*given, broken])
     qtbot.waitUntil(lambda: len(panel.model) == 6 and not panel.work.busy, timeout=90000)
     entries = panel.model.entries()
-    assert [entry.state for entry in entries] == ["captioned"] * 5 + ["refused"]
-    assert "damaged or truncated" in entries[5].refused
+    assert [entry.state for entry in entries] == ["captioned"] * 5 + ["failed"]
+    assert "damaged or truncated" in entries[5].error
     origin = panel._origins[entries[0].captions["a"].origin]
     assert (origin["weights"], len(origin["digest"]), origin["settings"]["beams"]) == ("teacher", 16, 6)
     assert len(entries[0].captions["a"].candidates) == 3
-    panel.edits.type(entries[0].path, "a disc")
+    panel.edits.set_typed_text(entries[0].path, "a disc")
     panel.files.save_training_data()
     qtbot.waitUntil(lambda: not panel.files.task.running, timeout=10000)
     asked: list[RunConfig] = []

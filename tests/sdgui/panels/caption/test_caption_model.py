@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.caption_files import Candidate
 from sdgui.app.start import make_application
-from sdgui.panels.caption.list.commands import WriteTexts, with_origin
+from sdgui.panels.caption.list.commands import WriteTexts, typed_text
 from sdgui.panels.caption.list.rows import CaptionsModel
 from sdgui.panels.caption.list.table import CaptionsList
 from sdgui.panels.caption.model import Entry, ModelCaptions, entry_of, to_kept_caption
@@ -158,13 +158,13 @@ def test_captions_of_a_person_are_never_overwritten_in_any_order() -> None:
     taken = entry.with_captions("a", one).with_captions("b", two).with_text("b next", "b")
     assert taken.with_captions("a", one).text == "b next"
     assert taken.candidate() == Candidate("b next")
-    assert entry.with_captions("a", one).with_refusal("gone").text == "a best"
+    assert entry.with_captions("a", one).with_error("gone").text == "a best"
     both = entry.with_captions("a", one).with_captions("b", two)
-    assert [with_origin(both, text) for text in ("b next", "mine", "")] == [("b next", "b"), ("mine", "hand"), ("", "")]
+    assert [typed_text(both, text) for text in ("b next", "mine", "")] == [("b next", "b"), ("mine", "hand"), ("", "")]
 
 
 def test_a_captioned_image_is_no_longer_refused() -> None:
     made = ModelCaptions("k", (Candidate("a best"),))
-    entry = Entry("/p/x.png", 0).with_refusal("it is torn").with_captions("a", made)
-    assert (entry.refused, entry.state) == ("", "captioned")
-    assert entry.with_refusal("gone").with_captions("b", made).refused == ""
+    entry = Entry("/p/x.png", 0).with_error("it is torn").with_captions("a", made)
+    assert (entry.error, entry.state) == ("", "captioned")
+    assert entry.with_error("gone").with_captions("b", made).error == ""

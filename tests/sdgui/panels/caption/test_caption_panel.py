@@ -34,7 +34,7 @@ def test_dropped_images_are_captioned_and_refusals_give_the_reason(
     drop(qtbot, panel, [str(tmp_path / "p"), paths[0]])
     assert texts(panel) == ["", "a cat indeed", "a dog 🦊 indeed"]
     bad, cat, _ = panel.model.entries()
-    assert (bad.state, bad.refused) == ("refused", "it is no image")
+    assert (bad.state, bad.error) == ("failed", "it is no image")
     assert [(candidate.text, candidate.score) for candidate in cat.captions["a"].candidates] == [
         ("a cat indeed", -0.25),
         ("a cat perhaps", -0.5),
@@ -43,16 +43,16 @@ def test_dropped_images_are_captioned_and_refusals_give_the_reason(
     assert panel.view.bar.text.endswith("1 file that is not an image was skipped. 1 image could not be captioned.")
     panel.view.bar.press_remedy()
     assert [entry.name for entry in panel.model.visible_entries()] == ["bad.png"]
-    qtbot.waitUntil(lambda: panel.view.counts.text() == "3 images · 1 shown · 2 captioned · 1 refused")
+    qtbot.waitUntil(lambda: panel.view.counts.text() == "3 images · 1 shown · 2 captioned · 1 failed")
     panel.view.list.choose(bad.path)
-    assert panel.view.detail.state.text() == "Refused: it is no image"
+    assert panel.view.detail.state.text() == "Failed: it is no image"
 
 
 def test_captioning_again_keeps_edits_by_a_person_and_can_be_undone(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
     drop(qtbot, panel, images(tmp_path, "a.png", "b.png", "c.png"))
-    panel.edits.type(panel.model.at(2).path, "mine")
+    panel.edits.set_typed_text(panel.model.entry_at(2).path, "mine")
     panel.view.settings.rows["prompt"].set_text("an image of")
     panel.view.settings.rows["prompt"].edited.emit("prompt")
     panel.view.list.selectAll()
@@ -60,7 +60,7 @@ def test_captioning_again_keeps_edits_by_a_person_and_can_be_undone(
     qtbot.keyClick(panel.view.list, Qt.Key.Key_G, CTRL)
     qtbot.waitUntil(lambda: not panel.work.busy)
     assert texts(panel) == ["an image of a a indeed", "an image of a b indeed", "mine"]
-    origin = panel._origins[panel.model.at(0).captions["a"].origin]
+    origin = panel._origins[panel.model.entry_at(0).captions["a"].origin]
     assert origin["settings"]["prompt"] == "an image of"
     assert origin["settings"]["max_tokens"] == 12, "the model's context is shorter than the default"
     assert (origin["digest"], origin["step"]) == ("d" * 64, 30)
@@ -77,10 +77,10 @@ def test_captions_name_their_run_and_its_interpolation(panel: CaptionsPanel, tmp
     model = f"interpolated:{folder}@step-00001234@0.5"
     panel._keep_origin("key", {"model": model, "step": None, "weights": "teacher", "settings": {"search": "greedy"}})
     panel.model.add_paths(images(tmp_path, "a.png"))
-    entry = panel.model.at(0)
+    entry = panel.model.entry_at(0)
     panel.model.update([entry.with_captions("a", ModelCaptions("key", (Candidate("a hat"),)))])
     panel.view.list.choose(entry.path)
-    about = panel.view.detail.origin
+    about = panel.view.detail.provenance
     assert about.text() == "captioner · run 1 · alpha 0.5 · step 1,234 · teacher · greedy"
     store.rename_experiment(experiment.id, "renamed")
     panel.refresh()
@@ -94,14 +94,14 @@ def test_two_models_are_shown_side_by_side(qtbot: QtBot, panel: CaptionsPanel, t
     drop(qtbot, panel, images(tmp_path / "p", "a.png", "b.png"))
     panel.view.tools.compare.click()
     assert panel.view.tools.pickers["b"].set_choice(ModelChoice(str(other), "", "other"))
-    qtbot.waitUntil(lambda: panel.model.at(1).differs() and not panel.work.busy, timeout=20000)
+    qtbot.waitUntil(lambda: panel.model.entry_at(1).differs() and not panel.work.busy, timeout=20000)
     assert panel.model.data(panel.model.index(0, SECOND_CAPTION)) == "A A INDEED"
     assert texts(panel) == ["a a indeed", "a b indeed"]
-    panel.view.list.choose(panel.model.at(1).path)
+    panel.view.list.choose(panel.model.entry_at(1).path)
     panel.edits.accept_best("b")
     assert texts(panel) == ["a a indeed", "A B INDEED"]
-    assert panel.model.at(1).origin == "b"
-    assert "other" in panel.view.detail.origin.text()
+    assert panel.model.entry_at(1).author == "b"
+    assert "other" in panel.view.detail.provenance.text()
     panel.view.detail.set_titles({"a": "chosen later", "b": "chosen later"})
     heads = [item.text() for item in panel.view.detail._items() if not item.flags() & Qt.ItemFlag.ItemIsSelectable]
     assert heads[1] == "other · step 30", "who said it, not who is chosen now"
@@ -117,7 +117,7 @@ def test_captioning_is_stopped_and_resumed_and_survives_a_dead_worker(
     panel.view.strip.cancelled.emit()
     qtbot.waitUntil(lambda: "stopped" in panel.view.bar.text)
     assert texts(panel) == ["a a indeed", "", ""]
-    panel.view.list.choose(panel.model.at(1).path)
+    panel.view.list.choose(panel.model.entry_at(1).path)
     panel.edits.remove()
     panel.view.bar.press_remedy()
     qtbot.waitUntil(lambda: texts(panel) == ["a a indeed", "a z indeed"])
@@ -125,7 +125,7 @@ def test_captioning_is_stopped_and_resumed_and_survives_a_dead_worker(
     qtbot.waitUntil(lambda: "exited with code 3" in panel.view.bar.text, timeout=10000)
     assert "memory access fault" in panel.view.bar._details.toPlainText()
     assert texts(panel) == ["a a indeed", "a z indeed", ""]
-    panel.view.list.choose(panel.model.at(2).path)
+    panel.view.list.choose(panel.model.entry_at(2).path)
     panel.edits.remove()
     drop(qtbot, panel, images(tmp_path / "q", "e.png"))
     qtbot.waitUntil(lambda: texts(panel) == ["a a indeed", "a z indeed", "a e indeed"])

@@ -66,7 +66,7 @@ def test_only_the_selection_is_captioned_again_and_exported(qtbot: QtBot, panel:
     drop(qtbot, panel, images(tmp_path, "a.png", "b.png", "bad.png"))
     assert [Path(one.path).name for one in panel._to_export()] == ["a.png", "b.png"], "what has a caption"
     panel.view.settings.set_settings(panel.view.settings.settings.model_copy(update={"prompt": "see"}))
-    panel.view.list.choose(panel.model.at(1).path)
+    panel.view.list.choose(panel.model.entry_at(1).path)
     panel.caption_selected()
     qtbot.waitUntil(lambda: not panel.work.busy)
     assert texts(panel) == ["a a indeed", "see a b indeed", ""]
@@ -78,7 +78,7 @@ def test_only_the_selection_is_captioned_again_and_exported(qtbot: QtBot, panel:
     panel.view.tools.words.clear()
     panel.view.tools._emit_filter()
     panel.model.add_paths([str(tmp_path / "c.png")])
-    panel.model.update([panel.model.at(3).with_text("mine", HAND_WRITTEN)])
+    panel.model.update([panel.model.entry_at(3).with_text("mine", HAND_WRITTEN)])
     panel.view.list.clearSelection()
     flags = QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows
     for row in (0, 3):

@@ -122,7 +122,7 @@ def test_long_lists_are_written_in_batches_and_survive_closing_in_between(
 def test_edits_are_saved_when_the_panel_is_left(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     drop(qtbot, panel, images(tmp_path, "a.png"))
     panel.persistence.flush()
-    panel.edits.write({panel.model.at(0).path: ("a red kite", HAND_WRITTEN)}, "Edit")
+    panel.edits.write({panel.model.entry_at(0).path: ("a red kite", HAND_WRITTEN)}, "Edit")
     panel.on_leave()
     assert not panel.persistence._timer.isActive(), "a window that is killed now loses nothing"
     panel.persistence.close()
@@ -166,20 +166,20 @@ def test_the_list_survives_an_unclean_exit(
     qtbot: QtBot, panel: CaptionsPanel, open_panel: OpenPanel, tmp_path: Path
 ) -> None:
     drop(qtbot, panel, images(tmp_path / "p", "a.png", "bad.png", "c.png", "d.png"))
-    panel.edits.type(panel.model.at(0).path, "mine\n 🦊")
-    panel.view.list.choose(panel.model.at(3).path)
+    panel.edits.set_typed_text(panel.model.entry_at(0).path, "mine\n 🦊")
+    panel.view.list.choose(panel.model.entry_at(3).path)
     panel.edits.remove()
     before, origins = panel.model.entries(), dict(panel._origins)
-    panel.view.list.choose(panel.model.at(2).path)
-    made_by = panel.view.detail.origin.text()
+    panel.view.list.choose(panel.model.entry_at(2).path)
+    made_by = panel.view.detail.provenance.text()
     store = panel._services.store  # as a window that is killed leaves it: nothing is said to the place
     qtbot.waitUntil(lambda: [kept.text for kept in store.captions()[0]] == [entry.text for entry in before])
     again = open_panel()
     qtbot.waitUntil(lambda: len(again.model) == 3)
     assert again.model.entries() == before
     assert again._origins == origins
-    again.view.list.choose(again.model.at(2).path)
-    assert again.view.detail.origin.text() == made_by != ""
+    again.view.list.choose(again.model.entry_at(2).path)
+    assert again.view.detail.provenance.text() == made_by != ""
     assert again.view.tools.pickers["a"].choice() is not None, "the model is remembered"
     drop(qtbot, again, images(tmp_path / "q", "e.png"))
     qtbot.waitUntil(lambda: texts(again)[-1] == "a e indeed")

@@ -55,7 +55,7 @@ def test_progress_is_shown_while_captioning_and_a_replacement_is_one_step(works:
     work, strip = works.work, works.strip
     works.model.add_paths(["a", "b"])
     refused: list[int] = []
-    work.refused.connect(refused.append)
+    work.images_failed.connect(refused.append)
     work.caption([])
     assert (work.busy, strip.isHidden()) == (False, True)
     work.caption(["a", "b"])
@@ -72,7 +72,7 @@ def test_progress_is_shown_while_captioning_and_a_replacement_is_one_step(works:
     one.say("caption", note="cut to 12 tokens")
     assert (works.messages[-1].level, works.messages[-1].text) == ("info", "cut to 12 tokens")
     one.answer("caption", {})
-    assert [(entry.text, entry.refused) for entry in works.model.entries()] == [
+    assert [(entry.text, entry.error) for entry in works.model.entries()] == [
         ("image 0", ""), ("", "the model returned no caption"),
     ]  # fmt: skip
     assert (work.busy, strip.isHidden(), refused, works.undo.count()) == (False, True, [1], 0)
@@ -83,9 +83,9 @@ def test_progress_is_shown_while_captioning_and_a_replacement_is_one_step(works:
     one.answer("caption", {})
     assert works.undo.undoText() == "Re-caption 1 image"
     works.undo.undo()
-    assert works.model.at(0).text == "image 0"
+    assert works.model.entry_at(0).text == "image 0"
     works.undo.redo()
-    assert works.model.at(0).text == "another"
+    assert works.model.entry_at(0).text == "another"
     assert refused == [1]
 
 
@@ -106,7 +106,7 @@ def test_only_missing_captions_are_requested_from_each_of_two_models(works: Work
     works.workers["one"].answer("caption", {})
     work.compares = True
     assert work.sides == ("a", "b")
-    model.update([model.at(1).with_text("", "")])
+    model.update([model.entry_at(1).with_text("", "")])
     work.caption_uncaptioned()
     works.workers["one"].answer("caption_open", FACTS)
     works.workers["two"].answer("caption_open", FACTS)
@@ -138,7 +138,7 @@ def test_queued_images_are_captioned_by_the_model_that_is_chosen_meanwhile(works
     one.answer("caption_open", FACTS)
     caption(one, 0)
     works.choices["a"] = TWO
-    works.work.change_model("a")
+    works.work.complete_side("a")
     two = works.workers["two"]
     two.answer("caption_open", FACTS)
     assert works.asked("two") == ["b", "c", "d"]
@@ -159,7 +159,7 @@ def test_progress_ends_if_nothing_is_left_for_the_newly_chosen_model(works: Work
     works.work.caption(["a"])
     one.answer("caption_open", FACTS)
     one.say("caption", index=0, captions=[{"text": "another", "log_prob": None, "score": None}])
-    works.work.change_model("a")  # before the request has ended
+    works.work.complete_side("a")  # before the request has ended
     assert (works.work.busy, works.strip.isHidden()) == (False, True)
     assert works.undo.undoText() == "Re-caption 1 image"
 

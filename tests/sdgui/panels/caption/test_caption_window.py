@@ -68,14 +68,14 @@ def test_from_own_photo_to_first_caption_in_three_actions_by_mouse_and_keyboard(
     dropped = photo(tmp_path, "a.png")
     drop = QDropEvent(QPointF(9, 9), action, dropped, button, Qt.KeyboardModifier.NoModifier)
     panel.view.target.dropEvent(drop)
-    qtbot.waitUntil(lambda: len(panel.model) == 1 and bool(panel.model.at(0).text), timeout=20000)
+    qtbot.waitUntil(lambda: len(panel.model) == 1 and bool(panel.model.entry_at(0).text), timeout=20000)
     window.show_panel("runs")
     QGuiApplication.clipboard().setMimeData(photo(tmp_path, "b.png"))
     qtbot.keyClick(window, Qt.Key.Key_8, Qt.KeyboardModifier.ControlModifier)
     focused = QApplication.focusWidget()
     assert focused is not None
     qtbot.keyClick(focused, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
-    qtbot.waitUntil(lambda: len(panel.model) == 2 and bool(panel.model.at(1).text), timeout=20000)
+    qtbot.waitUntil(lambda: len(panel.model) == 2 and bool(panel.model.entry_at(1).text), timeout=20000)
     QGuiApplication.clipboard().clear()
 
 
@@ -85,7 +85,7 @@ def test_images_take_seventy_percent_of_the_window_and_never_move(
     window.show_panel("caption")
     panel = shown(window)
     panel.view.target.take(photo(tmp_path, "a.png"))
-    qtbot.waitUntil(lambda: len(panel.model) == 1 and bool(panel.model.at(0).text), timeout=20000)
+    qtbot.waitUntil(lambda: len(panel.model) == 1 and bool(panel.model.entry_at(0).text), timeout=20000)
     images = panel.view.list.viewport()
 
     def area() -> tuple[int, int]:
