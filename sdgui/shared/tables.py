@@ -1,12 +1,20 @@
-"""Table classes: a model with column headings, and a view that copies cells as text."""
+"""Table classes: models with column headings, and a view that copies cells as text."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import QAbstractTableModel, Qt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt
 from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QTableView, QWidget
 
+from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE
+
+_Index = QModelIndex | QPersistentModelIndex
+Row = Any
 
 
 class HeadedModel(QAbstractTableModel):
@@ -20,6 +28,92 @@ class HeadedModel(QAbstractTableModel):
         self, section: int, orientation: Qt.Orientation, role: int = int(Qt.ItemDataRole.DisplayRole)
     ) -> object:
         return self.heading(section, role) if orientation == Qt.Orientation.Horizontal else None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: a row's ``text`` and ``sort`` key (default: the text). ``roles``: further data of its cells by role."""
+
+    title: str
+    text: Callable[[Row], str]
+    sort: Callable[[Row], Any] | None = None
+    tip: str = ""
+    roles: Mapping[int, Callable[[Row], object]] = field(default_factory=dict)
+
+    @property
+    def alignment(self) -> Qt.AlignmentFlag:
+        """Numbers, which have a sort key, are right-aligned."""
+        side = Qt.AlignmentFlag.AlignRight if self.sort is not None else Qt.AlignmentFlag.AlignLeft
+        return side | Qt.AlignmentFlag.AlignVCenter
+
+
+class RowsModel(HeadedModel):
+    """Rows, sorted and filtered without a proxy model, which would query each cell (0.1 s for 2000 rows)."""
+
+    def __init__(self, columns: Sequence[Column], parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.columns = list(columns)
+        self.rows: list[Row] = []
+        self.visible_rows: list[int] = []  # indices into ``rows``, top to bottom
+        # Column and order; without a column (-1), rows keep the order in which they were set.
+        self._sorting: tuple[int, Qt.SortOrder] = (-1, Qt.SortOrder.AscendingOrder)
+        self._words: list[str] = []
+
+    def set_rows(self, rows: Sequence[Row], columns: Sequence[Column] | None = None) -> None:
+        """Replace all rows, and the columns if they are given."""
+        self.beginResetModel()
+        self.rows, self.columns = list(rows), self.columns if columns is None else list(columns)
+        self._find_visible()
+        self.endResetModel()
+
+    def set_filter(self, text: str) -> None:
+        """Show the rows whose first column contains every word of ``text``."""
+        self.beginResetModel()
+        self._words = text.casefold().split()
+        self._find_visible()
+        self.endResetModel()
+
+    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
+        """Sort by ``column``; the sort is stable."""
+        self.beginResetModel()
+        self._sorting = column, order
+        self._find_visible()
+        self.endResetModel()
+
+    def _find_visible(self) -> None:
+        first, (number, order) = self.columns[0].text, self._sorting
+        names = (first(row).casefold() for row in self.rows) if self._words else iter(())
+        matching = [i for i, name in enumerate(names) if all(word in name for word in self._words)]
+        self.visible_rows = matching if self._words else list(range(len(self.rows)))
+        if 0 <= number < len(self.columns):
+            column = self.columns[number]
+            key = column.sort or (lambda row: column.text(row).casefold())
+            self.visible_rows.sort(key=lambda i: key(self.rows[i]), reverse=order == Qt.SortOrder.DescendingOrder)
+
+    def row_at(self, index: _Index) -> Row:
+        """The row of a cell."""
+        return self.rows[self.visible_rows[index.row()]]
+
+    def rowCount(self, parent: _Index = QModelIndex()) -> int:  # noqa: B008  # Qt's own signature
+        return 0 if parent.isValid() else len(self.visible_rows)
+
+    def columnCount(self, parent: _Index = QModelIndex()) -> int:  # noqa: B008
+        return 0 if parent.isValid() else len(self.columns)
+
+    def heading(self, column: int, role: int) -> object:
+        shown = self.columns[column]
+        texts = {int(Qt.ItemDataRole.DisplayRole): shown.title, int(Qt.ItemDataRole.ToolTipRole): shown.tip or None}
+        return shown.alignment if role == Qt.ItemDataRole.TextAlignmentRole else texts.get(role)
+
+    def data(self, index: _Index, role: int = int(Qt.ItemDataRole.DisplayRole)) -> object:
+        row, column = self.row_at(index), self.columns[index.column()]
+        if role in column.roles:
+            return column.roles[role](row)
+        if role == Qt.ItemDataRole.DisplayRole:
+            return " ".join(column.text(row).split())
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return plain_tip(column.text(row))
+        return column.alignment if role == Qt.ItemDataRole.TextAlignmentRole else None
 
 
 class CopyingTable(QTableView):

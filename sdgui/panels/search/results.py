@@ -161,10 +161,14 @@ def true_line(rank: float | None, answer: Mapping[str, Any], query: Query) -> st
     total_text = f" of {count(answer['searched'])}"
     if rank is None:
         return f"Correct image: not among the first {count(len(answer['rows']))}{total_text}"
-    rank_shown = count(rank) if rank == int(rank) else f"{rank:.1f}"
     suffix = " ✓" if rank == 1 else "" if rank <= _last_rank(answer["rows"]) else ", not shown"
-    return f"Correct image: rank {rank_shown}{total_text}{suffix}"
+    return f"Correct image: rank {rank_text(rank)}{total_text}{suffix}"
 
 
 def _last_rank(rows: Sequence[Row]) -> int:
     return int(rows[-1]["rank"]) if rows else 0
+
+
+def rank_text(rank: float) -> str:
+    """A rank as text, such as ``12``, or ``1.5`` if equal scores share ranks."""
+    return count(rank) if rank == int(rank) else f"{rank:.1f}"

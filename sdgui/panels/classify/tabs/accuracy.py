@@ -11,8 +11,9 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QWidget
 
 from sdgui.panels.classify.model import METRICS, EvaluationResult, interval_text
-from sdgui.panels.classify.tabs.share_bar import Share
-from sdgui.panels.classify.tabs.table import ClassTable, Column
+from sdgui.panels.classify.tabs.share_bar import SHARE_ROLE, Share
+from sdgui.panels.classify.tabs.table import ClassTable
+from sdgui.shared.tables import Column
 from sdgui.widgets.formats import count, percent, value
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
@@ -30,8 +31,8 @@ def class_columns() -> list[Column]:
             "Accuracy",
             lambda row: percent(row["accuracy"]),
             lambda row: row["accuracy"],
-            lambda row: Share(row["accuracy"], row["low"], row["high"]),
             "Share of the class's images classified correctly, with Wilson's 95 % interval",
+            {SHARE_ROLE: lambda row: Share(row["accuracy"], row["low"], row["high"])},
         ),
     ]
 

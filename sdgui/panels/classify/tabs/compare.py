@@ -15,10 +15,11 @@ from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QComboBox, QPushButton, QSplitter, QWidget
 
 from sdgui.panels.classify.model import METRICS, Evaluation, EvaluationResult, method_title
-from sdgui.panels.classify.tabs.share_bar import Share
-from sdgui.panels.classify.tabs.table import ClassTable, Column
+from sdgui.panels.classify.tabs.share_bar import SHARE_ROLE, Share
+from sdgui.panels.classify.tabs.table import ClassTable
 from sdgui.shared.pickers.model_chip import ModelChip, ModelChoice
 from sdgui.shared.services import Services
+from sdgui.shared.tables import Column
 from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.layouts.boxes import hbox, vbox
@@ -294,7 +295,7 @@ def _columns() -> list[Column]:
             "Difference",
             lambda row: f"{100 * (row['a'] - row['b']):+.1f}".replace("-", "−"),
             lambda row: row["a"] - row["b"],
-            lambda row: Share(row["a"] - row["b"], signed=True),
             "First minus second, in points",
+            {SHARE_ROLE: lambda row: Share(row["a"] - row["b"], signed=True)},
         ),
     ]

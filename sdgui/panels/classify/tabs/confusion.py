@@ -19,7 +19,8 @@ from sdgui.panels.classify.model import EvaluationResult, Integers
 from sdgui.panels.classify.prompts.editor import PromptEditor
 from sdgui.panels.classify.tabs.matrix.matrix import ConfusionMatrix
 from sdgui.panels.classify.tabs.mistakes import prediction_line
-from sdgui.panels.classify.tabs.table import ClassTable, Column
+from sdgui.panels.classify.tabs.table import ClassTable
+from sdgui.shared.tables import Column
 from sdgui.shared.time_travel import StepSlider
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, percent

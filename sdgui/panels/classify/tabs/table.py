@@ -6,107 +6,18 @@ Flow: a tab defines `Column`s and rows -> ``ClassTable`` -> ``row_activated`` (E
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
-from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
+from PySide6.QtCore import QModelIndex, Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QWidget
 
-from sdgui.panels.classify.tabs.share_bar import SHARE_ROLE, Share, ShareDelegate
-from sdgui.shared.tables import CopyingTable, HeadedModel
+from sdgui.panels.classify.tabs.share_bar import SHARE_ROLE, ShareDelegate
+from sdgui.shared.tables import Column, CopyingTable, Row, RowsModel
 from sdgui.widgets.formats import count
 from sdgui.widgets.layouts.boxes import vbox
-from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE
-
-_Index = QModelIndex | QPersistentModelIndex
-Row = Any
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column: a row's ``text``, ``sort`` key (default: the text), and ``share`` if it has a bar."""
-
-    title: str
-    text: Callable[[Row], str]
-    sort: Callable[[Row], Any] | None = None
-    share: Callable[[Row], Share] | None = None
-    tip: str = ""
-
-
-class RowsModel(HeadedModel):
-    """The sorted and filtered rows."""
-
-    def __init__(self, columns: Sequence[Column], parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self.columns = list(columns)
-        self.rows: list[Row] = []
-        self.visible_rows: list[int] = []  # indices into ``rows``, top to bottom
-        # Column and order; without a column (-1), rows keep the order in which they were set.
-        self._sorting: tuple[int, Qt.SortOrder] = (-1, Qt.SortOrder.AscendingOrder)
-        self._words: list[str] = []
-
-    def set_rows(self, rows: Sequence[Row]) -> None:
-        """Replace all rows."""
-        self.rows = list(rows)
-        self._update_visible()
-
-    def set_filter(self, text: str) -> None:
-        """Show the rows whose first column contains every word of ``text``."""
-        self._words = text.casefold().split()
-        self._update_visible()
-
-    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
-        """Sort by ``column``; the sort is stable."""
-        self._sorting = column, order
-        self._update_visible()
-
-    def _update_visible(self) -> None:
-        self.beginResetModel()
-        first, (number, order) = self.columns[0].text, self._sorting
-        names = (first(row).casefold() for row in self.rows) if self._words else iter(())
-        matching = [i for i, name in enumerate(names) if all(word in name for word in self._words)]
-        self.visible_rows = matching if self._words else list(range(len(self.rows)))
-        if 0 <= number < len(self.columns):
-            column = self.columns[number]
-            key = column.sort or (lambda row: column.text(row).casefold())
-            self.visible_rows.sort(key=lambda i: key(self.rows[i]), reverse=order == Qt.SortOrder.DescendingOrder)
-        self.endResetModel()
-
-    def rowCount(self, parent: _Index = QModelIndex()) -> int:  # noqa: B008  # Qt's own signature
-        return 0 if parent.isValid() else len(self.visible_rows)
-
-    def columnCount(self, parent: _Index = QModelIndex()) -> int:  # noqa: B008
-        return 0 if parent.isValid() else len(self.columns)
-
-    def heading(self, column: int, role: int) -> object:
-        shown_column = self.columns[column]
-        if role == Qt.ItemDataRole.DisplayRole:
-            return shown_column.title
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return shown_column.tip or None
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            return self._alignment(shown_column)
-        return None
-
-    def data(self, index: _Index, role: int = int(Qt.ItemDataRole.DisplayRole)) -> object:
-        row, column = self.rows[self.visible_rows[index.row()]], self.columns[index.column()]
-        if role == Qt.ItemDataRole.DisplayRole:
-            return " ".join(column.text(row).split())
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return plain_tip(column.text(row))
-        if role == SHARE_ROLE and column.share is not None:
-            return column.share(row)
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            return self._alignment(column)
-        return None
-
-    @staticmethod
-    def _alignment(column: Column) -> Qt.AlignmentFlag:
-        side = Qt.AlignmentFlag.AlignRight if column.sort is not None else Qt.AlignmentFlag.AlignLeft
-        return side | Qt.AlignmentFlag.AlignVCenter
 
 
 class ClassTable(QWidget):
@@ -151,11 +62,11 @@ class ClassTable(QWidget):
         titles = (self.fontMetrics().horizontalAdvance(column.title) for column in self.model.columns)
         head.setMinimumSectionSize(max(titles) + 2 * SPACE)
         for number, column in enumerate(self.model.columns):
-            stretch = column.sort is None or column.share is not None
+            stretch = column.sort is None or SHARE_ROLE in column.roles
             head.setSectionResizeMode(
                 number, QHeaderView.ResizeMode.Stretch if stretch else QHeaderView.ResizeMode.Interactive
             )
-            if column.share is not None:
+            if SHARE_ROLE in column.roles:
                 view.setItemDelegateForColumn(number, ShareDelegate(view))
             elif not stretch:
                 text = max(column.title, "100.0 %", key=len)

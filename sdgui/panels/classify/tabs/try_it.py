@@ -13,8 +13,9 @@ from typing import Any
 from PySide6.QtCore import QSettings, Qt, QTimer, Signal
 from PySide6.QtWidgets import QPlainTextEdit, QPushButton, QSplitter, QWidget
 
-from sdgui.panels.classify.tabs.share_bar import Share
-from sdgui.panels.classify.tabs.table import ClassTable, Column
+from sdgui.panels.classify.tabs.share_bar import SHARE_ROLE, Share
+from sdgui.panels.classify.tabs.table import ClassTable
+from sdgui.shared.tables import Column
 from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.dropped_files import IMAGE_FILTER
 from sdgui.widgets.file_dialogs import ask_open_several
@@ -38,7 +39,7 @@ def _columns() -> list[Column]:
             "Probability",
             lambda row: percent(row["probability"]),
             lambda row: row["probability"],
-            lambda row: Share(row["probability"]),
+            roles={SHARE_ROLE: lambda row: Share(row["probability"])},
         ),
     ]
 

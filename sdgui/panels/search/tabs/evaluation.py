@@ -14,8 +14,8 @@ import pyqtgraph as pg
 from PySide6.QtCore import QItemSelectionModel, QModelIndex, Qt, Signal
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QSplitter, QWidget
 
-from sdgui.panels.search.tabs.known_queries import KnownQueriesModel, KnownQuery, known_images, known_pairs, known_texts
-from sdgui.shared.tables import CopyingTable
+from sdgui.panels.search.tabs.known_queries import KnownQuery, known_images, known_pairs, known_texts, query_columns
+from sdgui.shared.tables import CopyingTable, RowsModel
 from sdgui.widgets.formats import count, percent
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
@@ -41,7 +41,7 @@ class EvaluationPane(QWidget):
         self._pairs: Mapping[str, Any] | None = None
         self._pairs_chosen = False  # *Found by one model only* was chosen when the second model was closed
         self._evaluated_at = ""
-        self.model = KnownQueriesModel(self)
+        self.model = RowsModel(query_columns("Caption", []), self)
         self.direction_box = NoWheelComboBox(self)
         self.k_box = NoWheelComboBox(self)
         self.filter_box = QLineEdit(self, placeholderText="Filter", clearButtonEnabled=True)
@@ -84,7 +84,7 @@ class EvaluationPane(QWidget):
         self.k_box.activated.connect(lambda _row: self.compare_requested.emit(int(self.k_box.currentData())))
         self.filter_box.textChanged.connect(self._filter)
         self.table.selectionModel().currentRowChanged.connect(self._on_current_changed)
-        self.table.activated.connect(self._on_activated)
+        self.table.activated.connect(lambda index: self.activated.emit(self.model.row_at(index)))
 
     @property
     def direction(self) -> str:
@@ -135,16 +135,15 @@ class EvaluationPane(QWidget):
         else:
             queries = known_texts(self._sides) if direction == TEXTS else known_images(self._sides)
         query_title = "Image with the caption" if direction == IMAGES else "Caption"
-        self.model.set_queries(queries, query_title, self._names)
+        self.model.set_rows(queries, query_columns(query_title, self._names))
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         for column in range(1, self.model.columnCount()):
-            names = ("Teacher", str(self.model.heading(column, Qt.ItemDataRole.DisplayRole)))
+            names = ("Teacher", self.model.columns[column].title)
             room = max(map(header.fontMetrics().horizontalAdvance, names)) + 3 * SPACE  # includes the sort arrow
             header.resizeSection(column, min(room, _MAX_COLUMN_WIDTH))
-        if self.model.columnCount():
-            header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         if queries:
             self.table.sortByColumn(
                 self.model.columnCount() - 1 if direction == PAIRS else 1, Qt.SortOrder.DescendingOrder
@@ -154,7 +153,7 @@ class EvaluationPane(QWidget):
             self.choose(selected.title, selected.path)
 
     def _show_count(self) -> None:
-        shown_count, total_count = len(self.model.visible_queries), len(self.model.all_queries)
+        shown_count, total_count = self.model.rowCount(), len(self.model.rows)
         if self.direction == PAIRS and self._pairs is not None and len(self._names) == 2:
             counts, (a, b) = self._pairs["counts"], self._names
             text = f"only {a} {count(counts['only_a'])} · only {b} {count(counts['only_b'])} · "
@@ -171,13 +170,14 @@ class EvaluationPane(QWidget):
     def current(self) -> KnownQuery | None:
         """The selected query; None if there is none."""
         index = self.table.currentIndex()
-        return self.model.visible_queries[index.row()] if index.isValid() else None
+        return self.model.row_at(index) if index.isValid() else None
 
     def choose(self, title: str, path: str) -> bool:
         """Select a query; returns whether it is listed."""
-        for row, query in enumerate(self.model.visible_queries):
+        for row in range(self.model.rowCount()):
+            index = self.model.index(row, 0)
+            query = self.model.row_at(index)
             if (query.title, query.path) == (title, path):
-                index = self.model.index(row, 0)
                 flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
                 self.table.selectionModel().setCurrentIndex(index, flags)
                 self.table.scrollTo(index)
@@ -186,7 +186,7 @@ class EvaluationPane(QWidget):
 
     def choose_first(self) -> None:
         """Select the top row."""
-        if self.model.visible_queries:
+        if self.model.rowCount():
             self.table.selectRow(0)
 
     def _filter(self, text: str) -> None:
@@ -195,10 +195,7 @@ class EvaluationPane(QWidget):
 
     def _on_current_changed(self, current: QModelIndex, _previous: QModelIndex) -> None:
         if current.isValid():
-            self.query_selected.emit(self.model.visible_queries[current.row()])
-
-    def _on_activated(self, index: QModelIndex) -> None:
-        self.activated.emit(self.model.visible_queries[index.row()])
+            self.query_selected.emit(self.model.row_at(current))
 
 
 _TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # labelled values of k

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from sdgui.panels.search.panel import SearchPanel
+from sdgui.panels.search.tabs.evaluation import EvaluationPane
+from sdgui.panels.search.tabs.known_queries import KnownQuery
 from sdgui.shared.pickers.entries import ModelChoice
 from tests.sdgui.panels.scripted_workers import Worker, Workers
 
@@ -87,3 +89,8 @@ def packed_map(answer: dict[str, Any]) -> dict[str, Any]:
         },
     }
     return {"method": "t-SNE of all points by openTSNE", "images": [], "captions": [], "packed": packed}
+
+
+def shown(pane: EvaluationPane) -> list[KnownQuery]:
+    """The queries that the table shows, top to bottom."""
+    return [pane.model.rows[row] for row in pane.model.visible_rows]

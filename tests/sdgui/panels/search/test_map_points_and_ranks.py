@@ -15,7 +15,6 @@ from sdgui.panels.search.tabs.known_queries import (
     known_images,
     known_pairs,
     known_texts,
-    rank_text,
 )
 from sdgui.panels.search.tabs.map_density import SHARES, density
 from sdgui.panels.search.tabs.map_points import MapPoints, Name
@@ -106,7 +105,7 @@ def test_known_answers_of_two_models_are_matched() -> None:
     assert known_texts([]) == []
     row = {"caption": "a", "path": "/a.png", "rank_a": 5.0, "rank_b": 1.0, "text_a": 8, "text_b": 2}
     assert known_pairs({"only_a": [], "only_b": [row]}) == [KnownQuery("a", "/a.png", -1, 8, (5.0, 1.0))]
-    assert (rank_text(1200.0), rank_text(1.5)) == ("1,200", "1.5")
+    assert (results.rank_text(1200.0), results.rank_text(1.5)) == ("1,200", "1.5")
 
 
 def row(rank: int, **more: Any) -> dict[str, Any]:

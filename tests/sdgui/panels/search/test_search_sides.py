@@ -21,7 +21,7 @@ from sdgui.panels.search.work import same_collection
 from sdgui.shared.services import Services
 from sdgui.worker.replies import Cancelled, Failure
 from tests.sdgui.panels.scripted_workers import Worker, Workers
-from tests.sdgui.panels.search.scripted_answers import ONE, TWO, a_map, opened, packed_map, results, side_of
+from tests.sdgui.panels.search.scripted_answers import ONE, TWO, a_map, opened, packed_map, results, shown, side_of
 
 
 @pytest.fixture
@@ -273,9 +273,9 @@ def test_an_evaluation_is_shown_beside_the_other_and_restored_at_the_next_start(
     assert pane.filter_box.hasFocus()
     two = workers[TWO.model]
     two.answer("search_evaluate", side_of({"a": 1.0, "b": 1.0}))
-    assert pane.model.visible_queries == [], "the first one comes first"
+    assert shown(pane) == [], "the first one comes first"
     workers[ONE.model].answer("search_evaluate", side_of({"a": 3.0, "b": 1.0}))
-    assert [(query.title, query.ranks) for query in pane.model.visible_queries] == [
+    assert [(query.title, query.ranks) for query in shown(pane)] == [
         ("a", (3.0, 1.0)),
         ("b", (1.0, 1.0)),
     ]
@@ -308,12 +308,12 @@ def test_an_evaluation_is_shown_beside_the_other_and_restored_at_the_next_start(
     opened(search, workers, 0)
     assert workers[ONE.model].count("search_evaluate") == count + 1, "of what is open now"
     assert search.view.source.pickers[0].set_choice(TWO)
-    assert pane.model.visible_queries == []
+    assert shown(pane) == []
     qtbot.waitUntil(lambda: "being re-evaluated" in pane.count_label.text())
-    assert [query.title for query in pane.model.visible_queries] == ["a", "b"], "what was found of it before"
+    assert [query.title for query in shown(pane)] == ["a", "b"], "what was found of it before"
     assert pane.isVisible()
     view.source.collection.show_index(0, "/made/one")
-    assert (view.query.query().caption, pane.model.visible_queries, pane.curve.lines()) == (-1, [], [])
+    assert (view.query.query().caption, shown(pane), pane.curve.lines()) == (-1, [], [])
 
 
 def test_the_map_shows_a_quick_layout_then_a_better_one(search: SearchPanel, workers: Workers) -> None:

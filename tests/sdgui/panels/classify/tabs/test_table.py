@@ -10,7 +10,8 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.panels.classify.tabs.accuracy import AccuracyTab
 from sdgui.panels.classify.tabs.share_bar import SHARE_ROLE
-from sdgui.panels.classify.tabs.table import ClassTable, Column
+from sdgui.panels.classify.tabs.table import ClassTable
+from sdgui.shared.tables import Column
 from tests.sdgui.panels.classify.classifying import a_result
 
 ROWS = [("red fox", 3), ("grey wolf", 1), ("red panda", 2)]
