@@ -26,7 +26,6 @@ from sdgui.widgets.formats import count, count_with_unit
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.layouts.splits import remember_sizes
-from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.progress_strip import ProgressStrip
@@ -81,10 +80,6 @@ class CaptionView(QWidget):
         vbox(self.target, into=self)
 
     # --- content
-
-    def show_message(self, message: Message) -> None:
-        """Show ``message`` in the panel's message bar."""
-        self.bar.show_message(message)
 
     def show_settings(self) -> None:
         """Show a summary of the generation settings on their button."""

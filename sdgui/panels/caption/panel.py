@@ -61,14 +61,14 @@ class CaptionsPanel(Panel):
         self.set_view(self.view)
         self.progress = (self.view.strip, self.view.export_strip)
         view = self.view
-        self.edits = CaptionEdits(self.model, view.list, self.undo, view.show_message, self)
-        self.files = CaptionFiles(self._to_export, view.export_strip, view.show_message, services.store.home, self)
+        self.edits = CaptionEdits(self.model, view.list, self.undo, view.bar.show_message, self)
+        self.files = CaptionFiles(self._to_export, view.export_strip, view.bar.show_message, services.store.home, self)
         choice, settings = (lambda side: view.tools.pickers[side].choice()), (lambda: view.settings.settings)
         self.work = CaptionsWork(
-            services.pool, self.model, self.undo, choice, settings, view.strip, view.show_message, self
+            services.pool, self.model, self.undo, choice, settings, view.strip, view.bar.show_message, self
         )
         show_failed = partial(view.tools.show_state, "Failed")
-        self.refusals = CaptionsRefusals(view.target, view.bar, view.show_message, show_failed, self)
+        self.refusals = CaptionsRefusals(view.target, view.bar, view.bar.show_message, show_failed, self)
         self._count_timer = QTimer(self, singleShot=True, interval=_COUNT_MS)
         self._connect()
 
@@ -83,7 +83,7 @@ class CaptionsPanel(Panel):
         self.persistence.ready.connect(self._on_restored)
         self.persistence.unreadable.connect(self._on_unreadable)
         self.persistence.settled.connect(self.saved)
-        self.persistence.failed.connect(lambda sentence: self.view.show_message(error(sentence)))
+        self.persistence.failed.connect(lambda sentence: self.view.bar.show_message(error(sentence)))
         self.view.list.current_changed.connect(lambda _path: self.view.show_current())
         self.view.list.menu_requested.connect(self._open_menu)
         self.view.list.rows_or_selection_changed.connect(self._count_timer.start)
@@ -106,7 +106,7 @@ class CaptionsPanel(Panel):
             picker.changed.connect(partial(self._on_model_chosen, side))
             picker.interpolated.connect(partial(self._on_weights_changed, side))
             self.view.tools.interpolations[side].save_requested.connect(self.export_requested)
-            picker.refused.connect(lambda sentence: self.view.show_message(warning(sentence)))
+            picker.refused.connect(lambda sentence: self.view.bar.show_message(warning(sentence)))
         self.work.origin.connect(self._keep_origin)
         self.work.images_failed.connect(self.refusals.report_uncaptioned)
 
@@ -127,7 +127,9 @@ class CaptionsPanel(Panel):
 
     def use_run(self, run_id: int) -> None:
         if not self.view.tools.pickers["a"].choose_run(run_id):
-            self.view.show_message(warning("This run cannot caption: it has no checkpoint yet, or no text decoder."))
+            self.view.bar.show_message(
+                warning("This run cannot caption: it has no checkpoint yet, or no text decoder.")
+            )
 
     def ask_model(self) -> None:
         self.view.tools.pickers["a"].open()
@@ -180,7 +182,7 @@ class CaptionsPanel(Panel):
             verb = "is" if held_count == 1 else "are"
             text += f" {count_with_unit(held_count, 'new image')} {verb} added afterwards."
         self._unreadable_message = error(text, remedy=Remedy("Try again now", self.persistence.restore))
-        self.view.show_message(self._unreadable_message)
+        self.view.bar.show_message(self._unreadable_message)
 
     def _on_restored(self, origins: Mapping[str, Mapping[str, Any]]) -> None:
         self._origins = {**origins, **self._origins}
@@ -269,7 +271,7 @@ class CaptionsPanel(Panel):
 
     def _has_model(self) -> bool:
         if self.view.tools.pickers["a"].choice() is None:
-            self.view.show_message(warning("Choose a captioning model first."))
+            self.view.bar.show_message(warning("Choose a captioning model first."))
             self.view.tools.pickers["a"].setFocus()
             return False
         return True
@@ -310,7 +312,7 @@ class CaptionsPanel(Panel):
             choice = self.view.tools.pickers["a"].choice()
             self.new_experiment_requested.emit(training_config(self._services.store, choice, Path(table), images))
         except StoreError as problem:
-            self.view.show_message(error(str(problem)))
+            self.view.bar.show_message(error(str(problem)))
 
     # --- other
 

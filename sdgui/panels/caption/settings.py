@@ -100,10 +100,6 @@ class CaptionSettings(QFrame):
         self.show()
         first.editor.setFocus(Qt.FocusReason.PopupFocusReason)
 
-    def errors(self) -> dict[str, str]:
-        """The invalid fields, each with its error message."""
-        return {name: row.error for name, row in self.rows.items() if row.error}
-
     def _read_rows(self, emit: bool = True) -> None:
         values: dict[str, Any] = {}
         errors: dict[str, str] = {}

@@ -44,10 +44,6 @@ class Notes(QWidget):
         self.button.setVisible(bool(parts))
         self.button.setChecked(self.button.isChecked() and bool(parts))
 
-    def text(self) -> str:
-        """All notes, also while collapsed."""
-        return self.list.toPlainText()
-
 
 def skipped_rows(answer: Mapping[str, Any]) -> tuple[list[str], int]:
     """The skipped rows in an answer of ``classify_open``, and how many skipped rows it does not list."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from PySide6.QtGui import QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QPushButton, QSplitter, QStackedWidget, QWidget
 
 from sdgui.panels.clean.histogram import BINS, ScoreHistogram
-from sdgui.panels.clean.model import Pair, PairFilter, RankedPairs, Sorting
+from sdgui.panels.clean.model import Pair, PairFilter, RankedPairs
 from sdgui.panels.clean.source import CleanSource
 from sdgui.panels.clean.table import PairsTable
 from sdgui.shared.basket import BASKET_SHORTCUT
@@ -127,16 +126,6 @@ class CleanView(QWidget):
         self.use_button.setToolTip("Copy the run's experiment, with the saved data as training data")
         return hbox((self.counts, 1), self.exclude_below, self.basket_button, self.save_button, self.use_button)
 
-    # Choices
-    def pair_filter(self) -> PairFilter:
-        """The selected filter."""
-        key: PairFilter = self.filters.currentData()
-        return key
-
-    def sorting(self) -> tuple[Sorting, bool]:
-        """The sort key, and whether descending."""
-        return self.table.sorting()
-
     def offer_shuffled(self, has_shuffled: bool) -> None:
         """Offer a filter for shuffled pairs if the data marks them."""
         row = self.filters.findData("shuffled")
@@ -174,11 +163,6 @@ class CleanView(QWidget):
     def forget_items(self) -> None:
         """Clear the cache; another ranking is shown."""
         self._items.clear()
-
-    @staticmethod
-    def with_line(item: GalleryItem, line: bool) -> GalleryItem:
-        """The item with or without the threshold line above."""
-        return item if item.line == line else replace(item, line=line)
 
     # Texts
     def show_counts(self, ranked_pairs: RankedPairs | None, shown_count: int, other_source: str = "") -> None:

@@ -6,6 +6,7 @@ keys (X, Space, U) mark pairs, marks are stored immediately; worker ``noise_save
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -190,14 +191,14 @@ class CleanPanel(Panel):
             return
         previous_rows = self.selected_rows()
         current = self.visible_indices[previous_rows[0]] if previous_rows else -1
-        words, sorting = self.view.words.text(), self.view.sorting()
-        self.visible_indices = self.ranked.filtered(self.view.pair_filter(), words, *sorting)
+        words, sorting = self.view.words.text(), self.view.table.sorting()
+        self.visible_indices = self.ranked.filtered(self.view.filters.currentData(), words, *sorting)
         self._stale.clear()
         self.view.table.pairs.show_pairs(self.ranked, self.visible_indices)
         self._line_row = self._threshold_row()
         items = [self.view.item(self.ranked, index) for index in self.visible_indices]
         if self._line_row > 0:
-            items[self._line_row] = self.view.with_line(items[self._line_row], True)
+            items[self._line_row] = replace(items[self._line_row], line=True)
         self.view.gallery.set_items(items)
         if self.visible_indices:
             self._choose(self.visible_indices.index(current) if current in self.visible_indices else 0)
@@ -210,7 +211,7 @@ class CleanPanel(Panel):
 
     def _threshold_row(self) -> int:
         """The row above which the threshold line is drawn: the first at or above the threshold; -1 for no line."""
-        if self.ranked is None or self.view.sorting() != ("rank", False):
+        if self.ranked is None or self.view.table.sorting() != ("rank", False):
             return -1
         pairs, threshold = self.ranked.pairs, self.ranked.threshold
         rows = (row for row, index in enumerate(self.visible_indices) if pairs[index].bin >= threshold)
@@ -240,7 +241,7 @@ class CleanPanel(Panel):
         for row in rows:
             del self._stale[row]
             item = self.view.item(self.ranked, self.visible_indices[row])
-            self.view.gallery.replace(row, self.view.with_line(item, row == self._line_row))
+            self.view.gallery.replace(row, replace(item, line=row == self._line_row))
 
     # The threshold
     def _on_threshold_moved(self, threshold: int) -> None:
@@ -251,7 +252,7 @@ class CleanPanel(Panel):
 
     def _on_threshold_settled(self) -> None:
         """Update the images once dragging has stopped."""
-        if self.view.pair_filter() == "below" or (self.ranked is not None and self.ranked.exclude_below):
+        if self.view.filters.currentData() == "below" or (self.ranked is not None and self.ranked.exclude_below):
             self.show_pairs()
         elif self.ranked is not None:
             previous_row, self._line_row = self._line_row, self._threshold_row()

@@ -5,8 +5,6 @@ Flow: the form's texts -> (after a pause in typing) a ``DataFacts`` for each fie
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
@@ -21,12 +19,6 @@ _TYPING_PAUSE_MS = 700
 _TRAIN, _VAL = "data.train", "data.val"
 
 
-@dataclass(frozen=True)
-class _Card:
-    facts: DataFacts
-    widget: DataCard
-
-
 class DataCards(QObject):
     """Updates the cards. ``held_out``: fields to set, dotted field -> value; ``look_requested``: open data in Data."""
 
@@ -36,7 +28,7 @@ class DataCards(QObject):
     def __init__(self, form: ConfigForm, services: Services, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._form, self._services = form, services
-        self.cards: dict[str, _Card] = {}
+        self.cards: dict[str, DataCard] = {}  # field -> its card
         self._typing_timer = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
         self._typing_timer.timeout.connect(self._update_cards)
         form.set_companions(DATA_FIELDS, self._make_card)
@@ -48,7 +40,7 @@ class DataCards(QObject):
         card = DataCard(facts, row, look=True)
         card.look_requested.connect(self.look_requested)
         facts.held_out.connect(lambda train, held_out: self.held_out.emit({_TRAIN: train, _VAL: held_out}))
-        self.cards[row.spec.path] = _Card(facts, card)
+        self.cards[row.spec.path] = card
         card.hide()
         self._typing_timer.start()
         return card
@@ -59,12 +51,12 @@ class DataCards(QObject):
         sources = {field: texts[field].strip() for field in DATA_FIELDS}
         for field, card in self.cards.items():
             source = sources[field]
-            card.widget.set_writable(field == _TRAIN and not self._form.read_only)
-            card.widget.setVisible(bool(source))
+            card.set_writable(field == _TRAIN and not self._form.read_only)
+            card.setVisible(bool(source))
             if source != card.facts.source:
                 card.facts.set_source(source)
-                card.widget.show_facts()
+                card.show_facts()
             other_sources = {
                 name.removeprefix("data."): text for name, text in sources.items() if name != field and text
             }
-            card.widget.set_others({name: text for name, text in other_sources.items() if text != source})
+            card.set_others({name: text for name, text in other_sources.items() if text != source})

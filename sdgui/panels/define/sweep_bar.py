@@ -33,7 +33,7 @@ from sdgui.shared.form.texts import field_title
 from sdgui.shared.services import Services
 from sdgui.shared.stored_json import parse_stored
 from sdgui.store.studies import StudyRecord
-from sdgui.widgets.layouts.boxes import hbox
+from sdgui.widgets.layouts.boxes import clear_layout, hbox
 from sdgui.widgets.layouts.flow_layout import FlowLayout
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillSpinBox
@@ -179,10 +179,7 @@ class SweepBar(QFrame):
     def _show(self) -> None:
         self.setVisible(bool(self.space) and not self._form.read_only)
         self.problem.setVisible(bool(self.problem.text()))
-        while (item := self._chips.takeAt(0)) is not None:
-            if (chip := item.widget()) is not None:
-                chip.hide()
-                chip.deleteLater()
+        clear_layout(self._chips)
         for path, values in self.space.items():
             chip = QPushButton(f"{field_title(path)}: {values_text(values)}", self)
             set_role(chip, "flat")

@@ -40,9 +40,6 @@ class Jobs(QObject):
         if self._jobs.pop(name, None) is not None:
             self._show()
 
-    def running(self) -> list[str]:
-        return list(self._jobs)
-
     def _show(self) -> None:
         name = next(iter(self._jobs), "")
         if not name:

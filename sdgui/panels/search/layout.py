@@ -37,7 +37,6 @@ from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.layouts.form_labels import level_labels
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.layouts.splits import remember_sizes
-from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.popovers.popover import Popover
@@ -78,7 +77,7 @@ class SearchView(QWidget):
         self.strip, self.export_strip = (ProgressStrip(self._work) for _ in range(2))
         self.bar = MessageBar(self._work)
         self.jobs = Jobs(self.strip, self)
-        self._export = ExportMenu(self.export_strip, self.show_message, self)
+        self._export = ExportMenu(self.export_strip, self.bar.show_message, self)
         self._arrange(history)
         self._link()
         self.show_tab(IMAGES_TAB)
@@ -101,7 +100,7 @@ class SearchView(QWidget):
             column.addWidget(sheet)
         sheet.working.connect(self.indexing)
         sheet.finished.connect(lambda: self.jobs.end("index"))
-        sheet.message_requested.connect(self.show_message)
+        sheet.message_requested.connect(self.bar.show_message)
         sheet.succeeded.connect(lambda folder: self.source.collection.show_index(0, folder))
         return sheet
 
@@ -282,11 +281,6 @@ class SearchView(QWidget):
         self.source.collection.sheet_button.setChecked(True)
         self.source.popover.open()
         self.sheet.new_folder.setFocus()
-
-    # Messages
-    def show_message(self, message: Message) -> None:
-        """Show ``message`` in the panel's message bar."""
-        self.bar.show_message(message)
 
     # Saved layout
     def layout_state(self) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class SearchPanel(Panel):
         self.view.source.comparing_changed.connect(self._on_comparing_changed)
         for slider in self.view.source.interpolations:
             slider.save_requested.connect(self.export_requested)
-        self.view.source.refused.connect(lambda reason: self.view.show_message(warning(reason)))
+        self.view.source.refused.connect(lambda reason: self.view.bar.show_message(warning(reason)))
         self.view.source.collection.folder_chosen.connect(self.view.query.line.setFocus)
         self.view.query.history_query_chosen.connect(self.search_again)
         self.view.query.results_focus_requested.connect(self._focus_results)
@@ -377,10 +377,10 @@ class SearchPanel(Panel):
         for path in paths[:8]:
             self.view.query.add_image(path)
         if len(paths) > 8:
-            self.view.show_message(info(f"You dropped {len(paths)} images; only the first 8 are used."))
+            self.view.bar.show_message(info(f"You dropped {len(paths)} images; only the first 8 are used."))
 
     def _show_refused(self, refusals: list[tuple[str, str]]) -> None:
-        self.view.show_message(warning(not_added_text(refusals), refusal_lines(refusals)))
+        self.view.bar.show_message(warning(not_added_text(refusals), refusal_lines(refusals)))
 
     def _focus_results(self) -> None:
         gallery = self.view.sides[0].gallery

@@ -143,7 +143,7 @@ class SearchQueries(QObject):
     def _show_query_message(self, message: Message) -> None:
         """Show a message that the next results clear."""
         self._query_message = message
-        self._view.show_message(message)
+        self._view.bar.show_message(message)
 
     def _show_missing(self, side: int) -> None:
         missing = self._view.sides[side].missing()

@@ -195,6 +195,8 @@ class TabResults(QObject):
             self._view.jobs.end(job)
             if not isinstance(failure, Cancelled):
                 remedy = Remedy("Try again", retry)
-                self._view.show_message((error if failure.details else warning)(failure.text, failure.details, remedy))
+                self._view.bar.show_message(
+                    (error if failure.details else warning)(failure.text, failure.details, remedy)
+                )
 
         return failed

@@ -105,7 +105,7 @@ class SearchTravel(QObject):
         if self._run is None:
             return
         if self._queries.query.empty:
-            self._view.show_message(info("Run a search first. Its results are then saved for each step."))
+            self._view.bar.show_message(info("Run a search first. Its results are then saved for each step."))
             return
         start = free_path(self._run.parent / "steps.webp")
         if file := ask_save(self._view, "Save the steps", start, "Animated images (*.webp)", ".webp"):
@@ -147,8 +147,8 @@ class SearchTravel(QObject):
 
     def _show_saved(self, answer: TravelSaved) -> None:
         self._view.jobs.end("travel0")
-        self._view.show_message(info(f"{answer['frames']} steps saved as {answer['path']}."))
+        self._view.bar.show_message(info(f"{answer['frames']} steps saved as {answer['path']}."))
 
     def _show_failure(self, failure: Failure) -> None:
         self._view.jobs.end("travel0")
-        self._view.show_message(failure_message(failure, "Saving was cancelled."))
+        self._view.bar.show_message(failure_message(failure, "Saving was cancelled."))

@@ -55,7 +55,7 @@ class AccuracyTab(QWidget):
         labels = ((self.interval_label, 0, middle), (self.metrics_label, 1, middle))
         large = hbox(self.accuracy_label, *labels, spacing=2 * SPACE)
         vbox(large, (self.table, 1), into=self, margins=(SPACE, SPACE, 0, 0))
-        self.table.row_activated.connect(lambda row: self.class_chosen.emit(int(self.table.rows()[row]["index"])))
+        self.table.row_activated.connect(lambda row: self.class_chosen.emit(int(self.table.model.rows[row]["index"])))
         self.table.sort_by(2)
         theme().changed.connect(self._restyle)
         self._restyle()

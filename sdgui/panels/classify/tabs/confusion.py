@@ -242,7 +242,7 @@ class MatrixTab(QWidget):
     # Cells
     def _show_pair(self, row: int) -> None:
         if row >= 0:
-            pair = self.pairs.rows()[row]
+            pair = self.pairs.model.rows[row]
             self.matrix.set_current(pair["true"], pair["predicted"])
             self.ask_cell(pair["true"], pair["predicted"])
 

@@ -52,7 +52,7 @@ class PointPlot(QWidget):
     ) -> None:
         super().__init__(parent)
         self._name, self._x_title, self._x_text, self._ticks = name, x_title, x_text, ticks
-        self._lines: list[PointLine] = []
+        self.lines: list[PointLine] = []
         self._left_axis, self._bottom_axis = PlotAxis("left", "share"), PlotAxis("bottom", "value")
         self._plot = still_plot(self, self._left_axis, self._bottom_axis)
         self.readout = PlainLabel(self, wordWrap=True, role="small")
@@ -65,16 +65,12 @@ class PointPlot(QWidget):
 
     def set_lines(self, lines: Sequence[PointLine], empty: str = "") -> None:
         """Show ``lines``, or the text ``empty`` if there are none."""
-        self._lines = list(lines)
-        self.readout.setText(self._legend() if self._lines else empty)
-        texts = "; ".join(self.sentence(line) for line in self._lines)
+        self.lines = list(lines)
+        self.readout.setText(self._legend() if self.lines else empty)
+        texts = "; ".join(self.sentence(line) for line in self.lines)
         self.setAccessibleDescription(texts or empty)
-        self._plot.setVisible(bool(self._lines))
+        self._plot.setVisible(bool(self.lines))
         self._draw()
-
-    def lines(self) -> list[PointLine]:
-        """The shown lines."""
-        return list(self._lines)
 
     def sentence(self, line: PointLine) -> str:
         """All points of a line as a sentence."""
@@ -91,7 +87,7 @@ class PointPlot(QWidget):
     def _legend(self) -> str:
         return "   ".join(
             f"{'╌' if line.is_constant else _LEGEND_SYMBOLS[i % len(_LEGEND_SYMBOLS)]} {line.name}"
-            for i, line in enumerate(self._lines)
+            for i, line in enumerate(self.lines)
         )
 
     def _draw(self) -> None:
@@ -102,9 +98,9 @@ class PointPlot(QWidget):
         for axis in (self._left_axis, self._bottom_axis):
             axis.setGrid(40 if style.dark else 60)
         self._left_axis.setWidth(6 * SPACE)
-        point_lines = [line for line in self._lines if not line.is_constant and len(line.x)]
+        point_lines = [line for line in self.lines if not line.is_constant and len(line.x)]
         xs = [math.log10(x) for line in point_lines for x in line.x]
-        ys = [y for line in self._lines for values in (line.y, line.low, line.high) for y in values if y is not None]
+        ys = [y for line in self.lines for values in (line.y, line.low, line.high) for y in values if y is not None]
         low, high = (min(xs), max(xs)) if xs else (0.0, 1.0)
         bottom, top = (min(ys), max(ys)) if ys else (0.0, 1.0)
         pad_x, pad_y = 0.04 * (high - low) or 0.3, 0.08 * (top - bottom) or 0.05
@@ -113,7 +109,7 @@ class PointPlot(QWidget):
         tick_values = self._ticks or [10.0**d for d in range(math.ceil(low), math.floor(high) + 1)]
         self._bottom_axis.setTicks([[(math.log10(x), tick(x)) for x in tick_values]])
         self._bottom_axis.setLabel(self._x_title, color=style.colors.muted)
-        for number, line in enumerate(self._lines):
+        for number, line in enumerate(self.lines):
             self._draw_line(line, number)
 
     def _draw_line(self, line: PointLine, number: int) -> None:
@@ -147,7 +143,7 @@ class PointPlot(QWidget):
 
     def _show_nearest(self, position: QPointF) -> None:
         box = self._plot.getViewBox()
-        point_lines = [line for line in self._lines if not line.is_constant and len(line.x)]
+        point_lines = [line for line in self.lines if not line.is_constant and len(line.x)]
         if not point_lines:
             return
         if not box.sceneBoundingRect().contains(position):

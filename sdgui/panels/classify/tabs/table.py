@@ -23,7 +23,7 @@ from sdgui.widgets.style.theme import SPACE
 class ClassTable(QWidget):
     """A filter box with ``filter_hint`` as its placeholder, the table, and the count of visible rows."""
 
-    row_activated = Signal(int)  # index into ``rows()``, on Enter or double click
+    row_activated = Signal(int)  # index into ``model.rows``, on Enter or double click
     current_changed = Signal(int)  # -1 if no row is current
 
     def __init__(self, name: str, columns: Sequence[Column], filter_hint: str = "", parent: QWidget | None = None):
@@ -83,30 +83,22 @@ class ClassTable(QWidget):
         self.model.set_rows(rows)
         self._show_count()
 
-    def rows(self) -> list[Row]:
-        """All rows, in their original order."""
-        return list(self.model.rows)
-
     def sort_by(self, column: int, descending: bool = False) -> None:
         """Sort by a column, like a click on its header."""
         order = Qt.SortOrder.DescendingOrder if descending else Qt.SortOrder.AscendingOrder
         self.view.sortByColumn(column, order)
 
     def current(self) -> int:
-        """Index of the current row in ``rows()``; -1 if there is none."""
+        """Index of the current row in ``model.rows``; -1 if there is none."""
         index = self.view.currentIndex()
         return self.model.visible_rows[index.row()] if index.isValid() else -1
 
     def set_current(self, row: int) -> None:
-        """Make ``row`` (an index into ``rows()``) current; ignored if the filter hides the row."""
+        """Make ``row`` (an index into ``model.rows``) current; ignored if the filter hides the row."""
         if row in self.model.visible_rows:
             index = self.model.index(self.model.visible_rows.index(row), 0)
             self.view.setCurrentIndex(index)
             self.view.scrollTo(index)
-
-    def visible_rows(self) -> list[int]:
-        """Indices of the displayed rows, top to bottom."""
-        return list(self.model.visible_rows)
 
     def _activate_current(self) -> None:
         if self.current() >= 0:

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QDoubleSpinBox, QFrame, QHBoxLayout, QScrollArea, 
 from sdgui.panels.search.model import Part
 from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.layouts.boxes import hbox
+from sdgui.widgets.layouts.boxes import clear_layout, hbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -117,7 +117,7 @@ class ChipRow(QScrollArea):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._chips: list[Chip] = []
+        self.chips: list[Chip] = []
         self._content = QWidget(self.viewport())
         self._row = hbox(into=self._content, spacing=SPACE // 2)
         self._row.setSizeConstraint(QHBoxLayout.SizeConstraint.SetFixedSize)
@@ -134,7 +134,7 @@ class ChipRow(QScrollArea):
         return self._row.sizeHint()
 
     def minimumSizeHint(self) -> QSize:
-        return QSize(12 * SPACE if self._chips else 0, self._row.sizeHint().height())
+        return QSize(12 * SPACE if self.chips else 0, self._row.sizeHint().height())
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Scroll along the row."""
@@ -142,18 +142,15 @@ class ChipRow(QScrollArea):
         self.horizontalScrollBar().setValue(self.horizontalScrollBar().value() - turned // 2)
 
     def parts(self) -> tuple[Part, ...]:
-        return tuple(chip.part for chip in self._chips)
+        return tuple(chip.part for chip in self.chips)
 
     def set_parts(self, parts: tuple[Part, ...]) -> None:
         """Replace the parts without emitting ``changed``."""
-        for chip in self._chips:
-            self._row.removeWidget(chip)
-            chip.hide()
-            chip.deleteLater()
-        self._chips = []
+        clear_layout(self._row)
+        self.chips = []
         for part in parts:
             self._append_chip(part)
-        self.setVisible(bool(self._chips))
+        self.setVisible(bool(self.chips))
         self.updateGeometry()
 
     def add(self, part: Part) -> None:
@@ -161,23 +158,20 @@ class ChipRow(QScrollArea):
         self._append_chip(part)
         self.show()
         self.updateGeometry()
-        QTimer.singleShot(0, self, lambda: self.ensureWidgetVisible(self._chips[-1]) if self._chips else None)
+        QTimer.singleShot(0, self, lambda: self.ensureWidgetVisible(self.chips[-1]) if self.chips else None)
         self.changed.emit()
-
-    def chips(self) -> list[Chip]:
-        return list(self._chips)
 
     def _append_chip(self, part: Part) -> None:
         chip = Chip(part, self)
         chip.changed.connect(lambda _part: self.changed.emit())
         chip.removed.connect(lambda: self._remove(chip))
-        self._chips.append(chip)
+        self.chips.append(chip)
         self._row.addWidget(chip)
         chip.show()
 
     def _remove(self, chip: Chip) -> None:
-        index = self._chips.index(chip)
-        self.set_parts(tuple(other.part for other in self._chips if other is not chip))
-        if self._chips:
-            self._chips[min(index, len(self._chips) - 1)].setFocus()
+        index = self.chips.index(chip)
+        self.set_parts(tuple(other.part for other in self.chips if other is not chip))
+        if self.chips:
+            self.chips[min(index, len(self.chips) - 1)].setFocus()
         self.changed.emit()

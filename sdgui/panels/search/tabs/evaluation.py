@@ -217,7 +217,7 @@ class RecallCurve(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._lines: list[RecallLine] = []
+        self.lines: list[RecallLine] = []
         self._left_axis = PlotAxis("left", "share")
         self._bottom_axis = PlotAxis("bottom", "value")
         self._plot = still_plot(self, self._left_axis, self._bottom_axis)
@@ -232,13 +232,10 @@ class RecallCurve(QWidget):
 
     def set_lines(self, lines: Sequence[RecallLine]) -> None:
         """Show these curves."""
-        self._lines = list(lines)
+        self.lines = list(lines)
         rows = 2 if len(lines) > 2 else 1  # a splitter ignores the height of wrapped text
         self._readout.setMinimumHeight(rows * self._readout.fontMetrics().lineSpacing())
         self._draw()
-
-    def lines(self) -> list[RecallLine]:
-        return list(self._lines)
 
     def _draw(self) -> None:
         current_theme = theme()
@@ -246,9 +243,9 @@ class RecallCurve(QWidget):
         self._plot.clear()
         style_axes(self._left_axis, self._bottom_axis)
         self._left_axis.setWidth(6 * SPACE)
-        max_k = max((line.k[-1] for line in self._lines if len(line.k)), default=10)
+        max_k = max((line.k[-1] for line in self.lines if len(line.k)), default=10)
         self._bottom_axis.setTicks([[(float(np.log10(k)), str(k)) for k in _TICKS if k <= max_k]])
-        for line in self._lines:
+        for line in self.lines:
             style = Qt.PenStyle.DashLine if line.dashed else Qt.PenStyle.SolidLine
             pen = pg.mkPen(current_theme.run_color(line.color), width=2, style=style)
             self._plot.plot(np.log10(np.asarray(line.k, float)), np.asarray(line.recall, float), pen=pen)
@@ -262,9 +259,9 @@ class RecallCurve(QWidget):
     def recall_text(self, k: int) -> str:
         """The values as text, such as ``recall at 10: Student 60.9 %, …``."""
         parts = []
-        if self._lines and len(self._lines[0].k):
-            k = min(self._lines[0].k, key=lambda other_k: abs(other_k - k))  # the curve may end at a smaller k
-        for line in self._lines:
+        if self.lines and len(self.lines[0].k):
+            k = min(self.lines[0].k, key=lambda other_k: abs(other_k - k))  # the curve may end at a smaller k
+        for line in self.lines:
             near = int(np.abs(np.asarray(line.k) - k).argmin()) if len(line.k) else -1
             if near >= 0:
                 parts.append(f"{line.name} {percent(line.recall[near])}")
@@ -275,10 +272,10 @@ class RecallCurve(QWidget):
         self._readout.setText(text[:1].upper() + text[1:])
 
     def _show_at(self, position: Any) -> None:
-        if not self._lines or not self._lines[0].k:
+        if not self.lines or not self.lines[0].k:
             return
         x = float(self._plot.getPlotItem().vb.mapSceneToView(position).x())
-        k = min(self._lines[0].k, key=lambda other_k: abs(np.log10(other_k) - x))
+        k = min(self.lines[0].k, key=lambda other_k: abs(np.log10(other_k) - x))
         self._cross.setValue(float(np.log10(k)))
         self._cross.setVisible(True)
         self._show_values(k)

@@ -274,11 +274,6 @@ class MapCanvas(QWidget):
         best = int(squares.argmin())
         return best if squares[best] <= _MAX_DISTANCE**2 else -1
 
-    def inside(self, path: Sequence[QPointF]) -> list[int]:
-        """The points within the closed line ``path``."""
-        indices: list[int] = inside(self._positions, list(path)).tolist() if len(path) > 2 else []
-        return indices
-
     # Internal
     def _restyle(self) -> None:
         self._view.setBackground(theme().color("surface"))
@@ -290,21 +285,18 @@ class MapCanvas(QWidget):
         current_theme = theme()
         other_color = QColor(current_theme.color("strong_border"))
         other_color.setAlpha(110)
+        # DEFAULT_COLOUR, -1, selects the last one
+        colors = [*map(current_theme.run_color, range(len(current_theme.colors.runs))), other_color]
         if len(self._positions) > MAX_SEPARATE_POINTS:
-            colors = np.array(
-                [argb(current_theme.run_color(i)) for i in range(len(current_theme.colors.runs))] + [argb(other_color)],
-                np.uint32,
-            )
-            self._dots.set_points(self._positions, colors[self._groups], self._image_count)
+            pixels = np.array([argb(color) for color in colors], np.uint32)
+            self._dots.set_points(self._positions, pixels[self._groups], self._image_count)
             self._discs.clear()
             self._triangles.clear()
             self.mark(self._marked)
             return
         self._dots.set_points(np.zeros((0, 2)), np.zeros(0, np.uint32), 0)
-        brushes = [pg.mkBrush(current_theme.run_color(i)) for i in range(len(current_theme.colors.runs))] + [
-            pg.mkBrush(other_color)
-        ]
-        point_brushes = [brushes[group] for group in self._groups.tolist()]  # DEFAULT_COLOUR, -1, selects the last one
+        brushes = [pg.mkBrush(color) for color in colors]
+        point_brushes = [brushes[group] for group in self._groups.tolist()]
         count = self._image_count
         background = pg.mkPen(current_theme.color("surface"), width=0.5)
         self._discs.setData(
@@ -320,7 +312,7 @@ class MapCanvas(QWidget):
         self._lasso.setData(line[:, 0], line[:, 1])
         if finished:
             self._lasso.setData([], [])
-            indices = self.inside(path)
+            indices = inside(self._positions, path).tolist() if len(path) > 2 else []
             self.mark(indices)
             self.lassoed.emit(indices)
 

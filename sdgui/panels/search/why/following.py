@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from PySide6.QtCore import QObject, QTimer
-from PySide6.QtWidgets import QWidget
 
 from sdgui.panels.search.jobs import Jobs
 from sdgui.panels.search.model import Query
@@ -92,7 +91,7 @@ class WhyFollowing(QObject):
         self._sessions[number].drop(WHY)
         self._jobs.end(f"{WHY}{number}")
         side = self._sides[number]
-        if self.on or (isinstance(side, QWidget) and is_made(side, "why")):  # a hidden view may be shown again
+        if self.on or is_made(side, "why"):  # a hidden view may be shown again
             view = side.why
             if other_data:
                 view.image.show_image(None)

@@ -96,7 +96,7 @@ def test_images_take_seventy_percent_of_the_window_and_never_move(
     assert before[1] >= 0.7 * window.height()
     panel.view.tools.compare.setChecked(True)
     panel.view.strip.start("Captioning")
-    panel.view.show_message(info("Something happened."))
+    panel.view.bar.show_message(info("Something happened."))
     panel.view.replace.open()
     assert panel.view.replace.isVisible()
     tools = panel.view.tools

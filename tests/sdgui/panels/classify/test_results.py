@@ -29,14 +29,14 @@ def test_one_button_evaluates_for_every_tab(qtbot: QtBot, open_classify: OpenCla
     assert panel.view.accuracy.accuracy_label.text() == "83.3 %"
     assert "73.3 to 93.3 %" in panel.view.accuracy.interval_label.text()
     table = panel.view.accuracy.table
-    assert [row["class"] for row in table.rows()] == ["cat", "Große Katze", "snow_leopard", "🐯 tiger"]
+    assert [row["class"] for row in table.model.rows] == ["cat", "Große Katze", "snow_leopard", "🐯 tiger"]
     assert panel.view.matrix.matrix.sentence((0, 1)) == "cat predicted as Große Katze: 1 of 6 (16.7 %)"
-    assert [row["count"] for row in panel.view.matrix.pairs.rows()] == [1, 1, 1, 1]
+    assert [row["count"] for row in panel.view.matrix.pairs.model.rows] == [1, 1, 1, 1]
     assert len(panel.view.mistakes.gallery.model.items()) == 4
-    assert panel.view.curves.c_curve.lines()[0].marked == 0.1
-    assert "10 images" not in panel.view.notes.text()
-    assert "row 7: no label" in panel.view.notes.text()
-    assert "and 2 more" in panel.view.notes.text()
+    assert panel.view.curves.c_curve.lines[0].marked == 0.1
+    assert "10 images" not in panel.view.notes.list.toPlainText()
+    assert "row 7: no label" in panel.view.notes.list.toPlainText()
+    assert "and 2 more" in panel.view.notes.list.toPlainText()
     panel.view.notes.button.click()
     assert panel.view.notes.list.isVisible()
 

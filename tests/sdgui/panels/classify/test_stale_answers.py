@@ -74,7 +74,7 @@ def test_try_it_without_names_and_probe_shows_no_predictions(open_classify: Open
     trying.names.clear()
     trying.ask()
     assert [item.caption for item in trying.gallery.items()] == ["", ""]
-    assert trying.by_names.rows() == []
+    assert trying.by_names.model.rows == []
 
 
 def test_a_result_of_another_model_or_other_data_is_not_shown(open_classify: OpenClassify, folder: Path) -> None:

@@ -190,7 +190,7 @@ def cards(define: DefinePanel, services: Services, tmp_path: Path) -> DataCards:
     show(define, services, "clip", f"data.train={tmp_path / 'train.csv'}")
     for field in (TRAIN, VAL, TEST):
         define.form.row(field)
-    assert {card.widget.isHidden() for card in define.cards.cards.values()} == {True}, "nothing is known of them yet"
+    assert {card.isHidden() for card in define.cards.cards.values()} == {True}, "nothing is known of them yet"
     assert define.cards._typing_timer.isActive()
     define.cards._typing_timer.stop()
     define.cards._update_cards()
@@ -202,14 +202,14 @@ def test_training_data_are_inspected_and_split_unless_read_only(
 ) -> None:
     requests: list[tuple[str, str]] = []
     define.source_requested.connect(lambda *args: requests.append(args))
-    cards.cards[TRAIN].widget.look.click()
+    cards.cards[TRAIN].look.click()
     assert requests == [("data", str(tmp_path / "train.csv"))]
     cards.cards[TRAIN].facts.held_out.emit("/kept.csv", "/held.csv")
     texts = define.form.draft()
     assert (texts[TRAIN], texts[VAL]) == ("/kept.csv", "/held.csv")
     define.form.set_value(VAL, str(tmp_path / "val.csv"))
     cards._update_cards()
-    assert [cards.cards[field].widget._writable for field in (TRAIN, VAL)] == [True, False]
+    assert [cards.cards[field]._writable for field in (TRAIN, VAL)] == [True, False]
     define.form.set_read_only(True)
     cards._update_cards()
-    assert [cards.cards[field].widget._writable for field in (TRAIN, VAL)] == [False, False]
+    assert [cards.cards[field]._writable for field in (TRAIN, VAL)] == [False, False]

@@ -98,7 +98,7 @@ def test_from_own_folder_to_first_search_in_three_actions_and_images_never_move(
     search.queries.schedule()
     press(qtbot, search.view.filter_button)
     search.view.strip.start("Encoding")
-    search.view.show_message(info("Something happened."))
+    search.view.bar.show_message(info("Something happened."))
     assert area() == before
     assert search.view.filter_popover.isVisible()
     qtbot.keyClick(focused(), Qt.Key.Key_Escape)

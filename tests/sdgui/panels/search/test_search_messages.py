@@ -246,7 +246,7 @@ def test_steps_are_saved_only_for_a_search_and_the_outcome_is_reported(
     assert (bar.text, bar._details.toPlainText()) == ("The disk is full.", "more")
     real(tmp_path / "found.webp")
     worker.answer("search_travel", {"path": "/found.webp", "frames": 3})
-    assert (bar.text, search.view.jobs.running()) == ("3 steps saved as /found.webp.", [])
+    assert (bar.text, list(search.view.jobs._jobs)) == ("3 steps saved as /found.webp.", [])
 
 
 def test_missing_images_can_be_relocated(search: SearchPanel, workers: Workers) -> None:

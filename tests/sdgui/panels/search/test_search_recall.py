@@ -33,9 +33,9 @@ def test_the_evaluation_counts_filters_and_links_onwards(qtbot: QtBot, pane: Eva
     assert pane.count_label.text() == "3 queries · evaluated yesterday; being re-evaluated"
     box = pane.direction_box
     assert [box.itemData(row) for row in range(box.count())] == [TEXTS, "image_to_text"]
-    assert [line.name for line in pane.curve.lines()] == ["text→image", "image→text"]
-    assert [(line.dashed, line.color) for line in pane.curve.lines()] == [(False, 0), (True, 0)]
-    assert [line.recall for line in pane.curve.lines()] == [[0.25, 1.0], [0.5, 1.0]]
+    assert [line.name for line in pane.curve.lines] == ["text→image", "image→text"]
+    assert [(line.dashed, line.color) for line in pane.curve.lines] == [(False, 0), (True, 0)]
+    assert [line.recall for line in pane.curve.lines] == [[0.25, 1.0], [0.5, 1.0]]
     head = pane.table.horizontalHeader()
     assert head.sectionSize(0) > head.sectionSize(1)
     assert head.sectionSize(1) == head.fontMetrics().horizontalAdvance("Teacher") + 3 * SPACE, "as wide as its title"
@@ -55,7 +55,7 @@ def test_the_evaluation_counts_filters_and_links_onwards(qtbot: QtBot, pane: Eva
         "image_to_text",
         PAIRS,
     ]
-    assert [line.color for line in pane.curve.lines()] == [0, 0, 1, 1]
+    assert [line.color for line in pane.curve.lines] == [0, 0, 1, 1]
     assert pane.curve.recall_text(1).startswith("recall at 1: Student text→image 25.0 %")
     pane.direction_box.setCurrentIndex(2)
     pane.direction_box.activated.emit(2)
@@ -83,7 +83,7 @@ def test_the_evaluation_counts_filters_and_links_onwards(qtbot: QtBot, pane: Eva
     pane.direction_box.activated.emit(0)
     assert not pane.k_box.isVisible()
     pane.show_sides([], [])
-    assert (pane.count_label.text(), pane.model.rowCount(), pane.curve.lines()) == ("0 queries", 0, [])
+    assert (pane.count_label.text(), pane.model.rowCount(), pane.curve.lines) == ("0 queries", 0, [])
 
 
 def test_another_evaluation_keeps_the_selected_query(pane: EvaluationPane) -> None:

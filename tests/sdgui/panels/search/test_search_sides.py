@@ -154,7 +154,7 @@ def test_a_side_that_cannot_be_reopened_gets_no_query_and_the_other_stays(
     one, two = ask(search, workers, Query("moon"), results(), results())
     search._show_progress(1, "map", "computing", 1, 2)
     search.open(1, reopen=True)
-    assert search.view.jobs.running() == [], "what was asked of it is dropped"
+    assert list(search.view.jobs._jobs) == [], "what was asked of it is dropped"
     two.fail("search_open", Failure("It is gone."))
     assert (search.view.empty.isVisible(), len(search.view.sides[0].gallery.items())) == (False, 3)
     count = two.count("search_query")
@@ -225,9 +225,9 @@ def test_reasons_are_requested_from_each_model_while_typing(
     assert worker.last("search_why")["text"] == "moon"
     assert one.why.title.text() == "Computing the relevance…"
     worker.progress.emit(worker.number("search_why"), "computing", 1, 2)
-    assert search.view.jobs.running() == ["why0"]
+    assert list(search.view.jobs._jobs) == ["why0"]
     worker.answer("search_why", {"cosine": 0.3, "patches": [[1.0]], "words": [{"text": "moon", "relevance": 1.0}]})
-    assert (one.why.title.text(), search.view.jobs.running()) == (
+    assert (one.why.title.text(), list(search.view.jobs._jobs)) == (
         "Cosine 0.300 · each word's share of the relevance",
         [],
     )
@@ -313,7 +313,7 @@ def test_an_evaluation_is_shown_beside_the_other_and_restored_at_the_next_start(
     assert [query.title for query in shown(pane)] == ["a", "b"], "what was found of it before"
     assert pane.isVisible()
     view.source.collection.show_index(0, "/made/one")
-    assert (view.query.query().caption, shown(pane), pane.curve.lines()) == (-1, [], [])
+    assert (view.query.query().caption, shown(pane), pane.curve.lines) == (-1, [], [])
 
 
 def test_the_map_shows_a_quick_layout_then_a_better_one(search: SearchPanel, workers: Workers) -> None:
@@ -344,9 +344,9 @@ def test_names_for_the_lasso_the_mouse_and_thumbnails_do_not_cancel_each_other(
     ]  # fmt: skip
     assert worker.given_up == ["search_points"], "of the thumbnails, whose view has changed"
     worker.progress.emit(worker.number("search_points"), "starting", 0, 0)
-    assert view.jobs.running() == ["hover0"]
+    assert list(view.jobs._jobs) == ["hover0"]
     worker.answer("search_points", {"images": [], "captions": []})
-    assert view.jobs.running() == []
+    assert list(view.jobs._jobs) == []
     view.map.gallery.close_threads()
 
 

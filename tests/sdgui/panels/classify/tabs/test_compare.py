@@ -118,7 +118,7 @@ def test_the_difference_is_shown_in_words_by_class_and_by_image(tab: CompareTab)
     gap = "by 3.3 points (95 %: 1.0 to 5.6, paired)."
     assert tab.summary.text() == f"{first} is better than {second} {gap}"
     assert tab.details.text() == ("top-5 accuracy −1.0 points (95 %: +1.0 to +5.6) · both correct 1,200, both wrong 3")
-    assert tab.table.visible_rows() == [1, 0], "the largest loss first"
+    assert tab.table.model.visible_rows == [1, 0], "the largest loss first"
     assert tab.table.model.index(0, 4).data() == "−100.0"
     assert [item.caption for item in tab.only_a.items()] == ["cat (other result: dog)"]
     assert (tab.only_b.items(), tab.titles[1].text()) == ([], f"Only {second} is correct")
@@ -134,4 +134,4 @@ def test_the_difference_is_shown_in_words_by_class_and_by_image(tab: CompareTab)
     assert tab.summary.text() == "These results could not be compared."
     choose(tab.b, 0)
     assert tab.summary.text().startswith("Choose a second result")
-    assert (tab.table.rows(), tab.only_a.items(), tab.details.text()) == ([], [], ""), "the old difference is gone"
+    assert (tab.table.model.rows, tab.only_a.items(), tab.details.text()) == ([], [], ""), "the old difference is gone"

@@ -205,18 +205,18 @@ def test_curves_of_another_model_are_kept_until_it_is_shown(qtbot: QtBot) -> Non
     qtbot.addWidget(tab)
     here, there = a_result(), a_result(an_evaluation(model="other@best"))
     tab.show_result(here)
-    assert list(tab.c_curve.lines()[0].x) == [0.001, 0.1, 10.0], "in the order of C"
-    assert tab.c_curve.lines()[0].name == "probe"
+    assert list(tab.c_curve.lines[0].x) == [0.001, 0.1, 10.0], "in the order of C"
+    assert tab.c_curve.lines[0].name == "probe"
     curve = [{"shots": 1, "accuracy": 0.5, "low": None, "high": None}]
     tab.show_few_shot(there.evaluation.target, "image", {"curve": curve, "notes": ["few."]})
-    assert tab.shots.lines() == []
+    assert tab.shots.lines == []
     assert tab.notes.isHidden()
     tab.show_result(there)
     assert (tab.notes.text(), tab.notes.isHidden()) == ("few.", False)
-    assert [line.name for line in tab.shots.lines()] == ["image-only probe"]
+    assert [line.name for line in tab.shots.lines] == ["image-only probe"]
     tab.show_result(a_result(an_evaluation("zero-shot")))
     tab.show_result(there)
-    assert [line.name for line in tab.shots.lines()] == ["image-only probe"], "the other's zero-shot is not of this"
+    assert [line.name for line in tab.shots.lines] == ["image-only probe"], "the other's zero-shot is not of this"
     asked: list[tuple[str, int]] = []
     tab.few_shot_requested.connect(lambda kind, draws: asked.append((kind, draws)))
     tab.draws.setValue(7)

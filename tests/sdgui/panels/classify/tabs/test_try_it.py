@@ -32,7 +32,7 @@ class Tried:
 
     @property
     def shown(self) -> list[str]:
-        return [row["class"] for row in self.tab.by_probe.rows()]
+        return [row["class"] for row in self.tab.by_probe.model.rows]
 
 
 @pytest.fixture
@@ -116,4 +116,4 @@ def test_an_image_shows_its_likeliest_class_by_probe_or_names(tried: Tried) -> N
     assert [(item.caption, item.score) for item in items] == [("cat", 0.5), ("fox", 0.5), ("", None)]
     assert items[0].detail == "cat 50.0 %\ndog 50.0 %"
     assert items[2].detail == "It is no image."
-    assert [row["class"] for row in tried.tab.by_names.rows()] == ["fox"]
+    assert [row["class"] for row in tried.tab.by_names.model.rows] == ["fox"]

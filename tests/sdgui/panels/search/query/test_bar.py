@@ -83,7 +83,7 @@ def bar(qtbot: QtBot, services: Services) -> Iterator[SearchBar]:
 def test_an_image_query_is_no_longer_a_known_one_once_edited(bar: SearchBar) -> None:
     bar.set_query(Query(parts=(Part(image="/a.png", row=3),), find="captions", true_path="/a.png"))
     assert bar.query().true_path == "/a.png"
-    bar.chips.chips()[0]._sign.click()
+    bar.chips.chips[0]._sign.click()
     assert (bar.query().true_path, bar.query().parts[0].weight) == ("", -1.0)
 
 
@@ -106,7 +106,7 @@ def test_keys_of_the_search_box(qtbot: QtBot, bar: SearchBar) -> None:
     qtbot.keyClicks(bar.line, "sun")
     qtbot.keyClick(bar.line, Qt.Key.Key_Return, Qt.KeyboardModifier.ShiftModifier)
     assert [(part.words, part.weight) for part in bar.chips.parts()] == [("moonlight", 1), ("sun", -1)]
-    assert bar.chips.chips()[1].accessibleName() == "Query part: without sun"
+    assert bar.chips.chips[1].accessibleName() == "Query part: without sun"
     bar.line.setText("x")
     bar.add_words.click()
     assert bar.chips.parts()[2].weight == 1

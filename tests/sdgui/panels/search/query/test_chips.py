@@ -21,22 +21,22 @@ def test_chips_toggle_weigh_and_close(qtbot: QtBot) -> None:
     row.changed.connect(lambda: changes.append(row.parts()))
     for words in ("one", "two", "three"):
         row.add(Part(words, weight=2.0))
-    qtbot.keyClick(row.chips()[1], Qt.Key.Key_Minus)
+    qtbot.keyClick(row.chips[1], Qt.Key.Key_Minus)
     assert [part.weight for part in row.parts()] == [2, -2, 2]
-    qtbot.keyClick(row.chips()[1], Qt.Key.Key_Minus)
+    qtbot.keyClick(row.chips[1], Qt.Key.Key_Minus)
     assert row.parts()[1].weight == -2
-    qtbot.keyClick(row.chips()[1], Qt.Key.Key_Plus)
+    qtbot.keyClick(row.chips[1], Qt.Key.Key_Plus)
     assert row.parts()[1].weight == 2
     row.activateWindow()
-    qtbot.keyClick(row.chips()[1], Qt.Key.Key_Delete)
+    qtbot.keyClick(row.chips[1], Qt.Key.Key_Delete)
     assert [part.words for part in row.parts()] == ["one", "three"]
-    qtbot.waitUntil(lambda: row.chips()[1].hasFocus())
+    qtbot.waitUntil(lambda: row.chips[1].hasFocus())
     assert len(changes) == 6
     other = QKeyEvent(QEvent.Type.KeyPress, Qt.Key.Key_A, Qt.KeyboardModifier.NoModifier)
-    row.chips()[0].keyPressEvent(other)
+    row.chips[0].keyPressEvent(other)
     assert not other.isAccepted(), "other keys are for what is around it"
-    row.chips()[0]._sign.click()
+    row.chips[0]._sign.click()
     assert [part.weight for part in row.parts()] == [-2, 2]
-    next(child for child in row.chips()[0].findChildren(IconButton) if child is not row.chips()[0]._sign).click()
+    next(child for child in row.chips[0].findChildren(IconButton) if child is not row.chips[0]._sign).click()
     assert [part.words for part in row.parts()] == ["three"]
     assert len(changes) == 8
