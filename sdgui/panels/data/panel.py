@@ -19,11 +19,11 @@ from core.spec.config import ConfigError, read_config
 from core.spec.data.fixes import Fix
 from core.spec.presets import preset_config
 from core.spec.shards import may_exist
+from sdgui.panels.data.gallery_rows import GalleryRows
 from sdgui.panels.data.groups import problem_rows
 from sdgui.panels.data.images import suggested_path
 from sdgui.panels.data.layout import IMAGES, VIEWS, DataView
 from sdgui.panels.data.model import SourceRows
-from sdgui.panels.data.shown import ShownRows
 from sdgui.panels.data.views_page import ViewsPage
 from sdgui.panels.data.work import DataWork
 from sdgui.shared.basket import Finding
@@ -47,7 +47,7 @@ _ACTIVITIES = {"open": "Reading the data", "check": "Checking the images", "save
 
 
 class DataPanel(Panel):
-    """Controls ``view``. ``rows``: all rows of the open source; ``visible_rows``: the rows in the gallery."""
+    """Controls ``view``. ``rows``: all rows of the open source; ``gallery_rows``: the rows in the gallery."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -56,7 +56,7 @@ class DataPanel(Panel):
         self.set_view(self.view)
         self.progress = (self.view.strip,)
         self.rows = SourceRows()
-        self.visible_rows = ShownRows(self.view.gallery, self)
+        self.gallery_rows = GalleryRows(self.view.gallery, self)
         self.facts: RowsOpened | None = None
         self.checked: Checked | None = None
         self._other_splits: dict[str, str] = {}  # split -> source
@@ -81,7 +81,7 @@ class DataPanel(Panel):
         view.label.activated.connect(self._on_label_chosen)
         view.action_requested.connect(self._run_action)
         view.tabs.currentChanged.connect(self._on_tab_changed)
-        view.gallery.remove_requested.connect(lambda _rows: self.exclude(self.visible_rows.chosen()))
+        view.gallery.remove_requested.connect(lambda _rows: self.exclude(self.gallery_rows.chosen()))
         view.gallery.selection_changed.connect(lambda _rows: self._show_views())
         view.figures.value_chosen.connect(self._on_value_chosen)
         view.groups.check_requested.connect(self.check)
@@ -169,7 +169,7 @@ class DataPanel(Panel):
         self.rows = SourceRows(source)
         self._parts.clear()
         self.facts = self.checked = None
-        self.visible_rows.begin(self.rows)
+        self.gallery_rows.begin(self.rows)
         self._other_splits = splits_beside(self._services.store, source)
         self.view.bar.clear()
         self.view.figures.show_facts(None)
@@ -205,8 +205,8 @@ class DataPanel(Panel):
     def _add_part(self, part: RowsPart) -> None:
         if not len(self.rows):
             self.view.show_controls(True)
-        self.visible_rows.add(self.rows.append(part["paths"], part["captions"], part["labels"]))
-        self.view.show_counts(len(self.visible_rows.numbers), self.rows)
+        self.gallery_rows.add(self.rows.append(part["paths"], part["captions"], part["labels"]))
+        self.view.show_counts(len(self.gallery_rows.numbers), self.rows)
 
     def _on_opened(self, facts: RowsOpened) -> None:
         self.facts = facts
@@ -249,8 +249,8 @@ class DataPanel(Panel):
     def show_rows(self) -> None:
         """Filter the rows again."""
         self._filter_timer.stop()
-        self.visible_rows.filter(self.view.filter())
-        self.view.show_counts(len(self.visible_rows.numbers), self.rows)
+        self.gallery_rows.filter(self.view.filter())
+        self.view.show_counts(len(self.gallery_rows.numbers), self.rows)
 
     def _on_label_chosen(self) -> None:
         label = str(self.view.label.currentData() or "")
@@ -269,7 +269,7 @@ class DataPanel(Panel):
     def _show_views(self) -> None:
         """Show views of the selected images, or of the first batch."""
         if self.view.tabs.currentIndex() == VIEWS:
-            self.view.views.show_source(self.rows.source if self.facts is not None else "", self.visible_rows.chosen())
+            self.view.views.show_source(self.rows.source if self.facts is not None else "", self.gallery_rows.chosen())
 
     def _show_broken(self) -> None:
         facts, checked = self.facts, self.checked
@@ -334,9 +334,9 @@ class DataPanel(Panel):
             QTimer.singleShot(0, self, lambda: self.work.write_exclusions(rows.source, rows.exclusions_to_store()))
 
     def _redraw(self, rows: Sequence[int]) -> None:
-        self.visible_rows.renew(rows)
+        self.gallery_rows.renew(rows)
         self.view.groups.refresh()
-        self.view.show_counts(len(self.visible_rows.numbers), self.rows)
+        self.view.show_counts(len(self.gallery_rows.numbers), self.rows)
 
     # Actions
     def _run_action(self, name: str) -> None:
@@ -346,7 +346,7 @@ class DataPanel(Panel):
             "use": self.use,
             "search": lambda: self.source_requested.emit("search", self.rows.source),
             "hold out": self.view.source.hold_out,
-            "exclude": lambda: self.exclude(self.visible_rows.chosen()),
+            "exclude": lambda: self.exclude(self.gallery_rows.chosen()),
             "basket": self.to_basket,
             "undo": self.undo,
         }
@@ -374,7 +374,7 @@ class DataPanel(Panel):
         """Save the remaining rows or the selected rows to ``path``."""
         self.view.bar.clear()
         self.view.strip.start(_ACTIVITIES["save"])
-        selected_paths = [self.rows.paths[row] for row in self.visible_rows.chosen()] if selection else []
+        selected_paths = [self.rows.paths[row] for row in self.gallery_rows.chosen()] if selection else []
         self.work.save(self.rows.source, path, self.rows.excluded_paths(), selected_paths, replace)
 
     def _on_saved(self, saved: SavedSource) -> None:

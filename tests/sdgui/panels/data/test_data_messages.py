@@ -171,7 +171,7 @@ def test_another_split_is_compared_with(
     assert panel.view.tabs.tabText(GROUPS).endswith("(7)")
     panel.view.subset.setCurrentIndex(panel.view.subset.findData("duplicates"))
     panel.show_rows()
-    assert len(panel.visible_rows.numbers) == 2
+    assert len(panel.gallery_rows.numbers) == 2
 
 
 def test_views_use_the_config_that_trains_on_the_data(

@@ -57,11 +57,11 @@ def test_a_source_is_inspected_and_saved_again(panel: DataPanel, qtbot: QtBot, t
     assert (len(panel.rows), panel.facts is not None and panel.facts["bad"]) == (10, 1)
     assert view.gallery.items()[0].caption == "image 0 caption 0"
     view.words.setText("7 caption 1")
-    qtbot.waitUntil(lambda: panel.visible_rows.numbers == [7])
+    qtbot.waitUntil(lambda: panel.gallery_rows.numbers == [7])
     view.words.clear()
-    qtbot.waitUntil(lambda: len(panel.visible_rows.numbers) == 10)
+    qtbot.waitUntil(lambda: len(panel.gallery_rows.numbers) == 10)
     panel._on_value_chosen("kind", "c1")
-    assert panel.visible_rows.numbers == [1, 5, 9]
+    assert panel.gallery_rows.numbers == [1, 5, 9]
     view.set_filter("", "")
     panel.show_rows()
     # The check finds the copies, what val.csv has too, and the file that is no image.

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytestqt.qtbot import QtBot
 
-from sdgui.panels.data import shown as showing
+from sdgui.panels.data import gallery_rows as showing
+from sdgui.panels.data.gallery_rows import GalleryRows
 from sdgui.panels.data.model import NO_VALUE, Filter, SourceRows
-from sdgui.panels.data.shown import ShownRows
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 
 CAPTIONS = ((), ("A red Hat",), ("a red boat", "a boat"))
@@ -87,7 +87,6 @@ class Items:
 
 def test_the_gallery_matches_a_plain_list(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(showing, "_ROWS_PER_UPDATE", 2)
-    monkeypatch.setattr(showing, "_MAX_IMMEDIATE", 4)
 
     @settings(max_examples=20)
     @given(STEPS)
@@ -100,8 +99,8 @@ def test_the_gallery_matches_a_plain_list(qtbot: QtBot, monkeypatch: pytest.Monk
 def follow(steps: list[tuple[str, Any]]) -> None:
     plain, by, gallery = Plain(), Filter(), Items()
     rows = SourceRows("/pairs.csv", problem_rows={"duplicates": frozenset(range(0, 60, 3))})
-    visible_rows = ShownRows(cast(Gallery, gallery))
-    visible_rows.begin(rows)
+    gallery_rows = GalleryRows(cast(Gallery, gallery))
+    gallery_rows.begin(rows)
     for name, argument in steps:
         existing = [row for row in argument if row < len(rows)] if isinstance(argument, list) else []
         out = plain.states[-1]
@@ -110,13 +109,13 @@ def follow(steps: list[tuple[str, Any]]) -> None:
             new = [(row, CAPTIONS[row % 3], KINDS[row // 2 % 3]) for row in range(first, first + argument)]
             plain.rows += new
             kinds = {"kind": [kind for _, _, kind in new]}
-            visible_rows.add(
+            gallery_rows.add(
                 rows.append([f"/{row}.png" for row, _, _ in new], [list(captions) for _, captions, _ in new], kinds)
             )
             continue
         if name == "filter":
             by = argument
-            visible_rows.filter(by)
+            gallery_rows.filter(by)
             continue
         if name == "undo":
             changed = rows.undo()
@@ -128,20 +127,17 @@ def follow(steps: list[tuple[str, Any]]) -> None:
             changed = rows.exclude(existing, name == "exclude")
             plain.change(out | frozenset(existing) if name == "exclude" else out - frozenset(existing))
         assert set(changed) == plain.states[-1] ^ out
-        visible_rows.renew(changed)
-        assert len(changed) <= 4 or (bool(visible_rows._queued_batches) and visible_rows._renewing.isActive()), (
-            "in a turn of its own"
-        )
-        while visible_rows._stale or visible_rows._queued_batches:
-            visible_rows._renew_some()
+        gallery_rows.renew(changed)
+        while gallery_rows._stale:
+            gallery_rows._renew_some()
     expected = [row for row in range(len(plain.rows)) if plain.matches(by, row)]
     assert rows.excluded == plain.states[-1]
-    assert visible_rows.numbers == expected
+    assert gallery_rows.numbers == expected
     assert [(str(item.path), item.faint) for item in gallery.items] == [
         (f"/{row}.png", row in plain.states[-1]) for row in expected
     ]
     gallery.chosen = list(range(0, len(expected), 2))
-    assert visible_rows.chosen() == expected[::2]
+    assert gallery_rows.chosen() == expected[::2]
     assert rows.excluded_paths() == [f"/{row}.png" for row in sorted(plain.states[-1])]
 
 
@@ -150,29 +146,26 @@ def test_large_tables_are_not_traversed_by_the_collector_and_refreshed_in_batche
 ) -> None:
     frozen: list[int] = []
     monkeypatch.setattr(showing, "_FREEZE_INTERVAL", 4)
-    monkeypatch.setattr(showing, "_MAX_IMMEDIATE", 5)
+    monkeypatch.setattr(showing, "_ROWS_PER_UPDATE", 2)
     monkeypatch.setattr(showing.gc, "freeze", lambda: frozen.append(len(rows)))
     rows, gallery = SourceRows("/pairs.csv"), Items()
-    visible_rows = ShownRows(cast(Gallery, gallery))
-    visible_rows.begin(rows)
+    gallery_rows = GalleryRows(cast(Gallery, gallery))
+    gallery_rows.begin(rows)
     for number in (3, 2, 2, 1, 1):
-        visible_rows.add(rows.append([f"/{number}"] * number, [["c"]] * number, {}))
+        gallery_rows.add(rows.append([f"/{number}"] * number, [["c"]] * number, {}))
     assert frozen == [5, 8], "each time that so many more are there"
-    visible_rows.renew(rows.exclude(range(6)))
+    gallery_rows.renew(rows.exclude(range(6)))
     faint = [item.faint for item in gallery.items]
-    assert faint == [False, True, True, *[False] * 6], "those in view at once"
+    assert faint == [True, True, True, *[False] * 6], "those in view at once, and the first"
     qtbot.waitUntil(lambda: [item.faint for item in gallery.items] == [True] * 6 + [False] * 3)
-    visible_rows.renew(rows.undo()[:5])
-    assert [item.faint for item in gallery.items] == [False] * 5 + [True] + [False] * 3, "a few in the same turn"
-    visible_rows.renew(range(6))
-    visible_rows.begin(SourceRows("/other.csv"))
-    assert (visible_rows._queued_batches, visible_rows._stale, visible_rows.numbers, gallery.items) == ([], {}, [], [])
-    monkeypatch.setattr(showing, "_ROWS_PER_UPDATE", 2)
-    visible_rows.begin(rows)
-    visible_rows.add(range(9))
-    visible_rows.renew(rows.exclude(range(4)))
+    gallery_rows.renew(rows.undo())
+    gallery_rows.begin(SourceRows("/other.csv"))
+    assert (gallery_rows._stale, gallery_rows.numbers, gallery.items) == ({}, [], [])
+    gallery_rows.begin(rows)
+    gallery_rows.add(range(9))
+    gallery_rows.renew(rows.exclude(range(4)))
     fewer = SourceRows("/fewer.csv")
-    visible_rows.begin(fewer)
-    visible_rows.add(fewer.append(["/0"], [["c"]], {}))
-    visible_rows._renew_some()
+    gallery_rows.begin(fewer)
+    gallery_rows.add(fewer.append(["/0"], [["c"]], {}))
+    gallery_rows._renew_some()
     assert [item.faint for item in gallery.items] == [False], "what waits of the source before is dropped"

@@ -1,6 +1,6 @@
 """The rows that the gallery shows, and their items, created in batches so that large sources do not block.
 
-Flow: `SourceRows` and a `Filter` -> **ShownRows** -> gallery.
+Flow: `SourceRows` and a `Filter` -> **GalleryRows** -> gallery.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from sdgui.panels.data.model import Filter, SourceRows
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 
 _FREEZE_INTERVAL = 10_000  # after so many new rows, they are excluded from Python's garbage collection
-_MAX_IMMEDIATE = 5_000  # more changed rows are only queued in this turn of the event loop
 _ROWS_PER_UPDATE = 250  # items created in one turn of the event loop
 
 
-class ShownRows(QObject):
+class GalleryRows(QObject):
     """The gallery's content. ``numbers``: the row numbers in the order of the gallery."""
 
     def __init__(self, gallery: Gallery, parent: QObject | None = None) -> None:
@@ -30,17 +29,15 @@ class ShownRows(QObject):
         self._filter = Filter()
         self._items: list[GalleryItem] = []  # item of every row
         self._stale: dict[int, None] = {}  # rows whose items must be recreated, in order
-        self._queued_batches: list[Sequence[int]] = []  # large batches that will be added to ``_stale``
         self._index_of_row: dict[int, int] = {}  # row -> index in the gallery, built on demand
-        self._renewing = QTimer(self, singleShot=True, interval=0)
-        self._renewing.timeout.connect(self._renew_some)
+        self._renew_timer = QTimer(self, singleShot=True, interval=0)
+        self._renew_timer.timeout.connect(self._renew_some)
         self.numbers: list[int] = []
 
     def begin(self, rows: SourceRows) -> None:
         """Start showing ``rows``, which are still empty."""
         self._rows, self._filter, self._items, self.numbers = rows, Filter(), [], []
         self._stale.clear()
-        self._queued_batches.clear()
         self._index_of_row.clear()
         self._gallery.set_items([])
 
@@ -73,27 +70,16 @@ class ShownRows(QObject):
         for index, row in enumerate(self.numbers[seen.start : seen.stop], seen.start):
             self._items[row] = item_of(self._rows, row)
             self._gallery.replace(index, self._items[row])
-        if len(rows) > _MAX_IMMEDIATE:
-            self._queued_batches.append(rows)
-            self._renewing.start()
-        else:
-            self._stale.update(dict.fromkeys(rows))
-            self._renew_some()
+        self._stale.update(dict.fromkeys(rows))
+        self._renew_some()
 
     def _renew_some(self) -> None:
-        if self._queued_batches:  # expanded in a separate turn of the event loop
-            self._stale.update(dict.fromkeys(self._queued_batches.pop(0)))
-        else:
-            self._renew(list(islice(self._stale, _ROWS_PER_UPDATE)))
-        if self._stale or self._queued_batches:
-            self._renewing.start()
-
-    def _renew(self, rows: Sequence[int]) -> None:
-        """Create the outdated gallery items of ``rows`` again."""
         if not self._index_of_row:
             self._index_of_row = {row: index for index, row in enumerate(self.numbers)}
-        for row in rows:
+        for row in list(islice(self._stale, _ROWS_PER_UPDATE)):
             del self._stale[row]
             self._items[row] = item_of(self._rows, row)
             if (index := self._index_of_row.get(row)) is not None:
                 self._gallery.replace(index, self._items[row])
+        if self._stale:
+            self._renew_timer.start()
