@@ -78,7 +78,7 @@ READ_WHEN_ASKED = """
 
 # Buttons that open a menu of their own making.
 OPENERS = """
-    ColumnEditor.list_button DataPicker._browse DataView.more PathEditor._browse PlotToolbar.export
+    ColumnEditor.list_button DataPicker._browse DataView.more_button PathEditor._browse PlotToolbar.export
     SearchBar.history_button TableBar.group TableBar.views
 """
 

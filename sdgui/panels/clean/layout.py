@@ -236,7 +236,7 @@ class CleanView(QWidget):
         return super().eventFilter(watched, event)
 
     # Sizes
-    def keep_layout(self) -> None:
+    def save_layout(self) -> None:
         """Save the filters and the thumbnail size to the settings."""
         settings = self._services.settings
         settings.setValue("clean/images", self.gallery.thumbnail_size())

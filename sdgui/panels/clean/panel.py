@@ -96,7 +96,7 @@ class CleanPanel(Panel):
         self.view.suggestion_requested.connect(self.use_suggestions)
         self.view.edit_requested.connect(self.edit_caption)
         self.view.table.pairs.corrected.connect(self.correct)
-        self.view.basket_button.clicked.connect(self.to_basket)
+        self.view.basket_button.clicked.connect(self.add_to_basket)
         self.view.save_button.clicked.connect(self.ask_where)
         self.view.use_button.clicked.connect(self.use)
 
@@ -128,7 +128,7 @@ class CleanPanel(Panel):
     def on_leave(self) -> None:
         if self._entered:
             self._services.settings.setValue("clean/source", self.view.source.state())
-            self.view.keep_layout()
+            self.view.save_layout()
 
     def refresh(self) -> None:
         self.view.source.model.refresh()
@@ -322,7 +322,7 @@ class CleanPanel(Panel):
         self._redraw([row])
 
     # Saving
-    def to_basket(self) -> None:
+    def add_to_basket(self) -> None:
         """Add the excluded pairs to the basket as mismatched."""
         ranked_pairs = self.ranked
         pairs = ranked_pairs.excluded_pairs() if ranked_pairs is not None else []

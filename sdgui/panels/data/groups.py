@@ -74,13 +74,13 @@ class GroupsPage(QWidget):
         self._rows = SourceRows()
         self._groups: list[Group] = []
         self.summary = ElidedLabel("", self, role="small")
-        self.compare = QPushButton("C&ompare with another split…", self)
-        self.compare.setToolTip("Choose another split of this data to find images that are in both")
-        self.check = QPushButton("&Check again", self)
-        self.copies = QPushButton("E&xclude copies", self)
-        self.copies.setToolTip("Keep only the first image of each group of exact duplicates")
-        self.leaks = QPushButton("Exclude &leaks", self)
-        self.leaks.setToolTip("Exclude the images that are also in another split")
+        self.compare_button = QPushButton("C&ompare with another split…", self)
+        self.compare_button.setToolTip("Choose another split of this data to find images that are in both")
+        self.check_button = QPushButton("&Check again", self)
+        self.exclude_copies = QPushButton("E&xclude copies", self)
+        self.exclude_copies.setToolTip("Keep only the first image of each group of exact duplicates")
+        self.exclude_leaks = QPushButton("Exclude &leaks", self)
+        self.exclude_leaks.setToolTip("Exclude the images that are also in another split")
         self.empty = EmptyState("ph.copy", "Find duplicates and leaks", _ABOUT, "Check the images", "", self)
         self.list = QListWidget(self)
         self.list.setAccessibleName("Groups")
@@ -88,15 +88,16 @@ class GroupsPage(QWidget):
         self.gallery = Gallery(cache_dir, "", self)
         self.gallery.view.setAccessibleName("Images in this group")
         self._build()
-        self.check.clicked.connect(self.check_requested)
+        self.check_button.clicked.connect(self.check_requested)
         self.empty.activated.connect(self.check_requested)
-        self.compare.clicked.connect(self.other_requested)
+        self.compare_button.clicked.connect(self.other_requested)
         self.list.currentRowChanged.connect(self._show_group)
-        self.copies.clicked.connect(self._exclude_copies)
-        self.leaks.clicked.connect(self._exclude_leaks)
+        self.exclude_copies.clicked.connect(self._exclude_copies)
+        self.exclude_leaks.clicked.connect(self._exclude_leaks)
 
     def _build(self) -> None:
-        head = hbox((self.summary, 1), self.compare, self.check, self.copies, self.leaks)
+        buttons = (self.compare_button, self.check_button, self.exclude_copies, self.exclude_leaks)
+        head = hbox((self.summary, 1), *buttons)
         split = QSplitter(Qt.Orientation.Horizontal, self, childrenCollapsible=False)
         split.addWidget(self.list)
         split.addWidget(self.gallery)
@@ -106,7 +107,7 @@ class GroupsPage(QWidget):
         self._stack.addWidget(split)
         vbox(head, (self._stack, 1), into=self, margins=(0, SPACE, 0, 0))
 
-    def show_others(self, splits: Mapping[str, str]) -> None:
+    def show_compared_splits(self, splits: Mapping[str, str]) -> None:
         """Show the splits that the source is compared with."""
         names = ", ".join(f"{name} ({Path(source).name})" for name, source in splits.items())
         text = f"{_ABOUT} Compared with {names}." if names else _ABOUT
@@ -117,15 +118,15 @@ class GroupsPage(QWidget):
         self._checked, self._rows = checked, rows
         self._groups = groups_of(checked) if checked is not None else []
         self.list.clear()
-        for button in (self.check, self.copies, self.leaks):
+        for button in (self.check_button, self.exclude_copies, self.exclude_leaks):
             button.setVisible(checked is not None)
         if checked is None:
             self.summary.setText("")
             self._stack.setCurrentWidget(self.empty)
             return
         self.summary.setText(summary(checked))
-        self.copies.setEnabled(bool(checked["exact"]))
-        self.leaks.setEnabled(bool(checked["leaks"]))
+        self.exclude_copies.setEnabled(bool(checked["exact"]))
+        self.exclude_leaks.setEnabled(bool(checked["leaks"]))
         for group in self._groups:
             title = group.title(self._caption(group.rows[0]))
             item = QListWidgetItem(title)

@@ -61,12 +61,12 @@ class DataView(QWidget):
         super().__init__(parent)
         self._services = services
         self.source = DataPicker(services, images_only=True, parent=self)
-        self.save = QPushButton("&Save as new data…", self)
-        self.save.setToolTip("Save the remaining rows and their provenance as a new table (Ctrl+S)")
-        self.save.setShortcut(QKeySequence("Ctrl+S"))
-        set_role(self.save, "primary")
-        self.more = QPushButton("&More", self)
-        self.more.setToolTip("Search these images, train on them, split off a validation set, save the selection")
+        self.save_button = QPushButton("&Save as new data…", self)
+        self.save_button.setToolTip("Save the remaining rows and their provenance as a new table (Ctrl+S)")
+        self.save_button.setShortcut(QKeySequence("Ctrl+S"))
+        set_role(self.save_button, "primary")
+        self.more_button = QPushButton("&More", self)
+        self.more_button.setToolTip("Search these images, train on them, hold out a validation set, save the selection")
         self.words = QLineEdit(self, placeholderText="Search the captions", clearButtonEnabled=True)
         self.words.setAccessibleName(self.words.placeholderText())
         self.label, self.value, self.subset = (NoWheelComboBox(self) for _ in range(3))
@@ -126,7 +126,7 @@ class DataView(QWidget):
         for text, key in _SUBSETS:
             self.subset.addItem(text, key)
         top = Qt.AlignmentFlag.AlignTop
-        first = hbox((self.source, 1), (self.more, 0, top), (self.save, 0, top))
+        first = hbox((self.source, 1), (self.more_button, 0, top), (self.save_button, 0, top))
         self.words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         second = hbox((self.words, 2), self.label, self.value, self.subset, (self.counts, 1))
         self.stack.addWidget(self.empty)
@@ -138,8 +138,8 @@ class DataView(QWidget):
         self.words.textChanged.connect(self.filtered)
         self.value.activated.connect(self.filtered)
         self.subset.activated.connect(self.filtered)
-        self.save.clicked.connect(lambda: self.action_requested.emit("save"))
-        self.more.clicked.connect(self.open_more)
+        self.save_button.clicked.connect(lambda: self.action_requested.emit("save"))
+        self.more_button.clicked.connect(self.open_more)
         self.gallery.view.installEventFilter(self)
 
     def open_more(self) -> None:
@@ -159,7 +159,7 @@ class DataView(QWidget):
             action.setEnabled(on and bool(self.source.source()))
             action.triggered.connect(partial(self.action_requested.emit, name))
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.popup(self.more.mapToGlobal(self.more.rect().bottomLeft()))
+        menu.popup(self.more_button.mapToGlobal(self.more_button.rect().bottomLeft()))
 
     # Display
     def filter(self) -> Filter:
@@ -201,7 +201,7 @@ class DataView(QWidget):
         parts = [f"{count(shown_count)} of {count(len(rows))}"] if shown_count != len(rows) else []
         self.counts.setText(" · ".join([*parts, *([f"{count(excluded_count)} excluded"] if excluded_count else [])]))
 
-    def name_tabs(self, groups: int | None, broken: int) -> None:
+    def show_problem_counts(self, groups: int | None, broken: int) -> None:
         """Append the numbers of problems to the page titles."""
         self.tabs.setTabText(GROUPS, "&Duplicates and leaks" + (f" ({count(groups)})" if groups else ""))
         self.tabs.setTabText(BROKEN, "Bro&ken" + (f" ({count(broken)})" if broken else ""))
@@ -211,7 +211,7 @@ class DataView(QWidget):
         self.stack.setCurrentIndex(1 if has_rows else 0)
         has_source = has_rows or bool(self.source.source())
         self.empty.set_content(*(_OPENING if has_source else (_TITLE, _EMPTY, _OPEN)))
-        for widget in (self.words, self.label, self.value, self.subset, self.save, self.more):
+        for widget in (self.words, self.label, self.value, self.subset, self.save_button, self.more_button):
             widget.setEnabled(has_rows)
             widget.setVisible(has_source)
         self.counts.setVisible(has_source)
@@ -229,7 +229,7 @@ class DataView(QWidget):
         return super().eventFilter(watched, event)
 
     # Sizes
-    def keep_layout(self) -> None:
+    def save_layout(self) -> None:
         """Save the tab and the thumbnail size to the settings."""
         settings = self._services.settings
         settings.setValue("data/images", self.gallery.thumbnail_size())

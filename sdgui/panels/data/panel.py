@@ -152,7 +152,7 @@ class DataPanel(Panel):
 
     def on_leave(self) -> None:
         if self._entered:
-            self.view.keep_layout()
+            self.view.save_layout()
             self._services.settings.setValue("data/source", self.view.source.source())
 
     def focus_search(self) -> None:
@@ -174,9 +174,9 @@ class DataPanel(Panel):
         self.view.bar.clear()
         self.view.figures.show_facts(None)
         self.view.groups.show_checked(None, self.rows)
-        self.view.groups.show_others(self._other_splits)
+        self.view.groups.show_compared_splits(self._other_splits)
         self.view.broken.show_broken(0, [], None)
-        self.view.name_tabs(None, 0)
+        self.view.show_problem_counts(None, 0)
         self.view.offer_labels(self.rows, "")
         self.view.words.clear()
         self.view.subset.setCurrentIndex(0)
@@ -283,7 +283,7 @@ class DataPanel(Panel):
         reasons = [(entry["where"], entry["why"]) for entry in facts["reasons"]]
         self.view.broken.show_broken(facts["bad"], reasons, files)
         groups = None if checked is None else checked["exact_groups"] + checked["near_groups"] + checked["leak_count"]
-        self.view.name_tabs(groups, facts["bad"] + len(files or ()))
+        self.view.show_problem_counts(groups, facts["bad"] + len(files or ()))
 
     # Checking
     def check(self) -> None:
@@ -310,7 +310,7 @@ class DataPanel(Panel):
     def compare_with(self, splits: dict[str, str]) -> None:
         """Check again, also for images of these splits (name -> source)."""
         self._other_splits |= splits
-        self.view.groups.show_others(self._other_splits)
+        self.view.groups.show_compared_splits(self._other_splits)
         self.check()
 
     # Excluding
@@ -347,12 +347,12 @@ class DataPanel(Panel):
             "search": lambda: self.source_requested.emit("search", self.rows.source),
             "hold out": self.view.source.hold_out,
             "exclude": lambda: self.exclude(self.gallery_rows.chosen()),
-            "basket": self.to_basket,
+            "basket": self.add_to_basket,
             "undo": self.undo,
         }
         actions[name]()
 
-    def to_basket(self) -> None:
+    def add_to_basket(self) -> None:
         """Add the excluded images to the basket as excluded."""
         paths = self.rows.excluded_paths()
         if paths:

@@ -72,9 +72,9 @@ class AdviceBar(QFrame):
         if self._facts is not None:
             self._show_advice()
         else:
-            self.look_again()
+            self.read_again()
 
-    def look_again(self) -> None:
+    def read_again(self) -> None:
         """Read the data unless it is known: the file may have been created or corrected since."""
         if self._facts is None and not self._calls.busy("describe"):
             self._timer.start()

@@ -176,7 +176,7 @@ class DefinePanel(DefiningPanel):
         run_id, experiment = self._run_id, self._experiment
         if run_id is not None and experiment is not None and not self._had_failed and self._has_failed(run_id):
             self._show_failed(experiment.id, run_id)
-        self.advice.look_again()
+        self.advice.read_again()
 
     def focus_search(self) -> None:
         self.form.focus_search()
@@ -275,7 +275,7 @@ class DefinePanel(DefiningPanel):
         if config is None:
             self.saver.keep_draft(experiment.id, self.form.draft())
             return False
-        if config not in (self._loaded, experiment.config):  # an unedited form may be older than the stored config
+        if config not in (self._loaded, experiment.config):  # the stored config may be newer than an unedited form
             self.saver.keep_draft(experiment.id, self.form.draft())
             on_refused = partial(self._on_write_failed, experiment)
             self._experiment = self.saver.write(experiment, config, self._on_written, on_refused)
@@ -317,7 +317,7 @@ class DefinePanel(DefiningPanel):
             self._show_experiment(self._services.store.experiment(experiment_id))
 
         def keep_mine() -> None:
-            self.saver.begin_with(experiment_id, error.stored)
+            self.saver.set_base_config(experiment_id, error.stored)
             self.save()
 
         return Message("warning", str(error), "", Remedy("Reload", reload), Remedy("Keep mine", keep_mine))

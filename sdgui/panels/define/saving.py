@@ -21,7 +21,7 @@ class ConfigSaver:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._edited_from: dict[int, str] = {}  # experiment id -> stored config when the edit began
+        self._base_configs: dict[int, str] = {}  # experiment id -> stored config that its edits replace
         self.unsaved: dict[int, Experiment] = {}
 
     def stored(self, experiment_id: int) -> Experiment:
@@ -31,19 +31,19 @@ class ConfigSaver:
     def begin(self, experiment: Experiment) -> dict[str, str]:
         """Start editing ``experiment``; returns its draft (field -> typed text), empty if it has none.
 
-        A draft may be older than the stored config: the config that its edits began with is then kept, so that
-        ``write`` notices the change.
+        A draft may be older than the stored config: the config that it was based on is then kept, so that ``write``
+        notices the change.
         """
         draft = self._draft(experiment.id)
         if draft:
-            self._edited_from.setdefault(experiment.id, experiment.config_json)
+            self._base_configs.setdefault(experiment.id, experiment.config_json)
         else:
-            self.begin_with(experiment.id, experiment.config_json)
+            self.set_base_config(experiment.id, experiment.config_json)
         return draft
 
-    def begin_with(self, experiment_id: int, config_json: str) -> None:
-        """Let the edits replace this config, whichever config they began with."""
-        self._edited_from[experiment_id] = config_json
+    def set_base_config(self, experiment_id: int, config_json: str) -> None:
+        """Set the stored config that the edits replace; ``write`` fails if the store has another one."""
+        self._base_configs[experiment_id] = config_json
 
     def _draft(self, experiment_id: int) -> dict[str, str]:
         fields = parse_stored(self._services.settings.value(f"drafts/{experiment_id}"), dict)
@@ -73,8 +73,8 @@ class ConfigSaver:
         self.unsaved[experiment.id] = edited
 
         def write() -> Experiment:
-            stored = self._services.store.edit_experiment(experiment.id, config, self._edited_from[experiment.id])
-            self.begin_with(experiment.id, stored.config_json)
+            stored = self._services.store.edit_experiment(experiment.id, config, self._base_configs[experiment.id])
+            self.set_base_config(experiment.id, stored.config_json)
             return stored
 
         def on_written(stored: Experiment) -> None:

@@ -105,17 +105,17 @@ class SweepBar(QFrame):
             hide_steps(box)
         self.steps.setToolTip("Optimiser steps of each trial")
         self.trials.setToolTip("Number of trials; a sweep can be extended later")
-        self.make = QPushButton("Create sweep", self)
-        self.make.setToolTip("Create a sweep over these settings; start the sweep in Study")
+        self.create_button = QPushButton("Create sweep", self)
+        self.create_button.setToolTip("Create a sweep over these settings; start the sweep in Study")
         self.problem = PlainLabel(self, wordWrap=True, role="error")
         self._chips = FlowLayout()
         steps, trials = (PlainLabel(name, self) for name in ("Steps", "Trials"))
-        parts = (steps, self.steps, trials, self.trials, self.make)
+        parts = (steps, self.steps, trials, self.trials, self.create_button)
         row = hbox(PlainLabel("Search over", self), (self._chips, 1), *parts)
         column = QVBoxLayout(self)
         column.addLayout(row)
         column.addWidget(self.problem)
-        self.make.clicked.connect(self._create)
+        self.create_button.clicked.connect(self._create)
         form.row_menu_requested.connect(self.open_menu)
         form.updated.connect(self._show)
         self._show()
@@ -143,7 +143,7 @@ class SweepBar(QFrame):
         search.setEnabled(is_searchable and not self._form.read_only and self._form.config() is not None)
         search.triggered.connect(lambda: self.ask(path))
         if path in self.space:
-            menu.addAction("Remove from the sweep").triggered.connect(lambda: self.mark(path, None))
+            menu.addAction("Remove from the sweep").triggered.connect(lambda: self.set_values(path, None))
         return menu
 
     def open_menu(self, path: str, position: QPoint) -> None:
@@ -163,10 +163,10 @@ class SweepBar(QFrame):
         text = values_text(self.space[path]) if path in self.space else suggested_values(row.spec, row.text())
         dialog = ValuesDialog(row.spec, text, config, self)
         if dialog.exec():
-            self.mark(path, dialog.values())
+            self.set_values(path, dialog.values())
         dialog.deleteLater()
 
-    def mark(self, path: str, values: SearchRange | None) -> None:
+    def set_values(self, path: str, values: SearchRange | None) -> None:
         """Search over a setting; None removes the setting from the search."""
         self.space.pop(path, None)
         if values is not None:
@@ -197,17 +197,17 @@ class SweepBar(QFrame):
         except ValueError as error:
             self._on_failed(str(error))
             return
-        self.make.setEnabled(False)
+        self.create_button.setEnabled(False)
         programs, text = self._services.studies, config.to_json()
         self._tasks.run(lambda: programs.add_sweep(sweep, text), self._on_created, self._on_failed)
 
     def _on_created(self, study: StudyRecord) -> None:
-        self.make.setEnabled(True)
+        self.create_button.setEnabled(True)
         self.problem.clear()
         self._show()
         self.created.emit(str(study.folder))
 
     def _on_failed(self, sentence: str) -> None:
-        self.make.setEnabled(True)
+        self.create_button.setEnabled(True)
         self.problem.setText(sentence)
         self.problem.show()

@@ -74,7 +74,7 @@ def test_a_caption_is_corrected_in_place_and_its_fix_is_in_the_basket(qtbot: QtB
     corrected = [("recaptioned", "a cat", "a dog"), ("recaptioned", "a dog", "two dogs")]
     qtbot.waitUntil(lambda: basket() == corrected)
     assert pairs.excluded_count() == 2, "the saved data has no wrong captions"
-    panel.to_basket()
+    panel.add_to_basket()
     assert panel.view.bar.text == "", "a corrected pair is not left out"
     panel.undo()
     qtbot.waitUntil(lambda: basket() == corrected[:1])

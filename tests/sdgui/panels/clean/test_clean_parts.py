@@ -67,21 +67,21 @@ def test_the_line_is_hidden_in_another_order_and_exclusions_follow(qtbot: QtBot,
 
 
 def test_pairs_sent_to_the_basket_are_counted(qtbot: QtBot, place: CleanPanel) -> None:
-    place.to_basket()
+    place.add_to_basket()
     place.ask_where()
     place.save(Path("/nowhere.csv"))
     place.use()
     assert (place.view.bar.message, place.view.strip.isVisible()) == (None, False), "there is nothing yet"
     pairs = RankedPairs(some_pairs(total=9), {})
     place._show(pairs)
-    place.to_basket()
+    place.add_to_basket()
     assert place.view.bar.message is None
     place.mark(True)
-    place.to_basket()
+    place.add_to_basket()
     assert place.view.bar.text == "1 pair is in the basket."
     place.view.histogram.box.setValue(0.995)
     place.view.exclude_below.setChecked(True)
-    place.to_basket()
+    place.add_to_basket()
     assert place.view.bar.text == ("4 pairs are in the basket. Only “Save as new data” also excludes 5 unlisted pairs.")
     qtbot.waitUntil(lambda: place._services.basket.count == 4)
     place._services.writer.wait()

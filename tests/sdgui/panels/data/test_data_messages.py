@@ -31,7 +31,10 @@ def entry(menu: QMenu, text: str) -> QAction:
 
 def on(panel: DataPanel) -> list[bool]:
     view = panel.view
-    return [widget.isEnabled() for widget in (view.words, view.label, view.value, view.subset, view.save, view.more)]
+    return [
+        widget.isEnabled()
+        for widget in (view.words, view.label, view.value, view.subset, view.save_button, view.more_button)
+    ]
 
 
 def test_values_of_a_label_are_offered_and_shown(qtbot: QtBot, panel: DataPanel, requests: Asked) -> None:
@@ -99,10 +102,10 @@ def test_the_menu_offers_and_runs_the_possible_actions(
     panel.work.part.emit(part("a", "b"))
     panel.work.opened.emit(facts("/one.csv", 2))
     qtbot.waitUntil(lambda: panel.facts is not None and not panel._parts)
-    view.more.click()
+    view.more_button.click()
     assert [action.isEnabled() for action in menus[-1].actions()] == [True, True, True, False, False, True, True]
     view.gallery.set_selected([1])
-    view.more.click()
+    view.more_button.click()
     menu = menus[-1]
     assert all(action.isEnabled() for action in menu.actions())
     panel.source_requested.connect(lambda *request: heard.append(request))
@@ -116,7 +119,7 @@ def test_the_menu_offers_and_runs_the_possible_actions(
     entry(menu, "Add excluded images").trigger()
     assert view.bar.text == "1 image is in the basket as excluded."
     panel.exclude([0])
-    panel.to_basket()
+    panel.add_to_basket()
     assert view.bar.text == "2 images are in the basket as excluded."
     entry(menu, "Undo").trigger()
     assert panel.rows.excluded == {1}
@@ -130,7 +133,7 @@ def test_the_menu_offers_and_runs_the_possible_actions(
         return "", ""
 
     monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
-    view.save.click()
+    view.save_button.click()
     entry(menu, "Save the selection").trigger()
     assert titles == ["one-kept.csv", "one-selection.csv"]
     assert [request[0] for request in requests] == ["open"], "no file was chosen"
@@ -161,7 +164,7 @@ def test_another_split_is_compared_with(
         monkeypatch.setattr(
             QFileDialog, "getOpenFileName", lambda _o, _t, start, _k, file=file: (starts.append(start), (file, ""))[1]
         )
-        panel.view.groups.compare.click()
+        panel.view.groups.compare_button.click()
     assert starts == ["/data", "/data"]
     assert [request for request in requests if request[0] == "check"] == [
         ("check", "/data/one.csv", {"held": "/data/held.csv"}, "")

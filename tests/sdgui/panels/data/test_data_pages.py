@@ -121,7 +121,7 @@ def shown(page: GroupsPage) -> list[tuple[str, str, str, bool]]:
 
 
 def test_groups_show_their_images_and_what_can_be_excluded(groups: GroupsPage) -> None:
-    buttons = (groups.check, groups.copies, groups.leaks)
+    buttons = (groups.check_button, groups.exclude_copies, groups.exclude_leaks)
     requests: list[Any] = []
     groups.check_requested.connect(lambda: requests.append("check"))
     groups.other_requested.connect(lambda: requests.append("other"))
@@ -130,11 +130,13 @@ def test_groups_show_their_images_and_what_can_be_excluded(groups: GroupsPage) -
     groups._exclude_copies()
     groups._exclude_leaks()
     assert requests == [], "nothing is known yet"
-    groups.show_others({"val": "/x/held.csv"})
+    groups.show_compared_splits({"val": "/x/held.csv"})
     assert groups.empty.accessibleDescription().endswith("Compared with val (held.csv).")
-    groups.show_others({})
+    groups.show_compared_splits({})
     assert groups.empty.accessibleDescription().endswith("retouched.")
-    assert [button.isVisible() for button in (groups.empty, groups.compare, *buttons)] == [True, True] + [False] * 3
+    assert [button.isVisible() for button in (groups.empty, groups.compare_button, *buttons)] == [True, True] + [
+        False
+    ] * 3
     report = checked("/pairs.csv", exact=[[0, 1, 9]], near=[[1, 2]], leaks=LEAKS, exact_groups=1, near_groups=1,
                     leak_count=3, unread={"test": "it is gone"})  # fmt: skip
     source_rows = rows()
@@ -158,7 +160,12 @@ def test_groups_show_their_images_and_what_can_be_excluded(groups: GroupsPage) -
     source_rows.exclude([1])
     groups.refresh()
     assert shown(groups)[1] == ("b.png", "", "excluded", True)
-    for button in (groups.compare, groups.check, groups.copies, groups.leaks):
+    for button in (
+        groups.compare_button,
+        groups.check_button,
+        groups.exclude_copies,
+        groups.exclude_leaks,
+    ):
         button.click()
     assert requests == ["other", "check", [9], [0, 2]]
     groups.list.setCurrentRow(-1)

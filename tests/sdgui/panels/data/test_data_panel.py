@@ -72,7 +72,7 @@ def test_a_source_is_inspected_and_saved_again(panel: DataPanel, qtbot: QtBot, t
     assert "(3)" in view.tabs.tabText(GROUPS)
     assert "(2)" in view.tabs.tabText(BROKEN)
     assert "not an image" in view.broken.list.topLevelItem(0).text(1)
-    view.groups.copies.click()
+    view.groups.exclude_copies.click()
     assert panel.rows.excluded == {5, 6}
     view.gallery.set_selected([9])
     qtbot.keyClick(view.gallery.view, Qt.Key.Key_X)
@@ -150,7 +150,7 @@ def test_a_folder_is_searched_from_data_by_keys(
     data = window.panels["data"]
     assert isinstance(data, DataPanel)
     button = data.view.empty._button
-    assert [widget.isVisible() for widget in (button, data.view.save, data.view.subset)] == [True, False, False]
+    assert [widget.isVisible() for widget in (button, data.view.save_button, data.view.subset)] == [True, False, False]
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "mine"))
     qtbot.keyClick(button, Qt.Key.Key_Space)
     opening = QApplication.activePopupWidget()
@@ -158,9 +158,9 @@ def test_a_folder_is_searched_from_data_by_keys(
     assert [action.text() for action in opening.actions() if action.text()][-1].endswith("demo images")
     qtbot.keyClick(opening, Qt.Key.Key_O)  # a folder
     assert data.view.source.source() == str(tmp_path / "mine")
-    assert data.view.save.isVisible()
+    assert data.view.save_button.isVisible()
     data.view.show_controls(True)
-    qtbot.keyClick(data.view.more, Qt.Key.Key_Space)
+    qtbot.keyClick(data.view.more_button, Qt.Key.Key_Space)
     menu = QApplication.activePopupWidget()
     assert isinstance(menu, QMenu)
     assert menu.actions()[0].text() == "Search &these images"

@@ -76,16 +76,19 @@ def test_a_check_compares_with_other_splits_or_by_the_label_that_names_them(
     assert panel.view.strip.isHidden()
     assert ("(3)" in panel.view.tabs.tabText(GROUPS), "(1)" in panel.view.tabs.tabText(BROKEN)) == (True, True)
     assert panel.view.broken.list.topLevelItem(0).text(0) == "/p/b.png"
-    assert (panel.view.groups.copies.isEnabled(), panel.view.groups.leaks.isEnabled()) == (False, True)
-    panel.view.groups.leaks.click()
+    assert (
+        panel.view.groups.exclude_copies.isEnabled(),
+        panel.view.groups.exclude_leaks.isEnabled(),
+    ) == (False, True)
+    panel.view.groups.exclude_leaks.click()
     assert panel.rows.excluded_paths() == ["/p/a.png", "/p/c.png"]
-    panel.view.groups.leaks.click()
+    panel.view.groups.exclude_leaks.click()
     assert panel.rows.excluded_paths() == ["/p/a.png", "/p/c.png"], "they stay out"
     opened(qtbot, panel, "/two.csv", "d")
     panel.check()
     assert requests[-1] == ("check", "/two.csv", {}, "split"), "the splits are another source's"
     panel.work.checked.emit(checked("/two.csv"))
-    assert not panel.view.groups.leaks.isEnabled()
+    assert not panel.view.groups.exclude_leaks.isEnabled()
 
 
 def test_exclusions_apply_at_once_and_to_the_saved_data(
@@ -162,7 +165,7 @@ def test_a_check_of_more_images_than_are_listed_is_shown(qtbot: QtBot, panel: Da
     )  # fmt: skip
     listed = panel.view.broken.list
     assert [listed.topLevelItem(row).text(0) for row in range(2)] == ["/p/b.png", "row 5"]
-    panel.view.groups.copies.click()
+    panel.view.groups.exclude_copies.click()
     assert panel.rows.excluded_paths() == ["/p/c.png"]
     assert panel.view.bar.text == "Not excluded: 1 unlisted image."
 

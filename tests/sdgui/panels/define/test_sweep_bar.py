@@ -70,17 +70,17 @@ def test_marked_settings_become_a_sweep(qtbot: QtBot, define: DefinePanel, servi
     assert [action.text() for action in bar.menu("optim.learning_rate").actions()] == ["Search over…"]
     assert not bar.menu("seed").actions()[0].isEnabled(), "each trial's seed is the sweep's"
     assert not bar.menu("objectives.custom").actions()[0].isEnabled(), "a dictionary has no range"
-    bar.mark("optim.learning_rate", RATE)
+    bar.set_values("optim.learning_rate", RATE)
     assert bar.isVisible()
     assert [action.text() for action in bar.menu("optim.learning_rate").actions()][1] == "Remove from the sweep"
-    bar.make.click()
+    bar.create_button.click()
     assert bar.problem.text() == "Choose validation data first; trials are compared on the validation data."
     define.form.set_value("data.val", str(val))
     bar.steps.setValue(40)
     shown: list[str] = []
     define.source_requested.connect(lambda panel, source: shown.extend([panel, source]))
     with qtbot.waitSignal(bar.created, timeout=10_000) as made:
-        bar.make.click()
+        bar.create_button.click()
     folder = Path(made.args[0])
     assert shown == ["study", str(folder)]
     sweep = read_sweep(SweepDir(folder).sweep)
@@ -98,5 +98,5 @@ def test_marked_settings_become_a_sweep(qtbot: QtBot, define: DefinePanel, servi
     define.select(Selection(first))
     assert bar.isVisible()
     assert bar.space == {"optim.learning_rate": RATE}
-    bar.mark("optim.learning_rate", None)
+    bar.set_values("optim.learning_rate", None)
     assert not bar.isVisible()
