@@ -44,9 +44,9 @@ class _Job:
 
 
 class CaptionMaker(QObject):
-    """Captions images with one model. ``facts``: the answer of ``caption_open`` for the last opened model."""
+    """Captions images with one model."""
 
-    opened = Signal(object)  # ``facts``
+    opened = Signal(object)  # the answer of ``caption_open``
     origin = Signal(str, object)  # key of an origin and its content, before any caption that refers to it
     captioned = Signal(list)  # Answer objects
     progress = Signal(str, int, int)  # activity, images done, total
@@ -64,11 +64,9 @@ class CaptionMaker(QObject):
         self._running_job: _Job | None = None
         self._answers: list[Answer] = []
         self._answered: set[str] = set()  # images of the running job with an answer
-        self._cancelled: list[str] = []  # cancelled images; the worker has not stopped yet
-        self.remaining: list[str] = []  # images that were dropped by the last failure
+        self.remaining: list[str] = []  # images without an answer when captioning failed or was cancelled
         self._is_first_answer = True  # of a job; it is emitted without waiting for a batch
         self._done_before_job = self._captioned_count = self._failed_count = self._total = 0
-        self.facts: Captioner | None = None
         self._timer = QTimer(self, singleShot=True, interval=_BATCH_MS)
         self._timer.timeout.connect(self._emit_answers)
 
@@ -84,7 +82,7 @@ class CaptionMaker(QObject):
         """Load the model in advance, before images are added."""
         if not self.busy:
             self._connect(choice).ask(
-                "open", CAPTION_OPEN, self._on_opened, self._on_open_failed, model=choice.model, weights=choice.network
+                "open", CAPTION_OPEN, self.opened.emit, self.failed.emit, model=choice.model, weights=choice.network
             )
 
     def queue(self, choice: ModelChoice, paths: Sequence[str], settings: GenerationSettings) -> None:
@@ -100,14 +98,9 @@ class CaptionMaker(QObject):
             self._start_next_job()
 
     def cancel(self) -> None:
-        """Drop the queue; ``failed`` emits ``Cancelled`` once the worker has stopped."""
-        if self._running_job is not None:
-            self._cancelled += [path for job in self._jobs for path in job.paths]
-            self._waiting = set(self._running_job.paths)
-        self._jobs.clear()
-        if self._calls is not None and self._running_job is not None:
-            self._calls.cancel("open")
-            self._calls.cancel("caption")
+        """Drop the queue; ``failed`` emits ``Cancelled`` if an image was queued or being captioned."""
+        if self.busy:
+            self._fail_job(Cancelled())
 
     def drop(self) -> list[str]:
         """Drop the queue without a signal and return its images; later answers are ignored."""
@@ -118,19 +111,11 @@ class CaptionMaker(QObject):
         self._answers.clear()
         self._jobs.clear()
         self._waiting.clear()
-        self._cancelled.clear()
         self._running_job = None
         if self._calls is not None:
             self._calls.drop("open")
             self._calls.drop("caption")
         return paths
-
-    def close(self) -> None:
-        """Drop the queue and the connection."""
-        self.drop()
-        if self._calls is not None:
-            self._calls.close()
-        self._calls, self._connected_model = None, ""
 
     # --- one request after another
 
@@ -144,9 +129,6 @@ class CaptionMaker(QObject):
         return self._calls
 
     def _start_next_job(self) -> None:
-        if self._cancelled:  # the worker finished before the cancellation
-            self._fail_job(Cancelled())
-            return
         if not self._jobs:
             self.finished.emit(self._captioned_count, self._failed_count)
             return
@@ -158,17 +140,9 @@ class CaptionMaker(QObject):
             "open", CAPTION_OPEN, self._send_job, self._fail_job, model=job.choice.model, weights=job.choice.network
         )
 
-    def _on_opened(self, facts: Captioner) -> None:
-        self.facts = facts
-        self.opened.emit(facts)
-
-    def _on_open_failed(self, failure: Failure) -> None:
-        self.facts = None
-        self.failed.emit(failure)
-
     def _send_job(self, facts: Captioner) -> None:
         """Fit the settings to the loaded model and send the images."""
-        self._on_opened(facts)
+        self.opened.emit(facts)
         job = self._running_job
         if job is None or self._calls is None:
             return
@@ -235,13 +209,7 @@ class CaptionMaker(QObject):
 
     def _fail_job(self, failure: Failure) -> None:
         self._emit_answers()
-        running_paths = self._running_job.paths if self._running_job is not None else ()
-        remaining = [path for job in self._jobs for path in job.paths]
-        self.remaining = [*(path for path in running_paths if path not in self._answered), *self._cancelled, *remaining]
-        self._cancelled = []
-        self._jobs.clear()
-        self._waiting.clear()
-        self._running_job = None
+        self.remaining = self.drop()
         self.failed.emit(failure)
 
 

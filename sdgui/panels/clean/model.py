@@ -98,9 +98,9 @@ class RankedPairs:
         return self.corrections.get(pair.key, pair.caption)
 
     # Counts
-    def below_count(self, threshold: int | None = None) -> int:
+    def below_count(self) -> int:
         """The number of pairs below the threshold."""
-        return int(self.bins[: self.threshold if threshold is None else threshold].sum())
+        return int(self.bins[: self.threshold].sum())
 
     def shuffled_below_count(self) -> int | None:
         """The number of shuffled pairs below the threshold; None if the data does not mark shuffled pairs."""

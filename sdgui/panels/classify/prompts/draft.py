@@ -46,8 +46,8 @@ class PromptDraft:
     def __init__(self, base: str = DEFAULT_TEMPLATES) -> None:
         self.base = base
         self.typed = TypedPrompts.of(_read(base))
-        self._undo_stack: list[TypedPrompts] = []
-        self._redo_stack: list[TypedPrompts] = []
+        self.undo_stack: list[TypedPrompts] = []
+        self.redo_stack: list[TypedPrompts] = []
 
     @property
     def source(self) -> str:
@@ -78,8 +78,8 @@ class PromptDraft:
         """Replace the text; returns whether it changed."""
         if typed == self.typed:
             return False
-        self._undo_stack = [*self._undo_stack, self.typed][-MAX_UNDO:]
-        self._redo_stack.clear()
+        self.undo_stack = [*self.undo_stack, self.typed][-MAX_UNDO:]
+        self.redo_stack.clear()
         self.typed = typed
         return True
 
@@ -102,27 +102,19 @@ class PromptDraft:
 
     def undo(self) -> bool:
         """Undo the last change; False if nothing can be undone."""
-        if not self._undo_stack:
+        if not self.undo_stack:
             return False
-        self._redo_stack.append(self.typed)
-        self.typed = self._undo_stack.pop()
+        self.redo_stack.append(self.typed)
+        self.typed = self.undo_stack.pop()
         return True
 
     def redo(self) -> bool:
         """Redo the last undone change; False if nothing can be redone."""
-        if not self._redo_stack:
+        if not self.redo_stack:
             return False
-        self._undo_stack.append(self.typed)
-        self.typed = self._redo_stack.pop()
+        self.undo_stack.append(self.typed)
+        self.typed = self.redo_stack.pop()
         return True
-
-    @property
-    def can_undo(self) -> bool:
-        return bool(self._undo_stack)
-
-    @property
-    def can_redo(self) -> bool:
-        return bool(self._redo_stack)
 
 
 def split_names(text: str) -> tuple[str, ...]:

@@ -195,8 +195,8 @@ class PromptEditor(QWidget):
             with QSignalBlocker(self.templates):
                 self.templates.setPlainText(self.draft.typed.templates)
         self.names.refresh()
-        self.undo_button.setEnabled(self.draft.can_undo)
-        self.redo_button.setEnabled(self.draft.can_redo)
+        self.undo_button.setEnabled(bool(self.draft.undo_stack))
+        self.redo_button.setEnabled(bool(self.draft.redo_stack))
 
     # Edits
     def apply(self) -> None:

@@ -26,7 +26,6 @@ class Share:
     low: float | None = None
     high: float | None = None
     signed: bool = False
-    strong: bool = True  # False: in a muted colour
 
 
 class ShareDelegate(QStyledItemDelegate):
@@ -69,7 +68,7 @@ def _paint_bar(painter: QPainter, room: QRectF, share: Share) -> None:
         return zero + full_width * min(max(value, -1.0 if share.signed else 0.0), 1.0)
 
     end = x_of(share.value)
-    painter.setBrush(style.color("accent" if share.strong else "strong_border"))
+    painter.setBrush(style.color("accent"))
     painter.drawRoundedRect(QRectF(min(zero, end), room.y(), abs(end - zero), room.height()), 3, 3)
     painter.setPen(QPen(style.color("text"), 1))
     if share.low is not None and share.high is not None:

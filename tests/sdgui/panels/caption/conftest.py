@@ -32,8 +32,8 @@ def open_panel(qtbot: QtBot, home: Path, qapp: object) -> Iterator[OpenPanel]:
         if opened:
             panel, host = opened.pop()
             panel.on_leave()
-            panel.work.makers["a"].close()
-            panel.work.makers["b"].close()
+            panel.work.makers["a"].drop()
+            panel.work.makers["b"].drop()
             panel.persistence.close()
             panel.view.list.close_threads()
             panel.view.target.close_threads()

@@ -113,10 +113,10 @@ def test_a_model_is_preloaded_unless_it_cannot_be(made: Made) -> None:
     made.maker.cancel()
     assert worker.cancelled == [], "it is no captioning"
     worker.answer("caption_open", FACTS)
-    assert (made.maker.facts, made.ends) == (FACTS, [])
+    assert made.ends == []
     made.maker.open(ONE)
     worker.fail("caption_open", Failure("It is gone."))
-    assert (made.maker.facts, [str(one.text) for one in made.ends]) == (None, ["It is gone."])
+    assert [str(one.text) for one in made.ends] == ["It is gone."]
     made.make("a")
     count = len(worker.asked)
     made.maker.open(ONE)
@@ -151,7 +151,7 @@ def test_a_failed_recaptioning_remains_though_an_older_answer_exists(made: Made)
     assert made.maker.remaining == ["a"]
 
 
-def test_stopped_images_remain_though_the_worker_had_finished(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopped_images_remain_though_the_worker_finishes(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caption_maker, "_IMAGES_PER_REQUEST", 1)
     worker = made.make("a", "b", "c")
     worker.answer("caption_open", FACTS)
@@ -160,11 +160,11 @@ def test_stopped_images_remain_though_the_worker_had_finished(made: Made, monkey
     assert not made.maker.is_queued("b")
     caption(worker, 0)
     worker.answer("caption", {})
-    assert made.maker.remaining == ["b", "c"]
+    assert (made.answers, made.maker.remaining) == ([], ["a", "b", "c"])
     assert isinstance(made.ends[-1], Cancelled)
-    made.maker.close()
+    made.maker.drop()
     made.make("b").answer("caption_open", FACTS)
-    made.maker.close()
+    made.maker.drop()
     assert not made.maker.is_queued("b")
     assert not made.maker.busy
 
@@ -221,7 +221,7 @@ def test_captions_of_a_run_become_the_next_runs_training_data(
     expected = {Path(entry.path): entry.text for entry in panel.model.entries() if entry.text}
     assert {row.image.resolve(): row.captions[0] for row in rows} == expected
     assert rows[0].captions == ("a disc",)
-    panel.work.makers["a"].close()
+    panel.work.makers["a"].drop()
     panel.persistence.close()
     panel.view.list.close_threads()
     services.pool.close()

@@ -94,10 +94,12 @@ def test_another_model_captions_only_new_images(
 ) -> None:
     monkeypatch.setattr("sdgui.shared.pickers.entries.included_models", list)
     panel = open_panel()
+    opened: list[object] = []
+    panel.work.makers["a"].opened.connect(opened.append)
     assert panel.view.empty.accessibleDescription().startswith(TRAIN_DEMO_STEP[1][:20])
     assert panel.view.tools.pickers["a"].set_choice(MODEL)
     assert panel.view.empty.accessibleDescription().startswith(CHOOSE_IMAGES_STEP[1][:20])
-    qtbot.waitUntil(lambda: panel.work.makers["a"].facts is not None)  # loaded before the first image
+    qtbot.waitUntil(lambda: bool(opened))  # loaded before the first image
     paths = images(tmp_path, "a.png", "slow.png")
     panel.view.target.take_paths(paths)
     qtbot.waitUntil(lambda: len(panel.model) == 2 and texts(panel)[0] == "a a indeed")

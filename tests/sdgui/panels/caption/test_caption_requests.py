@@ -18,7 +18,7 @@ from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.widgets.message import Message
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.worker.pool import WorkerPool
-from sdgui.worker.replies import Cancelled, Failure
+from sdgui.worker.replies import Failure
 from tests.sdgui.panels.caption.test_caption_maker import FACTS, ONE, TWO, caption
 from tests.sdgui.panels.scripted_workers import Workers
 
@@ -48,7 +48,7 @@ def works(qtbot: QtBot) -> Iterator[Works]:
     qtbot.addWidget(made.strip)
     yield made
     for maker in made.work.makers.values():
-        maker.close()
+        maker.drop()
 
 
 def test_progress_is_shown_while_captioning_and_a_replacement_is_one_step(works: Works) -> None:
@@ -184,7 +184,6 @@ def test_stopped_or_failed_captioning_resumes_with_the_existing_images(works: Wo
     one.answer("caption_open", FACTS)
     caption(one, 0)
     work.cancel()
-    one.failed.emit(len(one.asked), Cancelled())
     told = works.messages[-1]
     assert (told.level, told.text) == ("info", "Captioning was stopped. Finished captions are kept.")
     assert works.strip.isHidden()
@@ -202,7 +201,6 @@ def test_stopped_or_failed_captioning_resumes_with_the_existing_images(works: Wo
     told.remedy.do()
     assert work.busy
     work.cancel()
-    one.failed.emit(len(one.asked), Cancelled())
     told.remedy.do()
     one.answer("caption_open", FACTS)
     assert works.asked("one") == ["c"]
