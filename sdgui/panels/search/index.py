@@ -176,7 +176,8 @@ class IndexSheet(QFrame):
 def _report(folder: str, result: dict[str, Any]) -> Message:
     """A message about the result of a job."""
     if "relocated" in result:
-        return info(f"{count(result['relocated'])} images of {folder} were relocated.")
+        verb = "was" if result["relocated"] == 1 else "were"
+        return info(f"{count_with_unit(result['relocated'], 'image')} of {folder} {verb} relocated.")
     parts = [f"{count(result[name])} {name}" for name in ("added", "changed", "removed", "unchanged") if result[name]]
     changes = ", ".join(parts) or "no changes"
     text = f"{Path(folder).name}: {count_with_unit(result['images'], 'image')} indexed; {changes}."

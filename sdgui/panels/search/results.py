@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sdgui.panels.search.model import Query
-from sdgui.widgets.formats import count, percent
+from sdgui.widgets.formats import count, count_with_unit, percent
 from sdgui.widgets.gallery.items import GalleryItem
 
 Score = Literal["cosine", "softmax", "rank"]
@@ -147,8 +147,7 @@ def cutoff_line(answer: Mapping[str, Any], query: Query) -> tuple[str, str]:
     rows, cutoff = answer["rows"], answer["cutoff"]
     if not rows:
         return "no image matches the filters", "Change or clear the filters."
-    kind = "captions" if query.find == "captions" else "images"
-    searched = f"{count(answer['searched'])} {kind} searched"
+    searched = f"{count_with_unit(answer['searched'], query.find.rstrip('s'))} searched"
     text = f"{count(answer['above'])} above the cut-off {cutoff['cosine']:.3f} · {searched}"
     meaning = str(cutoff["meaning"])
     return text, f"{meaning[:1].upper()}{meaning[1:]}. Results below the cut-off are faded, after a dashed line."

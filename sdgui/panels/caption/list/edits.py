@@ -66,7 +66,7 @@ class CaptionEdits(QObject):
             if number and text != entry.text:
                 match_count += number
                 texts[entry.path] = typed_text(entry, text)
-        self.write(texts, f"Replace in {count(len(texts))} captions")
+        self.write(texts, f"Replace in {count_with_unit(len(texts), 'caption')}")
         if texts:
             text = f"Replaced {count(match_count)} in {count_with_unit(len(texts), 'caption')}."
             self.replace_message = info(text, remedy=Remedy("Undo", self._undo.undo))

@@ -13,7 +13,7 @@ from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QCheckBox, QLineEdit, QPushButton, QWidget
 
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count, count_with_unit
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import PlainLabel
@@ -126,7 +126,7 @@ class ReplaceBar(QWidget):
             self.button.setEnabled(False)
             return
         matches, captions = occurrences(finder, self._texts())
-        self.count_label.setText(f"{count(matches)} in {count(captions)} captions" if matches else "none")
+        self.count_label.setText(f"{count(matches)} in {count_with_unit(captions, 'caption')}" if matches else "none")
         self.button.setEnabled(matches > 0)
 
     def _ask_replace(self) -> None:

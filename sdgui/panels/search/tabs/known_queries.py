@@ -107,7 +107,10 @@ def _gain_text(gain: float | None) -> str:
 
 
 def _spoken_gain(gain: float | None, first_name: str) -> str:
-    return f"{rank_text(abs(gain))} ranks {'higher' if gain > 0 else 'lower'} than with {first_name}" if gain else ""
+    if not gain:
+        return ""
+    ranks = "rank" if abs(gain) == 1 else "ranks"
+    return f"{rank_text(abs(gain))} {ranks} {'higher' if gain > 0 else 'lower'} than with {first_name}"
 
 
 def _gain_color(gain: float | None) -> QColor | None:

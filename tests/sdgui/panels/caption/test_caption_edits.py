@@ -212,7 +212,7 @@ def test_the_filter_has_states_and_words_and_copying_takes_the_selection(
     panel.view.replace.open()
     panel.view.replace.words.setText("indeed")
     panel.view.replace.recount()
-    assert panel.view.replace.count_label.text() == "1 in 1 captions", "in what is shown"
+    assert panel.view.replace.count_label.text() == "1 in 1 caption", "in what is shown"
     qtbot.keyClick(panel.view.replace, Qt.Key.Key_Escape)
     panel.focus_search()
     qtbot.keyClicks(panel.view.tools.words, "A INDEED")

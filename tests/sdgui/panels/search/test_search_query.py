@@ -53,6 +53,17 @@ def test_rows_are_queried_by_number_only_in_the_same_collection() -> None:
     assert known.request(False)["texts"] == [{"text": "a dog", "weight": 1.0}]
 
 
+def test_two_windows_keep_each_others_searches(tmp_path: Path) -> None:
+    first, second = (SearchHistory(QSettings(str(tmp_path / "s.ini"), QSettings.Format.IniFormat)) for _ in range(2))
+    first.save(Query("a"))
+    first.remember(Query("a"))
+    second.save(Query("b"))
+    second.remember(Query("b"))
+    first.forget(Query("none"))
+    last = SearchHistory(QSettings(str(tmp_path / "s.ini"), QSettings.Format.IniFormat))
+    assert (last.saved, last.recent) == ([Query("a"), Query("b")], [Query("b"), Query("a")])
+
+
 def test_history_keeps_each_query_once_and_survives_invalid_data(tmp_path: Path) -> None:
     kept = QSettings(str(tmp_path / "s.ini"), QSettings.Format.IniFormat)
     history = SearchHistory(kept)

@@ -202,3 +202,4 @@ def test_the_report_of_an_index_names_its_problems() -> None:
     assert "22 cannot be used." in bad.text
     assert bad.details.splitlines()[-1] == "and 2 more"
     assert _report("/x", {"relocated": 5}).text == "5 images of /x were relocated."
+    assert _report("/x", {"relocated": 1}).text == "1 image of /x was relocated."
