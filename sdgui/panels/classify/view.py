@@ -39,7 +39,6 @@ _PURPOSE = (
     "the most confident mistakes. Choose a model and labelled data above, or drop a folder with one subfolder per "
     "class here."
 )
-_PAGES = (AccuracyTab, MatrixTab, MistakesTab, CurvesTab, CompareTab, TryTab)
 
 
 class ClassifyView(QWidget):
@@ -113,19 +112,19 @@ class ClassifyView(QWidget):
         tab.prompts_edited.connect(self.prompts_edited)
         tab.prompts_saved.connect(self.source.options.set_prompts)
         tab.message_requested.connect(self.bar.show_message)
-        return self._in_page(tab, tab.gallery)
+        return self._in_page("matrix", tab, tab.gallery)
 
     @cached_property
     def mistakes(self) -> MistakesTab:
         tab = MistakesTab(self._home / "thumbnails", self._services.basket, home_of(self.tabs))
         tab.more_requested.connect(self.mistakes_requested)
-        return self._in_page(tab, tab.gallery)
+        return self._in_page("mistakes", tab, tab.gallery)
 
     @cached_property
     def curves(self) -> CurvesTab:
         tab = CurvesTab(home_of(self.tabs))
         tab.few_shot_requested.connect(self.few_shot_requested)
-        return self._in_page(tab)
+        return self._in_page("curves", tab)
 
     @cached_property
     def compare(self) -> CompareTab:
@@ -133,18 +132,18 @@ class ClassifyView(QWidget):
         tab.compare_requested.connect(self.compare_requested)
         tab.evaluation_requested.connect(self.evaluation_requested)
         tab.other_model.refused.connect(self.source.refused)
-        return self._in_page(tab, tab.only_a, tab.only_b)
+        return self._in_page("compare", tab, tab.only_a, tab.only_b)
 
     @cached_property
     def trying(self) -> TryTab:
         tab = TryTab(self._home, self._settings, home_of(self.tabs))
         tab.predictions_requested.connect(self.try_requested)
         tab.refused.connect(self.try_refused)
-        return self._in_page(tab, tab.gallery)
+        return self._in_page("trying", tab, tab.gallery)
 
-    def _in_page(self, tab: _Tab, *galleries: Gallery) -> _Tab:
+    def _in_page(self, name: str, tab: _Tab, *galleries: Gallery) -> _Tab:
         """Put ``tab`` into its reserved page; the panel extends the menu of each gallery."""
-        replace_page(self.tabs, _PAGES.index(type(tab)), tab)
+        replace_page(self.tabs, TAB_NAMES.index(name), tab)
         for gallery in galleries:
             gallery.menu_opening.connect(lambda menu, _rows, gallery=gallery: self.menu_opening.emit(menu, gallery))
         return tab

@@ -20,7 +20,7 @@ from sdgui.runs.models import included_models, run_facts
 from sdgui.shared.pickers.interpolation import InterpolationSlider
 from sdgui.shared.pickers.model_chip import ModelChip, ModelChoice
 from sdgui.shared.services import Services
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count, count_with_unit
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import plain_tip
@@ -269,10 +269,11 @@ class SourceBar(QWidget):
             self.button.setText(title)
             self.collection.facts.setText("No images are open yet.")
             return
-        rest = facts.get("remaining", 0)  # images that are not open yet
-        total_text = f" of {count(facts['images'] + rest)}" if rest else ""
-        images = f"{count(facts['images'])}{total_text} images"
-        captions = f"{count(facts['captions'])} captions · " if facts["captions"] else ""
+        remaining = facts.get("remaining", 0)  # images that are not open yet
+        images = count_with_unit(facts["images"] + remaining, "image")
+        if remaining:
+            images = f"{count(facts['images'])} of {images}"
+        captions = f"{count_with_unit(facts['captions'], 'caption')} · " if facts["captions"] else ""
         self.button.setText(f"{title} · {images}")
         self.collection.facts.setText(
             f"{images} · {captions}{facts['dim']} dimensions\n{facts['source']}\n{facts['search_method']}"

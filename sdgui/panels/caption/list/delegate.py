@@ -7,6 +7,7 @@ lines are cached for scrolling.
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import lru_cache
 from pathlib import Path
 
 from PySide6.QtCore import QEvent, QModelIndex, QObject, QPersistentModelIndex, QPoint, QRect, QSize, Qt
@@ -37,7 +38,6 @@ class CaptionsDelegate(QStyledItemDelegate):
         super().__init__(parent)
         self._thumbnails = thumbnails
         self._scaled: OrderedDict[tuple[int, int, float], QPixmap] = OrderedDict()
-        self._lines: OrderedDict[tuple[str, int], list[str]] = OrderedDict()
         self.restyle()
 
     def restyle(self) -> None:
@@ -49,7 +49,8 @@ class CaptionsDelegate(QStyledItemDelegate):
         self._colors = {name: current_theme.color(name) for name in names}
         self._icons = {state: current_theme.icon(*icon).pixmap(16, 16) for state, icon in _ICONS.items()}
         self._broken = current_theme.icon("ph.warning", "muted").pixmap(24, 24)
-        self._lines.clear()
+        font, metrics = self._font, self._metrics
+        self._wrap = lru_cache(_CACHE_SIZE)(lambda text, width: break_lines(text, font, metrics, width, LINES))
 
     def row_height(self) -> int:
         """The height of three lines of text, with padding."""
@@ -148,15 +149,6 @@ class CaptionsDelegate(QStyledItemDelegate):
         for number, line in enumerate(lines):
             # Drawn at the baseline: laying out text in a box takes five times as long.
             painter.drawText(room.left(), top + number * height + self._metrics.ascent(), line)
-
-    def _wrap(self, text: str, width: int) -> list[str]:
-        key = (text, width)
-        lines = self._lines.get(key)
-        if lines is None:
-            lines = self._lines[key] = break_lines(text, self._font, self._metrics, width, LINES)
-            if len(self._lines) > _CACHE_SIZE:
-                self._lines.popitem(last=False)
-        return lines
 
     # --- editing
 

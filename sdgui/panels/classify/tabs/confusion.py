@@ -18,7 +18,7 @@ from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QSplitter, QWidge
 from sdgui.panels.classify.model import EvaluationResult, Integers
 from sdgui.panels.classify.prompts.editor import PromptEditor
 from sdgui.panels.classify.tabs.matrix.matrix import ConfusionMatrix
-from sdgui.panels.classify.tabs.mistakes import prediction_line
+from sdgui.panels.classify.tabs.mistakes import LOAD_MORE_AT, prediction_line
 from sdgui.panels.classify.tabs.table import ClassTable
 from sdgui.shared.tables import Column
 from sdgui.shared.time_travel import StepSlider
@@ -125,7 +125,7 @@ class MatrixTab(QWidget):
         self.prompts.toggled.connect(self._edit_prompts)
         self.time.moved.connect(self.stepped)
         self.find_box.returnPressed.connect(self._find)
-        self.gallery.view.verticalScrollBar().valueChanged.connect(lambda _value: self._request_more())
+        self.gallery.scrolled.connect(lambda share: self._request_more() if share > LOAD_MORE_AT else None)
 
     # Display
     def show_result(self, result: EvaluationResult) -> None:
@@ -282,10 +282,8 @@ class MatrixTab(QWidget):
             self._cell = None
 
     def _request_more(self) -> None:
-        bar = self.gallery.view.verticalScrollBar()
         loaded = self.gallery.model.rowCount()
-        is_near_end = bar.value() >= bar.maximum() - bar.pageStep()
-        if self._cell is not None and is_near_end and loaded == self._requested and loaded < self._total:
+        if self._cell is not None and loaded == self._requested < self._total:
             self._requested += PAGE
             self.cell_requested.emit(*self._cell, loaded)
 

@@ -25,6 +25,7 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE
 
 PAGE = 120  # images per request
+LOAD_MORE_AT = 0.9  # scroll position from which more images are requested
 _BASKET: tuple[tuple[str, str, Kind], ...] = (
     (
         "Add to the &basket: replace the label by the prediction",
@@ -50,7 +51,7 @@ class MistakesTab(QWidget):
         for title, tip, kind in _BASKET:
             offer_in_menu(self.gallery, basket, title, tip, partial(self._make_finding, kind))
         vbox(self.summary, (self.gallery, 1), into=self, margins=(SPACE, SPACE, 0, 0))
-        self.gallery.view.verticalScrollBar().valueChanged.connect(lambda _value: self._request_more())
+        self.gallery.scrolled.connect(lambda share: self._request_more() if share > LOAD_MORE_AT else None)
 
     def show_result(self, result: EvaluationResult) -> None:
         """Show the first mistakes of a result."""
@@ -100,8 +101,8 @@ class MistakesTab(QWidget):
         self._requested = self.gallery.model.rowCount()
 
     def _request_more(self) -> None:
-        bar, loaded = self.gallery.view.verticalScrollBar(), self.gallery.model.rowCount()
-        if loaded == self._requested < self._total and bar.value() >= bar.maximum() - bar.pageStep():
+        loaded = self.gallery.model.rowCount()
+        if loaded == self._requested < self._total:
             self._requested = loaded + PAGE
             self.more_requested.emit(loaded)
 
