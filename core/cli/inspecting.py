@@ -63,7 +63,7 @@ def _data(arguments: argparse.Namespace) -> int:
     else:
         for line in _report_lines(data, arguments.source):
             print(one_line(line))
-    return 1 if data.get("unread") else 0
+    return 1 if data.get("unreadable") else 0
 
 
 class _StderrReporter:
@@ -111,7 +111,7 @@ def _check_lines(data: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"  row {image['row']}: {image['why']}" for image in data["broken"][:MAX_LISTED])
     groups, near_groups = data["exact_groups"], data["near_groups"]
     yield f"duplicates    {groups:,} groups with the same bytes, {near_groups:,} nearly the same"
-    for name, why in data["unread"].items():
+    for name, why in data["unreadable"].items():
         say(one_line(f"{name} cannot be read: {why}"))
     yield f"leaks         {data['leak_count']:,} images that are also in another split"
     for leak in data["leaks"][:MAX_LISTED]:

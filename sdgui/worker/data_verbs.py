@@ -84,7 +84,7 @@ class Checked(TypedDict):
     near_groups: int
     leaks: list[FoundLeak]
     leak_count: int
-    unread: dict[str, str]
+    unreadable: dict[str, str]
 
 
 class Overlap(TypedDict):

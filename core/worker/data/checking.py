@@ -28,12 +28,12 @@ def check_source(
     """Find duplicates within ``source``, and leaks to ``others`` (name -> source) or between values of ``label``.
 
     The answer: images, broken ([{row, why}]), exact and near (groups of rows), exact_groups and near_groups (their
-    numbers), leaks ([{row, file, left, other, path, kind}]: a row and its split, the other split and image),
-    leak_count, unread (unreadable others -> reason). Raises DataError if ``source`` is unreadable.
+    numbers), leaks ([{row, file, split, other_split, path, kind}]: a row, and the image in the other split),
+    leak_count, unreadable (name of another source -> reason). Raises DataError if ``source`` is unreadable.
     """
     progress("reading the data", 0, 0)
     rows = rows_of(source, progress, images_only=True)[0].rows
-    other_rows, unread = _read_others(others or {}, source, progress)
+    other_rows, unreadable = _read_others(others or {}, source, progress)
     files = [row.file for row in rows]
     signatures = read_signatures(files, progress)
     groups = duplicates(signatures, progress)
@@ -58,7 +58,7 @@ def check_source(
         "near_groups": len(groups.near),
         "leaks": [_leak_as_json(leak, all_files, splits) for leak in source_leaks[:MAX_GROUPS]],
         "leak_count": len(source_leaks),
-        "unread": unread,
+        "unreadable": unreadable,
     }
 
 
@@ -66,15 +66,15 @@ def _read_others(
     others: Mapping[str, str], source: str, progress: Reporter
 ) -> tuple[dict[str, list[Row]], dict[str, str]]:
     rows_by_name: dict[str, list[Row]] = {}
-    unread: dict[str, str] = {}
+    unreadable: dict[str, str] = {}
     for name, other_source in others.items():
         if not other_source or other_source == source:
             continue
         try:
             rows_by_name[name] = rows_of(other_source, progress, images_only=True)[0].rows
         except DataError as error:
-            unread[name] = str(error)
-    return rows_by_name, unread
+            unreadable[name] = str(error)
+    return rows_by_name, unreadable
 
 
 def _splits(rows: Sequence[Row], label: str, compared: bool) -> list[str]:

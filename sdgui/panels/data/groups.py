@@ -179,7 +179,7 @@ def summary(checked: Checked) -> str:
         f"{count(checked['near_groups'])} nearly the same",
         count_with_unit(checked["leak_count"], "leak"),
     ]
-    parts += [f"{name} cannot be read: {reason}" for name, reason in checked["unread"].items()]
+    parts += [f"{name} cannot be read: {reason}" for name, reason in checked["unreadable"].items()]
     return " · ".join(parts)
 
 

@@ -101,7 +101,7 @@ def test_a_check_names_duplicates_leaks_and_broken_files_by_row(splits: tuple[Pa
     found = check_source(train, Heard(), {"val": val, "itself": train, "none": "", "lost": f"{val}.gone"})
     assert (found["exact"], found["exact_groups"], found["images"]) == ([[1, 2, 5]], 1, 8)
     assert [one["row"] for one in found["broken"]] == [7], "those of the other split are not listed"
-    assert list(found["unread"]) == ["lost"]
+    assert list(found["unreadable"]) == ["lost"]
     leaks = {(leak["row"], leak["other_split"], Path(leak["path"]).name, leak["kind"]) for leak in found["leaks"]}
     assert (3, "val", "003.png", "same file") in leaks
     assert (1, "val", "a.png", "same bytes") in leaks

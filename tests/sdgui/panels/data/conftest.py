@@ -63,7 +63,7 @@ def facts(source: str, images: int, **more: Any) -> Any:
 def checked(source: str, **more: Any) -> Any:
     return {
         "source": source, "images": 3, "broken": [], "exact": [], "near": [], "exact_groups": 0, "near_groups": 0,
-        "leaks": [], "leak_count": 0, "unread": {}, **more,
+        "leaks": [], "leak_count": 0, "unreadable": {}, **more,
     }  # fmt: skip
 
 

@@ -96,7 +96,7 @@ def test_groups_are_leaks_exact_and_near_duplicates() -> None:
     leak = {"row": 1, "file": "/b", "split": "this", "other_split": "val", "path": "/v", "kind": "same bytes"}
     checked: Checked = {
         "source": "/pairs.csv", "images": 4, "broken": [{"row": 3, "why": "cut off"}], "exact": [[0, 2]],
-        "near": [[0, 1, 3]], "exact_groups": 1, "near_groups": 1, "leak_count": 1, "unread": {},
+        "near": [[0, 1, 3]], "exact_groups": 1, "near_groups": 1, "leak_count": 1, "unreadable": {},
         "leaks": [leak],  # type: ignore[list-item]
     }  # fmt: skip
     assert [group.title("kite") for group in groups_of(checked)] == [

@@ -138,7 +138,7 @@ def test_groups_show_their_images_and_what_can_be_excluded(groups: GroupsPage) -
         False
     ] * 3
     report = checked("/pairs.csv", exact=[[0, 1, 9]], near=[[1, 2]], leaks=LEAKS, exact_groups=1, near_groups=1,
-                    leak_count=3, unread={"test": "it is gone"})  # fmt: skip
+                    leak_count=3, unreadable={"test": "it is gone"})  # fmt: skip
     source_rows = rows()
     groups.show_checked(report, source_rows)
     assert groups.summary.text() == (
