@@ -1,4 +1,4 @@
-"""The commands ``study`` (compare arms over seeds) and ``noise`` (rank pairs by clean probability)."""
+"""The commands ``study`` (compare arms over seeds) and ``noise`` (rank pairs by match score)."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ def add(subparsers: Subparsers) -> None:
 
 def _add_noise(subparsers: Subparsers) -> None:
     noise = subparsers.add_parser(
-        "noise", help="rank the pairs of a data set by clean probability, and show likely mismatched pairs"
+        "noise", help="rank the pairs of a data set by match score, and show likely mismatched pairs"
     )
     noise.add_argument("model", help="run folder, RUN@STEP, or open_clip:NAME[,PRETRAINED]")
     noise.add_argument("--data", default="", metavar="SOURCE", help="pairs to rank (default: the run's training data)")
     add_weights(noise, default="the mean of both networks")
     noise.add_argument("--json", action="store_true", help="print the summary and all pairs as one JSON object")
-    noise.add_argument("--csv", type=Path, metavar="OUT", help="write all pairs as CSV, lowest clean probability first")
+    noise.add_argument("--csv", type=Path, metavar="OUT", help="write all pairs as CSV, lowest match score first")
     noise.add_argument("--force", action="store_true", help="overwrite the file of --csv")
     noise.set_defaults(handler=_noise)
 
