@@ -34,9 +34,13 @@ def add(commands: Subparsers) -> None:
 def _import(arguments: argparse.Namespace) -> int:
     from core.tracking.foreign.importing import import_runs
 
-    failed = set()
+    failed: set[Path | None] = set()
 
-    def report(importer: Importer, problem: str) -> None:
+    def report(importer: Importer | None, problem: str) -> None:
+        if importer is None:
+            failed.add(None)
+            say(one_line(problem))
+            return
         failed.discard(importer.dir.path)
         if problem:
             failed.add(importer.dir.path)

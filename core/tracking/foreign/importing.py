@@ -208,15 +208,10 @@ class Importer:
         return config
 
 
-def find_importers(source: Path, runs_folder: Path, existing: Mapping[str, Importer]) -> dict[str, Importer]:
-    """Importers by run ID for all runs in ``source``, except the ``existing`` runs.
-
-    A run that was imported before keeps its folder. Raises UserError.
-    """
-    return _importers(find_runs(source), runs_folder, existing)
-
-
-def _importers(runs: Iterable[ForeignRun], runs_folder: Path, existing: Mapping[str, Importer]) -> dict[str, Importer]:
+def new_importers(
+    runs: Iterable[ForeignRun], runs_folder: Path, existing: Mapping[str, Importer]
+) -> dict[str, Importer]:
+    """Importers by run ID for ``runs`` that are not ``existing``. A run that was imported before keeps its folder."""
     new = {digest: run for run in runs if (digest := _digest(run)) not in existing}
     folders: dict[str, str] = {}
     if new:
@@ -244,15 +239,21 @@ def _search_again(source: Path) -> Iterator[list[ForeignRun]]:
         yield runs
 
 
-def import_runs(source: Path, runs_folder: Path, follow: bool, report: Callable[[Importer, str], object]) -> None:
+def import_runs(
+    source: Path, runs_folder: Path, follow: bool, report: Callable[[Importer | None, str], object]
+) -> None:
     """Import every run in ``source``. With ``follow``, keep importing new records until every run has ended.
 
-    ``report`` gets an importer and "" after its first pass, or a sentence when it cannot be imported. Raises UserError
-    when there are no runs; while following, they are waited for.
+    ``report`` gets an importer and "" after its first pass, or a sentence when it cannot be imported; None and a
+    sentence for a folder that cannot be searched. Raises UserError when there are no runs; while following, they are
+    waited for.
     """
-    importers = find_importers(source, runs_folder, {})
+    problems: list[str] = []
+    importers = new_importers(find_runs(source, problems.append), runs_folder, {})
     if not importers and not (follow and source.is_dir()):
-        raise nothing_found(source)
+        raise ForeignError(problems[0]) if problems else nothing_found(source)
+    for problem in problems:
+        report(None, problem)
     reported: dict[str, str] = {}
     searches = _search_again(source)
     while True:
@@ -266,7 +267,7 @@ def import_runs(source: Path, runs_folder: Path, follow: bool, report: Callable[
         if not follow or (importers and all(item.ended and item.record.ended for item in importers.values())):
             return
         time.sleep(POLL_SECONDS)
-        importers |= _importers(next(searches), runs_folder, importers)
+        importers |= new_importers(next(searches), runs_folder, importers)
 
 
 def _attempt(importer: Importer, follow: bool) -> str:
