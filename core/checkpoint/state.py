@@ -10,6 +10,12 @@ from torch import Tensor, nn
 from core.ranks.tensors import sharded_like
 from core.spec.run.model_names import CheckpointError
 
+_ADAMW_STATE = {"step", "exp_avg", "exp_avg_sq"}
+_MISMATCH = (
+    "the optimiser state in the checkpoint does not match the parameters of this config; resume with the version of "
+    "sdgui that wrote it, or start a new run."
+)
+
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, network: nn.Module) -> dict[str, Tensor]:
     """The optimiser's moments as named tensors, ``optimizer.<parameter>.<moment>``, with ``network``'s names."""
@@ -32,13 +38,12 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, network: nn.Module, tens
             continue
         name, _, moment = key.removeprefix("optimizer.").rpartition(".")
         position = positions.get(name)
-        if position is None or (value.ndim > 0 and value.shape != parameters[position][1].shape):
-            raise CheckpointError(
-                "the optimiser state in the checkpoint does not match the parameters of this config; resume with the "
-                "version of sdgui that wrote it, or start a new run."
-            )
+        if position is None or value.shape != (() if moment == "step" else parameters[position][1].shape):
+            raise CheckpointError(_MISMATCH)
         split_value = value if moment == "step" else sharded_like(value, parameters[position][1])
         state.setdefault(position, {})[moment] = split_value
+    if any(moments.keys() != _ADAMW_STATE for moments in state.values()):
+        raise CheckpointError(_MISMATCH)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

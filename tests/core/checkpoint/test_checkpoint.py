@@ -41,10 +41,22 @@ def moved(student: Network) -> torch.optim.Optimizer:
     return optimizer
 
 
-def test_moments_of_other_parameters_are_refused() -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("towers.gone.exp_avg", torch.zeros(3)),
+        ("fusion.norm.weight.exp_avg_sq", None),
+        ("fusion.norm.weight.exp_avg_sq", torch.tensor(1.0)),
+        ("fusion.norm.weight.step", torch.zeros(3)),
+        ("fusion.norm.weight.other", torch.tensor(1.0)),
+    ],
+)
+def test_moments_that_do_not_fit_the_parameters_are_refused(name: str, value: torch.Tensor | None) -> None:
     student = network()
     tensors = optimizer_tensors(moved(student), student)
-    tensors["optimizer.towers.gone.exp_avg"] = torch.zeros(3)
+    tensors.pop(f"optimizer.{name}", None)
+    if value is not None:
+        tensors[f"optimizer.{name}"] = value
     with pytest.raises(CheckpointError, match="does not match the parameters"):
         restore_optimizer(build_optimizer(CONFIG.optim, student), student, tensors)
 
