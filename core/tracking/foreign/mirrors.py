@@ -42,16 +42,23 @@ class Mirror(Protocol):
 def export_run(run: RunDir, tool: str, output: Path, follow: bool = False) -> str:
     """Export ``run`` to ``tool`` in ``output`` and return the location. With ``follow``, export until the run ends.
 
-    Raises UserError if the library is not installed, or ``run`` cannot be read.
+    Raises UserError if the library is not installed or fails, or ``run`` cannot be read.
     """
     extra, make = MIRRORS[tool]
     need(extra)
-    mirror, place = make(run, read_any_config(run.config), output)
-    failed = False  # an error or Ctrl+C ends the export, not the run
+    config = read_any_config(run.config)
     try:
-        failed = _replay(run, mirror, follow)
-    finally:
-        mirror.close(failed)
+        mirror, place = make(run, config, output)
+        failed = False  # an error or Ctrl+C ends the export, not the run
+        try:
+            failed = _replay(run, mirror, follow)
+        finally:
+            mirror.close(failed)
+    except (UserError, OSError):
+        raise
+    except Exception as error:  # the libraries have errors of their own, such as for a locked or damaged database
+        reason = f"{type(error).__name__}: {excerpt(str(error))}"
+        raise UserError(f"{tool} cannot write {excerpt(str(output))} ({reason}); choose another output.") from error
     return place
 
 

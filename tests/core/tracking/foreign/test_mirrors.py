@@ -85,6 +85,16 @@ def test_ctrl_c_or_an_error_ends_an_export_and_not_the_run(
     assert not points.closed_as_failed
 
 
+def test_an_error_of_the_other_tool_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(*_arguments: object) -> Any:
+        raise RuntimeError("the database is damaged")
+
+    monkeypatch.setattr(mirrors, "need", lambda extra: None)
+    monkeypatch.setitem(mirrors.MIRRORS, "mlflow", ("mlflow", make))
+    with pytest.raises(UserError, match=r"mlflow cannot write .*out \(RuntimeError: the database is damaged\)"):
+        export_run(run_with_a_restart(tmp_path / "run"), "mlflow", tmp_path / "out")
+
+
 def float32(value: float) -> float:
     return float(struct.unpack("<f", struct.pack("<f", value))[0])
 
