@@ -46,7 +46,9 @@ _SUBJECTS = (
     mcp_server,
     doctor,
 )
-_OPENING = ("train", "resume", "evaluate", "interpolate", "caption", "index", "search", "export")  # may run custom code
+_OPENING = (  # may run custom code
+    "train", "resume", "evaluate", "interpolate", "caption", "index", "search", "noise", "export",
+)  # fmt: skip
 
 
 def make_parser() -> argparse.ArgumentParser:

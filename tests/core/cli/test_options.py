@@ -19,7 +19,7 @@ import core.search.results
 import core.studies.chain.run
 import core.studies.study.queue
 import core.training.train
-from core.__main__ import main
+from core.__main__ import main, make_parser
 from core.cli import terminal
 from core.spec.chain import preset_chain
 from core.spec.config import override, read_config
@@ -37,6 +37,14 @@ def test_presets_are_printed_with_the_requested_size_and_fields(capsys: Printed)
     assert json.loads(capsys.readouterr().out) == json.loads(
         preset_chain("born-again", "tiny", 4).with_settings(["seed=3"]).to_json()
     )
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["evaluate x", "interpolate x", "caption x y", "index x y z", "search x", "noise x", "export x y", "train x y"],
+)
+def test_every_verb_that_opens_a_model_can_be_allowed_to_run_its_code(command: str) -> None:
+    assert make_parser().parse_args([*command.split(), "--allow-code"]).allow_code
 
 
 @pytest.mark.parametrize(
