@@ -1,7 +1,7 @@
 """Samples of a run at each validation: the images that student and teacher retrieve for held-out captions, and the
 captions that they generate for held-out images.
 
-Flow: ``Sample`` events -> ``show_samples`` -> slider over the validations -> hits or captions.
+Flow: ``Sample`` events -> ``show_samples`` -> the sample at the step of the run's slider -> hits or captions.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QListWidget, QSlider, QSplitter, QStackedWidget, QWidget
+from PySide6.QtCore import QSignalBlocker, Qt
+from PySide6.QtWidgets import QListWidget, QSplitter, QStackedWidget, QWidget
 
 from core.spec.reading import excerpt
 from core.spec.run.events import Sample
@@ -32,9 +32,7 @@ _MAX_CAPTION_LENGTH = 1000
 
 
 class SamplesView(QWidget):
-    """A slider over the validations, and the samples of the chosen one. ``stepped``: the user moved the slider."""
-
-    stepped = Signal(int)  # step
+    """The samples of one validation."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -44,9 +42,7 @@ class SamplesView(QWidget):
         self.kind.setAccessibleName("Kind of samples")
         for kind, title in _KINDS.items():
             self.kind.addItem(title, kind)
-        self.slider = QSlider(Qt.Orientation.Horizontal, self)
-        self.slider.setAccessibleName("Validation")
-        self.slider.setPageStep(1)
+        self._chosen_step: int | None = None  # None: the newest
         self._step = PlainLabel(self, role="muted")
         self._pages = QStackedWidget(self)
         self._pages.addWidget(self._make_retrieval_page())
@@ -54,10 +50,9 @@ class SamplesView(QWidget):
         self._pages.addWidget(self.caption_table)
         self.logged = LoggedSamples(self._pages)
         self._pages.addWidget(self.logged)
-        row = hbox(self.kind, self._step, (self.slider, 1))
+        row = hbox(self.kind, (self._step, 1))
         vbox(row, (self._pages, 1), into=self, margins=(0, SPACE, 0, 0))
-        self.slider.valueChanged.connect(self._on_slider_moved)
-        self.kind.currentIndexChanged.connect(self._on_kind_chosen)
+        self.kind.currentIndexChanged.connect(self._show_sample)
         self.captions.currentRowChanged.connect(self._show_hits)
         self.show_samples(())
 
@@ -79,66 +74,42 @@ class SamplesView(QWidget):
         vbox(title, (gallery, 1), into=side, spacing=SPACE // 2, margins=(SPACE, 0, 0, 0))
         return side
 
-    def _on_slider_moved(self) -> None:
+    def go_to_step(self, step: int | None) -> None:
+        """Show the last samples up to ``step``, the first ones if there are none, or the newest for None."""
+        self._chosen_step = step
         self._show_sample()
-        self.stepped.emit(self._shown_step)
-
-    def go_to_step(self, step: int) -> None:
-        """Show the last samples up to ``step``, without emitting ``stepped``."""
-        steps = [sample.step for sample in self._samples_of_kind()]
-        if steps and self._shown_step != (nearest := nearest_step(steps, step)):
-            self.slider.blockSignals(True)
-            self.slider.setValue(steps.index(nearest))
-            self.slider.blockSignals(False)
-            self._show_sample()
 
     # Display
-    def show_samples(self, samples: Sequence[Sample], folder: Path = Path()) -> None:
-        """Show the samples of the run in ``folder``: the newest, unless the user chose an older one."""
-        self._folder = folder
+    def show_samples(self, samples: Sequence[Sample], folder: Path = Path(), step: int | None = None) -> None:
+        """Show the samples of the run in ``folder`` at ``step``, as `go_to_step` does."""
         displayable = tuple(sample for sample in _merge_logged(samples) if sample.what in _KINDS)
-        if displayable == self._samples and displayable:
+        if displayable and (displayable, folder, step) == (self._samples, self._folder, self._chosen_step):
             return
-        at_end = self.slider.value() >= self.slider.maximum()
-        self._samples = displayable
+        self._samples, self._folder = displayable, folder
         kinds = {sample.what for sample in displayable}
         self.kind.setVisible(bool(kinds - {RETRIEVAL}))
         if kinds and self.kind.currentData() not in kinds:
-            self.kind.blockSignals(True)
-            self.kind.setCurrentIndex(self.kind.findData(next(kind for kind in _KINDS if kind in kinds)))
-            self.kind.blockSignals(False)
-        self._set_range(at_end)
-
-    def _on_kind_chosen(self) -> None:
-        """Show the last samples of the chosen kind up to the same step."""
-        step = self._shown_step
-        self._set_range(at_end=False)
-        candidates = [number for number, sample in enumerate(self._samples_of_kind()) if sample.step <= step]
-        self.slider.setValue(candidates[-1] if candidates else 0)
-
-    _shown_step = 0
-
-    def _set_range(self, at_end: bool) -> None:
-        number = len(self._samples_of_kind())
-        self.slider.blockSignals(True)
-        self.slider.setRange(0, max(0, number - 1))
-        self.slider.setEnabled(number > 1)
-        if at_end:
-            self.slider.setValue(self.slider.maximum())
-        self.slider.blockSignals(False)
-        self._show_sample()
+            with QSignalBlocker(self.kind):
+                self.kind.setCurrentIndex(self.kind.findData(next(kind for kind in _KINDS if kind in kinds)))
+        self.go_to_step(step)
 
     def _samples_of_kind(self) -> list[Sample]:
         return [sample for sample in self._samples if sample.what == self.kind.currentData()]
 
+    def _sample(self) -> Sample | None:
+        samples = {sample.step: sample for sample in self._samples_of_kind()}
+        if not samples:
+            return None
+        return samples[max(samples) if self._chosen_step is None else nearest_step(sorted(samples), self._chosen_step)]
+
     def _content(self) -> Mapping[str, Any]:
-        samples = self._samples_of_kind()
-        return samples[self.slider.value()].content if samples else {}
+        sample = self._sample()
+        return sample.content if sample is not None else {}
 
     def _show_sample(self) -> None:
-        samples, kind = self._samples_of_kind(), self.kind.currentData()
-        self._shown_step = samples[self.slider.value()].step if samples else 0
-        self._step.setText(f"Step {count(self._shown_step)}" if samples else "Samples are recorded at each validation")
+        sample, kind = self._sample(), self.kind.currentData()
+        text = "Samples are recorded at each validation" if sample is None else f"Step {count(sample.step)}"
+        self._step.setText(text)
         self._pages.setCurrentIndex(list(_KINDS).index(kind))
         if kind == LOGGED:
             self.logged.show_content(self._content(), self._folder)

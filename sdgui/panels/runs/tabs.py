@@ -45,6 +45,7 @@ class RunTabs(QObject):
         self._run: Run | None = None
         self._name = ""  # name of the current run
         self._shown_end: tuple[int, RunState] | None = None  # run id and state at the last call of ``_show_end``
+        self._has_steps = False
         self._group_request = 0  # number of the last request for the runs' groups
         self.view = runs_view.tabs
         self.feed = CurveFeed(services.follower, self.view.grid, services.store.run_labels, self, self._find_run)
@@ -62,8 +63,8 @@ class RunTabs(QObject):
         follower.curves_loaded.connect(lambda run_id: self._on_history_changed(run_id, frozenset({"log", "samples"})))
         services.time_travel.moved.connect(self._on_travelled)
         services.launcher.stopping.connect(lambda _run, _stopping: self._show_header())
-        self.view.samples.stepped.connect(self._go_to_step)
         self.view.time.moved.connect(self._go_to_step)
+        self.view.tabs.currentChanged.connect(lambda _tab: self._show_slider())
 
     # Display
     def select(self, selection: Selection) -> None:
@@ -179,7 +180,8 @@ class RunTabs(QObject):
         if self._run is not None and samples:
             home = self._services.store.home
             samples = shown_samples(home, local_dir(home, self._run), samples)
-        self.view.samples.show_samples(samples, self._run.folder if self._run is not None else Path())
+        folder = self._run.folder if self._run is not None else Path()
+        self.view.samples.show_samples(samples, folder, self._services.time_travel.step(folder))
         self._show_steps(history)
 
     # Time travel
@@ -189,13 +191,19 @@ class RunTabs(QObject):
         steps: set[int] = set()
         if history is not None:
             steps = {event.step for event in history.samples} | {event.step for event in history.checkpoints}
-        slider.setVisible(len(steps) > 1)
+        self._has_steps = len(steps) > 1
+        self._show_slider()
         if self._run is None or not steps:
             self.view.grid.pin_step(None)
             return
         chosen_step = self._services.time_travel.step(self._run.folder)
         slider.set_steps(sorted(steps), max(steps) if chosen_step is None else chosen_step)
         self.view.grid.pin_step(chosen_step)
+
+    def _show_slider(self) -> None:
+        """Show the slider if there are steps to choose from; the tab Side by side has one of its own."""
+        tabs = self.view.tabs
+        self.view.time.setVisible(self._has_steps and tabs.currentWidget() is not self.view.board)
 
     def _go_to_step(self, step: int) -> None:
         if self._run is not None:

@@ -144,21 +144,18 @@ def test_one_step_moves_samples_crosshair_and_other_panels(qtbot: QtBot, panel: 
     services.follower.show(run.id).apply([START, *points, *samples, CheckpointSaved(step=6, name="step-00000006")])
     select(panel, run)
     assert panel.tabs.view.time.steps == (2, 4, 6, 8)
+    for tab, is_offered in ((panel.tabs.view.board, False), (panel.tabs.view.samples, True)):
+        panel.tabs.view.tabs.setCurrentWidget(tab)
+        assert panel.tabs.view.time.isVisibleTo(panel) is is_offered
     received: list[int] = []
     services.time_travel.moved.connect(lambda _run, step: received.append(step))
     panel.tabs.view.time.slider.setValue(2)
     qtbot.waitUntil(lambda: received == [6])
-    assert panel.tabs.view.samples._shown_step == 4, "the last samples before it"
+    assert panel.tabs.view.samples._step.text() == "Step 4", "the last samples before it"
     assert panel.tabs.view.grid._pinned == 6.0
-    panel.tabs.view.samples.slider.setValue(0)
-    assert received == [6, 2]
-    assert panel.tabs.view.time.step() == 2
     services.time_travel.go(run.folder, 8)  # by another panel
-    assert (panel.tabs.view.time.step(), panel.tabs.view.samples._shown_step, panel.tabs.view.grid._pinned) == (
-        8,
-        8,
-        8.0,
-    )
+    assert (panel.tabs.view.time.step(), panel.tabs.view.samples._step.text()) == (8, "Step 8")
+    assert panel.tabs.view.grid._pinned == 8.0
     services.time_travel.go(run.folder.parent / "other", 4)
     assert panel.tabs.view.time.step() == 8
 
