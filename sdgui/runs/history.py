@@ -133,7 +133,6 @@ class RunHistory:
         self._curve_seconds_before = 0.0  # training time of earlier segments without steps that were repeated later
         self._segment_start: float | None = None  # start time of this segment
         self._last_event_time: float | None = None
-        self._training_seconds_before = 0.0  # training time of earlier segments, including repeated steps
 
     def apply(self, events: Iterable[Event]) -> frozenset[str]:
         """Add events in the order written.
@@ -201,7 +200,6 @@ class RunHistory:
         self._curve_seconds_before = max(
             (series.points()[2, -1] for series in self._series.values() if len(series)), default=0.0
         )
-        self._training_seconds_before = self.training_seconds
         self._segment_start = self._last_event_time = event.time
         self._starts.append(event)
         self._totals.restart()
@@ -247,13 +245,6 @@ class RunHistory:
     def starts(self) -> tuple[RunStarted, ...]:
         """Each start and resume; the last has device, precision, pairs and parameters."""
         return tuple(self._starts)
-
-    @property
-    def training_seconds(self) -> float:
-        """Seconds of training over all segments, including repeated steps but not pauses."""
-        if self._segment_start is None or self._last_event_time is None:
-            return self._training_seconds_before
-        return self._training_seconds_before + max(0.0, self._last_event_time - self._segment_start)
 
     @property
     def terminal(self) -> RunFinished | RunFailed | None:

@@ -33,18 +33,11 @@ def state_line(run: Run, progress: RunProgress | None) -> str:
     return _join(state, missing, step_text(progress.step, progress.total_steps))
 
 
-def time_text(run: Run, progress: RunProgress | None, training_seconds: float | None = None) -> str:
-    """Time left of a live run; otherwise its duration, from ``training_seconds`` or from its record.
-
-    "" for a resumed run without ``training_seconds``, since a record does not contain the pauses.
-    """
+def time_text(run: Run, progress: RunProgress | None) -> str:
+    """Time left of a live run; otherwise the time of training."""
     if progress is not None and progress.state.alive:
         return f"{duration(progress.seconds_left)} left" if progress.seconds_left is not None else ""
-    if training_seconds is not None:
-        return duration(training_seconds)
-    if run.launched is None or run.started is None or run.finished is None:
-        return ""
-    return duration(run.finished - run.started) if run.launched <= run.started <= run.finished else ""
+    return duration(run.training_seconds) if run.training_seconds else ""
 
 
 def best_text(best: BestPoint | None) -> str:

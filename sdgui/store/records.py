@@ -98,7 +98,7 @@ class Run:
     launched: float | None = None  # when its trainer was last started
     started: float | None = None  # when training first began
     finished: float | None = None
-    worked: float = 0.0  # seconds of training, including repeated steps but not the time between segments
+    training_seconds: float = 0.0  # seconds of training, including repeated steps but not the time between segments
     last_event: float | None = None  # time of the last event
     step: int = 0
     total_steps: int = 0
@@ -160,5 +160,5 @@ class Progress:
     best: BestPoint | None = None
     parent: str = ""
     summaries: Mapping[str, MetricSummary] = field(default_factory=dict)
-    worked: float = 0.0
+    training_seconds: float = 0.0
     last_event: float | None = None

@@ -301,7 +301,7 @@ class RunRecords(Sessions):
             launched=row.launched,
             started=row.started,
             finished=row.finished,
-            worked=row.worked,
+            training_seconds=row.training_seconds,
             last_event=row.last_event,
             step=row.step or 0,
             total_steps=row.total_steps or 0,
@@ -379,7 +379,7 @@ def _set_progress(row: RunRow, progress: Progress) -> None:
     row.state = progress.state.value if row.queue_position is None else row.state
     row.offset, row.step, row.total_steps = progress.offset, progress.step, progress.total_steps
     row.started, row.finished = progress.started, progress.finished
-    row.worked, row.last_event = progress.worked, progress.last_event
+    row.training_seconds, row.last_event = progress.training_seconds, progress.last_event
     row.ending, row.failure, row.parent = progress.ending, storable(progress.failure), storable(progress.parent)
     best = progress.best
     row.best_metric, row.best_value, row.best_step = (best.metric, best.value, best.step) if best else ("", None, 0)

@@ -37,7 +37,7 @@ class RunSummary:
     total_steps: int = 0
     started: float | None = None
     finished: float | None = None
-    worked: float = 0.0
+    training_seconds: float = 0.0
     last_event: float | None = None
     ending: Ending = ""
     failure: str = ""
@@ -55,7 +55,7 @@ class RunSummary:
             total_steps=run.total_steps,
             started=run.started,
             finished=run.finished,
-            worked=run.worked,
+            training_seconds=run.training_seconds,
             last_event=run.last_event,
             ending=run.ending,
             failure=run.failure if run.ending == "failed" else "",
@@ -68,7 +68,7 @@ class RunSummary:
         """Add ``events``; points after step ``limit`` are void and are ignored."""
         for event in events:
             if self.last_event is not None and not isinstance(event, RunStarted):  # before a start, nothing ran
-                self.worked += max(0.0, event.time - self.last_event)
+                self.training_seconds += max(0.0, event.time - self.last_event)
             self.last_event = event.time
             if isinstance(event, (Metrics, Evaluated)):
                 if event.step <= limit:
@@ -126,7 +126,7 @@ class RunSummary:
             total_steps=self.total_steps,
             started=self.started,
             finished=self.finished,
-            worked=self.worked,
+            training_seconds=self.training_seconds,
             last_event=self.last_event,
             ending=self.ending,
             failure=self.failure or failure,

@@ -118,7 +118,7 @@ class RunRow(Base):
     launched: Mapped[float | None]
     started: Mapped[float | None]
     finished: Mapped[float | None]
-    worked: Mapped[float] = mapped_column(default=0.0)
+    training_seconds: Mapped[float] = mapped_column(default=0.0)
     last_event: Mapped[float | None]
     step: Mapped[int] = mapped_column(Large, default=0)
     total_steps: Mapped[int] = mapped_column(Large, default=0)

@@ -134,7 +134,7 @@ class DoneCard(RunCard):
             image.hide()
         self.body.addLayout(hbox(*self.images, None, spacing=2 * SPACE))
         self.body.addWidget(self.curve)
-        parts = (_metric(run), time_text(run, None), when(run.finished or run.created))
+        parts = (_metric(run), when(run.finished or run.created))
         self.show_line(" · ".join(part for part in parts if part))
         self.line.setToolTip(plain_tip(best_tip(run.best)))
 

@@ -61,15 +61,14 @@ class RunHeader(QWidget):
         progress: RunProgress | None,
         start: RunStarted | None,
         stopping: Stopping | None,
-        training_seconds: float | None = None,
     ) -> None:
-        """Show the current state of the run. ``training_seconds``: without pauses; None if unknown."""
+        """Show the current state of the run."""
         state = progress.state if progress else run.state
         if str(state) != self._state:
             self._state = str(state)
             self._restyle()
         self.title.setText(name)
-        self.line.setText(status_line(run, progress, start, training_seconds))
+        self.line.setText(status_line(run, progress, start))
         self.line.setToolTip(
             plain_tip(f"{self.line.text()}\n{best_tip(progress.best if progress else run.best)}\n{run.folder}")
         )
@@ -99,12 +98,10 @@ def _show_for(button: ActionButton, actions: Sequence[QAction], *_enabled: bool)
     button.setVisible(any(action.isEnabled() for action in actions))
 
 
-def status_line(
-    run: Run, progress: RunProgress | None, start: RunStarted | None, training_seconds: float | None
-) -> str:
+def status_line(run: Run, progress: RunProgress | None, start: RunStarted | None) -> str:
     """``Running · step 240 of 600 · 40 % · 15 min left · cuda:0 · bf16 · 1.2 M parameters``, without unknown parts."""
     state = progress.state if progress else run.state
-    parts = [state_line(run, progress), time_text(run, progress, training_seconds)]
+    parts = [state_line(run, progress), time_text(run, progress)]
     if state == RunState.QUEUED and run.queue_position is not None:
         parts.append("queued after other runs")
     if start is not None:

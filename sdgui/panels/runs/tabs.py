@@ -161,9 +161,8 @@ class RunTabs(QObject):
             self.view.grid.empty.set_content("No steps yet", f"{progress.doing or 'starting'}…".capitalize())
         else:
             self.view.grid.empty.set_content("No curves", "This run has not reported any steps.")
-        training_seconds = history.training_seconds if history is not None and history.terminal is not None else None
         self.view.remote_strip.show_run(self._run)
-        self.view.header.show_run(self._name, self._run, progress, start, stopping, training_seconds)
+        self.view.header.show_run(self._name, self._run, progress, start, stopping)
 
     def _watch_colleagues(self, run_ids: Sequence[int]) -> None:
         """Fetch the curves of colleagues' runs from the machines that train them."""

@@ -152,7 +152,7 @@ class Columns:
             aggregate = func.string_agg if self._postgres else func.group_concat
             return select(aggregate(self._tags().c.name, ", ")).scalar_subquery()
         if key == "duration":
-            return case((RunRow.started.is_not(None), RunRow.worked), else_=None)
+            return case((RunRow.started.is_not(None), RunRow.training_seconds), else_=None)
         return _FACTS[key]
 
     def _tags(self) -> Subquery:

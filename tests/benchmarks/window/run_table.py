@@ -68,7 +68,16 @@ def fill(store: Store, number: int = RUNS) -> None:
         metrics = {name: MetricSummary(drawn.random(), 100, drawn.random(), 50) for name in names}
         best = BestPoint("val/teacher/mean_recall", metrics["val/teacher/mean_recall"].best, 50)
         done = Progress(
-            RunState.DONE, 1, 100, 100, 1e9 + at, 1e9 + at + 60, "done", best=best, summaries=metrics, worked=60
+            RunState.DONE,
+            1,
+            100,
+            100,
+            1e9 + at,
+            1e9 + at + 60,
+            "done",
+            best=best,
+            summaries=metrics,
+            training_seconds=60,
         )
         store.record(run.id, done)
     _keep_steps(store, drawn)

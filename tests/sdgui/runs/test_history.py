@@ -113,16 +113,6 @@ def test_pauses_do_not_count_as_training_time() -> None:
     assert history.curve("train/loss").seconds.tolist() == [3.0, 5.0]
 
 
-def test_training_time_adds_up_all_sessions_without_pauses() -> None:
-    history = RunHistory()
-    assert history.training_seconds == 0.0
-    history.apply([started(0, 100.0), metrics(5, 1.0, 160.0), RunFinished(step=5, outcome="paused", time=170.0)])
-    assert history.training_seconds == 70.0
-    history.apply([started(5, 1000.0), metrics(9, 1.0, 1030.0)])  # and killed
-    history.apply([started(5, 5000.0), metrics(6, 1.0, 5001.0), RunFinished(step=6, time=5002.0)])
-    assert history.training_seconds == 70.0 + 30.0 + 2.0
-
-
 def test_snapshots_never_change() -> None:
     history = RunHistory()
     history.apply([started(0), *(metrics(step, 1.0) for step in range(1, 301))])
@@ -201,11 +191,10 @@ def test_the_number_of_metrics_is_bounded() -> None:
     assert history.curve("train/loss").steps.tolist() == [0.0, 1.0, 2.0], "what is known goes on"
 
 
-def test_a_warning_does_not_lengthen_the_training_time() -> None:
+def test_a_warning_has_the_time_of_the_event_before_it() -> None:
     history = RunHistory()
     history.apply([started(0, time=100.0), Log(level="info", message="x", time=107.0)])
     history.warn("a line was unreadable")
-    assert history.training_seconds == 7.0
     assert history.logs[-1].time == 107.0
 
 

@@ -142,8 +142,8 @@ def test_the_time_between_two_segments_is_not_worked() -> None:
     summary = RunSummary()
     for event in events:
         summary.apply([event])
-    assert (summary.worked, summary.last_event) == (105.0, 2 * day + 35)
-    assert summary.progress(0, RunState.DONE).worked == 105.0
+    assert (summary.training_seconds, summary.last_event) == (105.0, 2 * day + 35)
+    assert summary.progress(0, RunState.DONE).training_seconds == 105.0
 
 
 def test_states_of_a_launch() -> None:

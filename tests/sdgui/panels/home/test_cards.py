@@ -62,7 +62,7 @@ def test_a_finished_card_shows_its_metric_and_samples(qtbot: QtBot) -> None:
     card, requests = DoneCard(DONE, "clip · run 1"), list[int]()
     qtbot.addWidget(card)
     card.show()
-    assert card.line.text() == f"Not validated · 1 min · {when(80.0)}"
+    assert card.line.text() == f"Not validated · {when(80.0)}"
     assert not card.curve.isVisible()
     card.search_requested.connect(requests.append)
     button = card.findChild(QPushButton)

@@ -76,7 +76,7 @@ def test_from_an_empty_home_to_a_caption_in_two_clicks(
     assert choice.model == str(captioner)
     qtbot.mouseClick(panel.view.examples.buttons[0], Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: [entry.state for entry in panel.model.entries()] == ["captioned"])
-    assert panel.model.at(0).path == str(data / "blue.png")
+    assert panel.model.entries()[0].path == str(data / "blue.png")
 
 
 def test_cards_open_the_run_its_settings_and_search(qtbot: QtBot, open_window: OpenWindow, tmp_path: Path) -> None:

@@ -221,7 +221,7 @@ def test_the_header_names_the_relation_to_a_parent_whatever_it_says(
 ) -> None:
     store, runs = filled
     start = RunStarted(step=3, total_steps=9, config_digest="d", parent={"kind": kind, "step": 3})
-    assert ("forked at step 3" in status_line(store.run(runs[0]), None, start, None)) is shown
+    assert ("forked at step 3" in status_line(store.run(runs[0]), None, start)) is shown
 
 
 def test_reasons_of_a_bad_end(tmp_path: Path) -> None:

@@ -32,8 +32,10 @@ def fill(store: Store) -> list[int]:
                 TEACHER: MetricSummary(best - 0.02, 10, best, 5),
             }
             state = RunState.FAILED if (rate, seed) == (2e-3, 2) else RunState.DONE
-            worked = 60.0 * (seed + 1)
-            store.record(run.id, Progress(state, 1, 10, 10, 100.0, 900.0, summaries=summaries, worked=worked))
+            training_seconds = 60.0 * (seed + 1)
+            store.record(
+                run.id, Progress(state, 1, 10, 10, 100.0, 900.0, summaries=summaries, training_seconds=training_seconds)
+            )
             ids.append(run.id)
     store.tag_run(ids[0], ["paper", "Zürich"])
     store.tag_run(ids[4], ["Paper"])

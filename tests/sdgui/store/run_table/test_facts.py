@@ -54,12 +54,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, dict
             "No room.",
             best=best,
             summaries=first,
-            worked=100,
+            training_seconds=100,
         ),
     )
-    store.record(two, Progress(RunState.RUNNING, 9, 10, 50, now - 1000, summaries=second, worked=1000))
+    store.record(two, Progress(RunState.RUNNING, 9, 10, 50, now - 1000, summaries=second, training_seconds=1000))
     store.assign_devices(two, Slots(("0", "1", "2")))
-    store.record(two, Progress(RunState.RUNNING, 9, 10, 50, now - 1000, summaries=second, worked=1000))
+    store.record(two, Progress(RunState.RUNNING, 9, 10, 50, now - 1000, summaries=second, training_seconds=1000))
     store.tag_run(one, ["paper", "Night run"])
     store.set_run_note(one, "A 50 % better one")
     store.set_run_note(two, "under_score")
