@@ -92,27 +92,21 @@ class ChainWatch(QObject):
     def __init__(self, store: Store, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._store = store
-        self._polling = False
+        self.is_polling = False  # whether a chain may be running
         self.poller = Poller("chains", "Chains of runs", self._work, self.trouble.emit)
 
     def start(self) -> None:
         """Start polling; may be called from any thread."""
-        self._polling = True
+        self.is_polling = True
         self.poller.begin()
 
-    @property
-    def busy(self) -> bool:
-        """Whether polling is active because a chain may be running."""
-        return self._polling
-
     def stop(self) -> None:
-        """Stop polling."""
         self.poller.stop()
 
     def _work(self) -> float | None:
-        self._polling = False  # before polling, so that a ``start`` during the poll counts
-        self._polling = self._poll() or self._polling
-        return _POLL_SECONDS if self._polling else None
+        self.is_polling = False  # before polling, so that a ``start`` during the poll counts
+        self.is_polling = self._poll() or self.is_polling
+        return _POLL_SECONDS if self.is_polling else None
 
     def _poll(self) -> bool:
         """Add new stages; returns whether a chain is running, so that more may follow."""

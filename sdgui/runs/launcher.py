@@ -6,7 +6,6 @@ From then on the state of the run is in its folder; the window only writes ``con
 
 from __future__ import annotations
 
-import queue
 import secrets
 import shutil
 import threading
@@ -32,8 +31,8 @@ from core.spec.run.status import process_alive
 from sdgui.runs.background_tasks import StoreWriter
 from sdgui.runs.chains import ChainWatch
 from sdgui.runs.machines.slots import GPUS_NOT_ANSWERED, MachineSlots
-from sdgui.runs.program import core_command, reap, torchrun_command, train_options
-from sdgui.runs.stopping import Stopping, StopPlan, StopStage, finish_stops, trainer_ended
+from sdgui.runs.program import core_command, torchrun_command, train_options
+from sdgui.runs.stopping import Stopping, StopPlan, StopStage, finish_stops
 from sdgui.store.queue import Slots
 from sdgui.store.records import THIS_COMPUTER, Place, Run, StoreError
 from sdgui.store.sessions import slug
@@ -59,7 +58,6 @@ class Launcher(QObject):
     launched = Signal(int)  # run id: a trainer was started (also from the queue)
     launch_failed = Signal(int, str)  # run id, message: a queued run could not be started
     stopping = Signal(int, object)  # run id, Stopping
-    ended = Signal(int, int)  # run id, exit code of a trainer that this window started
     queue_changed = Signal()
     _queue_check_requested = Signal()
 
@@ -86,8 +84,6 @@ class Launcher(QObject):
         self._slots = slots or MachineSlots(at_once=limit)
         self._stop_delays = (asked_seconds, terminated_seconds)
         self._stops: dict[int, StopPlan] = {}
-        self._pausing: dict[int, tuple[RunDir, float]] = {}  # runs asked to pause: folder, and time of the request
-        self._ended: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
         self._ticks, self._closed = 0, False
         self._timer = QTimer(self)
         self._timer.setInterval(_TICK_MS)
@@ -137,11 +133,10 @@ class Launcher(QObject):
         """Ask a run to save its state and exit. Raises UserError if the folder cannot be written."""
         folder = self._own_run(run_id).dir
         try:
-            folder.ask("pause")
+            plan = self._stops[run_id] = StopPlan(run_id, folder, *self._stop_delays, request="pause")
         except OSError as error:
             raise _unwritable(folder, error) from error
-        self._pausing[run_id] = folder, time.time()
-        self.stopping.emit(run_id, Stopping(run_id, StopStage.PAUSING, None))
+        self.stopping.emit(run_id, plan.current)
 
     def stop(self, run_id: int) -> Stopping:
         """Ask a run to stop; later terminate, then kill it. A repeated call starts the next stage immediately.
@@ -151,7 +146,7 @@ class Launcher(QObject):
         plan = self._stops.get(run_id)
         folder = self._own_run(run_id).dir
         try:
-            if plan is not None:
+            if plan is not None and plan.current.stage is not StopStage.PAUSING:
                 plan.advance(hurry=True)
             else:
                 plan = self._stops[run_id] = StopPlan(run_id, folder, *self._stop_delays)
@@ -162,8 +157,7 @@ class Launcher(QObject):
 
     def stops(self) -> dict[int, Stopping]:
         """Runs that were asked to stop or pause, until their trainers end."""
-        pausing = {run_id: Stopping(run_id, StopStage.PAUSING, None) for run_id in list(self._pausing)}
-        return pausing | {run_id: plan.current for run_id, plan in self._stops.items()}
+        return {run_id: plan.current for run_id, plan in list(self._stops.items())}
 
     def enqueue(self, experiment_id: int, chain: Chain | None = None, place: Place = THIS_COMPUTER) -> Run:
         """Queue a run with a frozen config, to be started when its machine has a free device. Raises UserError."""
@@ -193,7 +187,6 @@ class Launcher(QObject):
         self.check_queue()
 
     def set_limit(self, limit: int) -> None:
-        """Set ``limit``."""
         self._slots.at_once = max(1, limit)
         self.check_queue()
 
@@ -270,7 +263,7 @@ class Launcher(QObject):
 
     def _start(self, run: Run) -> None:
         folder = run.dir
-        self._pausing.pop(run.id, None)
+        self._stops.pop(run.id, None)
         if not folder.config.exists():
             self._prepare(run)
         if run.machine:
@@ -292,7 +285,7 @@ class Launcher(QObject):
         if chain:
             self.chains.start()  # only now that the trainer runs: the watch ignores chains without a live process
         # waits in a daemon thread, so that the child leaves no zombie and the window does not block
-        threading.Thread(target=reap, args=(process, run.id, self._ended), name="reaper", daemon=True).start()
+        threading.Thread(target=process.wait, name="reaper", daemon=True).start()
         self.launched.emit(run.id)
 
     def _start_remotely(self, run: Run) -> None:
@@ -331,18 +324,11 @@ class Launcher(QObject):
     def _tick(self) -> None:
         if self._closed:
             return
-        while not self._ended.empty():
-            self.ended.emit(*self._ended.get())
-            self._ticks = 0
         for run_id, plan in list(self._stops.items()):
             if plan.advance():
                 if plan.current.stage is StopStage.ENDED:
-                    del self._stops[run_id]
+                    self._stops.pop(run_id, None)
                 self.stopping.emit(run_id, plan.current)
-        for run_id, (folder, asked) in list(self._pausing.items()):
-            if trainer_ended(folder.read_status(), asked):
-                self._pausing.pop(run_id, None)
-                self.stopping.emit(run_id, Stopping(run_id, StopStage.ENDED, None))
         if self._ticks % _QUEUE_TICKS == 0:
             if self._starter.pending:
                 return  # retried at the next tick

@@ -136,10 +136,15 @@ def run_facts(run: RunDir) -> RunFacts:
     if not steps:
         return RunFacts((), None, None, (), _architecture_can_caption(run))
     newest = run.checkpoints / f"{_STEP}{steps[0]:08d}"
-    networks = tuple(name for name in ("teacher", "student") if (newest / f"{name}.safetensors").exists())
-    can_caption = _checkpoint_can_caption(newest / "checkpoint.json")
-    pointers = {pointer: _step_of_alias(run, pointer, steps) for pointer in ("best", "last")}
-    return RunFacts(tuple(steps), pointers["best"], pointers["last"], networks, can_caption)
+    best, last = (_step_of_alias(run, pointer, steps) for pointer in ("best", "last"))
+    networks = _networks(path.name for path in newest.glob("*.safetensors"))
+    return RunFacts(tuple(steps), best, last, networks, _checkpoint_can_caption(newest / "checkpoint.json"))
+
+
+def _networks(files: Iterable[str]) -> tuple[str, ...]:
+    """The networks with weights among the files of a checkpoint."""
+    names = set(files)
+    return tuple(network for network in ("teacher", "student") if f"{network}.safetensors" in names)
 
 
 def resume_step(run: RunDir) -> int | None:
@@ -153,25 +158,14 @@ def _steps(names: Iterable[str]) -> list[int]:
 
 
 def _remote_facts(run: RunDir) -> RunFacts:
-    checkpoints = read_checkpoints(run)
-    steps = _steps(checkpoint.name for checkpoint in checkpoints)
-    can_caption = _architecture_can_caption(run)
+    checkpoints = {step: checkpoint for checkpoint in read_checkpoints(run) for step in _steps([checkpoint.name])}
+    steps, can_caption = sorted(checkpoints, reverse=True), _architecture_can_caption(run)
     if not steps:
         return RunFacts((), None, None, (), can_caption)
-    pointers = {
-        pointer: int(checkpoint.name.removeprefix(_STEP))
-        for checkpoint in checkpoints
-        for pointer in checkpoint.pointers
-    }
-    newest = steps[0]
-    files = {
-        file.name
-        for checkpoint in checkpoints
-        if checkpoint.name == f"{_STEP}{newest:08d}"
-        for file in checkpoint.files
-    }
-    networks = tuple(name for name in ("teacher", "student") if f"{name}.safetensors" in files)
-    return RunFacts(tuple(steps), pointers.get("best", newest), pointers.get("last", newest), networks, can_caption)
+    pointers = {pointer: step for step, checkpoint in checkpoints.items() for pointer in checkpoint.pointers}
+    best, last = (pointers.get(pointer, steps[0]) for pointer in ("best", "last"))
+    networks = _networks(file.name for file in checkpoints[steps[0]].files)
+    return RunFacts(tuple(steps), best, last, networks, can_caption)
 
 
 def _step_of_alias(run: RunDir, pointer: str, steps: list[int]) -> int:
@@ -227,7 +221,6 @@ def is_saved_model(folder: Path) -> bool:
 
 
 def included_models() -> list[Path]:
-    """Folders of the included models."""
     return [folder for folder in sorted(_INCLUDED.glob("*")) if is_saved_model(folder)]
 
 

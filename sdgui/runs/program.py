@@ -6,8 +6,6 @@ Flow: the launcher starts trainers, and study programs start studies, with the c
 
 from __future__ import annotations
 
-import queue
-import subprocess
 from contextlib import suppress
 from pathlib import Path
 
@@ -68,8 +66,3 @@ def end_process(status: RunStatus | StudyStatus, kill: bool) -> None:
                 member.kill()
     except psutil.NoSuchProcess:
         return
-
-
-def reap(process: subprocess.Popen[bytes], run_id: int, ended: queue.SimpleQueue[tuple[int, int]]) -> None:
-    """Wait for a trainer, in a thread. Holds no launcher, whose timers must not be deleted in that thread."""
-    ended.put((run_id, process.wait()))

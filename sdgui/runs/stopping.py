@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 import psutil
 
@@ -46,14 +47,23 @@ class Stopping:
 
 
 class StopPlan:
-    """The progress of stopping one run."""
+    """The progress of stopping one run; with the request "pause", it only waits until the trainer exits."""
 
-    def __init__(self, run_id: int, folder: RunDir, asked_seconds: float, terminated_seconds: float) -> None:
+    def __init__(
+        self,
+        run_id: int,
+        folder: RunDir,
+        asked_seconds: float,
+        terminated_seconds: float,
+        request: Literal["stop", "pause"] = "stop",
+    ) -> None:
         self._folder = folder
         self._terminated_seconds = terminated_seconds
         self._begun = time.time()
-        folder.ask("stop")
-        self.current = Stopping(run_id, StopStage.ASKED, self._begun + asked_seconds)
+        folder.ask(request)
+        is_pause = request == "pause"
+        stage, deadline = (StopStage.PAUSING, None) if is_pause else (StopStage.ASKED, self._begun + asked_seconds)
+        self.current = Stopping(run_id, stage, deadline)
 
     def advance(self, hurry: bool = False) -> bool:
         """Go to the next stage if the run ended or its deadline passed (or ``hurry``); returns whether it changed.
@@ -64,7 +74,7 @@ class StopPlan:
         status = self._folder.read_status()
         if trainer_ended(status, self._begun):
             return self._enter(StopStage.ENDED, None)
-        if status is None:
+        if status is None or self.current.stage is StopStage.PAUSING:
             return False
         if not status.is_local:
             return self._only_ask(status.host, hurry)

@@ -65,7 +65,7 @@ from tests.sdgui.driving import trainable
 from tests.sdgui.layout_checks import unplaced
 from tests.sdgui.signal_receivers import deaf_to, everything, receivers, unheard_controls, unheard_signals, where
 
-# Controls that are read when the button beside them is pressed, and tell nobody before.
+# Controls that are read when the button beside them is pressed, and tell nobody before; the log only shows.
 READ_WHEN_ASKED = """
     AlertsDialog.collapsed AlertsDialog.command AlertsDialog.conditions AlertsDialog.desktop AlertsDialog.ended
     AlertsDialog.failed AlertsDialog.stalled AlertsDialog.stalled_minutes AlertsDialog.url MetricAtStep.metrics
@@ -74,6 +74,7 @@ READ_WHEN_ASKED = """
     IndexSheet.index_folder IndexSheet.new_folder IndexSheet.old_folder
     BulkEditSheet.add BulkEditSheet.append BulkEditSheet.note
     OptionsRow._k OptionsRow._layer OptionsRow._standardise OptionsRow._text SweepBar.steps SweepBar.trials
+    TabsView.log
 """
 
 # Buttons that open a menu of their own making.
@@ -119,7 +120,7 @@ EARS = {
 # Offered to whoever takes the part elsewhere, to `sdgui.app.start`, and to tests.
 NOBODYS = {
     "ChainWatch.stage_added",
-    "Launcher.ended", "MainWindow.panels_imported", "PlotCanvas.redrawn",
+    "MainWindow.panels_imported", "PlotCanvas.redrawn",
     "ViewsPreview.drawn",
 }  # fmt: skip
 

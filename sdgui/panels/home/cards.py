@@ -54,7 +54,6 @@ class RunCard(QFrame):
         self.show_state(str(run.state))
 
     def show_state(self, state: str) -> None:
-        """Show the icon and colour of ``state``."""
         self._state = state
         self._restyle()
 

@@ -91,7 +91,6 @@ class HomeView(QStackedWidget):
         return page
 
     def set_actions(self, actions: Actions) -> None:
-        """Add the buttons of the ways to start."""
         self.empty.set_actions(actions)
         self.start_cards.set_actions(actions)
         self.starts.set_actions(actions)
@@ -173,7 +172,6 @@ class StartCards(QWidget):
         theme().changed.connect(self._restyle)
 
     def set_actions(self, actions: Actions) -> None:
-        """Add a card for each way to start."""
         for name in STARTS:
             self._cards.addWidget(self._card(actions[name], name), 100)  # one factor for all: equal widths
         self._restyle()
@@ -227,7 +225,6 @@ class EmptyHome(QWidget):
         column.addStretch(3)
 
     def set_actions(self, actions: Actions) -> None:
-        """Add the ways to start."""
         self.cards.set_actions(actions)
         set_role(self.cards.buttons["demo"], "primary")
         self.own_data.set_actions(actions)
@@ -242,7 +239,6 @@ class StartRow(QWidget):
         self._row = hbox(into=self)
 
     def set_actions(self, actions: Actions) -> None:
-        """Add the buttons."""
         pretrained, own = (ActionButton(actions[name], self) for name in ("pretrained", "new_from_folder"))
         if self._primary:
             set_role(own, "primary")

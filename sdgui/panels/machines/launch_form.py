@@ -5,13 +5,13 @@ Flow: ``show_machine`` -> fields -> a validated ``Machine`` -> ``changed``; an i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QFont
-from PySide6.QtWidgets import QComboBox, QFormLayout, QLineEdit, QPlainTextEdit, QSpinBox, QWidget
+from PySide6.QtWidgets import QComboBox, QFormLayout, QLineEdit, QPlainTextEdit, QWidget
 
 from core.spec.machines.answers import Partition
 from core.spec.machines.machine import Machine
@@ -83,6 +83,8 @@ class LaunchForm(QWidget):
         self._form.setVerticalSpacing(SPACE)
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self.fields: dict[str, QWidget] = {}  # field -> editor
+        # field -> functions that read and write its value
+        self._access: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {}
         self._errors: dict[str, PlainLabel] = {}  # field -> label for its error
         self._boxes: dict[str, QWidget] = {}  # field -> the widget that holds it and its error
         for name, label, tip, _ in _FIELDS:
@@ -98,7 +100,8 @@ class LaunchForm(QWidget):
             return
         self._machine, self._filling = machine, True
         for name in self.fields:
-            self._set(name, getattr(machine, name))
+            _, write = self._access[name]
+            write(getattr(machine, name))
             self._errors[name].hide()
         self._filling = False
         self._show_fields()
@@ -128,11 +131,13 @@ class LaunchForm(QWidget):
         self.fields[name], self._errors[name], self._boxes[name] = field, error, box
 
     def _make_field(self, name: str) -> QWidget:
+        """Create the editor of a field, and the functions that read and write its value."""
         if name == "launcher":
             box = NoWheelComboBox(self)
             for key, text in _LAUNCHERS:
                 box.addItem(text, key)
             box.activated.connect(lambda _: self._save())
+            self._access[name] = box.currentData, lambda value: box.setCurrentIndex(box.findData(value))
             return box
         if name == "partition":
             editable = NoWheelComboBox(self)
@@ -141,6 +146,7 @@ class LaunchForm(QWidget):
             editable.activated.connect(lambda _: self._save())
             if (line := editable.lineEdit()) is not None:
                 line.editingFinished.connect(self._save)
+            self._access[name] = lambda: editable.currentText().strip(), editable.setCurrentText
             return editable
         if name in _LIMITS:
             spin = StillSpinBox(self)
@@ -148,40 +154,22 @@ class LaunchForm(QWidget):
             spin.setMaximumWidth(14 * SPACE)
             hide_steps(spin)
             spin.valueChanged.connect(lambda _: self._save())
+            self._access[name] = spin.value, spin.setValue
             return spin
         if name in ("setup", "sbatch"):
             lines = LinesEdit(3, self)
             lines.focus_lost.connect(self._save)
+            self._access[name] = lambda: lines.toPlainText().strip("\n"), lines.setPlainText
             return lines
         edit = QLineEdit(self)
         edit.setPlaceholderText(_PLACEHOLDERS.get(name, ""))
         edit.editingFinished.connect(self._save)
+        self._access[name] = lambda: edit.text().strip(), edit.setText
         return edit
 
-    def _set(self, name: str, value: Any) -> None:
-        field = self.fields[name]
-        if isinstance(field, QSpinBox):
-            field.setValue(value)
-        elif isinstance(field, QPlainTextEdit):
-            field.setPlainText(value)
-        elif isinstance(field, QComboBox):
-            if name == "launcher":
-                field.setCurrentIndex(field.findData(value))
-            else:
-                field.setCurrentText(value)
-        elif isinstance(field, QLineEdit):
-            field.setText(value)
-
     def _value(self, name: str) -> Any:
-        field = self.fields[name]
-        if isinstance(field, QSpinBox):
-            return field.value()
-        if isinstance(field, QPlainTextEdit):
-            return field.toPlainText().strip("\n")
-        if isinstance(field, QComboBox):
-            return field.currentData() if name == "launcher" else field.currentText().strip()
-        assert isinstance(field, QLineEdit)
-        return field.text().strip()
+        read, _ = self._access[name]
+        return read()
 
     def _save(self) -> None:
         if self._filling or self._machine is None:

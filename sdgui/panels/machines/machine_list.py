@@ -75,8 +75,7 @@ class MachineList(QListWidget):
                 (Qt.ItemDataRole.ToolTipRole, plain_tip(f"{entry.title}\n{entry.line}")),
                 (Qt.ItemDataRole.AccessibleTextRole, f"{entry.title}, {entry.line}"),
             ):
-                if item.data(role) != value:
-                    item.setData(role, value)
+                item.setData(role, value)
         self._quiet = False
         if not previous_key or self.key() != previous_key:
             self.choose(previous_key or QUEUE_KEY)

@@ -180,7 +180,6 @@ class MachinePage(QScrollArea):
         self.output.verticalScrollBar().setValue(self.output.verticalScrollBar().maximum())
 
     def add_output(self, line: str) -> None:
-        """Append a line of the installation's output."""
         self._output_card.show()
         self.output.appendPlainText(line)
 

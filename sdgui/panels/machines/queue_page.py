@@ -76,7 +76,6 @@ class QueuePage(QWidget):
         self._enable()
 
     def show_rows(self, rows: Sequence[QueueRow]) -> None:
-        """Show training and queued runs."""
         selected = self.table.chosen()
         previous_ids = [row.run_id for row in self.table.rows.rows]
         self.table.rows.show_rows(rows)

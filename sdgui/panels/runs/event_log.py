@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, QSize, Qt
+from PySide6.QtCore import QModelIndex, QSize, Qt
 from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
-from PySide6.QtWidgets import QListView, QWidget
+from PySide6.QtWidgets import QListView, QListWidget, QListWidgetItem, QWidget
 
 from sdgui.panels.runs.model import LogLine, event_lines
 from sdgui.runs.history import RunHistory
@@ -16,63 +16,43 @@ from sdgui.widgets.style.theme import theme
 _ICONS = {"warning": ("ph.warning-fill", "warning"), "error": ("ph.x-circle-fill", "error")}
 
 
-class EventLogModel(QAbstractListModel):
-    """The lines with their time, and their level as an icon."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._lines: list[LogLine] = []
-
-    def set_lines(self, lines: list[LogLine]) -> None:
-        """Show ``lines``; if only the end differs, append the new lines."""
-        old = len(self._lines)
-        if lines[:old] == self._lines:
-            if len(lines) > old:
-                self.beginInsertRows(QModelIndex(), old, len(lines) - 1)
-                self._lines = lines
-                self.endInsertRows()
-            return
-        self.beginResetModel()
-        self._lines = lines
-        self.endResetModel()
-
-    def rowCount(self, parent: QModelIndex | QPersistentModelIndex | None = None) -> int:
-        return 0 if parent is not None and parent.isValid() else len(self._lines)
-
-    def data(self, index: QModelIndex | QPersistentModelIndex, role: int = int(Qt.ItemDataRole.DisplayRole)) -> object:
-        moment, level, sentence = self._lines[index.row()]
-        if role == Qt.ItemDataRole.DisplayRole:
-            return f"{time.strftime('%H:%M:%S', time.localtime(moment))}   {sentence}"
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return plain_tip(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(moment))}\n{sentence}")
-        if role == Qt.ItemDataRole.AccessibleTextRole:
-            return f"{level}: {sentence}"
-        if role == Qt.ItemDataRole.DecorationRole and level in _ICONS:
-            return theme().icon(*_ICONS[level])
-        return None
-
-
-class EventLog(QListView):
+class EventLog(QListWidget):
     """The list, which stays scrolled to its end; Ctrl+C copies the selected lines."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._lines: list[LogLine] = []
         self.setAccessibleName("Event log")
-        self._events = EventLogModel(self)
-        self.setModel(self._events)
         self.setSelectionMode(QListView.SelectionMode.ExtendedSelection)
         self.setUniformItemSizes(True)
         self.setIconSize(QSize(14, 14))
         self.setStyleSheet("QListView::item { height: 20px; padding: 0 4px; }")
         self.setWordWrap(False)
+        theme().changed.connect(self._show_icons)
 
     def show_history(self, history: RunHistory | None) -> None:
         """Show the events of a history; None clears the list."""
         bar = self.verticalScrollBar()
         at_end = bar.value() >= bar.maximum() - 4
-        self._events.set_lines(event_lines(history) if history is not None else [])
+        self.set_lines(event_lines(history) if history is not None else [])
         if at_end:
             self.scrollToBottom()
+
+    def set_lines(self, lines: list[LogLine]) -> None:
+        """Show ``lines``; if only the end differs, append the new lines."""
+        if lines[: len(self._lines)] != self._lines:
+            self.clear()
+        for moment, level, sentence in lines[self.count() :]:
+            item = QListWidgetItem(f"{time.strftime('%H:%M:%S', time.localtime(moment))}   {sentence}", self)
+            item.setToolTip(plain_tip(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(moment))}\n{sentence}"))
+            item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{level}: {sentence}")
+        self._lines = lines
+        self._show_icons()
+
+    def _show_icons(self) -> None:
+        for row, (_, level, _) in enumerate(self._lines):
+            if level in _ICONS:
+                self.item(row).setIcon(theme().icon(*_ICONS[level]))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.matches(QKeySequence.StandardKey.Copy):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QListWidget,
@@ -62,11 +62,10 @@ class LoggedSamples(QSplitter):
         names, current = list(self._content), self.names.currentItem()
         selected_name = current.text() if current is not None else ""
         if names != [self.names.item(row).text() for row in range(self.names.count())]:
-            self.names.blockSignals(True)
-            self.names.clear()
-            self.names.addItems(names)
-            self.names.setCurrentRow(names.index(selected_name) if selected_name in names else 0)
-            self.names.blockSignals(False)
+            with QSignalBlocker(self.names):
+                self.names.clear()
+                self.names.addItems(names)
+                self.names.setCurrentRow(names.index(selected_name) if selected_name in names else 0)
         item = self.names.currentItem()
         self._show_sample(item.text() if item is not None else "")
 

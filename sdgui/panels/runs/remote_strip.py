@@ -39,7 +39,6 @@ class RemoteStrip(QWidget):
         self.strip.cancelled.connect(self._cancel)
 
     def show_run(self, run: Run | None) -> None:
-        """Set the run to show."""
         if run is not None and self._run is not None and run.id == self._run.id:
             return
         self._run = run

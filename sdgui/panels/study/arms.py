@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtWidgets import (
     QHeaderView,
     QListWidget,
@@ -78,19 +78,18 @@ class ArmsList(QListWidget):
         unchanged_presets = {  # presets that are arms of the study without further settings
             arm.preset for arm in self._present_arms if arm.preset and arm == Arm(name=arm.preset, preset=arm.preset)
         }
-        self.blockSignals(True)
-        self.clear()
-        for arm in self._present_arms:
-            title = PRESETS[arm.preset].title if arm.name in unchanged_presets else arm.name
-            item = self._add(f"{title} (in the study)", None, True)
-            item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEnabled)
-        for experiment in usable:
-            self._add(f"{experiment.name} (experiment)", experiment.id, experiment.id in ticked)
-        for preset in PRESETS.values():
-            if preset.name not in unchanged_presets:
-                item = self._add(preset.title, preset.name, preset.name in presets)
-                item.setToolTip(plain_tip(preset.description))
-        self.blockSignals(False)
+        with QSignalBlocker(self):
+            self.clear()
+            for arm in self._present_arms:
+                title = PRESETS[arm.preset].title if arm.name in unchanged_presets else arm.name
+                item = self._add(f"{title} (in the study)", None, True)
+                item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEnabled)
+            for experiment in usable:
+                self._add(f"{experiment.name} (experiment)", experiment.id, experiment.id in ticked)
+            for preset in PRESETS.values():
+                if preset.name not in unchanged_presets:
+                    item = self._add(preset.title, preset.name, preset.name in presets)
+                    item.setToolTip(plain_tip(preset.description))
 
     def _add(self, title: str, source: str | int | None, ticked: bool) -> QListWidgetItem:
         item = QListWidgetItem(title)

@@ -31,7 +31,6 @@ class StudyEnding(QObject):
         self._kill_timers: dict[int, QTimer] = {}  # study id -> timer until the study may be killed
 
     def request(self, study_id: int, request: EndRequest) -> None:
-        """Request to pause, stop or kill a study."""
         if request != "kill":
             self.forget(study_id)
             timer = self._kill_timers[study_id] = QTimer(self, singleShot=True)

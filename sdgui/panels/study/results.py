@@ -56,7 +56,6 @@ class ResultsModel(HeadedModel):
         self.table = Table((), (), (), ())
 
     def show_table(self, table: Table) -> None:
-        """Replace the table."""
         self.beginResetModel()
         self.table = table
         self.endResetModel()

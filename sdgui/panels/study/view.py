@@ -117,7 +117,7 @@ class StudyView(QWidget):
         return results
 
     def _build(self) -> None:
-        self.runs.setHeaderLabels(["Arm", "Seed", "State", "Where", "Progress", "Time", "Message"])
+        self.runs.setHeaderLabels(["Arm", "Seed", "State", "Device", "Progress", "Time", "Message"])
         self.runs.setAccessibleName("Runs of the study, in order")
         self.runs.setToolTip("Press Enter to show the run")
         self.arms.setHeaderLabels(["Arm and changed settings", "First arm", "This arm"])
@@ -249,7 +249,7 @@ class StudyView(QWidget):
             progress = f"{count(run.step)}/{count(run.total)}" if run.total and run.state == "training" else ""
             time = f"{duration(run.seconds_left)} left" if run.seconds_left is not None else ""
             time = duration(run.seconds) if run.seconds is not None else time
-            texts = (run.arm, str(run.seed), text, where_text(run), progress, time, run.message)
+            texts = (run.arm, str(run.seed), text, device_text(run), progress, time, run.message)
             for column, cell in enumerate(texts):
                 item.setText(column, cell)
             item.setIcon(2, theme().state_icon(icon))
@@ -263,7 +263,7 @@ class StudyView(QWidget):
         return item
 
 
-def where_text(run: StudyRunSnapshot) -> str:
+def device_text(run: StudyRunSnapshot) -> str:
     """Machine and GPU as text, such as ``gpu, GPU 2``; "" for this computer without an assigned GPU."""
     return ", ".join(part for part in (run.machine, f"GPU {run.device}" if run.device else "") if part)
 

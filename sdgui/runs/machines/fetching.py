@@ -33,7 +33,6 @@ class Fetches(QObject):
         super().__init__(parent)
         self._machines = machines
         self._cancelled: dict[int, threading.Event] = {}
-        self._threads: dict[int, threading.Thread] = {}
         self._reported.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
 
     def active(self, run_id: int) -> bool:
@@ -45,11 +44,8 @@ class Fetches(QObject):
         if self.active(run_id):
             return
         cancelled = self._cancelled[run_id] = threading.Event()
-        work = threading.Thread(
-            target=self._work, args=(run_id, folder, checkpoint, cancelled), name="fetch", daemon=True
-        )
-        self._threads[run_id] = work
-        work.start()
+        work = (run_id, folder, checkpoint, cancelled)
+        threading.Thread(target=self._work, args=work, name="fetch", daemon=True).start()
 
     def cancel(self, run_id: int) -> None:
         """Stop fetching after the current chunk."""
@@ -60,11 +56,6 @@ class Fetches(QObject):
         """Stop all fetches; partial files are kept for the next time."""
         for cancelled in self._cancelled.values():
             cancelled.set()
-
-    def wait(self) -> None:
-        """Wait until all threads have ended."""
-        for thread in list(self._threads.values()):
-            thread.join()
 
     def _work(self, run_id: int, folder: Path, checkpoint: str, cancelled: threading.Event) -> None:
         last_report = 0.0
@@ -98,7 +89,6 @@ class Fetches(QObject):
             self.progressed.emit(run_id, first, second)
             return
         self._cancelled.pop(run_id, None)
-        self._threads.pop(run_id, None)
         if isinstance(first, Path):
             self.fetched.emit(run_id, first)
         else:

@@ -96,7 +96,6 @@ class Hosts(QObject):
         return self._facts[name][1] if name in self._facts else None
 
     def state(self, name: str) -> ConnectionState:
-        """The state of the connection to a machine."""
         return self.machines.states().get(name, ConnectionState())
 
     def probe(self, name: str) -> None:

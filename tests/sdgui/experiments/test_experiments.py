@@ -109,7 +109,7 @@ def test_the_table_lists_the_runs_of_the_selection(qtbot: QtBot, window: MainWin
     for _ in range(2):  # an experiment that is selected itself leaves no row current, so a row can be chosen again
         experiments.select_experiment(first)
         qtbot.waitUntil(lambda: len(listed()) == 2)
-        assert (window.selection.run_id, table.selected_runs()) == (None, [])
+        assert (window.selection.run_id, table.view.selected_runs()) == (None, [])
         table.view.setCurrentIndex(table.model.index(0, 0))
         assert window.selection.run_id == runs[first][1]
 

@@ -78,15 +78,14 @@ def test_a_chain_is_launched_as_one_and_its_paused_stage_resumes_as_the_chain(
     assert chain_file(first.folder) is not None
     qtbot.waitUntil(lambda: store.run(first.id).state == RunState.RUNNING, timeout=20_000)
     launcher.pause(first.id)
-    with qtbot.waitSignal(launcher.ended, timeout=20_000):
-        qtbot.waitUntil(lambda: store.run(first.id).state == RunState.PAUSED, timeout=20_000)
+    qtbot.waitUntil(lambda: store.run(first.id).state == RunState.PAUSED and not launcher.stops(), timeout=20_000)
     assert len(store.runs(experiment.id)) == 1
     (first.folder.parent / "hurry").touch()
     launcher.resume(first.id)
     qtbot.waitUntil(lambda: [run.state for run in store.runs(experiment.id)] == [RunState.DONE] * 2, timeout=20_000)
     tags = [("stage-1-first",), ("stage-2-again",)]
     qtbot.waitUntil(lambda: [run.tags for run in store.runs(experiment.id)] == tags, timeout=5000)
-    qtbot.waitUntil(lambda: not launcher.chains.busy, timeout=5000)
+    qtbot.waitUntil(lambda: not launcher.chains.is_polling, timeout=5000)
 
 
 def test_a_stage_leaving_the_queue_keeps_trained_stages(store: Store, command: Command) -> None:

@@ -49,16 +49,13 @@ def test_a_launch_freezes_the_config_and_reports(
     make_launcher: MakeLauncher, experiment: Experiment, store: Store, qtbot: QtBot
 ) -> None:
     launcher = make_launcher("--steps", "5")
-    codes: list[tuple[int, int]] = []
-    launcher.ended.connect(lambda run_id, code: codes.append((run_id, code)))
     run = launcher.launch(experiment.id)
     assert run.state is RunState.STARTING
     assert read_config(run.dir.config) == experiment.config
     begun = run.dir.read_status()
     assert begun is not None
     assert sys.platform == "win32" or os.getsid(begun.pid) == begun.pid != os.getsid(0), "a session of its own"
-    qtbot.waitUntil(lambda: codes == [(run.id, 0)], timeout=WAIT_MS)
-    assert not psutil.pid_exists(begun.pid), "no zombie stays"
+    qtbot.waitUntil(lambda: not psutil.pid_exists(begun.pid), timeout=WAIT_MS)  # no zombie stays
     assert finished(run) == "done"
     assert run.dir.stdout.read_text().strip() == "begins"
     status = run.dir.read_status()
@@ -93,13 +90,10 @@ def test_a_trainer_that_dies_before_its_first_event_is_noticed(
     store: Store, experiment: Experiment, qtbot: QtBot
 ) -> None:
     launcher = Launcher(store, command=[sys.executable, "-c", "import sys; sys.exit('no such data')"])
-    codes: list[int] = []
-    launcher.ended.connect(lambda run_id, code: codes.append(code))
     run = launcher.launch(experiment.id)
-    qtbot.waitUntil(lambda: codes == [1], timeout=WAIT_MS)
     status = run.dir.read_status()
     assert status is not None
-    assert not process_alive(status)
+    qtbot.waitUntil(lambda: not process_alive(status), timeout=WAIT_MS)
     assert run.dir.stderr_end() == "no such data"
     launcher.close()
 

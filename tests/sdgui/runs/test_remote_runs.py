@@ -168,7 +168,6 @@ def test_a_checkpoint_arrives_with_progress(tmp_path: Path, machines: Machines, 
     with qtbot.waitSignal(fetches.failed) as signal:
         fetches.start(8, tmp_path)
     assert "is trained on this computer" in signal.args[1]
-    fetches.wait()
     machines.close()
 
 
@@ -194,5 +193,5 @@ def test_cancelling_a_fetch_affects_only_its_run(
     qtbot.waitUntil(lambda: bool(failed))
     assert (failed, len(told), fetches.active(7), fetches.active(8)) == ([(7, "")], 2, False, True)
     fetches.close()
-    fetches.wait()
+    qtbot.waitUntil(lambda: not fetches.active(8))
     machines.close()

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QListWidget, QScrollArea, QSlider, QSplitter, QWidget
 
@@ -163,12 +163,11 @@ class SamplesBoard(QWidget):
         at_end = self.slider.value() >= self.slider.maximum()
         step = self._steps[self.slider.value()] if self._steps else 0
         self._steps = steps
-        self.slider.blockSignals(True)
-        self.slider.setRange(0, max(0, len(steps) - 1))
-        self.slider.setEnabled(len(steps) > 1)
-        if steps:
-            self.slider.setValue(len(steps) - 1 if at_end else steps.index(nearest_step(steps, step)))
-        self.slider.blockSignals(False)
+        with QSignalBlocker(self.slider):
+            self.slider.setRange(0, max(0, len(steps) - 1))
+            self.slider.setEnabled(len(steps) > 1)
+            if steps:
+                self.slider.setValue(len(steps) - 1 if at_end else steps.index(nearest_step(steps, step)))
 
     def _set_captions(self) -> None:
         captions: dict[str, None] = {}
@@ -177,13 +176,12 @@ class SamplesBoard(QWidget):
                 captions |= {str(entry.get("caption", "")): None for entry in entries_of(sample.content, "student")}
         texts = list(captions)
         if texts != [self.captions.item(row).data(Qt.ItemDataRole.UserRole) for row in range(self.captions.count())]:
-            self.captions.blockSignals(True)
-            self.captions.clear()
-            for text in texts:
-                self.captions.addItem(excerpt(text, _MAX_CAPTION_LENGTH))
-                self.captions.item(self.captions.count() - 1).setData(Qt.ItemDataRole.UserRole, text)
-            self.captions.setCurrentRow(0)
-            self.captions.blockSignals(False)
+            with QSignalBlocker(self.captions):
+                self.captions.clear()
+                for text in texts:
+                    self.captions.addItem(excerpt(text, _MAX_CAPTION_LENGTH))
+                    self.captions.item(self.captions.count() - 1).setData(Qt.ItemDataRole.UserRole, text)
+                self.captions.setCurrentRow(0)
 
     def _show_step(self) -> None:
         step = self._steps[self.slider.value()] if self._steps else 0

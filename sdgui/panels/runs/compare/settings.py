@@ -219,7 +219,7 @@ class CompareTab(QWidget):
         """Compare the overlaid or selected runs, if the tab is visible."""
         if not self.isVisible():
             return
-        run_ids = self._overlaid if len(self._overlaid) > 1 else tuple(self._table.selected_runs())
+        run_ids = self._overlaid if len(self._overlaid) > 1 else tuple(self._table.view.selected_runs())
         self._requested_ids = run_ids
         self._table.reader.run(lambda: (run_ids, compare(self._store, run_ids[:MAX_RUNS])), self._show_result)
 

@@ -84,7 +84,6 @@ class PlotCard(QFrame):
         return [curve for curve in self._curves() if curve.visible and len(curve)]
 
     def put(self, series: Series) -> None:
-        """Add a series."""
         self.series[series.key] = series
         self._style_lines([series])
         self._explain_lines()

@@ -122,7 +122,6 @@ class PlotCurves:
         self._dots.setData(spots)
 
     def color(self, series: Series) -> QColor:
-        """The current colour of a series."""
         color = theme().run_color(series.color) if isinstance(series.color, int) else QColor(series.color)
         if series.is_ancestral:
             color = pale(color)

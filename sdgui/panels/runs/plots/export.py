@@ -195,16 +195,18 @@ def _number(step: float) -> int | float:
 
 WritePlots = Callable[[ShownPlots, str], None]
 _TIP = "The maximised plot, or all plots, with a legend"
+
+
+def _figure_format(kind: Literal["png", "svg", "pdf"], title: str) -> ExportFormat[WritePlots]:
+    return ExportFormat(
+        kind, title, _TIP, lambda plots, path: save_figure(plots, path, kind), kind.upper(), f".{kind}", "curves"
+    )
+
+
 PLOT_FORMATS: tuple[ExportFormat[WritePlots], ...] = (
-    ExportFormat(
-        "png", "Image (PNG)…", _TIP, lambda plots, path: save_figure(plots, path, "png"), "PNG", ".png", "curves"
-    ),
-    ExportFormat(
-        "svg", "Drawing (SVG)…", _TIP, lambda plots, path: save_figure(plots, path, "svg"), "SVG", ".svg", "curves"
-    ),
-    ExportFormat(
-        "pdf", "Document (PDF)…", _TIP, lambda plots, path: save_figure(plots, path, "pdf"), "PDF", ".pdf", "curves"
-    ),
+    _figure_format("png", "Image (PNG)…"),
+    _figure_format("svg", "Drawing (SVG)…"),
+    _figure_format("pdf", "Document (PDF)…"),
     ExportFormat(
         "csv",
         "All points (CSV)…",

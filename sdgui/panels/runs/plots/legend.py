@@ -58,12 +58,10 @@ class PlotLegend(QListWidget):
             self._rows[key].setData(Qt.ItemDataRole.CheckStateRole, state)
 
     def remove(self, key: str) -> None:
-        """Remove a row, if present."""
         if key in self._rows:
             self.takeItem(self.row(self._rows.pop(key)))
 
     def clear(self) -> None:
-        """Remove all rows."""
         self._rows.clear()
         super().clear()
 

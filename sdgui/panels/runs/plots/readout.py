@@ -40,7 +40,6 @@ class Readout(QLabel):
         self.hide()
 
     def restyle(self) -> None:
-        """Update the colours to the theme."""
         colors = theme().colors
         self.setFont(theme().font("small"))
         self.setStyleSheet(

@@ -35,7 +35,6 @@ class _ColumnAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
         self.axis: Axis | None = None
 
     def show_axis(self, axis: Axis) -> None:
-        """Set the axis to label."""
         self.axis = axis
         self.setLabel(axis.title)
         ticks = [(float(index), word) for index, word in enumerate(axis.words)]

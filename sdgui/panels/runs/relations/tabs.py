@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
@@ -146,13 +146,12 @@ class ScatterTab(_Relation):
         names = [axis.field.name for axis in self.columns.axes]
         # If the current column is missing, x is the first axis, and y the last.
         for box, name, fallback in ((self.x_box, current[0], 0), (self.y_box, current[1], -1)):
-            box.blockSignals(True)
-            box.clear()
-            for axis in self.columns.axes:
-                box.addItem(axis.title, axis.field.name)
-            if names:
-                box.setCurrentIndex(names.index(name) if name in names else fallback % len(names))
-            box.blockSignals(False)
+            with QSignalBlocker(box):
+                box.clear()
+                for axis in self.columns.axes:
+                    box.addItem(axis.title, axis.field.name)
+                if names:
+                    box.setCurrentIndex(names.index(name) if name in names else fallback % len(names))
         self._draw()
 
     def _default_x(self) -> str:
@@ -187,7 +186,7 @@ class ParallelTab(_Relation):
         self.lines = ParallelCoordinates(self)
         self.readout = ElidedLabel("", self, role="muted")
         self.filter = IconButton(
-            "ph.funnel", "Filter the table to the runs within the ranges", text="To filter", parent=self
+            "ph.funnel", "Filter the table to the runs within the ranges", text="Filter table", parent=self
         )
         self.overlay = IconButton(
             "ph.chart-line", "Overlay the curves of the runs within the ranges", text="Overlay", parent=self

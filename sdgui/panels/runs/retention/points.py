@@ -1,6 +1,6 @@
 """Points in the plane of gain and retention: a run's validations, and its path of interpolated weights. No Qt.
 
-Flow: `RunHistory` -> ``validation_points``; run folder -> ``read_run`` -> ``path_points``.
+Flow: `RunHistory` -> ``validation_points``; run folder -> ``read_run`` -> ``path_point``.
 """
 
 from __future__ import annotations
@@ -77,11 +77,6 @@ def _retained_scores(values: Mapping[str, float]) -> dict[str, float]:
         for name, value in values.items()
         if name.startswith(RETAINED_PREFIX) and name.endswith(_SCORE)
     }
-
-
-def path_points(path: WeightPath) -> tuple[PlanePoint, ...]:
-    """The points of a path in order of alpha."""
-    return tuple(path_point(path, point) for point in path.points)
 
 
 def path_point(path: WeightPath, point: PathPoint) -> PlanePoint:

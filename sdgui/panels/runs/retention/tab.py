@@ -20,7 +20,7 @@ from sdgui.panels.runs.retention.points import (
     RETAINED_PREFIX,
     RunFiles,
     chosen_text,
-    path_points,
+    path_point,
     read_run,
     validation_points,
 )
@@ -174,7 +174,8 @@ class RetentionTab(QWidget):
         label = self._labels.get(run_id) or RunLabel(f"run {run_id}", 0)
         if path is None:
             return Trace(label.name, label.color, validations)
-        return Trace(label.name, label.color, validations, path_points(path), list(path.points).index(path.chosen))
+        points = [path_point(path, point) for point in path.points]
+        return Trace(label.name, label.color, validations, points, list(path.points).index(path.chosen))
 
     def _show_row(self) -> None:
         files = self._current()

@@ -161,7 +161,6 @@ class FilterBox(QLineEdit):
         self.completer_of_words.activated.connect(self._complete)
 
     def apply(self) -> None:
-        """Apply the typed filter."""
         self._pause.stop()
         if self.text() != self._applied_text:
             self._applied_text = self.text()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QPoint, QRegularExpression, Qt, Signal
+from PySide6.QtCore import QPoint, QRegularExpression, QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QRegularExpressionValidator
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -126,7 +126,6 @@ class ColumnChooser(QFrame):
         self.search.setFocus(Qt.FocusReason.PopupFocusReason)
 
     def add(self, name: str) -> None:
-        """Append a column."""
         if name not in self.chosen():
             self.fill([*self.chosen(), name], self._catalogue)
             self.list.scrollToItem(self.list.item(len(self.chosen()) - 1))
@@ -139,12 +138,11 @@ class ColumnChooser(QFrame):
         names = {field.name for field in shown_fields}
         last = [f"last({metric})" for metric in catalogue.metrics]
         others = [field for field in fields_of([*catalogue.names(), *last], catalogue) if field.name not in names]
-        self.list.blockSignals(True)
-        self.list.clear()
-        for field in (*shown_fields, *others):
-            if field.name != NAME_COLUMN:
-                self.list.addItem(_item(field, field.name in names))
-        self.list.blockSignals(False)
+        with QSignalBlocker(self.list):
+            self.list.clear()
+            for field in (*shown_fields, *others):
+                if field.name != NAME_COLUMN:
+                    self.list.addItem(_item(field, field.name in names))
         self.search.clear()
 
     def chosen(self) -> tuple[str, ...]:

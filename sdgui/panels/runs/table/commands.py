@@ -47,7 +47,6 @@ class TableCommands(QObject):
         table.selection_changed.connect(lambda _runs: self._actions.update(self) if self._actions else None)
 
     def set_actions(self, actions: Actions) -> None:
-        """Register the commands."""
         self._actions = actions
         actions.register(_ACTIONS, self, self.table)
 
@@ -58,7 +57,7 @@ class TableCommands(QObject):
         menu = QMenu(self.table)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self._actions.fill_menu(
-            menu, ROWS_MENU, RUN_MENU if len(self.table.selected_runs()) == 1 else SEVERAL_RUNS_MENU
+            menu, ROWS_MENU, RUN_MENU if len(self.table.view.selected_runs()) == 1 else SEVERAL_RUNS_MENU
         )
         menu.popup(position)
 
@@ -80,7 +79,7 @@ class TableCommands(QObject):
     # Tags and notes
     def bulk_edit(self) -> None:
         """Open the sheet to edit tags and notes of the selected runs."""
-        selected_runs = self.table.selected_runs()
+        selected_runs = self.table.view.selected_runs()
         if not selected_runs:
             return
         store = self._services.store
@@ -133,7 +132,7 @@ class TableCommands(QObject):
     # Deletion
     def delete(self) -> None:
         """Move the selected runs to the bin, with undo; none of them may train."""
-        store, run_ids = self._services.store, self.table.selected_runs()
+        store, run_ids = self._services.store, self.table.view.selected_runs()
         changes = Changes(runs=frozenset(run_ids))
 
         def write() -> str:
@@ -160,17 +159,17 @@ class TableCommands(QObject):
 
 
 def _has_runs(commands: TableCommands) -> bool:
-    return bool(commands.table.selected_runs())
+    return bool(commands.table.view.selected_runs())
 
 
 def _tick_title(commands: TableCommands) -> str:
-    selected_runs = commands.table.selected_runs()
+    selected_runs = commands.table.view.selected_runs()
     all_overlaid = bool(selected_runs) and all(run_id in commands.table.model.ticks for run_id in selected_runs)
     return "&Hide curves" if all_overlaid else "Overlay &curves"
 
 
 def _edit_title(commands: TableCommands) -> str:
-    number = len(commands.table.selected_runs())
+    number = len(commands.table.view.selected_runs())
     return f"Tags and notes of {count(number)} runs…" if number > 1 else "Add or remove tags…"
 
 
@@ -218,7 +217,7 @@ _ACTIONS: tuple[Action[TableCommands], ...] = (
         _GROUP,
         "&Filter to this value",
         "Show only runs with the value of the current cell",
-        lambda commands: commands.table.filter_to_cell(),
+        lambda commands: commands.table.add_to_filter(commands.table.filter_text_of_cell()),
         "Ctrl+Alt+F",
         enabled=lambda commands: bool(commands.table.filter_text_of_cell()),
         icon="ph.funnel",

@@ -6,6 +6,7 @@ Flow: ``Listing`` -> rows; ``data`` records which runs have no cells yet, and on
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt, QTimer
@@ -63,7 +64,6 @@ class RunTableModel(QAbstractTableModel):
         self._request_timer = QTimer(self, singleShot=True, interval=0)
         self._request_timer.timeout.connect(self._read_requested)
         reader.cells_read.connect(self._store_cells)
-        reader.group_opened.connect(self._on_group_opened)
 
     # Display
     def show_listing(self, listing: Listing) -> None:
@@ -82,7 +82,7 @@ class RunTableModel(QAbstractTableModel):
             self._reset(listing, columns, keys)
         for number, group in enumerate(self.rows.groups or ()):  # expanded in the meantime
             if group.keys in self.open_groups and not self.rows.is_open(number):
-                self._reader.open_group(self.rows, listing.query, number)
+                self._read_group(listing, number)
 
     def _reset(self, listing: Listing, columns: list[Field], keys: list[Field]) -> None:
         self.beginResetModel()
@@ -109,7 +109,6 @@ class RunTableModel(QAbstractTableModel):
         self._in_request = frozenset()
 
     def set_ticks(self, run_ids: Iterable[int]) -> None:
-        """Set the ticked runs."""
         self.ticks = frozenset(run_ids)
         self._ticks_changed()
 
@@ -151,7 +150,6 @@ class RunTableModel(QAbstractTableModel):
 
     # Groups
     def toggle_group(self, index: Index) -> None:
-        """Expand or collapse a group."""
         row = self.row(index)
         if row is None or row.group is None or self.listing is None:
             return
@@ -159,7 +157,7 @@ class RunTableModel(QAbstractTableModel):
         keys = self.rows.groups[row.group].keys
         if not self.rows.is_open(row.group):
             self.open_groups.add(keys)
-            self._reader.open_group(self.rows, self.listing.query, row.group)
+            self._read_group(self.listing, row.group)
             return
         self.open_groups.discard(keys)
         head, children = self.rows.head_of(row.group), self.rows.children(row.group)
@@ -168,7 +166,15 @@ class RunTableModel(QAbstractTableModel):
         self.endRemoveRows()
         self._head_changed(head)
 
-    def _on_group_opened(self, rows: Rows, group: int, run_ids: list[int]) -> None:
+    def _read_group(self, listing: Listing, group: int) -> None:
+        """Read the runs of a group, then insert their rows."""
+        assert listing.rows.groups is not None
+        store, group_row = self._reader.store, listing.rows.groups[group]
+        self._reader.run(
+            lambda: store.run_ids(listing.query, group_row), partial(self._insert_group, listing.rows, group)
+        )
+
+    def _insert_group(self, rows: Rows, group: int, run_ids: list[int]) -> None:
         if rows is not self.rows or rows.is_open(group) or not run_ids:
             return
         head = self.rows.head_of(group)

@@ -60,7 +60,6 @@ class TableReader(QObject):
     """Sends requests to the thread and emits the answers in order; lives in the main thread."""
 
     listed = Signal(object)  # Listing
-    group_opened = Signal(object, int, list)  # Rows, position of the group, run ids of the group
     cells_read = Signal(object, object)  # the requested fields, run id -> CellsOfRun
     filled = Signal(int)  # number of runs whose config or metrics at a step were read
     unread = Signal(int)  # number of runs whose metrics at a step are not read yet
@@ -118,18 +117,7 @@ class TableReader(QObject):
             lambda: _listing(self.store, layout, selected_runs, open_groups, experiments), done, self.failed.emit
         )
 
-    def open_group(self, rows: Rows, query: RunQuery, group: int) -> None:
-        """Request the runs of a group."""
-        assert rows.groups is not None
-        head = rows.groups[group]
-
-        def done(run_ids: list[int]) -> None:
-            self.group_opened.emit(rows, group, run_ids)
-
-        self._tasks.run(lambda: self.store.run_ids(query, head), done, self.failed.emit)
-
     def read_cells(self, run_ids: Sequence[int], fields: Sequence[Field]) -> None:
-        """Request the cells of runs."""
         ids, requested_fields = list(run_ids), list(fields)
         self.reading = True
 
@@ -146,10 +134,6 @@ class TableReader(QObject):
     def run(self, work: Any, done: Any) -> None:
         """Run any other store query; ``done`` receives its result."""
         self._tasks.run(work, done, self.failed.emit)
-
-    def wait(self) -> None:
-        """Wait until all requests are processed; the event loop delivers the answers later."""
-        self._tasks.wait()
 
 
 def cells_of(store: Store, run_ids: Sequence[int], fields: Sequence[Field]) -> dict[int, CellsOfRun]:

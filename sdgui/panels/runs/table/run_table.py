@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from PySide6.QtCore import QPoint, QSettings, Qt, QTimer, Signal
+from PySide6.QtCore import QPoint, QSettings, QSignalBlocker, Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication, QShowEvent
 from PySide6.QtWidgets import QMenu, QWidget
 
@@ -156,9 +156,8 @@ class RunTable(QWidget):
         self.bar.show_layout(
             self.current_layout, listing.catalogue, self.bar.filter.text() != self.current_layout.filter
         )
-        self.view.selectionModel().blockSignals(True)
-        self.model.show_listing(listing)
-        self.view.selectionModel().blockSignals(False)
+        with QSignalBlocker(self.view.selectionModel()):
+            self.model.show_listing(listing)
         rows = self.model.rows
         self.bar.show_number(rows.total(), None if rows.groups is None else len(rows.groups))
         self._show_columns()
@@ -174,16 +173,15 @@ class RunTable(QWidget):
     def _show_columns(self) -> None:
         """Set the column widths and the arrow of the sort key."""
         header = self.view.horizontalHeader()
-        header.blockSignals(True)
-        for column, field in enumerate(self.model.fields):
-            self.view.setColumnWidth(column, self.current_layout.widths.get(field.name, self._width(field)))
-        first = self.current_layout.sort[0] if self.current_layout.sort else None
-        sorted_by = [number for number, field in enumerate(self.model.fields) if first and field.name == first[0]]
-        header.setSortIndicatorShown(bool(sorted_by))
-        if sorted_by and first is not None:
-            order = Qt.SortOrder.DescendingOrder if first[1] else Qt.SortOrder.AscendingOrder
-            header.setSortIndicator(sorted_by[0], order)
-        header.blockSignals(False)
+        with QSignalBlocker(header):
+            for column, field in enumerate(self.model.fields):
+                self.view.setColumnWidth(column, self.current_layout.widths.get(field.name, self._width(field)))
+            first = self.current_layout.sort[0] if self.current_layout.sort else None
+            sorted_by = [number for number, field in enumerate(self.model.fields) if first and field.name == first[0]]
+            header.setSortIndicatorShown(bool(sorted_by))
+            if sorted_by and first is not None:
+                order = Qt.SortOrder.DescendingOrder if first[1] else Qt.SortOrder.AscendingOrder
+                header.setSortIndicator(sorted_by[0], order)
         self.view.update_frozen_columns()
 
     def _width(self, field: Field) -> int:
@@ -207,10 +205,9 @@ class RunTable(QWidget):
 
     def _apply_order(self, order: Sequence[str]) -> None:
         header = self.view.horizontalHeader()
-        header.blockSignals(True)
-        for index in range(header.count()):
-            header.moveSection(header.visualIndex(index), index)
-        header.blockSignals(False)
+        with QSignalBlocker(header):
+            for index in range(header.count()):
+                header.moveSection(header.visualIndex(index), index)
         hidden = [name for name in self.current_layout.columns if name not in order]
         self.show_layout(self.current_layout.with_columns([*order, *hidden]))
 
@@ -266,10 +263,6 @@ class RunTable(QWidget):
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(position)
 
-    def filter_to_cell(self) -> None:
-        """Add a condition for the current cell's value to the filter."""
-        self.add_to_filter(self.filter_text_of_cell())
-
     def add_to_filter(self, text: str) -> None:
         """Add a condition to the filter; "" changes nothing."""
         if text:
@@ -321,12 +314,7 @@ class RunTable(QWidget):
         elif run_id is None and current is not None:  # otherwise a click on the same run would change nothing
             self.view.selectionModel().clear()
 
-    def selected_runs(self) -> list[int]:
-        """The selected runs."""
-        return self.view.selected_runs()
-
     def set_ticks(self, run_ids: Iterable[int]) -> None:
-        """Set the ticked runs."""
         if (ticks := frozenset(run_ids)) != self.model.ticks:
             self.model.set_ticks(ticks)
             self._count_ticks()

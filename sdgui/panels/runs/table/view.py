@@ -263,15 +263,12 @@ class RunTableView(_Table):
                 run_ids |= {run_id: None for row_index in inside if (run_id := rows.at(row_index).run_id) is not None}
         return list(run_ids)
 
-    def select_run(self, run_id: int) -> bool:
-        """Make a run the current row; returns whether the run is listed."""
+    def select_run(self, run_id: int) -> None:
+        """Make a run the current row, if it is listed."""
         number = self._model.rows.row_of(run_id)
-        if number is None:
-            return False
-        index = self._model.index(number, 0)
-        flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
-        self.selectionModel().setCurrentIndex(index, flags)  # also scrolls to the row
-        return True
+        if number is not None:
+            flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
+            self.selectionModel().setCurrentIndex(self._model.index(number, 0), flags)  # also scrolls to the row
 
     def select_runs(self, run_ids: Iterable[int], current: int | None) -> None:
         """Select those of these runs that are listed, and make ``current`` the current row."""

@@ -105,7 +105,6 @@ def trials_table(report: SweepReport) -> Table:
 
 
 def complete_trials(report: SweepReport) -> list[TrialRecord]:
-    """The complete trials."""
     return [trial for trial in report.trials if trial.values]
 
 
@@ -135,7 +134,6 @@ def setting_axis(report: SweepReport, name: str, trials: Sequence[TrialRecord]) 
 
 
 def objective_axis(report: SweepReport, index: int, trials: Sequence[TrialRecord]) -> ValueAxis:
-    """The axis of an objective."""
     metric = report.objectives[index].metric
     values = np.array([trial.values[index] for trial in trials], float)
     return ValueAxis(metric, objective_heading(metric), values, factor=factor(metric))

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QModelIndex, QObject, Signal
+from PySide6.QtCore import QObject, Signal
 from pytestqt.qtbot import QtBot
 
 from core.spec.run.events import CheckpointSaved, Evaluated, Event, Log, Metrics, RunFinished, RunStarted
 from sdgui.app.start import make_application
 from sdgui.panels.runs import feed as curve_feed
-from sdgui.panels.runs.event_log import EventLogModel
+from sdgui.panels.runs.event_log import EventLog
 from sdgui.panels.runs.feed import CurveFeed
 from sdgui.panels.runs.model import LogLine, event_lines
 from sdgui.panels.runs.plots.charts import ancestors_key, curve_key
@@ -204,20 +204,17 @@ def test_events_are_listed_by_time() -> None:
 
 def test_new_lines_are_appended_and_other_changes_reset_the_list() -> None:
     make_application()
-    model = EventLogModel()
-    happened: list[object] = []
-    model.rowsInserted.connect(lambda _, first, last: happened.append((first, last)))
-    model.modelReset.connect(lambda: happened.append("reset"))
-    lines: list[LogLine] = [(float(index), "info", f"line {index}") for index in range(4)]
-    for number, expected in ((2, [(0, 1)]), (2, []), (4, [(2, 3)]), (1, ["reset"])):
-        model.set_lines(lines[:number])
-        assert (happened, model.rowCount()) == (expected, number)
-        assert model.index(number - 1, 0).data() == f"{clock(number - 1.0)}   line {number - 1}"
-        happened.clear()
-    model.set_lines([(0.0, "info", "another run")])
-    assert (happened, model.rowCount()) == (["reset"], 1)
-    assert model.rowCount(model.index(0, 0)) == 0
-    assert model.rowCount(QModelIndex()) == 1
+    log = EventLog()
+    lines: list[LogLine] = [(float(index), "warning", f"line {index}") for index in range(4)]
+    for number in (2, 2, 4, 1):
+        first = log.item(0)
+        log.set_lines(lines[:number])
+        assert log.count() == number
+        assert (log.item(0) is first) == (first is not None and number > 1), "lines are kept, and also their selection"
+        assert log.item(number - 1).text() == f"{clock(number - 1.0)}   line {number - 1}"
+        assert not log.item(number - 1).icon().isNull()
+    log.set_lines([(0.0, "info", "another run")])
+    assert (log.count(), log.item(0).icon().isNull()) == (1, True)
 
 
 def clock(moment: float) -> str:

@@ -99,7 +99,7 @@ def make_run(services: Services, name: str) -> Run:
 
 def read(panel: RunsPanel) -> None:
     for _ in range(5):
-        panel.view.table.reader.wait()
+        panel.view.table.reader._tasks.wait()
         QApplication.processEvents()
 
 

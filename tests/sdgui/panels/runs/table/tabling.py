@@ -10,7 +10,7 @@ from sdgui.panels.runs.table.run_table import RunTable
 def settle(table: RunTable) -> None:
     """Until every question to the store is answered and shown."""
     for _ in range(4):
-        table.reader.wait()
+        table.reader._tasks.wait()
         QApplication.processEvents()
 
 

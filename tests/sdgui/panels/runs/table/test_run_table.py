@@ -139,7 +139,7 @@ def test_groups_show_means_and_open_by_keys(qtbot: QtBot, table: RunTable) -> No
     qtbot.keyClick(table.view, Qt.Key.Key_Right)
     settle(table)
     assert shown(table, "seed")[:4] == ["1", "2", "1", "0"]
-    assert len(table.selected_runs()) == 3, "the runs of the group that is selected"
+    assert len(table.view.selected_runs()) == 3, "the runs of the group that is selected"
     qtbot.keyClick(table.view, Qt.Key.Key_Left)
     assert table.model.rowCount() == 3
 
@@ -236,7 +236,7 @@ def test_rows_are_copied_sorted_by_a_heading_and_filtered_to_a_cell(qtbot: QtBot
     assert table.current_layout.sort[0][0] == NAME_COLUMN
     rate = shown(table, RATE)[0]
     table.view.setCurrentIndex(table.model.index(0, [field.name for field in table.model.fields].index(RATE)))
-    table.filter_to_cell()
+    table.add_to_filter(table.filter_text_of_cell())
     settle(table)
     assert (table.bar.filter.text(), table.model.rowCount()) == (f"{RATE} = {rate}", 3)
 
