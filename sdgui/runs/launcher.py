@@ -182,7 +182,7 @@ class Launcher(QObject):
     def unqueue(self, run_id: int) -> None:
         """Remove a run from the queue; a run that never started is deleted with its folder."""
         run = self._store.unqueue(run_id)
-        if self._never_began(run):
+        if self._was_only_queued(run):
             self._discard(run)
         self.check_queue()
 
@@ -308,7 +308,7 @@ class Launcher(QObject):
         shutil.rmtree(run.folder.parent if chain_file(run.folder) else run.folder, ignore_errors=True)
         self._store.delete_run(run.id, for_good=True)
 
-    def _never_began(self, run: Run) -> bool:
+    def _was_only_queued(self, run: Run) -> bool:
         """Whether the run was only queued: no trainer has started, and the folder was not imported."""
         has_events = run.offset or run.ending
         if run.launched is not None or has_events or not self._store.owns(run):

@@ -206,7 +206,7 @@ class StudyPrograms(QObject):
         """The capacity of this computer that running studies use, except the study ``without``."""
         runs, devices = 0, frozenset[str]()
         for study_id, snapshot in self._snapshots.items():
-            if study_id == without or not snapshot.alive or not trains_here(snapshot.on):
+            if study_id == without or not snapshot.alive or not trains_here(snapshot.machines):
                 continue
             local_runs = [run for run in snapshot.runs if not run.machine]
             runs += max(self._jobs.get(study_id, 1), sum(run.state in ("training", "measuring") for run in local_runs))

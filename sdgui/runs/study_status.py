@@ -61,7 +61,7 @@ class StudySnapshot:
     results: dict[str, Any] | None = field(default=None, compare=False)
     results_stamp: float = 0.0
     results_problem: str = ""
-    on: tuple[str, ...] = ()  # the chosen machines; empty for this computer
+    machines: tuple[str, ...] = ()  # the chosen machines; empty for this computer
     trouble: str = ""  # unreachable or unusable machines, one per line
     stderr: str = ""  # last lines of stderr if the program failed
     is_sweep: bool = False

@@ -60,7 +60,7 @@ class QueuePage(QWidget):
         self.up.clicked.connect(lambda: self.table.shift(-1))
         self.down.clicked.connect(lambda: self.table.shift(1))
         self.top.clicked.connect(lambda: self.table.shift(_TO_FRONT))
-        self.remove.clicked.connect(lambda: self.table.removal_requested.emit(self.table.chosen()))
+        self.remove.clicked.connect(lambda: self.table.removal_requested.emit(self.table.selected_waiting_runs()))
         self.table.selectionModel().selectionChanged.connect(self._enable)
         self.table.customContextMenuRequested.connect(self._open_menu)
 
@@ -76,7 +76,7 @@ class QueuePage(QWidget):
         self._enable()
 
     def show_rows(self, rows: Sequence[QueueRow]) -> None:
-        selected = self.table.chosen()
+        selected = self.table.selected_waiting_runs()
         previous_ids = [row.run_id for row in self.table.rows.rows]
         self.table.rows.show_rows(rows)
         if previous_ids != [row.run_id for row in rows]:
@@ -100,7 +100,7 @@ class QueuePage(QWidget):
         self._machines = machines
 
     def _enable(self) -> None:
-        has_selection = bool(self.table.chosen())
+        has_selection = bool(self.table.selected_waiting_runs())
         for button in (self.up, self.down, self.top):
             button.setEnabled(has_selection)
         refusal = self.table.refusal()
@@ -108,7 +108,7 @@ class QueuePage(QWidget):
         self.remove.set_tip(refusal or _REMOVE_TIP)
 
     def _open_menu(self, position: QPoint) -> None:
-        selected = self.table.chosen()
+        selected = self.table.selected_waiting_runs()
         if not selected:
             return
         menu, refusal = QMenu(self), self.table.refusal()
@@ -247,19 +247,19 @@ class QueueTable(QTreeView):
         head.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
         self.activated.connect(lambda index: self.run_opened.emit(self.rows.rows[index.row()].run_id))
 
-    def chosen(self) -> list[int]:
+    def selected_waiting_runs(self) -> list[int]:
         """The ids of the selected waiting runs."""
         rows = sorted({index.row() for index in self.selectionModel().selectedRows()})
         return [self.rows.rows[row].run_id for row in rows if self.rows.rows[row].position is not None]
 
     def refusal(self) -> str:
         """Why the selected runs cannot be removed from the queue from here; "" if they can."""
-        selected = set(self.chosen())
+        selected = set(self.selected_waiting_runs())
         return next((row.refusal for row in self.rows.rows if row.run_id in selected and row.refusal), "")
 
     def shift(self, offset: int) -> None:
         """Move the selected runs by ``offset`` places and keep them selected; a large offset moves them to an end."""
-        ids = self.chosen()
+        ids = self.selected_waiting_runs()
         rows = [row for row, queued in enumerate(self.rows.rows) if queued.run_id in ids]
         if not rows:
             return
@@ -283,8 +283,8 @@ class QueueTable(QTreeView):
         key = Qt.Key(event.key())
         if event.modifiers() & Qt.KeyboardModifier.AltModifier and key in steps:
             self.shift(steps[key])
-        elif key == Qt.Key.Key_Delete and self.chosen():
+        elif key == Qt.Key.Key_Delete and self.selected_waiting_runs():
             if not self.refusal():
-                self.removal_requested.emit(self.chosen())
+                self.removal_requested.emit(self.selected_waiting_runs())
         else:
             super().keyPressEvent(event)

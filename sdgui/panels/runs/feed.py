@@ -88,7 +88,7 @@ class CurveFeed(QObject):
         self._update_labels(list(self._plotted_runs))
 
     def _update_labels(self, run_ids: list[int]) -> None:
-        """Name these runs and their ancestors in the legend, which a single run without ancestors does not need."""
+        """Name these runs and their ancestors in the legend, which is hidden while it has only one entry."""
         ancestors = {ancestor for run_id in run_ids for ancestor, _ in self._plotted_runs[run_id].ancestors}
         try:
             labels = self._labels(sorted({*run_ids, *ancestors})) if run_ids else {}

@@ -97,7 +97,7 @@ class StudyToolbar(QWidget):
             self.start.setVisible(not alive)
             self.pause.setVisible(alive)
         self.machines.setEnabled(is_ready and not alive)
-        self.machines.show_chosen(snapshot.on if snapshot is not None else ())
+        self.machines.show_chosen(snapshot.machines if snapshot is not None else ())
         self.pause.setEnabled(is_ready and alive and not is_ending)
         self.stop.setEnabled(is_ready and alive and (can_kill or not is_ending))
         self.stop.setText("&Kill" if can_kill else "Sto&p")

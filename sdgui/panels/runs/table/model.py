@@ -160,7 +160,7 @@ class RunTableModel(QAbstractTableModel):
             self._read_group(self.listing, row.group)
             return
         self.open_groups.discard(keys)
-        head, children = self.rows.head_of(row.group), self.rows.children(row.group)
+        head, children = self.rows.header_row(row.group), self.rows.child_count(row.group)
         self.beginRemoveRows(QModelIndex(), head + 1, head + children)
         self.rows.close_group(row.group)
         self.endRemoveRows()
@@ -177,7 +177,7 @@ class RunTableModel(QAbstractTableModel):
     def _insert_group(self, rows: Rows, group: int, run_ids: list[int]) -> None:
         if rows is not self.rows or rows.is_open(group) or not run_ids:
             return
-        head = self.rows.head_of(group)
+        head = self.rows.header_row(group)
         self.beginInsertRows(QModelIndex(), head + 1, head + len(run_ids))
         self.rows.open_group(group, run_ids)
         self.endInsertRows()

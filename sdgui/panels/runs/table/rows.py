@@ -81,7 +81,7 @@ class Rows:
     def is_open(self, group: int) -> bool:
         return group in self._open
 
-    def head_of(self, group: int) -> int:
+    def header_row(self, group: int) -> int:
         """The row of a group's header."""
         return self._starts[group]
 
@@ -94,7 +94,7 @@ class Rows:
         self._open.pop(group, None)
         self._number_rows()
 
-    def children(self, group: int) -> int:
+    def child_count(self, group: int) -> int:
         """The number of rows below a group's header."""
         return len(self._open.get(group, ()))
 
@@ -106,5 +106,5 @@ class Rows:
         self._starts, start = [], 0
         for group in range(len(self.groups)):
             self._starts.append(start)
-            start += 1 + self.children(group)
+            start += 1 + self.child_count(group)
         self._length = start

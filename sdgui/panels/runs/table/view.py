@@ -259,7 +259,7 @@ class RunTableView(_Table):
             if row.run_id is not None:
                 run_ids[row.run_id] = None
             elif row.group is not None:
-                inside = range(number + 1, number + 1 + rows.children(row.group))
+                inside = range(number + 1, number + 1 + rows.child_count(row.group))
                 run_ids |= {run_id: None for row_index in inside if (run_id := rows.at(row_index).run_id) is not None}
         return list(run_ids)
 

@@ -74,7 +74,7 @@ def test_waiting_runs_are_counted_dragged_moved_by_keys_and_removed(
     qtbot.keyClick(table, Qt.Key.Key_Down, Qt.KeyboardModifier.AltModifier)
     settle(window)
     assert [run.id for run in store.queue()] == [first, third, second]
-    assert table.chosen() == [third], "what was moved stays selected"
+    assert table.selected_waiting_runs() == [third], "what was moved stays selected"
     qtbot.keyClick(table, Qt.Key.Key_End, Qt.KeyboardModifier.AltModifier)
     settle(window)
     assert [run.id for run in store.queue()] == [first, second, third]

@@ -61,7 +61,7 @@ def test_only_waiting_runs_can_be_moved_or_removed(page: QueuePage) -> None:
     page.top.click()
     page.remove.click()
     assert received == [[2, 4, 3], [2, 3, 4], [4, 2, 3], ("leave", 4)]
-    assert page.table.chosen() == [4]
+    assert page.table.selected_waiting_runs() == [4]
     page.show_rows([])
     assert page.stack.currentWidget() is page.empty
     assert (page.line.text(), page.remove.isEnabled()) == ("0 training, 0 waiting", False)
