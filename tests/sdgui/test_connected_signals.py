@@ -99,7 +99,7 @@ EARS = {
     "EvaluationPane.table": "activated",
     "ExperimentsPanel.tree": "activated clicked",
     "FailureDialog/QDialogButtonBox": "rejected",
-    "FiguresPage.values": "itemActivated",
+    "FiguresPage.values": "activated",
     "Gallery.view": "doubleClicked",
     "LoggedSamples.names": "currentTextChanged",
     "ModelPopover.list": "clicked",

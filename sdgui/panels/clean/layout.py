@@ -53,7 +53,6 @@ class CleanView(QWidget):
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services = services
-        self._items: dict[tuple[int, bool | None, bool, str], GalleryItem] = {}  # by index and displayed state
         self.source = CleanSource(services, self)
         self.strip = ProgressStrip(self)
         self.bar = MessageBar(self)
@@ -135,34 +134,26 @@ class CleanView(QWidget):
             self.filters.removeItem(row)
 
     # Images
-    def item(self, ranked_pairs: RankedPairs, index: int) -> GalleryItem:
-        """The gallery item of a pair; cached per mark and exclusion."""
+    @staticmethod
+    def item(ranked_pairs: RankedPairs, index: int, line: bool) -> GalleryItem:
+        """The gallery item of a pair; ``line``: with the threshold line above."""
         pair = ranked_pairs.pairs[index]
-        is_corrected, caption = pair.key in ranked_pairs.corrections, ranked_pairs.caption(pair)
-        mark, faint = ranked_pairs.marks.get(pair.key), ranked_pairs.is_excluded(pair) and not is_corrected
-        cached = self._items.get((index, mark, faint, caption))
-        if cached is None:
-            suggestion = f"suggestion: {pair.suggestion}" if pair.suggestion else ""
-            badge = "corrected" if is_corrected else {None: "", True: "mismatched", False: "correct"}[mark]
-            truth = {None: "", True: "shuffled according to the data", False: "correct according to the data"}[
-                pair.shuffled
-            ]
-            cached = self._items[index, mark, faint, caption] = GalleryItem(
-                Path(pair.path),
-                caption,
-                pair.match_score,
-                pair.rank,
-                None if mark is None or is_corrected else not mark,
-                detail="\n".join(part for part in (suggestion, _probability(pair), truth) if part),
-                badge=badge,
-                badge_spoken=f"marked {badge}" if badge and not is_corrected else badge,
-                faint=faint,
-            )
-        return cached
-
-    def forget_items(self) -> None:
-        """Clear the cache; another ranking is shown."""
-        self._items.clear()
+        is_corrected, mark = pair.key in ranked_pairs.corrections, ranked_pairs.marks.get(pair.key)
+        suggestion = f"suggestion: {pair.suggestion}" if pair.suggestion else ""
+        badge = "corrected" if is_corrected else {None: "", True: "mismatched", False: "correct"}[mark]
+        truth = {None: "", True: "shuffled according to the data", False: "correct according to the data"}
+        return GalleryItem(
+            Path(pair.path),
+            ranked_pairs.caption(pair),
+            pair.match_score,
+            pair.rank,
+            None if mark is None or is_corrected else not mark,
+            detail="\n".join(part for part in (suggestion, _probability(pair), truth[pair.shuffled]) if part),
+            badge=badge,
+            badge_spoken=f"marked {badge}" if badge and not is_corrected else badge,
+            faint=ranked_pairs.is_excluded(pair) and not is_corrected,
+            line=line,
+        )
 
     # Texts
     def show_counts(self, ranked_pairs: RankedPairs | None, shown_count: int, other_source: str = "") -> None:

@@ -6,7 +6,6 @@ keys (X, Space, U) mark pairs, marks are stored immediately; worker ``noise_save
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -173,7 +172,6 @@ class CleanPanel(Panel):
         if self.ranked is not None and source_key(self.ranked.data) == source_key(ranked_pairs.data):
             ranked_pairs.marks, ranked_pairs.corrections = self.ranked.marks, self.ranked.corrections
         self.ranked = ranked_pairs
-        self.view.forget_items()
         self._earlier_states.clear()
         self._saved = ""
         ranked_pairs.exclude_below = self.view.exclude_below.isChecked()
@@ -196,9 +194,8 @@ class CleanPanel(Panel):
         self._stale.clear()
         self.view.table.pairs.show_pairs(self.ranked, self.visible_indices)
         self._line_row = self._threshold_row()
-        items = [self.view.item(self.ranked, index) for index in self.visible_indices]
-        if self._line_row > 0:
-            items[self._line_row] = replace(items[self._line_row], line=True)
+        rows = enumerate(self.visible_indices)
+        items = [self.view.item(self.ranked, index, row == self._line_row > 0) for row, index in rows]
         self.view.gallery.set_items(items)
         if self.visible_indices:
             self._choose(self.visible_indices.index(current) if current in self.visible_indices else 0)
@@ -240,8 +237,8 @@ class CleanPanel(Panel):
         assert self.ranked is not None
         for row in rows:
             del self._stale[row]
-            item = self.view.item(self.ranked, self.visible_indices[row])
-            self.view.gallery.replace(row, replace(item, line=row == self._line_row))
+            item = self.view.item(self.ranked, self.visible_indices[row], row == self._line_row)
+            self.view.gallery.replace(row, item)
 
     # The threshold
     def _on_threshold_moved(self, threshold: int) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from PySide6.QtCore import QEvent, QPoint, QRect, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QModelIndex, QPoint, QRect, QSize, Signal
 from PySide6.QtGui import QHelpEvent, QPainter, QPaintEvent
-from PySide6.QtWidgets import QComboBox, QHeaderView, QSizePolicy, QToolTip, QTreeWidget, QTreeWidgetItem, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QComboBox, QHeaderView, QSizePolicy, QToolTip, QWidget
 
 from sdgui.panels.data.model import NO_VALUE
+from sdgui.shared.tables import Column, CopyingTable, RowsModel
 from sdgui.widgets.formats import count, count_with_unit, percent
 from sdgui.widgets.layouts.boxes import STYLE_SPACING, hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
@@ -29,24 +30,23 @@ class FiguresPage(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._facts: RowsOpened | None = None
+        self._total = 1  # listed images, of which values have a share
         self.summary = PlainLabel(self, wordWrap=True)
         self.words = Bars("Words per caption", self)
         self.captions = Bars("Captions per image", self)
         self.label = StillComboBox(self)
         self.label.setAccessibleName("Label")
         self.label.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
-        self.values = QTreeWidget(self)
-        self.values.setRootIsDecorated(False)
-        self.values.setUniformRowHeights(True)
-        self.values.setAccessibleName("Label values")
-        self.values.setHeaderLabels(["Value", "Images", "Share"])
-        for number in (1, 2):
-            self.values.headerItem().setTextAlignment(
-                number, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-            )
-        header = self.values.header()
-        header.setStretchLastSection(False)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        columns = [
+            Column("Value", lambda row: row["value"] or NO_VALUE),
+            Column("Images", lambda row: count(row["images"]), lambda row: row["images"]),
+            Column("Share", lambda row: percent(row["images"] / self._total), lambda row: row["images"]),
+        ]
+        self.value_rows = RowsModel(columns, self)
+        self.values = CopyingTable("Label values", self)
+        self.values.setModel(self.value_rows)
+        self.values.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.values.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self.values.setToolTip("Press Enter or double-click to show the images with this value")
         self._no_label = PlainLabel("This data has no labels.", self, role="muted")
         left = vbox(self.summary)
@@ -61,7 +61,7 @@ class FiguresPage(QWidget):
         right = vbox(head, self._no_label, (self.values, 1))
         hbox((left, 3), (right, 2), into=self, spacing=3 * SPACE, margins=(0, SPACE, 0, 0))
         self.label.currentTextChanged.connect(self._show_values)
-        self.values.itemActivated.connect(self._choose)
+        self.values.activated.connect(self._choose)
 
     def show_facts(self, facts: RowsOpened | None) -> None:
         """Show the statistics of a source; None clears the page."""
@@ -71,7 +71,7 @@ class FiguresPage(QWidget):
             self.summary.setText("")
             self.words.set_bars([])
             self.captions.set_bars([])
-            self.values.clear()
+            self.value_rows.set_rows([])
             return
         self.summary.setText(summary(facts))
         self.words.set_bars(word_bars(facts["words"]))
@@ -88,22 +88,12 @@ class FiguresPage(QWidget):
         self.values.setVisible(has_labels)
 
     def _show_values(self, name: str) -> None:
-        self.values.clear()
-        if self._facts is None or name not in self._facts["labels"]:
-            return
-        total = max(1, self._facts["listed"])
-        items = []
-        for label_count in self._facts["labels"][name]:
-            value, images = label_count["value"], label_count["images"]
-            item = QTreeWidgetItem([value or NO_VALUE, count(images), percent(images / total)])
-            item.setToolTip(0, plain_tip(value or NO_VALUE))
-            for column in (1, 2):
-                item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-            items.append(item)
-        self.values.addTopLevelItems(items)
+        labels = self._facts["labels"] if self._facts is not None else {}
+        self._total = max(1, self._facts["listed"]) if self._facts is not None else 1
+        self.value_rows.set_rows(labels.get(name, []))
 
-    def _choose(self, item: QTreeWidgetItem) -> None:
-        self.value_chosen.emit(self.label.currentText(), item.text(0))
+    def _choose(self, index: QModelIndex) -> None:
+        self.value_chosen.emit(self.label.currentText(), self.value_rows.row_at(index)["value"] or NO_VALUE)
 
 
 def summary(facts: RowsOpened) -> str:

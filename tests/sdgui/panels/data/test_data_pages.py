@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QGuiApplication, QShortcut
+from PySide6.QtCore import QItemSelectionModel, Qt
+from PySide6.QtGui import QGuiApplication
 from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application
@@ -39,18 +39,18 @@ def test_statistics_show_values_that_link_to_their_images(qtbot: QtBot) -> None:
     assert page.summary.text() == "4 images with 8 captions; the median length is 2 words. 6 captions are distinct."
     assert page.summary.wordWrap(), "a long sentence makes no window wider"
     page.label.setCurrentText("kind")
-    items = [page.values.topLevelItem(row) for row in range(page.values.topLevelItemCount())]
-    assert [[item.text(column) for column in range(3)] for item in items] == [
+    model = page.value_rows
+    assert [[model.index(row, column).data() for column in range(3)] for row in range(model.rowCount())] == [
         ["<i>x", "3", "75.0 %"], [NO_VALUE, "1", "25.0 %"],
     ]  # fmt: skip
-    assert items[0].toolTip(0).endswith("&lt;i&gt;x</p>") or "&lt;i&gt;" in items[0].toolTip(0)
-    assert items[1].textAlignment(1) & Qt.AlignmentFlag.AlignRight
+    assert "&lt;i&gt;" in model.index(0, 0).data(Qt.ItemDataRole.ToolTipRole)
+    assert model.index(1, 1).data(Qt.ItemDataRole.TextAlignmentRole) & Qt.AlignmentFlag.AlignRight
     values: list[tuple[str, str]] = []
     page.value_chosen.connect(lambda label, value: values.append((label, value)))
-    page.values.setCurrentItem(items[1])
+    page.values.setCurrentIndex(model.index(1, 0))
     qtbot.keyClick(page.values, Qt.Key.Key_Return)
     page.label.setCurrentText("split")
-    page.values.itemActivated.emit(page.values.topLevelItem(0), 0)
+    page.values.activated.emit(model.index(0, 0))
     assert values == [("kind", NO_VALUE), ("split", "val")]
     page.show_facts(facts("/b.csv", 4, pairs=8, distinct=8, captions=[[2, 4]], labels={}, split=""))
     assert [widget.isVisible() for widget in (page.captions, page._captions_heading, page.values, page._no_label)] == [
@@ -61,7 +61,7 @@ def test_statistics_show_values_that_link_to_their_images(qtbot: QtBot) -> None:
     assert page.summary.text() == "4 images with 8 captions; the median length is 2 words. Every image has 2."
     page.show_facts(facts("/a.csv", 4, labels=labels))
     page.show_facts(None)
-    assert (page.summary.text(), page.words._bars, page.label.count(), page.values.topLevelItemCount()) == (
+    assert (page.summary.text(), page.words._bars, page.label.count(), model.rowCount()) == (
         "",
         [],
         0,
@@ -80,18 +80,17 @@ def test_broken_rows_are_listed_with_reasons_and_copied(qtbot: QtBot) -> None:
     )
     page.show_broken(2, [("row 3", "<b>no</b> image"), ("row 4", "empty")], [("/p/a.png", "cut off")])
     assert page.summary.text() == "2 rows cannot be used; 1 image cannot be decoded."
-    assert [page.list.topLevelItem(row).text(0) for row in range(page.list.topLevelItemCount())] == [
-        "/p/a.png", "row 3", "row 4",
-    ]  # fmt: skip
-    assert "&lt;b&gt;no" in page.list.topLevelItem(1).toolTip(1)
-    page.list.topLevelItem(0).setSelected(True)
-    page.list.topLevelItem(2).setSelected(True)
-    page.findChild(QShortcut).activated.emit()
-    assert QGuiApplication.clipboard().text() == "/p/a.png\tcut off\nrow 4\tempty"
+    assert [place for place, _ in page.rows.rows] == ["/p/a.png", "row 3", "row 4"]
+    assert "&lt;b&gt;no" in page.rows.index(1, 1).data(Qt.ItemDataRole.ToolTipRole)
+    select = QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows
+    for row in (0, 2):
+        page.table.selectionModel().select(page.rows.index(row, 0), select)
+    page.table.copy()
+    assert QGuiApplication.clipboard().text() == "Location\tReason\n/p/a.png\tcut off\nrow 4\tempty"
     QGuiApplication.clipboard().clear()
     page.show_broken(0, [], [])
     assert page.summary.text() == "Every row can be used; every image can be decoded."
-    assert page.list.topLevelItemCount() == 0
+    assert page.rows.rowCount() == 0
 
 
 LEAKS = [

@@ -71,7 +71,7 @@ def test_a_source_is_inspected_and_saved_again(panel: DataPanel, qtbot: QtBot, t
     assert [group.rows for group in view.groups._groups] == [(0,), (1,), (4, 5, 6)]
     assert "(3)" in view.tabs.tabText(GROUPS)
     assert "(2)" in view.tabs.tabText(BROKEN)
-    assert "not an image" in view.broken.list.topLevelItem(0).text(1)
+    assert "not an image" in view.broken.rows.rows[0][1]
     view.groups.exclude_copies.click()
     assert panel.rows.excluded == {5, 6}
     view.gallery.set_selected([9])

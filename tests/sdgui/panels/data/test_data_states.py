@@ -75,7 +75,7 @@ def test_a_check_compares_with_other_splits_or_by_the_label_that_names_them(
     panel.work.checked.emit(checked("/one.csv", leaks=leaks, leak_count=3, broken=broken))
     assert panel.view.strip.isHidden()
     assert ("(3)" in panel.view.tabs.tabText(GROUPS), "(1)" in panel.view.tabs.tabText(BROKEN)) == (True, True)
-    assert panel.view.broken.list.topLevelItem(0).text(0) == "/p/b.png"
+    assert panel.view.broken.rows.rows[0][0] == "/p/b.png"
     assert (
         panel.view.groups.exclude_copies.isEnabled(),
         panel.view.groups.exclude_leaks.isEnabled(),
@@ -163,8 +163,7 @@ def test_a_check_of_more_images_than_are_listed_is_shown(qtbot: QtBot, panel: Da
         checked("/one.csv", images=5, broken=[{"row": 1, "why": "cut off"}, {"row": 4, "why": "empty"}],
                 exact=[[0, 2, 3]], exact_groups=1)
     )  # fmt: skip
-    listed = panel.view.broken.list
-    assert [listed.topLevelItem(row).text(0) for row in range(2)] == ["/p/b.png", "row 5"]
+    assert [place for place, _ in panel.view.broken.rows.rows] == ["/p/b.png", "row 5"]
     panel.view.groups.exclude_copies.click()
     assert panel.rows.excluded_paths() == ["/p/c.png"]
     assert panel.view.bar.text == "Not excluded: 1 unlisted image."
