@@ -91,7 +91,7 @@ EARS = {
     "MetricAtStep.edit": "returnPressed",
     "CaptionsBar.compare": "toggled",
     "ClassTable.filter_box": "textChanged returnPressed",
-    "ClassTable.view": "doubleClicked",
+    "ClassTable.view": "activated",
     "ClassifyView.tabs": "currentChanged",
     "CleanView.table": "doubleClicked",
     "DataView.tabs": "currentChanged",

@@ -56,16 +56,16 @@ class ClassifyPanel(Panel):
         self.set_view(self.view)
         self.progress = (self.view.strip, self.view.export_strip)
         self.session = ClassifySession(services.pool, self)
-        self.evaluations = Evaluations(self.view, self.session, self.show_message)
-        self.export = ExportMenu(self.view.export_strip, self.show_message, self)
+        self.evaluations = Evaluations(self.view, self.session, self.view.bar.show_message)
+        self.export = ExportMenu(self.view.export_strip, self.view.bar.show_message, self)
         self.travel = ClassifyTravel(services.time_travel, self.view, self.session)
-        self.probes = Probes(self.session, self.show_message, self.evaluations.set_busy, self)
+        self.probes = Probes(self.session, self.view.bar.show_message, self.evaluations.set_busy, self)
         self._connect()
         self._show_result(None)
 
     def _connect(self) -> None:
         view = self.view
-        view.source.refused.connect(lambda sentence: self.show_message(Message("error", sentence)))
+        view.source.refused.connect(lambda sentence: self.view.bar.show_message(Message("error", sentence)))
         view.source.model_changed.connect(self._on_choices_changed)
         view.source.data.changed.connect(lambda _source: self._on_choices_changed())
         view.source.model.interpolated.connect(self.evaluations.follow_interpolation)
@@ -84,7 +84,7 @@ class ClassifyPanel(Panel):
         view.prompts_edited.connect(self._try_prompts)
         view.try_requested.connect(self._try)
         view.try_refused.connect(
-            lambda refusals: self.show_message(warning(not_added_text(refusals), refusal_lines(refusals)))
+            lambda refusals: self.view.bar.show_message(warning(not_added_text(refusals), refusal_lines(refusals)))
         )
         view.menu_opening.connect(lambda menu, gallery: self.export.fill(menu, gallery.selected_items()))
 
@@ -94,7 +94,7 @@ class ClassifyPanel(Panel):
 
     def use_run(self, run_id: int) -> None:
         if not self.view.source.model.choose_run(run_id):
-            self.show_message(Message("warning", "This run has no checkpoint to classify with yet."))
+            self.view.bar.show_message(Message("warning", "This run has no checkpoint to classify with yet."))
 
     def ask_model(self) -> None:
         self.view.source.model.open()
@@ -121,10 +121,6 @@ class ClassifyPanel(Panel):
 
     def focus_search(self) -> None:
         self.view.focus_search()
-
-    def show_message(self, message: Message) -> None:
-        """Show ``message`` in the panel's message bar."""
-        self.view.bar.show_message(message)
 
     # The next step that the empty panel offers
     def _find_next_step(self) -> None:
@@ -226,7 +222,7 @@ class ClassifyPanel(Panel):
 
     def _on_question_failed(self, failure: Failure) -> None:
         if not isinstance(failure, Cancelled):
-            self.show_message(Message("error", failure.text, failure.details))
+            self.view.bar.show_message(Message("error", failure.text, failure.details))
 
     def _ask_cell(self, true: int, predicted: int, offset: int) -> None:
         tab, arguments = self.view.matrix, {"true": true, "predicted": predicted, "offset": offset, "limit": CELL_PAGE}
@@ -286,7 +282,7 @@ class ClassifyPanel(Panel):
         """Load a saved probe for the selected model, and evaluate the probe if data is selected."""
         choice = self.view.source.model.choice()
         if choice is None:
-            self.show_message(Message("error", "Choose the model that the probe was fitted on first."))
+            self.view.bar.show_message(Message("error", "Choose the model that the probe was fitted on first."))
             return
         target_without_data = Target(model=choice.model, weights=choice.network, title=choice.title, data="")
         loaded = Evaluation(target_without_data, "saved", Settings(), str(path))
@@ -295,7 +291,7 @@ class ClassifyPanel(Panel):
             self.evaluations.set_busy("")
             self._loaded = loaded
             self._show_result(self.view.results.current())
-            self.show_message(
+            self.view.bar.show_message(
                 Message("info", f"The probe {path.name} is loaded. Try it on images or apply it to a folder.")
             )
             target = self.view.source.target()
@@ -323,7 +319,7 @@ class ClassifyPanel(Panel):
         trying = self.view.trying
         probe, classifier, question = self.probe(), self._classifier(), trying.question
         if classifier is None:
-            self.show_message(Message("error", "Choose a model to classify these images."))
+            self.view.bar.show_message(Message("error", "Choose a model to classify these images."))
             return
         if probe is None and not names:
             nothing = {"probe": None, "zero_shot": None, "error": ""}

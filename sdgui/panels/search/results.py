@@ -5,7 +5,7 @@ Flow: worker ``search_query`` -> ``items`` -> gallery; with a second model's res
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -117,14 +117,11 @@ def details(row: Row, answer: Mapping[str, Any]) -> str:
     lines = [f"cosine {row['cosine']:.3f} ({cutoff} the cut-off {answer['cutoff']['cosine']:.3f})"]
     lines[0] += f" · softmax probability {percent(row['softmax'])} · rank {row['rank']}"
     if "size" in row:
-        lines.append(" · ".join([file_size(int(row["size"])), file_time(float(row["time"])), *_labels(row)]))
+        labels = [f"{name}: {value}" for name, value in row.get("labels", {}).items() if value]
+        lines.append(" · ".join([file_size(int(row["size"])), file_time(float(row["time"])), *labels]))
     lines += [f"also: {caption}" for caption in list(row.get("captions", ()))[1:4]]
     lines += [f"near-identical: {duplicate['path']} ({duplicate['cosine']:.3f})" for duplicate in row["duplicates"][:5]]
     return "\n".join(lines)
-
-
-def _labels(row: Row) -> list[str]:
-    return [f"{name}: {value}" for name, value in row.get("labels", {}).items() if value]
 
 
 def file_size(size: int) -> str:
@@ -160,12 +157,9 @@ def true_line(rank: float | None, answer: Mapping[str, Any], query: Query) -> st
     total_text = f" of {count(answer['searched'])}"
     if rank is None:
         return f"Correct image: not among the first {count(len(answer['rows']))}{total_text}"
-    suffix = " ✓" if rank == 1 else "" if rank <= _last_rank(answer["rows"]) else ", not shown"
+    is_shown = rank <= max((row["rank"] for row in answer["rows"]), default=0)
+    suffix = " ✓" if rank == 1 else "" if is_shown else ", not shown"
     return f"Correct image: rank {rank_text(rank)}{total_text}{suffix}"
-
-
-def _last_rank(rows: Sequence[Row]) -> int:
-    return int(rows[-1]["rank"]) if rows else 0
 
 
 def rank_text(rank: float) -> str:

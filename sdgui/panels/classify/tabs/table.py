@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import QModelIndex, Qt, Signal
-from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QWidget
 
 from sdgui.panels.classify.tabs.share_bar import SHARE_ROLE, ShareDelegate
@@ -39,7 +38,7 @@ class ClassTable(QWidget):
         self.filter_box.textChanged.connect(self._filter)
         self.filter_box.returnPressed.connect(self.view.setFocus)
         self.view.selectionModel().currentRowChanged.connect(lambda *_: self.current_changed.emit(self.current()))
-        self.view.doubleClicked.connect(lambda _index: self.row_activated.emit(self.current()))
+        self.view.activated.connect(lambda _index: self.row_activated.emit(self.current()))
         self.model.modelAboutToBeReset.connect(self._remember_current)
         self.model.modelReset.connect(self._restore_current)
         self._current_before_reset = -1
@@ -51,13 +50,11 @@ class ClassTable(QWidget):
     def _build(self) -> None:
         view = self.view
         view.setModel(self.model)
-        view.horizontalHeader().setSortIndicator(
-            -1, Qt.SortOrder.AscendingOrder
-        )  # unsorted until the user clicks a header
+        head = view.horizontalHeader()
+        head.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)  # unsorted until the user clicks a header
         view.setSortingEnabled(True)
         view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         view.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        head = view.horizontalHeader()
         head.setStyleSheet("QHeaderView::section { padding-left: 4px; padding-right: 12px; }")  # for the sort arrow
         titles = (self.fontMetrics().horizontalAdvance(column.title) for column in self.model.columns)
         head.setMinimumSectionSize(max(titles) + 2 * SPACE)
@@ -71,10 +68,6 @@ class ClassTable(QWidget):
             elif not stretch:
                 text = max(column.title, "100.0 %", key=len)
                 view.setColumnWidth(number, self.fontMetrics().horizontalAdvance(text) + 5 * SPACE // 2)
-        for key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-            shortcut = QShortcut(QKeySequence(key), view)
-            shortcut.setContext(Qt.ShortcutContext.WidgetShortcut)
-            shortcut.activated.connect(self._activate_current)
 
     # Rows
     def set_rows(self, rows: Sequence[Row]) -> None:
@@ -99,10 +92,6 @@ class ClassTable(QWidget):
             index = self.model.index(self.model.visible_rows.index(row), 0)
             self.view.setCurrentIndex(index)
             self.view.scrollTo(index)
-
-    def _activate_current(self) -> None:
-        if self.current() >= 0:
-            self.row_activated.emit(self.current())
 
     def _restore_current(self) -> None:
         """Restore the current row after a reset of the model."""
