@@ -15,11 +15,11 @@ from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QFormLayout, QHBoxLayout, QPushButton, QSplitter, QStackedWidget, QTabBar, QWidget
 
 from sdgui.panels.search.index import IndexSheet
-from sdgui.panels.search.jobs import Jobs
 from sdgui.panels.search.model import Query
 from sdgui.panels.search.query.bar import SearchBar
 from sdgui.panels.search.query.filters import FilterForm
 from sdgui.panels.search.query.history import SearchHistory
+from sdgui.panels.search.reporting import Jobs
 from sdgui.panels.search.results import SCORES
 from sdgui.panels.search.side import SearchSide
 from sdgui.panels.search.source import SourceBar

@@ -14,16 +14,16 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QApplication, QWidget
 
 from sdgui.panels.search.collection import DATA, HELD_OUT, INDEX
+from sdgui.panels.search.explanations import Explanations
 from sdgui.panels.search.following import RunFollowing
 from sdgui.panels.search.layout import EVALUATION, IMAGES_TAB, LATE_WIDGETS, MAP, SearchView
 from sdgui.panels.search.model import Part, Query
-from sdgui.panels.search.opening import COMPARISON, OpeningMessages
 from sdgui.panels.search.queries import SearchQueries
 from sdgui.panels.search.query.history import SearchHistory
+from sdgui.panels.search.reporting import COMPARISON, OpeningMessages
 from sdgui.panels.search.tab_results import TabResults
 from sdgui.panels.search.tabs.known_queries import KnownQuery
 from sdgui.panels.search.travel import OPEN_AHEAD, SearchTravel
-from sdgui.panels.search.why.following import WhyFollowing
 from sdgui.panels.search.work import COLLECTION_REQUESTS, WHY, SearchSession, Target, same_collection
 from sdgui.shared.failures import failure_message
 from sdgui.shared.panel import Panel
@@ -57,7 +57,7 @@ class SearchPanel(Panel):
         self.queries = SearchQueries(self.view, self.sessions)
         self.tab_results = TabResults(services, self.view, self.sessions)
         self.travel = SearchTravel(services, self.view, self.sessions, self.queries, self)
-        self.why = WhyFollowing(self.view.query, self.view.sides, self.sessions, self.view.jobs, self._selected_image)
+        self.why = Explanations(self.view.query, self.view.sides, self.sessions, self.view.jobs, self._selected_image)
         self.following = RunFollowing(services, self.view.source, self)
         self._connect()
 

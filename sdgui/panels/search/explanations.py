@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
 
 from PySide6.QtCore import QObject, QTimer
 
-from sdgui.panels.search.jobs import Jobs
 from sdgui.panels.search.model import Query
 from sdgui.panels.search.query.bar import SearchBar
-from sdgui.panels.search.why.view import WhyView
+from sdgui.panels.search.reporting import Jobs
+from sdgui.panels.search.side import SearchSide
 from sdgui.panels.search.work import WHY, SearchSession
 from sdgui.widgets.late_parts import is_made
 from sdgui.worker.replies import Cancelled, Failure
@@ -24,28 +23,13 @@ from sdgui.worker.verbs import SEARCH_WHY, Why
 _TYPING_PAUSE_MS = 60
 
 
-class Explained(Protocol):
-    """A side of Search that can show an explanation below its results."""
-
-    why_requested: Any  # a signal without arguments
-
-    @property
-    def why(self) -> WhyView:
-        """The explanation, created on first use."""
-        ...
-
-    def show_why(self, on: bool) -> None:
-        """Show or hide the explanation."""
-        ...
-
-
-class WhyFollowing(QObject):
+class Explanations(QObject):
     """Fills the ``why`` of ``sides``. ``selected_path`` returns the selected image; "" if there is none."""
 
     def __init__(
         self,
         query: SearchBar,
-        sides: tuple[Explained, Explained],
+        sides: tuple[SearchSide, SearchSide],
         sessions: tuple[SearchSession, SearchSession],
         jobs: Jobs,
         selected_path: Callable[[], str],
@@ -63,21 +47,20 @@ class WhyFollowing(QObject):
             session.collection_opened.connect(lambda _facts, number=number: self._ask(number))
 
     def toggle(self) -> None:
-        """Show or hide the explanations."""
-        self.set_on(not self.on)
-
-    def set_on(self, on: bool) -> None:
         """Show or hide the explanations on both sides; hiding drops open requests."""
-        self.on = on
+        self.on = not self.on
         for number, side in enumerate(self._sides):
-            side.show_why(on)
-            if not on:
-                self._sessions[number].drop(WHY)
-                self._jobs.end(f"{WHY}{number}")
-        if on:
+            side.show_why(self.on)
+            if not self.on:
+                self._drop(number)
+        if self.on:
             self.explain_selected()
         else:
             self._typing_timer.stop()
+
+    def _drop(self, number: int) -> None:
+        self._sessions[number].drop(WHY)
+        self._jobs.end(f"{WHY}{number}")
 
     def explain_selected(self) -> None:
         """Explain the newly selected image."""
@@ -88,8 +71,7 @@ class WhyFollowing(QObject):
         """Clear a side that opens another model, or with ``other_data`` another collection."""
         if other_data and number == 0:
             self._path = ""
-        self._sessions[number].drop(WHY)
-        self._jobs.end(f"{WHY}{number}")
+        self._drop(number)
         side = self._sides[number]
         if self.on or is_made(side, "why"):  # a hidden view may be shown again
             view = side.why

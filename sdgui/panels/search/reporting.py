@@ -1,21 +1,72 @@
-"""Errors and warnings about opening the two models; each side has its own message, and so has their comparison.
+"""Reports of the two sides: one progress strip for several jobs, one message about opening both models.
 
-Flow: ``SearchPanel`` -> ``set(side, message)`` -> message bar; all messages are shown as one.
+Flow: ``SearchPanel`` -> ``Jobs.advance`` -> progress strip; ``OpeningMessages.set(side, message)`` -> message bar.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from PySide6.QtCore import QObject
 
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.progress_strip import ProgressStrip
 
 COMPARISON = 2  # in place of a side: why the two sides cannot be compared
 _BY_SEVERITY = ("error", "warning", "info")
 
 
+@dataclass
+class _Job:
+    text: str
+    cancel: Callable[[], None]
+    completed: int = 0
+    total: int = 0
+
+
+class Jobs(QObject):
+    """The running jobs by name; the strip shows the oldest, and its button cancels this job."""
+
+    def __init__(self, strip: ProgressStrip, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._strip = strip
+        self._jobs: dict[str, _Job] = {}
+        self._shown_job = ""
+        strip.cancelled.connect(self._cancel)
+
+    def advance(self, name: str, text: str, completed: int, total: int, cancel: Callable[[], None]) -> None:
+        """Start the job ``name``, or update its progress."""
+        text = text[:1].upper() + text[1:]
+        job = self._jobs.setdefault(name, _Job(text, cancel))
+        job.text, job.completed, job.total = text, completed, total
+        self._show()
+
+    def end(self, name: str) -> None:
+        """Remove a job that succeeded or failed; an unknown name is ignored."""
+        if self._jobs.pop(name, None) is not None:
+            self._show()
+
+    def _show(self) -> None:
+        name = next(iter(self._jobs), "")
+        if not name:
+            self._shown_job = ""
+            self._strip.finish()
+            return
+        job = self._jobs[name]
+        if name != self._shown_job:
+            self._strip.start(job.text, job.total)
+            self._shown_job = name
+        self._strip.advance(job.completed, job.total, job.text)
+
+    def _cancel(self) -> None:
+        if self._shown_job in self._jobs:
+            self._jobs[self._shown_job].cancel()
+
+
 class OpeningMessages:
-    """The message of each side. ``name`` returns a side's title."""
+    """The message of each side and of their comparison, shown as one. ``name`` returns a side's title."""
 
     def __init__(self, bar: MessageBar, name: Callable[[int], str]) -> None:
         self._bar, self._name = bar, name
