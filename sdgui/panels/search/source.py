@@ -191,13 +191,24 @@ class SourceBar(QWidget):
             self._compare_both(second, first)
 
     def _compare_both(self, first: ModelChoice, second: ModelChoice) -> None:
+        self._select(first, second)
+        self.changed.emit(-1)
+
+    def _select(self, first: ModelChoice, second: ModelChoice | None) -> bool:
+        """Choose one or two models without emitting ``changed``; returns whether the first is available."""
         self._quiet = True
-        for picker, choice in zip(self.pickers, (first, second), strict=True):
-            picker.set_choice(choice)
-        self.compare.setChecked(True)
+        is_selected = self.pickers[0].set_choice(first)
+        if is_selected and second is not None:
+            self.pickers[1].set_choice(second)
+        self.compare.setChecked(second is not None)
         self._quiet = False
         self._show()
-        self.changed.emit(-1)
+        return is_selected
+
+    def _leave_index(self) -> None:
+        """An index is only searched with its own model; for another model, search the validation split instead."""
+        if self.kind == INDEX:
+            self.collection.set_kind(HELD_OUT)
 
     def _ask_second_model(self) -> None:
         self.compare.setChecked(True)
@@ -213,30 +224,16 @@ class SourceBar(QWidget):
         facts = run_facts(RunDir(folder))
         if not facts.steps:
             return False
-        checkpoint = "last" if alive else "best"
-        networks = sorted(facts.networks)  # student before teacher
-        self._quiet = True
-        first = networks[0] if networks else ""
-        is_selected = self.pickers[0].set_choice(ModelChoice(f"{folder}@{checkpoint}", first, title, run_id))
-        if is_selected and len(networks) > 1:
-            self.pickers[1].set_choice(ModelChoice(f"{folder}@{checkpoint}", networks[1], title, run_id))
-        self.compare.setChecked(len(networks) > 1)
-        if self.kind == INDEX:
-            self.collection.set_kind(HELD_OUT)
-        self._quiet = False
-        self._show()
-        return is_selected
+        self._leave_index()
+        model = f"{folder}@{'last' if alive else 'best'}"
+        choices = [ModelChoice(model, network, title, run_id) for network in sorted(facts.networks)]  # student first
+        first, second, *_ = *choices, None, None
+        return self._select(first or ModelChoice(model, "", title, run_id), second)
 
     def show_model(self, choice: ModelChoice) -> None:
-        """Select this model alone; an index has its own model, so the validation split is searched instead."""
-        self._quiet = True
-        is_selected = self.pickers[0].set_choice(choice)
-        self.compare.setChecked(False)
-        if self.kind == INDEX:
-            self.collection.set_kind(HELD_OUT)
-        self._quiet = False
-        self._show()
-        if is_selected:
+        """Select this model alone."""
+        self._leave_index()
+        if self._select(choice, None):
             self.changed.emit(-1)
 
     def choose_included(self) -> None:
