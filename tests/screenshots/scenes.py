@@ -168,10 +168,10 @@ def clean(stage: Stage) -> None:
     until(lambda: source.model.choice() is not None, "the run")
     source.model.set_network("teacher")
     source.data.set_source(str(stage.study.data("noisy")))
-    until(source.rank.isEnabled, "the data")
+    until(source.rank_button.isEnabled, "the data")
     panel.rank()
     until(lambda: panel.ranked is not None, "the ranking")
-    panel.view.words.setText("person")
+    panel.view.filter_box.setText("person")
     until(lambda: not panel.view.gallery.thumbnails.pending(), "thumbnails")
     settle(1.0)
 

@@ -109,7 +109,7 @@ EARS = {
     "PromptEditor.templates": "textChanged",
     "QueuePage.table": "activated",
     "ReplaceBar.replacement": "textChanged returnPressed",
-    "ReplaceBar.words": "textChanged returnPressed",
+    "ReplaceBar.find_box": "textChanged returnPressed",
     "SearchBar.line": "textEdited textChanged returnPressed",
     "SearchView.tabs": "currentChanged",
     "StudyView.network": "activated",

@@ -49,8 +49,8 @@ class CaptionsBar(QWidget):
         self.caption_button = IconButton("ph.arrows-clockwise", "Caption images", text="Caption", parent=self)
         self.undo = IconButton("ph.arrow-counter-clockwise", "Undo", parent=self)
         self.redo = IconButton("ph.arrow-clockwise", "Redo", parent=self)
-        self.words = QLineEdit(self, placeholderText="Filter captions and names", clearButtonEnabled=True)
-        self.words.setAccessibleName(self.words.placeholderText())
+        self.filter_box = QLineEdit(self, placeholderText="Filter captions and names", clearButtonEnabled=True)
+        self.filter_box.setAccessibleName(self.filter_box.placeholderText())
         self.state = StillComboBox(self)
         self.state.setAccessibleName("Which images are shown")
         self.state.addItems([title for title, _ in STATES])
@@ -63,7 +63,7 @@ class CaptionsBar(QWidget):
         self._arrange()
         self._typing = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
         self._typing.timeout.connect(self._emit_filter)
-        self.words.textChanged.connect(lambda _text: self._typing.start())
+        self.filter_box.textChanged.connect(lambda _text: self._typing.start())
         self.state.activated.connect(lambda _row: self._emit_filter())
         self.compare.toggled.connect(self.pickers["b"].setVisible)
         self.compare.toggled.connect(self.interpolations["b"].set_available)
@@ -80,7 +80,7 @@ class CaptionsBar(QWidget):
         second = ((self.pickers["b"], 3), self.interpolations["b"], self.settings_button)
         top = hbox(*first, *second, None, self.add, self.caption_button, self.export, spacing=SPACE // 2)
         edits = (self.replace, self.undo, self.redo)
-        hbox((self.words, 1), self.state, *edits, into=self.filter_row, spacing=SPACE // 2)
+        hbox((self.filter_box, 1), self.state, *edits, into=self.filter_row, spacing=SPACE // 2)
         self.second_row = QStackedWidget(self)
         self.second_row.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.second_row.addWidget(self.filter_row)
@@ -88,7 +88,7 @@ class CaptionsBar(QWidget):
 
     def entry_filter(self) -> EntryFilter | None:
         """The filter as a predicate on entries; None if all are shown."""
-        words = self.words.text().casefold().split()
+        words = self.filter_box.text().casefold().split()
         matches = STATES[max(0, self.state.currentIndex())][1]
         if not words:
             return matches

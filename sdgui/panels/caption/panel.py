@@ -156,8 +156,8 @@ class CaptionsPanel(Panel):
             self.view.show_empty()
 
     def focus_search(self) -> None:
-        self.view.tools.words.setFocus()
-        self.view.tools.words.selectAll()
+        self.view.tools.filter_box.setFocus()
+        self.view.tools.filter_box.selectAll()
 
     def _restore_models(self) -> None:
         settings = self._services.settings

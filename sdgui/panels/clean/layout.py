@@ -84,13 +84,13 @@ class CleanView(QWidget):
         self.filters.setToolTip("Which pairs are shown")
         for text, key in _FILTERS:
             self.filters.addItem(text, key)
-        self.words = QLineEdit(image_side, placeholderText="Filter captions", clearButtonEnabled=True)
-        self.words.setAccessibleName(self.words.placeholderText())
+        self.filter_box = QLineEdit(image_side, placeholderText="Filter captions", clearButtonEnabled=True)
+        self.filter_box.setAccessibleName(self.filter_box.placeholderText())
         self.gallery = Gallery(self._services.store.home / "thumbnails", "No pair matches the filter.", image_side)
         self.gallery.view.setAccessibleName("Ranked pairs as images")
         self.gallery.view.setToolTip(plain_tip(_HINT))
         self.hint = ElidedLabel(_HINT, image_side, role="small")
-        top = hbox(self.filters, (self.words, 1))
+        top = hbox(self.filters, (self.filter_box, 1))
         vbox(top, (self.gallery, 1), self.hint, into=image_side, spacing=SPACE // 2, margins=(0, 0, SPACE, 0))
 
     def _build_figure_side(self) -> None:

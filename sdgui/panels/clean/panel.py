@@ -82,11 +82,11 @@ class CleanPanel(Panel):
         self.work.mark_failed.connect(lambda sentence: self.message_requested.emit(error(sentence)))
         self.view.histogram.threshold_moved.connect(self._on_threshold_moved)
         self.view.filters.activated.connect(lambda _row: self.show_pairs())
-        self.view.words.textChanged.connect(lambda _text: self.show_pairs())
+        self.view.filter_box.textChanged.connect(lambda _text: self.show_pairs())
         self.view.table.sort_requested.connect(lambda *_order: self.show_pairs())
-        self.view.table.chosen.connect(lambda rows: self._follow_rows(rows, self.view.table.currentIndex().row()))
+        self.view.table.rows_selected.connect(self._follow_rows)
         self.view.gallery.selection_changed.connect(
-            lambda rows: self.view.table.set_chosen(rows, self.view.gallery.current())
+            lambda rows: self.view.table.select_rows(rows, self.view.gallery.current())
         )
         self.view.table.doubleClicked.connect(lambda index: self.view.gallery.preview(index.row()))
         self.view.exclude_below.toggled.connect(self._exclude_below)
@@ -97,7 +97,7 @@ class CleanPanel(Panel):
         self.view.table.pairs.corrected.connect(self.correct)
         self.view.basket_button.clicked.connect(self.add_to_basket)
         self.view.save_button.clicked.connect(self.ask_where)
-        self.view.use_button.clicked.connect(self.use)
+        self.view.use_button.clicked.connect(self.use_in_experiment)
 
     # Panel
     def use_run(self, run_id: int) -> None:
@@ -133,8 +133,8 @@ class CleanPanel(Panel):
         self.view.source.model.refresh()
 
     def focus_search(self) -> None:
-        self.view.words.setFocus()
-        self.view.words.selectAll()
+        self.view.filter_box.setFocus()
+        self.view.filter_box.selectAll()
 
     def _on_source_changed(self) -> None:
         """Show the last ranking by the chosen model on the chosen data."""
@@ -189,7 +189,7 @@ class CleanPanel(Panel):
             return
         previous_rows = self.selected_rows()
         current = self.visible_indices[previous_rows[0]] if previous_rows else -1
-        words, sorting = self.view.words.text(), self.view.table.sorting()
+        words, sorting = self.view.filter_box.text(), self.view.table.sorting()
         self.visible_indices = self.ranked.filtered(self.view.filters.currentData(), words, *sorting)
         self._stale.clear()
         self.view.table.pairs.show_pairs(self.ranked, self.visible_indices)
@@ -204,7 +204,7 @@ class CleanPanel(Panel):
     def _choose(self, row: int) -> None:
         """Select one pair in gallery and table."""
         self.view.gallery.set_current(row)
-        self.view.table.set_chosen([row], row)
+        self.view.table.select_rows([row], row)
 
     def _threshold_row(self) -> int:
         """The row above which the threshold line is drawn: the first at or above the threshold; -1 for no line."""
@@ -214,7 +214,8 @@ class CleanPanel(Panel):
         rows = (row for row, index in enumerate(self.visible_indices) if pairs[index].bin >= threshold)
         return next(rows, -1)
 
-    def _follow_rows(self, rows: list[int], current: int) -> None:
+    def _follow_rows(self, rows: list[int]) -> None:
+        current = self.view.table.currentIndex().row()
         if rows:
             self.view.gallery.set_current(current if current in rows else rows[0])
             self.view.gallery.set_selected(rows)
@@ -362,7 +363,7 @@ class CleanPanel(Panel):
         self._end_progress()
         self.view.bar.show_message(failure_message(failure, "Saving was cancelled."))
 
-    def use(self) -> None:
+    def use_in_experiment(self) -> None:
         """Create an experiment that trains on the saved data: like the ranking run's, if a run ranked it."""
         if not self._saved:
             return
@@ -379,7 +380,7 @@ class CleanPanel(Panel):
     def _update(self) -> None:
         """Update the counts and the enabled state of the buttons."""
         request, ranking, ranked_pairs = self.view.source.request(), self.work.is_ranking, self.ranked
-        self.view.source.rank.setEnabled(request is not None and not ranking)
+        self.view.source.rank_button.setEnabled(request is not None and not ranking)
         self.view.use_button.setEnabled(bool(self._saved))
         if ranked_pairs is None:
             self.view.show_empty(request is not None, ranking)

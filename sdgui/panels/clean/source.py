@@ -45,21 +45,21 @@ class CleanSource(QWidget):
         self.networks.addItem(_BOTH_NETWORKS, True)
         self.networks.addItem(_SELECTED_NETWORK, False)
         self.networks.setAccessibleName("Ranked by")
-        self.rank = QPushButton("Rank the pairs", self)
-        self.rank.setToolTip("Rank all pairs by match score, lowest first (Ctrl+Shift+R)")
-        self.rank.setShortcut("Ctrl+Shift+R")
-        set_role(self.rank, "primary")
+        self.rank_button = QPushButton("Rank the pairs", self)
+        self.rank_button.setToolTip("Rank all pairs by match score, lowest first (Ctrl+Shift+R)")
+        self.rank_button.setShortcut("Ctrl+Shift+R")
+        set_role(self.rank_button, "primary")
         self.networks.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         label = PlainLabel("Ran&ked by", self, role="muted", buddy=self.networks)
         model = hbox(self.model)
         model.setAlignment(Qt.AlignmentFlag.AlignTop)  # level with the data above an error
-        vbox(hbox((model, 1), (self.data, 1)), hbox(label, self.networks, None, self.rank), into=self)
+        vbox(hbox((model, 1), (self.data, 1)), hbox(label, self.networks, None, self.rank_button), into=self)
         self.model.changed.connect(self._on_model_changed)
         self.model.refused.connect(self.refused)
         self.data.changed.connect(lambda _source: self._on_choice_changed())
         self.data.refused.connect(self.refused)
         self.networks.activated.connect(lambda _row: self._on_choice_changed())
-        self.rank.clicked.connect(self.rank_requested)
+        self.rank_button.clicked.connect(self.rank_requested)
         self._run_data = ""  # training data of the chosen run
         self._on_choice_changed()
 
@@ -75,7 +75,7 @@ class CleanSource(QWidget):
 
     def _on_choice_changed(self) -> None:
         self.networks.setEnabled(self.run() is not None)  # other models have one network
-        self.rank.setEnabled(self.request() is not None)
+        self.rank_button.setEnabled(self.request() is not None)
         self.changed.emit()
 
     def run(self) -> Path | None:

@@ -125,7 +125,7 @@ class PairsTable(CopyingTable):
     """The table. ``sort_requested``: a header was clicked; the panel sorts gallery and table together."""
 
     sort_requested = Signal(str, bool)  # Sorting, descending
-    chosen = Signal(list)  # rows
+    rows_selected = Signal(list)  # rows
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Ranked pairs", parent)
@@ -141,7 +141,7 @@ class PairsTable(CopyingTable):
         head.setSortIndicatorShown(True)
         head.setSortIndicator(0, Qt.SortOrder.AscendingOrder)
         head.sortIndicatorChanged.connect(self._sort)
-        self._quiet = False  # whether rows are selected without emitting ``chosen``
+        self._quiet = False  # whether rows are selected without emitting ``rows_selected``
         self.selectionModel().selectionChanged.connect(self._on_selection_changed)
         self.pairs.modelReset.connect(self._fit_columns)
 
@@ -172,7 +172,7 @@ class PairsTable(CopyingTable):
         if (editor := self.indexWidget(self.currentIndex().siblingAtColumn(CAPTION))) is not None:
             self.commitData(editor)
 
-    def set_chosen(self, rows: Sequence[int], current: int) -> None:
+    def select_rows(self, rows: Sequence[int], current: int) -> None:
         """Select these rows without emitting a signal."""
         self._quiet = True
         selection = QItemSelection()
@@ -187,4 +187,4 @@ class PairsTable(CopyingTable):
 
     def _on_selection_changed(self, *_: object) -> None:
         if not self._quiet:
-            self.chosen.emit(sorted({index.row() for index in self.selectionModel().selectedRows()}))
+            self.rows_selected.emit(sorted({index.row() for index in self.selectionModel().selectedRows()}))

@@ -67,8 +67,8 @@ class DataView(QWidget):
         set_role(self.save_button, "primary")
         self.more_button = QPushButton("&More", self)
         self.more_button.setToolTip("Search these images, train on them, hold out a validation set, save the selection")
-        self.words = QLineEdit(self, placeholderText="Search the captions", clearButtonEnabled=True)
-        self.words.setAccessibleName(self.words.placeholderText())
+        self.filter_box = QLineEdit(self, placeholderText="Search the captions", clearButtonEnabled=True)
+        self.filter_box.setAccessibleName(self.filter_box.placeholderText())
         self.label, self.value, self.subset = (NoWheelComboBox(self) for _ in range(3))
         self.label.setPlaceholderText("Any label")  # shown until data is chosen
         self.value.setPlaceholderText("Any value")
@@ -127,15 +127,15 @@ class DataView(QWidget):
             self.subset.addItem(text, key)
         top = Qt.AlignmentFlag.AlignTop
         first = hbox((self.source, 1), (self.more_button, 0, top), (self.save_button, 0, top))
-        self.words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        second = hbox((self.words, 2), self.label, self.value, self.subset, (self.counts, 1))
+        self.filter_box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        second = hbox((self.filter_box, 2), self.label, self.value, self.subset, (self.counts, 1))
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.tabs)
         column = vbox(first, second, (self.stack, 1), margins=(2 * SPACE, SPACE, 2 * SPACE, SPACE))
         lay_over(self, column, self.bar)
 
     def _connect(self) -> None:
-        self.words.textChanged.connect(self.filtered)
+        self.filter_box.textChanged.connect(self.filtered)
         self.value.activated.connect(self.filtered)
         self.subset.activated.connect(self.filtered)
         self.save_button.clicked.connect(lambda: self.action_requested.emit("save"))
@@ -166,7 +166,7 @@ class DataView(QWidget):
         """The filter set by the controls."""
         subset: Subset = self.subset.currentData()
         label = str(self.label.currentData() or "")
-        return Filter(self.words.text(), label, str(self.value.currentData() or "") if label else "", subset)
+        return Filter(self.filter_box.text(), label, str(self.value.currentData() or "") if label else "", subset)
 
     def set_filter(self, label: str, value: str) -> None:
         """Show the images with this value."""
@@ -211,7 +211,7 @@ class DataView(QWidget):
         self.stack.setCurrentIndex(1 if has_rows else 0)
         has_source = has_rows or bool(self.source.source())
         self.empty.set_content(*(_OPENING if has_source else (_TITLE, _EMPTY, _OPEN)))
-        for widget in (self.words, self.label, self.value, self.subset, self.save_button, self.more_button):
+        for widget in (self.filter_box, self.label, self.value, self.subset, self.save_button, self.more_button):
             widget.setEnabled(has_rows)
             widget.setVisible(has_source)
         self.counts.setVisible(has_source)

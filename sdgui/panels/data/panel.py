@@ -157,8 +157,8 @@ class DataPanel(Panel):
 
     def focus_search(self) -> None:
         self.view.tabs.setCurrentIndex(IMAGES)
-        self.view.words.setFocus()
-        self.view.words.selectAll()
+        self.view.filter_box.setFocus()
+        self.view.filter_box.selectAll()
 
     def show_source(self, source: str, query: str = "") -> None:
         """Open ``source`` as if the user had chosen it."""
@@ -178,7 +178,7 @@ class DataPanel(Panel):
         self.view.broken.show_broken(0, [], None)
         self.view.show_problem_counts(None, 0)
         self.view.offer_labels(self.rows, "")
-        self.view.words.clear()
+        self.view.filter_box.clear()
         self.view.subset.setCurrentIndex(0)
         self.view.show_controls(False)
         self.view.strip.start(_ACTIVITIES["open"])
@@ -343,7 +343,7 @@ class DataPanel(Panel):
         actions = {
             "save": self.ask_where,
             "selection": lambda: self.ask_where(selection=True),
-            "use": self.use,
+            "use": self.use_in_experiment,
             "search": lambda: self.source_requested.emit("search", self.rows.source),
             "hold out": self.view.source.hold_out,
             "exclude": lambda: self.exclude(self.gallery_rows.chosen()),
@@ -381,14 +381,16 @@ class DataPanel(Panel):
         self.view.strip.finish()
         path = saved["path"]
         images, captions = (count_with_unit(saved[name], name.rstrip("s")) for name in ("images", "captions"))
-        text = f"{images} with {captions} saved as {path}."
-        self.view.bar.show_message(info(text, remedy=Remedy("Train on this data", lambda: self.use(path))))
+        self._offer_training(f"{images} with {captions} saved as {path}.", path)
 
     def _on_held_out(self, train: str, held_out: str) -> None:
-        text = f"Saved {train} for training and {held_out} for validation."
-        self.view.bar.show_message(info(text, remedy=Remedy("Train on this data", lambda: self.use(train, held_out))))
+        self._offer_training(f"Saved {train} for training and {held_out} for validation.", train, held_out)
 
-    def use(self, train: str = "", val: str | None = None) -> None:
+    def _offer_training(self, text: str, *data: str) -> None:
+        remedy = Remedy("Train on this data", partial(self.use_in_experiment, *data))
+        self.view.bar.show_message(info(text, remedy=remedy))
+
+    def use_in_experiment(self, train: str = "", val: str | None = None) -> None:
         """Create an experiment that trains on ``train`` (default: the source), with the config of the views page."""
         config = self.view.views.run_config(self.rows.source) or preset_config("sd-clip", "base")
         val = (config.data.val or self._other_splits.get("val", "")) if val is None else val

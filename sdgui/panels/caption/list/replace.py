@@ -58,9 +58,9 @@ class ReplaceBar(QWidget):
         """``texts`` returns the captions that would be changed."""
         super().__init__(parent)
         self._texts = texts
-        self.words = QLineEdit(self, placeholderText="Find in captions")
+        self.find_box = QLineEdit(self, placeholderText="Find in captions")
         self.replacement = QLineEdit(self, placeholderText="Replace with")
-        for line in (self.words, self.replacement):
+        for line in (self.find_box, self.replacement):
             line.setAccessibleName(line.placeholderText())
         self.case, self.whole_words = QCheckBox("&Case", self), QCheckBox("&Words", self)
         self.case.setToolTip("Match case")
@@ -75,14 +75,14 @@ class ReplaceBar(QWidget):
         self.button.setToolTip("Replaces in the selected captions if several are selected, otherwise in all (Enter)")
         close = IconButton("ph.x", "Close find and replace", parent=self)
         options = (self.case, self.whole_words, self.regular)
-        hbox((self.words, 2), (self.replacement, 2), *options, self.count_label, self.button, close, into=self)
+        hbox((self.find_box, 2), (self.replacement, 2), *options, self.count_label, self.button, close, into=self)
         self._typing = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
         self._typing.timeout.connect(self.recount)
-        self.words.textChanged.connect(lambda _text: self._typing.start())
+        self.find_box.textChanged.connect(lambda _text: self._typing.start())
         self.replacement.textChanged.connect(lambda _text: self._typing.start())
         for box in (self.case, self.whole_words, self.regular):
             box.toggled.connect(lambda _on: self.recount())
-        self.words.returnPressed.connect(self._ask_replace)
+        self.find_box.returnPressed.connect(self._ask_replace)
         self.replacement.returnPressed.connect(self._ask_replace)
         self.button.clicked.connect(self._ask_replace)
         close.clicked.connect(self.close_bar)
@@ -95,8 +95,8 @@ class ReplaceBar(QWidget):
         self.is_open = True
         self.open_changed.emit(True)
         self.show()
-        self.words.setFocus(Qt.FocusReason.ShortcutFocusReason)
-        self.words.selectAll()
+        self.find_box.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        self.find_box.selectAll()
         self.recount()
 
     def close_bar(self) -> None:
@@ -107,7 +107,7 @@ class ReplaceBar(QWidget):
 
     def finder(self) -> Finder | None:
         """The typed pattern; None while it is empty or invalid."""
-        words = self.words.text()
+        words = self.find_box.text()
         if not words:
             return None
         options = (self.case.isChecked(), self.whole_words.isChecked(), self.regular.isChecked())
@@ -122,7 +122,7 @@ class ReplaceBar(QWidget):
         """Show the current number of matches."""
         finder = self.finder()
         if finder is None:
-            self.count_label.setText("invalid pattern" if self.words.text() else "")
+            self.count_label.setText("invalid pattern" if self.find_box.text() else "")
             self.button.setEnabled(False)
             return
         matches, captions = occurrences(finder, self._texts())

@@ -81,34 +81,34 @@ class MatrixTab(QWidget):
         for text, key in _ORDERS:
             self.order.addItem(text, key)
         self.mistakes_only.setToolTip("Hide correct predictions")
-        self.larger = IconButton("ph.magnifying-glass-plus", "Zoom in", parent=self)
-        self.smaller = IconButton("ph.magnifying-glass-minus", "Zoom out", parent=self)
+        self.zoom_in = IconButton("ph.magnifying-glass-plus", "Zoom in", parent=self)
+        self.zoom_out = IconButton("ph.magnifying-glass-minus", "Zoom out", parent=self)
         self.fit_button = IconButton("ph.corners-out", "Show the whole matrix", parent=self)
         tip = "Edit the zero-shot prompts; the matrix updates as you type"
         self.prompts = IconButton("ph.text-aa", tip, text="Prompts", checkable=True, parent=self)
         self.next_button = IconButton("ph.caret-right", "Next mistake", parent=self)
-        for button, key in ((self.larger, "+"), (self.smaller, "−"), (self.fit_button, "0"), (self.next_button, "N")):
+        for button, key in ((self.zoom_in, "+"), (self.zoom_out, "−"), (self.fit_button, "0"), (self.next_button, "N")):
             button.setToolTip(plain_tip(f"{button.accessibleName()} ({key} in the matrix)"))
 
     def _arrange(self) -> None:
-        buttons = (self.next_button, self.smaller, self.larger, self.fit_button)
+        buttons = (self.next_button, self.zoom_out, self.zoom_in, self.fit_button)
         choices = (self.prompts, self.order, self.mistakes_only)
         tools = hbox((self.find_box, 1), *choices, *buttons, spacing=SPACE // 2)
         matrix_side, image_side = QWidget(self), QWidget(self)
         vbox(tools, (self.matrix, 1), self.readout, self.time, into=matrix_side, spacing=SPACE // 2)
         vbox(self.title, (self.gallery, 1), into=image_side, spacing=SPACE // 2)
         self.gallery.set_thumbnail_size(72)
-        self.beside = QSplitter(Qt.Orientation.Vertical, self)
-        self.beside.addWidget(self.pairs)
-        self.beside.addWidget(image_side)
+        self.right_split = QSplitter(Qt.Orientation.Vertical, self)
+        self.right_split.addWidget(self.pairs)
+        self.right_split.addWidget(image_side)
         self.split = QSplitter(Qt.Orientation.Horizontal, self, childrenCollapsible=False)
         self.split.addWidget(matrix_side)
-        self.split.addWidget(self.beside)
+        self.split.addWidget(self.right_split)
         self.split.setStretchFactor(0, 1)
         self.split.setSizes([430, 320])
-        self.beside.setMinimumWidth(40 * SPACE)  # fits the headers of the table
+        self.right_split.setMinimumWidth(40 * SPACE)  # fits the headers of the table
         remember_sizes(self.split, self._settings, "classify/matrix")
-        remember_sizes(self.beside, self._settings, "classify/beside")
+        remember_sizes(self.right_split, self._settings, "classify/beside")
         vbox(self.split, into=self, margins=(SPACE, SPACE, 0, 0))
 
     def _connect(self) -> None:
@@ -116,8 +116,8 @@ class MatrixTab(QWidget):
         self.matrix.current_changed.connect(lambda *_: self.readout.setText(self.matrix.sentence()))
         self.pairs.row_activated.connect(self._show_pair)
         self.pairs.current_changed.connect(self._show_pair)
-        self.larger.clicked.connect(lambda: self.matrix.zoom(1.5))
-        self.smaller.clicked.connect(lambda: self.matrix.zoom(1 / 1.5))
+        self.zoom_in.clicked.connect(lambda: self.matrix.zoom(1.5))
+        self.zoom_out.clicked.connect(lambda: self.matrix.zoom(1 / 1.5))
         self.fit_button.clicked.connect(self.matrix.fit)
         self.next_button.clicked.connect(lambda: self.matrix.next_mistake())
         self.mistakes_only.toggled.connect(self.matrix.set_mistakes_only)
@@ -187,7 +187,7 @@ class MatrixTab(QWidget):
             self.editor.templates.setFocus(Qt.FocusReason.OtherFocusReason)
         if on or is_made(self, "editor"):
             self.editor.setVisible(on)
-        self.beside.setMinimumWidth((27 if on else 36) * SPACE)  # leaves room for the matrix in a narrow window
+        self.right_split.setMinimumWidth((27 if on else 36) * SPACE)  # leaves room for the matrix in a narrow window
 
     def _begin_prompts(self, result: EvaluationResult) -> None:
         """Edit the prompts of the result; for a result without prompts, the editor stays as it is once it is filled."""

@@ -62,7 +62,7 @@ class MapPage(QWidget):
         self._legend = QWidget(self)
         self._popup = _Popup(self)
         request = partial(self._request_names, THUMBNAILS)
-        self.images = MapThumbnails(self.canvas, cache_dir, lambda index: self._points.name(index), request)
+        self.thumbnails = MapThumbnails(self.canvas, cache_dir, lambda index: self._points.name(index), request)
         self._build()
         self._connect()
 
@@ -99,7 +99,7 @@ class MapPage(QWidget):
         self.canvas.hovered.connect(self._show_popup)
         self.canvas.lassoed.connect(self._show_lassoed)
         self.canvas.clicked.connect(self._select_point)
-        self.images.settled.connect(self._show_group_names)
+        self.thumbnails.settled.connect(self._show_group_names)
         self.gallery.current_changed.connect(self._mark_current)
         self.gallery.menu_opening.connect(self._fill_menu)
         theme().changed.connect(self._recolor)
@@ -134,7 +134,7 @@ class MapPage(QWidget):
         self._points.add_names(answer)
         if self._lassoed and not self.gallery.items():
             self._show_lassoed(self._lassoed)
-        self.images.update()
+        self.thumbnails.update()
         index, position = self._hover
         if index >= 0 and self._points.name(index) is not None:
             self._show_popup(index, position)
@@ -152,7 +152,7 @@ class MapPage(QWidget):
         self.color.setCurrentIndex(max(0, row))
         self.canvas.set_points(points.positions, self._update_groups(), len(points.rows))
         self.canvas.show_images({})
-        self.images.update()
+        self.thumbnails.update()
         if not has_same_rows:
             self._show_lassoed([])
 
@@ -173,12 +173,12 @@ class MapPage(QWidget):
 
     def _show_group_names(self) -> None:
         """Name the groups where they are densest in view."""
-        within = self.canvas.images_in_view() if self.images.is_close else None
+        within = self.canvas.images_in_view() if self.thumbnails.is_close else None
         self.canvas.set_names(self._points.group_label_positions(*self._named_groups, within))
 
     def _recolor(self) -> None:
         self.canvas.set_groups(self._update_groups())
-        self.images.update()
+        self.thumbnails.update()
 
     def _show_legend(self, legend: list[tuple[str, int]]) -> None:
         clear_layout(self._legend_row)

@@ -47,7 +47,7 @@ def test_a_caption_is_edited_in_place_by_keys_and_undone(qtbot: QtBot, panel: Ca
     qtbot.keyClick(panel.view.list, Qt.Key.Key_Down)
     assert panel.view.detail.name.text() == "b.png"
     panel.view.replace.open()
-    panel.view.replace.words.setText("a")
+    panel.view.replace.find_box.setText("a")
     panel.view.replace.replacement.setText("the")
     qtbot.keyClick(panel.view.replace.replacement, Qt.Key.Key_Return)
     assert panel.view.bar.text == "Replaced 4 in 2 captions."
@@ -86,7 +86,7 @@ def test_find_and_replace_counts_and_is_one_step(qtbot: QtBot, panel: CaptionsPa
     panel.view.replace.open()
     assert not panel.view.replace.isHidden()
     panel.view.replace.whole_words.setChecked(True)
-    panel.view.replace.words.setText("A")
+    panel.view.replace.find_box.setText("A")
     qtbot.waitUntil(lambda: panel.view.replace.count_label.text() == "4 in 3 captions")
     assert panel.view.replace.button.isEnabled()
     panel.view.replace.case.setChecked(True)
@@ -94,10 +94,10 @@ def test_find_and_replace_counts_and_is_one_step(qtbot: QtBot, panel: CaptionsPa
     assert not panel.view.replace.button.isEnabled()
     panel.view.replace.case.setChecked(False)
     panel.view.replace.regular.setChecked(True)
-    panel.view.replace.words.setText("a (a|ab) (")
+    panel.view.replace.find_box.setText("a (a|ab) (")
     qtbot.waitUntil(lambda: panel.view.replace.count_label.text() == "invalid pattern")
     assert not panel.view.replace.button.isEnabled()
-    panel.view.replace.words.setText("a (ab?) indeed")
+    panel.view.replace.find_box.setText("a (ab?) indeed")
     panel.view.replace.replacement.setText(r"\1!")
     qtbot.keyClick(panel.view.replace.replacement, Qt.Key.Key_Return)
     assert texts(panel) == ["a!", "ab!", "a c indeed"]
@@ -118,14 +118,14 @@ def test_find_and_replace_counts_and_is_one_step(qtbot: QtBot, panel: CaptionsPa
                 panel.model.index(row, 1),
                 QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows,
             )
-        panel.view.replace.words.setText("indeed")
+        panel.view.replace.find_box.setText("indeed")
         panel.view.replace.recount()
         assert panel.view.replace.count_label.text() == found, "in those that are selected, if there are several"
     panel.view.replace.replacement.setText("perhaps")
-    panel.view.replace.words.setText("dog")
+    panel.view.replace.find_box.setText("dog")
     panel.view.replace.button.click()
     assert (panel.view.replace.count_label.text(), panel.undo.canUndo()) == ("none", False), "counted once more before"
-    panel.view.replace.words.setText("indeed")
+    panel.view.replace.find_box.setText("indeed")
     panel.view.replace.recount()
     panel.view.replace.button.click()
     assert texts(panel) == ["a a indeed", "a ab perhaps", "a c perhaps"]
@@ -210,17 +210,17 @@ def test_the_filter_has_states_and_words_and_copying_takes_the_selection(
     panel.view.show_counts()
     assert panel.view.counts.text().endswith("2 selected")
     panel.view.replace.open()
-    panel.view.replace.words.setText("indeed")
+    panel.view.replace.find_box.setText("indeed")
     panel.view.replace.recount()
     assert panel.view.replace.count_label.text() == "1 in 1 caption", "in what is shown"
     qtbot.keyClick(panel.view.replace, Qt.Key.Key_Escape)
     panel.focus_search()
-    qtbot.keyClicks(panel.view.tools.words, "A INDEED")
+    qtbot.keyClicks(panel.view.tools.filter_box, "A INDEED")
     qtbot.waitUntil(lambda: shown() == "a")
     panel.view.tools.show_state("Edited by hand")
     assert shown() == "", "words search within the state"
     panel.view.tools.show_state("All images")
-    panel.view.tools.words.clear()
+    panel.view.tools.filter_box.clear()
     qtbot.waitUntil(lambda: shown() == "abcd")
     panel.view.list.selectAll()
     panel.view.list.copy()

@@ -200,12 +200,12 @@ def test_filtered_out_rows_are_exported_and_not_replaced_and_only_captions_go_to
     qtbot: QtBot, open_panel: OpenPanel
 ) -> None:
     panel = filled(open_panel())
-    panel.view.tools.words.setText("dog")
+    panel.view.tools.filter_box.setText("dog")
     panel.view.tools._emit_filter()
     assert panel.model.rowCount() == 1
     assert replaced(panel, "red", "blue") == ["a red cat", "a blue dog", ""]
     assert [Path(one.path).name for one in panel._to_export()] == ["a.png", "b.png"]
-    panel.view.tools.words.clear()
+    panel.view.tools.filter_box.clear()
     panel.view.tools._emit_filter()
     basket = panel._services.basket
     panel.view.list.setFocus()

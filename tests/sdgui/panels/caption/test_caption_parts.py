@@ -70,12 +70,12 @@ def test_only_the_selection_is_captioned_again_and_exported(qtbot: QtBot, panel:
     panel.caption_selected()
     qtbot.waitUntil(lambda: not panel.work.busy)
     assert texts(panel) == ["a a indeed", "see a b indeed", ""]
-    panel.view.tools.words.setText("a.png")
+    panel.view.tools.filter_box.setText("a.png")
     panel.view.tools._emit_filter()
     panel.caption_shown()
     qtbot.waitUntil(lambda: not panel.work.busy)
     assert texts(panel) == ["see a a indeed", "see a b indeed", ""]
-    panel.view.tools.words.clear()
+    panel.view.tools.filter_box.clear()
     panel.view.tools._emit_filter()
     panel.model.add_paths([str(tmp_path / "c.png")])
     panel.model.update([panel.model.entry_at(3).with_text("mine", HAND_WRITTEN)])

@@ -100,11 +100,11 @@ def test_images_take_seventy_percent_of_the_window_and_never_move(
     panel.view.replace.open()
     assert panel.view.replace.isVisible()
     tools = panel.view.tools
-    second = (tools.words, tools.state, tools.replace, tools.undo, tools.redo)
+    second = (tools.filter_box, tools.state, tools.replace, tools.undo, tools.redo)
     assert [one.isVisible() for one in second] == [False] * 5, "it has the place of the filter"
     assert area() == before
     assert window.status.isAncestorOf(panel.view.strip)
-    qtbot.keyClick(panel.view.replace.words, Qt.Key.Key_Escape)
+    qtbot.keyClick(panel.view.replace.find_box, Qt.Key.Key_Escape)
     assert [one.isVisible() for one in second] == [True] * 5
     assert panel.view.list.hasFocus()
     panel.view.tools.compare.setChecked(False)

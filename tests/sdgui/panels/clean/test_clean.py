@@ -41,10 +41,10 @@ def test_a_run_ranks_its_data_which_are_filtered_sorted_cut_at_a_threshold_saved
     assert covered(place.view.bar) == []
 
     # Filters and sorting apply to the images and to the table.
-    place.view.words.setText("A")
-    place.view.words.setText("old boat")
+    place.view.filter_box.setText("A")
+    place.view.filter_box.setText("old boat")
     assert [item.rank for item in place.view.gallery.items()] == [5]
-    place.view.words.clear()
+    place.view.filter_box.clear()
     place.view.filters.setCurrentIndex(place.view.filters.findData("shuffled"))
     place.show_pairs()
     head = place.view.table.horizontalHeader()
@@ -147,7 +147,7 @@ def test_large_selections_are_marked_visible_first_and_the_rest_in_batches(
     place.mark(False)  # while the others still wait
     qtbot.waitUntil(lambda: {item.badge for item in place.view.gallery.items()} == {"correct"})
     place.mark(True)
-    place.view.words.setText("image 99")  # everything is shown anew: nothing waits any more
+    place.view.filter_box.setText("image 99")  # everything is shown anew: nothing waits any more
     qtbot.wait(20)
     assert [item.badge for item in place.view.gallery.items()] == ["mismatched"] * 19
 
@@ -187,7 +187,7 @@ def test_ranking_can_be_cancelled_and_unreadable_data_give_the_reason(qtbot: QtB
     place.view.source.data.set_source(str(Path(place.view.source.data.source()).with_name("broken.csv")))
     place.rank()
     qtbot.waitUntil(lambda: "no column title" in place.view.bar.text, timeout=10000)
-    assert place.view.source.rank.isEnabled()
+    assert place.view.source.rank_button.isEnabled()
 
 
 def test_any_model_ranks_and_the_saved_pairs_are_used_in_an_experiment_for_the_users_own_data(
@@ -202,7 +202,7 @@ def test_any_model_ranks_and_the_saved_pairs_are_used_in_an_experiment_for_the_u
     place.save(tmp_path / "clean.csv")
     qtbot.waitUntil(place.view.use_button.isEnabled)
     with qtbot.waitSignal(place.new_experiment_requested) as signal:
-        place.use()
+        place.use_in_experiment()
     assert (signal.args[0].preset, signal.args[0].data.train) == ("sd-coca-adapt", str(tmp_path / "clean.csv"))
 
 

@@ -146,7 +146,7 @@ def test_another_ranking_starts_over(qtbot: QtBot, open_noise: Open, tmp_path: P
     assert first_ranking is not None
     assert session is not None
     panel.rank()
-    assert not panel.view.source.rank.isEnabled(), "one ranking at a time"
+    assert not panel.view.source.rank_button.isEnabled(), "one ranking at a time"
     panel.work._complete(session, first_ranking)
     assert not panel.view.strip.isHidden(), "the later one is still computed"
     qtbot.waitUntil(lambda: panel.ranked is not first_ranking)
@@ -168,7 +168,7 @@ def test_the_copy_of_an_experiment_with_the_longest_name_is_valid(
     place._show(RankedPairs(some_pairs(), {}))
     place._on_saved({"path": "/clean.csv", "images": 1, "captions": 1}, f"{tmp_path / 'run'}@best")
     with qtbot.waitSignal(place.new_experiment_requested) as signal:
-        place.use()
+        place.use_in_experiment()
     RunConfig.model_validate(signal.args[0].model_dump())
     assert signal.args[0].name.startswith("n" * 90)
 

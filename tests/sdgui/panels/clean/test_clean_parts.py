@@ -62,7 +62,7 @@ def test_the_line_is_hidden_in_another_order_and_exclusions_follow(qtbot: QtBot,
     again = RankedPairs(some_pairs(), {})
     place._show(again)
     assert again.exclude_below
-    place.view.words.setText("nothing has this")
+    place.view.filter_box.setText("nothing has this")
     assert (place.visible_indices, place.view.table.pairs.rowCount()) == ([], 0)
 
 
@@ -70,7 +70,7 @@ def test_pairs_sent_to_the_basket_are_counted(qtbot: QtBot, place: CleanPanel) -
     place.add_to_basket()
     place.ask_where()
     place.save(Path("/nowhere.csv"))
-    place.use()
+    place.use_in_experiment()
     assert (place.view.bar.message, place.view.strip.isVisible()) == (None, False), "there is nothing yet"
     pairs = RankedPairs(some_pairs(total=9), {})
     place._show(pairs)
@@ -118,5 +118,5 @@ def test_a_path_for_saved_data_is_asked_and_a_missing_config_is_reported_when_th
     assert place.view.bar.text == "1,234 pairs saved as /clean.csv. You can use them in a new experiment."
     assert place.view.use_button.isEnabled()
     (tmp_path / "run" / "config.json").write_text("{")
-    place.use()
+    place.use_in_experiment()
     assert place.view.bar.text.startswith("No experiment can be created: ")

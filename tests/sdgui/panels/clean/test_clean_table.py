@@ -81,7 +81,7 @@ def test_selected_rows_are_copied_in_order_one_per_line(qtbot: QtBot) -> None:
     table = PairsTable()
     qtbot.addWidget(table)
     table.pairs.show_pairs(RankedPairs(some_pairs(), {("/c.png", "c"): True}), range(4))
-    table.set_chosen([2, 0], 2)
+    table.select_rows([2, 0], 2)
     qtbot.keyClick(table, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
     lines = [line.split("\t") for line in QGuiApplication.clipboard().text().splitlines()[1:]]
     assert lines == [["1", "a", "", "0.100", "0.900", ""], ["3", "c", "", "0.400", "0.600", "✗"]]

@@ -33,7 +33,7 @@ def on(panel: DataPanel) -> list[bool]:
     view = panel.view
     return [
         widget.isEnabled()
-        for widget in (view.words, view.label, view.value, view.subset, view.save_button, view.more_button)
+        for widget in (view.filter_box, view.label, view.value, view.subset, view.save_button, view.more_button)
     ]
 
 
@@ -63,9 +63,9 @@ def test_values_of_a_label_are_offered_and_shown(qtbot: QtBot, panel: DataPanel,
     choose(view.label, 0)
     qtbot.waitUntil(lambda: view.counts.text() == "0 of 3")
     view.tabs.setCurrentIndex(GROUPS)
-    view.words.setText("hat")
+    view.filter_box.setText("hat")
     panel.focus_search()
-    assert (view.tabs.currentIndex(), view.words.selectedText()) == (IMAGES, "hat")
+    assert (view.tabs.currentIndex(), view.filter_box.selectedText()) == (IMAGES, "hat")
 
 
 def test_gallery_keys_exclude_and_include(qtbot: QtBot, panel: DataPanel, requests: Asked) -> None:

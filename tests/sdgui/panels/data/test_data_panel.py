@@ -56,9 +56,9 @@ def test_a_source_is_inspected_and_saved_again(panel: DataPanel, qtbot: QtBot, t
     view, saved = panel.view, tmp_path / "train" / "kept.csv"
     assert (len(panel.rows), panel.facts is not None and panel.facts["bad"]) == (10, 1)
     assert view.gallery.items()[0].caption == "image 0 caption 0"
-    view.words.setText("7 caption 1")
+    view.filter_box.setText("7 caption 1")
     qtbot.waitUntil(lambda: panel.gallery_rows.numbers == [7])
-    view.words.clear()
+    view.filter_box.clear()
     qtbot.waitUntil(lambda: len(panel.gallery_rows.numbers) == 10)
     panel._on_value_chosen("kind", "c1")
     assert panel.gallery_rows.numbers == [1, 5, 9]

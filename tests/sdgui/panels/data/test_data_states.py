@@ -176,7 +176,7 @@ def test_new_experiments_validate_on_what_the_data_were_compared_with_or_are_tra
     panel.new_experiment_requested.connect(configs.append)
     opened(qtbot, panel, "/alone.csv", "a")
     panel.compare_with({"val": "/held.csv"})
-    panel.use()
+    panel.use_in_experiment()
     mine = preset_config("clip", "tiny").model_copy(update={"name": "mine"})
     data = mine.data.model_copy(update={"train": "/one.csv", "val": "/val.csv"})
     panel._services.store.add_experiment(mine.model_copy(update={"data": data}), "mine")
@@ -199,12 +199,12 @@ def test_a_new_experiment_does_not_validate_on_the_splits_of_other_data(qtbot: Q
     panel.view.views.add_config("Run of another", other)
     opened(qtbot, panel, "/two.csv", "a")
     with qtbot.waitSignal(panel.new_experiment_requested) as signal:
-        panel.use()
+        panel.use_in_experiment()
     data = signal.args[0].data
     assert (data.train, data.val, data.test) == ("/two.csv", "", "")
     opened(qtbot, panel, "/one.csv", "a")
     with qtbot.waitSignal(panel.new_experiment_requested) as signal:
-        panel.use("/kept.csv")
+        panel.use_in_experiment("/kept.csv")
     data = signal.args[0].data
     assert (data.train, data.val, data.test) == ("/kept.csv", "/val.csv", "/test.csv")
 

@@ -336,8 +336,8 @@ def test_names_for_the_lasso_the_mouse_and_thumbnails_do_not_cancel_each_other(
     view.tabs.setCurrentIndex(MAP)
     worker.answer("search_map", packed_map(a_map()))
     view.map.canvas.lassoed.emit([0, 1])
-    view.map.images._request_names([0, 1])
-    view.map.images._request_names([2])
+    view.map.thumbnails._request_names([0, 1])
+    view.map.thumbnails._request_names([2])
     view.map.canvas.hovered.emit(2, QPoint())
     assert [arguments["rows"] for name, arguments in worker.asked if name == "search_points"] == [
         [10, 11], [10, 11], [12], [12],
