@@ -106,12 +106,8 @@ class Confusion:
         return Confusion(self.true[indices], self.predicted[indices], self.count[indices])
 
 
-def read_confusion(cells: Mapping[str, Any]) -> Confusion:
-    """Read the cells from base64 (the worker's encoding) or plain lists."""
-    return Confusion(*(_numbers(cells[name]) for name in ("true", "predicted", "count")))
-
-
 def _numbers(values: Any) -> Integers:
+    """The array in base64 (the worker's encoding) or a plain list."""
     if isinstance(values, str):
         return np.frombuffer(base64.b64decode(values), dtype="<i4").astype(np.int32, copy=False)
     return np.asarray(values, dtype=np.int32)
@@ -166,7 +162,8 @@ class EvaluationResult:
 
 def read_result(evaluation: Evaluation, answer: dict[str, Any]) -> EvaluationResult:
     """Read an answer of the worker."""
-    return EvaluationResult(evaluation, answer, read_confusion(answer["confusion"]))
+    cells = (_numbers(answer["confusion"][name]) for name in ("true", "predicted", "count"))
+    return EvaluationResult(evaluation, answer, Confusion(*cells))
 
 
 def interval_text(interval: Mapping[str, Any]) -> str:
@@ -175,16 +172,12 @@ def interval_text(interval: Mapping[str, Any]) -> str:
     return f"{100 * float(low):.1f} to {percent(float(high))}" if low is not None and high is not None else ""
 
 
-def prompts_title(source: str) -> str:
-    """The name of a set of prompts."""
-    return "edited" if is_inline(source) else Path(source).stem
-
-
 def method_title(evaluation: Evaluation) -> str:
     """The name of the method with its settings."""
     settings = evaluation.settings
+    prompts = "edited" if is_inline(settings.templates) else Path(settings.templates).stem
     return {
-        "zero-shot": f"Zero-shot ({prompts_title(settings.templates)} prompts)",
+        "zero-shot": f"Zero-shot ({prompts} prompts)",
         "image": "Linear probe" + (", standardised" if settings.standardise else ""),
         "fused": f"Fused probe ({settings.text})" + (", standardised" if settings.standardise else ""),
         "knn": f"{settings.k} nearest",

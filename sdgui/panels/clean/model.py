@@ -134,7 +134,8 @@ class RankedPairs:
             return {"pairs": marked_keys}
         correct = [list(key) for key, is_mismatched in self.marks.items() if not is_mismatched]
         if self._lists_all_below:
-            return {"pairs": [*marked_keys, *(list(pair.key) for pair in self.pairs if self._is_unmarked_below(pair))]}
+            excluded = (pair for pair in self.pairs if pair.key not in self.marks and self.is_excluded(pair))
+            return {"pairs": [*marked_keys, *(list(pair.key) for pair in excluded)]}
         return {"pairs": marked_keys, "below": self.threshold, "clean": correct, "key": self.key}
 
     def excluded_pairs(self) -> list[Pair]:
@@ -149,13 +150,6 @@ class RankedPairs:
     def _lists_all_below(self) -> bool:
         """Whether every pair below the threshold is listed."""
         return len(self.pairs) == self.total or bool(self.pairs and self.pairs[-1].bin >= self.threshold)
-
-    def _is_unmarked_below(self, pair: Pair) -> bool:
-        return pair.bin < self.threshold and pair.key not in self.marks
-
-    @cached_property
-    def has_suggestions(self) -> bool:
-        return any(pair.suggestion for pair in self.pairs)
 
     # Choosing
     def set_states(self, states: Mapping[Key, PairState]) -> dict[Key, PairState]:

@@ -60,7 +60,7 @@ class PairsModel(HeadedModel):
 
     @property
     def has_suggestions(self) -> bool:
-        return self._ranked is not None and self._ranked.has_suggestions
+        return self._ranked is not None and any(pair.suggestion for pair in self._ranked.pairs)
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008  # Qt's own signature
         return 0 if parent.isValid() else len(self._indices)

@@ -80,11 +80,6 @@ class SourceRows:
         values = set(self.labels.get(label, ()))
         return sorted(value for value in values if value) + ([NO_VALUE] if "" in values else [])
 
-    def rows_of(self, paths: Iterable[str]) -> list[int]:
-        """The rows of these images; unknown paths are ignored."""
-        selected = frozenset(paths)
-        return [row for row, path in enumerate(self.paths) if path in selected]
-
     def location(self, row: int) -> str:
         """The path of a row; its number, from 1, if it is not listed."""
         return self.paths[row] if row < len(self) else f"row {row + 1:,}"
@@ -113,8 +108,8 @@ class SourceRows:
 
     def restore_exclusions(self, paths: Iterable[str]) -> list[int]:
         """Exclude the images of the file, also those that are listed later; returns the excluded rows."""
-        self.stored_exclusions = frozenset(paths)
-        rows = self.rows_of(self.stored_exclusions) if self.stored_exclusions else []
+        self.stored_exclusions = stored = frozenset(paths)
+        rows = [row for row, path in enumerate(self.paths) if path in stored] if stored else []
         self.excluded.update(rows)
         return rows
 
