@@ -10,6 +10,7 @@ from pathlib import Path
 
 from core.cli.terminal import Subparsers, add_weights, comma_separated, periodic_progress, say
 from core.spec.errors import UserError
+from core.spec.reading import excerpt
 from core.spec.run.model_names import INTERPOLATED, default_prompts, locate
 from core.spec.run.weight_path import DEFAULT_KEEP, DEFAULT_STEPS
 
@@ -139,9 +140,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _numbers(shots: list[str]) -> tuple[int, ...]:
-    invalid = next((part for part in shots if not part.isdecimal()), None)
+    invalid = next((part for part in shots if not part.isdecimal() or len(part) > 9), None)
     if invalid is not None:
-        raise UserError(f"--shots: {invalid!r} is not a number of images; use numbers such as 1,2,4.")
+        raise UserError(f"--shots: {excerpt(invalid)!r} is not a number of images; use numbers such as 1,2,4.")
     return tuple(map(int, shots))
 
 

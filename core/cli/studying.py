@@ -11,6 +11,7 @@ from core.cli.homes import add_home
 from core.cli.terminal import Subparsers, add_weights, comma_separated, folder_path, one_line, periodic_progress, say
 from core.spec.caption_files import CaptionFileExistsError, write_new
 from core.spec.errors import UserError
+from core.spec.paths import is_folder
 from core.spec.reading import MEGABYTE, read_text
 from core.spec.resources import resource_folder
 from core.spec.run.model_names import locate
@@ -133,6 +134,8 @@ def _verdict(ranking: Ranking) -> str:
 def _noise(arguments: argparse.Namespace) -> int:
     if arguments.csv and arguments.csv.exists() and not arguments.force:
         raise CaptionFileExistsError(arguments.csv)
+    if arguments.csv and not is_folder(arguments.csv.absolute().parent):  # before minutes of ranking
+        raise UserError(f"there is no folder {arguments.csv.parent} for {arguments.csv.name}; create it first.")
     locate(arguments.model, arguments.weights)  # before torch is loaded
     from core.evaluation.noise import rank_pairs, to_csv
 

@@ -21,8 +21,10 @@ import core.studies.study.queue
 import core.training.train
 from core.__main__ import main, make_parser
 from core.cli import terminal
+from core.cli.evaluating import _numbers
 from core.spec.chain import preset_chain
 from core.spec.config import override, read_config
+from core.spec.errors import UserError
 from core.spec.presets import preset_config
 
 Printed = pytest.CaptureFixture[str]
@@ -97,3 +99,12 @@ def test_a_config_may_begin_with_a_byte_order_mark(capsys: Printed, tmp_path: Pa
     config = capsys.readouterr().out
     (tmp_path / "clip.json").write_text(config, encoding="utf-8-sig")
     assert read_config(tmp_path / "clip.json").to_json() == config
+
+
+def test_wrong_arguments_are_refused_before_a_model_is_opened(tmp_path: Path, capsys: Printed) -> None:
+    (tmp_path / "run").mkdir()
+    run, out = str(tmp_path / "run"), str(tmp_path / "gone" / "ranked.csv")
+    assert main(["noise", run, "--csv", out]) == 1
+    assert f"there is no folder {tmp_path / 'gone'}" in capsys.readouterr().err
+    with pytest.raises(UserError, match="is not a number of images"):
+        _numbers(["9" * 5000])
