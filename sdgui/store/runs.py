@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,8 @@ _PROGRESS_COLUMNS = (
     RunRow.machine,
     RunRow.remote_folder,
 )
+_CONVERTED = {"folder", "state", "ending", "remote_folder"}  # columns that a record has in another form
+_SAME_FIELDS = {field.name for field in fields(Run)} & set(RunRow.__table__.columns.keys()) - _CONVERTED
 ALIVE_STATES = [state.value for state in RunState if state.alive]
 _ENDINGS: Mapping[str, Ending] = {"done": "done", "stopped": "stopped", "paused": "paused", "failed": "failed"}
 
@@ -291,37 +294,16 @@ class RunRecords(Sessions):
             tags = (tag.name for tag in row.tags)
         best = BestPoint(row.best_metric, nan_if_null(row.best_value), row.best_step) if row.best_metric else None
         return Run(
-            id=row.id,
-            experiment_id=row.experiment_id,
-            key=row.key,
+            **{name: getattr(row, name) for name in _SAME_FIELDS},
             folder=self._folder_path(row.folder),
-            digest=row.digest,
-            created=row.created,
             state=RunState(row.state),
-            launched=row.launched,
-            started=row.started,
-            finished=row.finished,
-            training_seconds=row.training_seconds,
-            last_event=row.last_event,
-            step=row.step or 0,
-            total_steps=row.total_steps or 0,
             best=best,
-            offset=row.offset or 0,
             ending=_ENDINGS.get(row.ending, ""),
-            failure=row.failure or "",
-            parent=row.parent,
-            queue_position=row.queue_position,
-            machine=row.machine,
-            devices_asked=row.devices_asked,
-            devices=row.devices,
-            owner=row.owner,
             owner_host=owner_host_of(row.folder),
             is_own=self._is_own(row),
             remote_folder=_parse_remote_folder(row.remote_folder),
             is_logged=row.logged,
             tags=tuple(tags),
-            note=row.note or "",
-            deleted=row.deleted,
         )
 
 

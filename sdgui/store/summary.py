@@ -23,6 +23,18 @@ from sdgui.store.records import BestPoint, Ending, MetricSummary, Progress, Run
 
 MAX_METRICS = 2000  # a file with more metrics was not written by a trainer
 MAX_FAILURE_LENGTH = 4000  # characters of a failure message
+# fields that a summary shares with `Run` and `Progress`
+_SAME_FIELDS = (
+    "step",
+    "total_steps",
+    "started",
+    "finished",
+    "training_seconds",
+    "last_event",
+    "ending",
+    "best",
+    "parent",
+)
 START_SECONDS = 90.0  # time after a launch without a status until the run counts as interrupted
 
 
@@ -50,19 +62,8 @@ class RunSummary:
     @classmethod
     def of(cls, run: Run, metrics: Mapping[str, MetricSummary]) -> RunSummary:
         """The stored summary, to be continued from ``run.offset``."""
-        return cls(
-            step=run.step,
-            total_steps=run.total_steps,
-            started=run.started,
-            finished=run.finished,
-            training_seconds=run.training_seconds,
-            last_event=run.last_event,
-            ending=run.ending,
-            failure=run.failure if run.ending == "failed" else "",
-            metrics=dict(metrics),
-            best=run.best,
-            parent=run.parent,
-        )
+        failure = run.failure if run.ending == "failed" else ""
+        return cls(failure=failure, metrics=dict(metrics), **{name: getattr(run, name) for name in _SAME_FIELDS})
 
     def apply(self, events: Iterable[Event], limit: float = math.inf) -> None:
         """Add ``events``; points after step ``limit`` are void and are ignored."""
@@ -119,21 +120,8 @@ class RunSummary:
 
     def progress(self, offset: int, state: RunState, failure: str = "") -> Progress:
         """The progress record for the store."""
-        return Progress(
-            state=state,
-            offset=offset,
-            step=self.step,
-            total_steps=self.total_steps,
-            started=self.started,
-            finished=self.finished,
-            training_seconds=self.training_seconds,
-            last_event=self.last_event,
-            ending=self.ending,
-            failure=self.failure or failure,
-            best=self.best,
-            parent=self.parent,
-            summaries=dict(self.metrics),
-        )
+        same = {name: getattr(self, name) for name in _SAME_FIELDS}
+        return Progress(state, offset, failure=self.failure or failure, summaries=dict(self.metrics), **same)
 
 
 def _extended(previous: MetricSummary | None, name: str, step: int, value: float) -> MetricSummary:

@@ -102,9 +102,7 @@ class DataPicker(QWidget):
 
     def set_source(self, source: str) -> None:
         """Choose a file or folder, and add it to the list; "" chooses nothing."""
-        if source and self.box.findData(source) < 0:
-            self._insert(0, Path(source).name, source)
-        self.box.setCurrentIndex(self.box.findData(source) if source else -1)
+        self._show_source(source)
         if source == self._data_facts.source:
             return
         self._describe(source)
@@ -132,7 +130,9 @@ class DataPicker(QWidget):
         for title, source in (*self._offered, *recent, *self._known_sources()):
             if self.box.findData(source) < 0:
                 self._insert(self.box.count(), title, source)
-        source = self._data_facts.source
+        self._show_source(self._data_facts.source)
+
+    def _show_source(self, source: str) -> None:
         if source and self.box.findData(source) < 0:
             self._insert(0, Path(source).name, source)
         self.box.setCurrentIndex(self.box.findData(source) if source else -1)

@@ -56,7 +56,7 @@ class PresetChooser(QFrame):
         self.marks = PlainLabel(self, wordWrap=True)
         self.sizes = QButtonGroup(self)
         self.button = QPushButton(button, self)
-        self._filled = False
+        self._families: list[tuple[QListWidgetItem, list[QListWidgetItem]]] = []  # heading, presets
         self._build()
         self.line.textChanged.connect(self._filter)
         self.line.installEventFilter(self)
@@ -109,15 +109,15 @@ class PresetChooser(QFrame):
 
     def open(self, preset: str = "", size: str = "demo") -> None:
         """Open over the parent's window with ``preset`` and ``size`` selected."""
-        if not self._filled:
+        if not self._families:
             self._fill()
         self.line.clear()
         self._filter()
         button = self.sizes.button(SIZES.index(size) if size in SIZES else 1)
         button.setChecked(True)
-        for row in range(self.list.count()):
-            if self.list.item(row).data(_NAME) == preset:
-                self.list.setCurrentRow(row)
+        for item in self._items():
+            if item.data(_NAME) == preset:
+                self.list.setCurrentItem(item)
         self._describe()
         window = self._parent.window()
         self.resize(min(96 * SPACE, window.width() - 4 * SPACE), min(72 * SPACE, window.height() - 8 * SPACE))
@@ -127,12 +127,12 @@ class PresetChooser(QFrame):
         self.line.setFocus(Qt.FocusReason.PopupFocusReason)
 
     def _fill(self) -> None:
-        self._filled = True
         for family in FAMILIES:
             heading = QListWidgetItem(family.title)
             heading.setFlags(Qt.ItemFlag.NoItemFlags)
             heading.setFont(theme().font("small"))
             self.list.addItem(heading)
+            self._families.append((heading, []))
             for preset in family.presets:
                 item = QListWidgetItem(preset.title)
                 item.setData(_NAME, preset.name)
@@ -141,34 +141,29 @@ class PresetChooser(QFrame):
                 spoken = f"{preset.title}, {family.title}{', ' + marks if marks else ''}"
                 item.setData(Qt.ItemDataRole.AccessibleTextRole, spoken)
                 self.list.addItem(item)
+                self._families[-1][1].append(item)
         self._restyle()
+
+    def _items(self) -> list[QListWidgetItem]:
+        """The presets, without the headings."""
+        return [item for _, items in self._families for item in items]
 
     def _restyle(self) -> None:
         """Update the icons to the colours of the theme."""
-        for row in range(self.list.count()):
-            item = self.list.item(row)
-            if name := item.data(_NAME):
-                marks, dot = preset_needs(str(name)), theme().icon("ph.circle-fill", "muted", scale=0.3)
-                item.setIcon(theme().icon(ICONS[marks[0].kind], "muted") if marks else dot)
+        dot = theme().icon("ph.circle-fill", "muted", scale=0.3)
+        for item in self._items():
+            needs = preset_needs(str(item.data(_NAME)))
+            item.setIcon(theme().icon(ICONS[needs[0].kind], "muted") if needs else dot)
 
     def _filter(self) -> None:
-        words, first, heading, any_in_family = self.line.text().casefold().split(), None, None, False
-        for row in range(self.list.count()):
-            item = self.list.item(row)
-            name = item.data(_NAME)
-            if not name:
-                if heading is not None:
-                    heading.setHidden(not any_in_family)
-                heading, any_in_family = item, False
-                continue
-            is_match = matches(str(name), words)
-            item.setHidden(not is_match)
-            any_in_family = any_in_family or is_match
-            first = first or (item if is_match else None)
-        if heading is not None:
-            heading.setHidden(not any_in_family)
+        words = self.line.text().casefold().split()
+        for heading, items in self._families:
+            for item in items:
+                item.setHidden(not matches(str(item.data(_NAME)), words))
+            heading.setHidden(all(item.isHidden() for item in items))
         current = self.list.currentItem()
         if current is None or current.isHidden():
+            first = next((item for item in self._items() if not item.isHidden()), None)
             self.list.setCurrentRow(self.list.row(first) if first is not None else -1)
         self._describe()
 

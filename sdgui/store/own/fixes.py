@@ -119,14 +119,6 @@ def _row(source: str, fix: Fix, unknown_kind: str) -> FixRow:
 
 def _record(row: FixRow) -> StoredFix:
     kind = next((known_kind for known_kind in FIX_KINDS if known_kind == row.kind), None)
-    fix = Fix(
-        kind=kind or "excluded",
-        path=os.fsdecode(row.path),
-        caption=row.caption,
-        value=row.value,
-        label=row.label,
-        panel=row.panel,
-        run=row.run,
-        found=row.found,
-    )
+    same = {name: getattr(row, name) for name in ("caption", "value", "label", "panel", "run", "found")}
+    fix = Fix(kind=kind or "excluded", path=os.fsdecode(row.path), **same)
     return StoredFix(row.id, os.fsdecode(row.source), fix, "" if kind else row.kind)

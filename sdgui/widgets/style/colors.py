@@ -30,7 +30,6 @@ class Colors:
     good: str
     warning: str
     error: str
-    good_fill: str
     warning_fill: str
     error_fill: str
     info_fill: str
@@ -52,7 +51,6 @@ LIGHT = Colors(
     good="#0a7b57",
     warning="#8f5700",
     error="#c22f1f",
-    good_fill="#e0f4ec",
     warning_fill="#fdf1d9",
     error_fill="#fde8e5",
     info_fill="#e3eefc",
@@ -95,7 +93,6 @@ DARK = Colors(
     good="#3ecf9d",
     warning="#f0b13c",
     error="#ff8474",
-    good_fill="#16332a",
     warning_fill="#372c14",
     error_fill="#3d1f1c",
     info_fill="#1b2d47",

