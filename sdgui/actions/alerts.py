@@ -27,14 +27,14 @@ from core.spec.errors import UserError
 from core.spec.reading import first_problem
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.store.store import Store
+from sdgui.widgets.input_boxes import NoWheelComboBox, NoWheelDoubleSpinBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
-from sdgui.widgets.layouts.form_labels import level_labels
+from sdgui.widgets.layouts.form_labels import align_labels
 from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.popovers.placing import bring_to_front
-from sdgui.widgets.still_boxes import StillComboBox, StillDoubleSpinBox
-from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
+from sdgui.widgets.style.theme import SPACE, hide_spin_buttons, set_role
 
 _DEFAULTS = "Defaults of all experiments"
 
@@ -57,7 +57,7 @@ class AlertsDialog(QDialog):
         self.close_button.clicked.connect(self.close)
 
     def _build(self) -> None:
-        self.scope = StillComboBox(self)
+        self.scope = NoWheelComboBox(self)
         self.ended = QCheckBox("Finished or stopped", self)
         self.failed = QCheckBox("Failed, or exited unexpectedly", self)
         self.stalled = self._number("No progress for this many times the usual interval", "× the usual interval")
@@ -88,9 +88,9 @@ class AlertsDialog(QDialog):
         self.save.setDefault(True)
         set_role(self.save, "primary")
 
-    def _number(self, name: str, unit: str, decimals: int = 1) -> StillDoubleSpinBox:
+    def _number(self, name: str, unit: str, decimals: int = 1) -> NoWheelDoubleSpinBox:
         is_share = decimals > 1  # a number from 0 to 1
-        box = StillDoubleSpinBox(self)
+        box = NoWheelDoubleSpinBox(self)
         box.setAccessibleName(name)
         box.setDecimals(decimals)
         box.setSingleStep(0.01 if is_share else 1.0)
@@ -98,7 +98,7 @@ class AlertsDialog(QDialog):
         box.setSuffix(f" {unit}" if unit else "")
         if unit != "min":  # 0 minutes means no minimum time, not never
             box.setSpecialValueText("Never")
-        hide_steps(box)
+        hide_spin_buttons(box)
         return box
 
     def _arrange(self) -> None:
@@ -119,7 +119,7 @@ class AlertsDialog(QDialog):
             if not widget.accessibleName():
                 widget.setAccessibleName(title)
             form.addRow(label, widget)
-        level_labels(form)
+        align_labels(form)
         buttons = hbox(self.use_defaults, None, self.test, self.close_button, self.save)
         vbox(form, self.bar, (self.table, 1), buttons, into=self, margins=SPACE)
         self.resize(80 * SPACE, 86 * SPACE)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # a popup's code is loaded when it is first opened
     from sdgui.actions.shortcuts import ShortcutsDialog
     from sdgui.experiments.activity import ActivityDialog
     from sdgui.experiments.describe import DescribeSheet
-    from sdgui.shared.fixing.dialog import FixingDialog
+    from sdgui.shared.fixing.dialog import BasketDialog
     from sdgui.shared.pickers.entries import ModelChoice
     from sdgui.shared.pickers.presets import PresetChooser
 
@@ -55,7 +55,7 @@ class Dialogs(QObject):
         self._shortcuts: ShortcutsDialog | None = None
         self._tasks = BackgroundTasks(self)
         self._export: ExportDialog | None = None
-        self._basket: FixingDialog | None = None
+        self._basket: BasketDialog | None = None
         self.palette = CommandPalette(parent)
 
     @cached_property
@@ -161,11 +161,11 @@ class Dialogs(QObject):
     def open_basket(self) -> None:
         """Open the dialog of the basket."""
         if self._basket is None:
-            from sdgui.shared.fixing.dialog import FixingDialog
+            from sdgui.shared.fixing.dialog import BasketDialog
 
-            self._basket = FixingDialog(self._services, self.window)
+            self._basket = BasketDialog(self._services, self.window)
             self._basket.changed.connect(self.changed)
-        self._basket.open_up()
+        self._basket.open_current()
 
     def _forget_shortcuts(self) -> None:
         self._shortcuts = None

@@ -63,7 +63,7 @@ class Collector(QObject):
                 self._has_frozen_bulk = False
 
 
-def collect_here(app: QCoreApplication) -> None:
+def collect_in_main_thread(app: QCoreApplication) -> None:
     """Collect garbage only in the thread of ``app``; repeated calls share one collector."""
     if app.findChild(Collector) is None:
         Collector(app)

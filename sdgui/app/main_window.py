@@ -134,7 +134,7 @@ class MainWindow(QMainWindow):
         follower.state_changed.connect(self.services.launcher.check_queue)
         fetches = self.services.hosts.fetches
         fetches.fetched.connect(lambda _run, checkpoint: self.show_message(Message("info", f"Fetched: {checkpoint}")))
-        fetches.fetched.connect(lambda _run, checkpoint: self.services.pool.answer_here(checkpoint.parent.parent))
+        fetches.fetched.connect(lambda _run, checkpoint: self.services.pool.use_local(checkpoint.parent.parent))
         fetches.failed.connect(lambda _run, reason: self.show_message(Message("error", reason)) if reason else None)
         self.registry_changes.changed.connect(self._on_changed)
         self.services.studies.runs_added.connect(self._on_study_runs_added)

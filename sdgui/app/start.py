@@ -19,7 +19,7 @@ from core.spec.config import expand_user
 from core.spec.errors import UserError
 from core.spec.installed import add_command, has_trainer
 from sdgui.actions.help import program_version
-from sdgui.app.collecting import collect_here, freeze_permanent_objects
+from sdgui.app.collecting import collect_in_main_thread, freeze_permanent_objects
 from sdgui.app.desktop import install_desktop, uninstall_desktop
 from sdgui.app.failures import Failures
 from sdgui.app.main_window import MainWindow
@@ -110,7 +110,7 @@ def make_application() -> QApplication:
     app.setApplicationDisplayName("sdgui")
     app.setDesktopFileName("sdgui")
     apply_theme(app)
-    collect_here(app)
+    collect_in_main_thread(app)
     return app
 
 

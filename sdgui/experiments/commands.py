@@ -322,10 +322,10 @@ class ExperimentCommands(QObject):
             problems: list[str] = []
             for run in runs:
                 with _collecting(problems):
-                    store.delete_run(run.id, for_good=True, folder=True)
+                    store.delete_run(run.id, permanently=True, folder=True)
             for experiment in experiments:
                 with _collecting(problems):
-                    store.delete_experiment(experiment.id, for_good=True, folders=True)
+                    store.delete_experiment(experiment.id, permanently=True, folders=True)
             return problems
 
         self._emptying = True

@@ -240,7 +240,7 @@ class Launcher(QObject):
         try:
             first_stage = write_chain(folder, chain)
             run = self._store.import_run(first_stage, experiment_id, tags=[first_stage.name])
-            return self._store.place(run.id, place)
+            return self._store.request_place(run.id, place)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise _unwritable(RunDir(folder), error) from error
@@ -306,7 +306,7 @@ class Launcher(QObject):
     def _discard(self, run: Run) -> None:
         """Delete a run that never started."""
         shutil.rmtree(run.folder.parent if chain_file(run.folder) else run.folder, ignore_errors=True)
-        self._store.delete_run(run.id, for_good=True)
+        self._store.delete_run(run.id, permanently=True)
 
     def _was_only_queued(self, run: Run) -> bool:
         """Whether the run was only queued: no trainer has started, and the folder was not imported."""

@@ -20,7 +20,7 @@ from core.spec.config import expand_user
 from core.spec.data.fixes import Fix
 from core.spec.shards import names_shards
 from sdgui.runs.background_tasks import StoreWriter
-from sdgui.store.own.fixes import Exchange, StoredFix
+from sdgui.store.local.fixes import BasketChange, StoredFix
 from sdgui.store.store import Store
 from sdgui.widgets.actions import Action, MenuItem
 from sdgui.widgets.plain_text import plain_tip
@@ -50,7 +50,7 @@ class Basket(QObject):
     def __init__(self, store: Store, writer: StoreWriter, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._store, self._writer = store, writer
-        self._undo: list[Exchange] = []
+        self._undo: list[BasketChange] = []
         self.count = 0
 
     def read_count(self) -> None:
@@ -60,12 +60,12 @@ class Basket(QObject):
     def add(self, finding: Finding) -> None:
         """Add fixes, replacing earlier fixes of the same pair, image or label."""
         if finding.fixes:
-            self._change(lambda: self._store.put_fixes(_normalised(finding.source), finding.fixes))
+            self._change(lambda: self._store.add_fixes(_normalised(finding.source), finding.fixes))
 
     def remove(self, ids: list[int]) -> None:
         """Remove entries."""
         if ids:
-            self._change(lambda: self._store.take_fixes(ids))
+            self._change(lambda: self._store.remove_fixes(ids))
 
     @property
     def can_undo(self) -> bool:
@@ -76,19 +76,17 @@ class Basket(QObject):
         """Undo this window's last change: remove what it added, and restore what it removed."""
         if self._undo:
             last = self._undo.pop()
-            back = Exchange(put=last.removed, removed=last.put)
-            self._writer.submit(
-                lambda: (self._store.exchange_fixes(back), self._store.fix_count())[1], self._on_counted
-            )
+            back = BasketChange(added=last.removed, removed=last.added)
+            self._writer.submit(lambda: (self._store.change_basket(back), self._store.fix_count())[1], self._on_counted)
 
     def read(self, done: Callable[[tuple[StoredFix, ...]], object]) -> None:
         """Call ``done`` with all entries, after pending changes."""
         self._writer.submit(self._store.fixes, done)
 
-    def _change(self, write: Callable[[], Exchange]) -> None:
+    def _change(self, write: Callable[[], BasketChange]) -> None:
         self._writer.submit(lambda: (write(), self._store.fix_count()), self._on_changed)
 
-    def _on_changed(self, outcome: tuple[Exchange, int]) -> None:
+    def _on_changed(self, outcome: tuple[BasketChange, int]) -> None:
         exchange, number = outcome
         self._undo.append(exchange)
         del self._undo[:-_MAX_UNDO]

@@ -42,7 +42,7 @@ class TimeTravel(QObject):
             self.moved.emit(run, step)
 
 
-def nearest_step(steps: Sequence[int], step: int) -> int:
+def last_step_up_to(steps: Sequence[int], step: int) -> int:
     """The last of ``steps`` (ascending) up to ``step``, otherwise the first. Raises ValueError if there are none."""
     if not steps:
         raise ValueError("no steps")
@@ -96,7 +96,7 @@ class StepSlider(QWidget):
         self.slider.blockSignals(True)
         self.slider.setRange(0, max(0, len(self._steps) - 1))
         if self._steps:
-            self.slider.setValue(bisect_left(self._steps, nearest_step(self._steps, step)))
+            self.slider.setValue(bisect_left(self._steps, last_step_up_to(self._steps, step)))
         self.slider.blockSignals(False)
         last = f"Step {count(self._steps[-1])} of {count(self._steps[-1])}" if self._steps else ""
         self.label.setMinimumWidth(self.label.fontMetrics().horizontalAdvance(last) + SPACE)  # fixes the slider's place

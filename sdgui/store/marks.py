@@ -23,14 +23,14 @@ class MarkRecords(Sessions):
     def pair_marks(self, source: str) -> dict[Pair, bool]:
         """For each marked pair: True if marked mismatched, False if marked correct."""
         query = select(PairMarkRow).where(PairMarkRow.source == os.fsencode(source))
-        with self._read_own() as session:
+        with self._read_local() as session:
             return {(os.fsdecode(row.path), row.caption): row.wrong for row in session.scalars(query)}
 
     def mark_pairs(self, source: str, marks: Mapping[Pair, bool | None]) -> None:
         """Mark pairs as mismatched (True) or correct (False), or remove the mark (None); all or nothing."""
         key = os.fsencode(source)
         entries = [((os.fsencode(path), storable(caption)), mark) for (path, caption), mark in marks.items()]
-        with self._write_own() as session:
+        with self._write_local() as session:
             for part in batches(entries, 100):
                 matches = tuple_(PairMarkRow.path, PairMarkRow.caption).in_([pair for pair, _ in part])
                 session.execute(delete(PairMarkRow).where(PairMarkRow.source == key, matches))

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from core.spec.run.status import RunState
 from sdgui.store.records import Place, Run, StoreError
 from sdgui.store.registry.activity import record_activity
-from sdgui.store.runs import ALIVE_STATES, RunRecords, queue_end, run_row, set_launched
+from sdgui.store.runs import ALIVE_STATES, RunRecords, mark_launched, queue_end, run_row
 from sdgui.store.sessions import ON_HOST
 from sdgui.store.tables import ExperimentRow, RunRow
 
@@ -24,13 +24,13 @@ from sdgui.store.tables import ExperimentRow, RunRow
 class Slots:
     """Capacity of a machine. ``devices``: its GPUs, one run each; without GPUs, up to ``at_once`` parallel runs.
 
-    ``in_use``: GPUs that other programs use; ``each``: number of GPUs for a run that requests none.
+    ``in_use``: GPUs that other programs use; ``gpus_per_run``: number of GPUs of a run that requests none.
     """
 
     devices: tuple[str, ...] = ()
     at_once: int = 1
     in_use: frozenset[str] = frozenset()
-    each: int = 1
+    gpus_per_run: int = 1
 
 
 class QueueRecords(RunRecords):
@@ -62,7 +62,7 @@ class QueueRecords(RunRecords):
                 record_activity(session, "removed from the queue", row)
             return self._run_record(row)
 
-    def place(self, run_id: int, place: Place) -> Run:
+    def request_place(self, run_id: int, place: Place) -> Run:
         """Request other devices for an inactive run, or another machine for a run that has not started."""
         with self._write() as session:
             row = self._own_row(session, run_id)
@@ -108,7 +108,7 @@ class QueueRecords(RunRecords):
             if devices is None and slots.devices:
                 busy = ",".join(self._busy(session, row.machine, run_id)).split(",")
                 devices = min(slots.devices, key=busy.count)
-            return self._run_record(set_launched(row, devices or ""))
+            return self._run_record(mark_launched(row, devices or ""))
 
     def reorder_queue(self, run_ids: Sequence[int]) -> None:
         """Move these runs to the front of the queue, in this order; the order of the others does not change."""
@@ -134,7 +134,7 @@ class QueueRecords(RunRecords):
                     continue
                 devices = room.allocate(row.devices_asked)
                 if devices is not None:
-                    return self._run_record(set_launched(row, devices))
+                    return self._run_record(mark_launched(row, devices))
             return None
 
     def free_devices(self, host: str, slots: Slots) -> tuple[str, ...]:
@@ -160,7 +160,7 @@ class QueueRecords(RunRecords):
             return _Free(None, max(0, slots.at_once - len(busy)), 1)
         # A run with unknown devices uses CUDA's default: the first.
         used = {device for devices in busy for device in (devices or slots.devices[0]).split(",")} | slots.in_use
-        return _Free([device for device in slots.devices if device not in used], 0, slots.each)
+        return _Free([device for device in slots.devices if device not in used], 0, slots.gpus_per_run)
 
 
 @dataclass
@@ -169,7 +169,7 @@ class _Free:
 
     devices: list[str] | None
     room: int
-    each: int
+    gpus_per_run: int
 
     def allocate(self, requested: str) -> str | None:
         """Devices for a run that requests ``requested``; None if they are not free, "" on a machine without GPUs.
@@ -179,8 +179,8 @@ class _Free:
         if self.devices is None:
             self.room -= 1
             return "" if self.room >= 0 else None
-        devices = requested.split(",") if requested else self.devices[: self.each]
-        enough = bool(devices) and (bool(requested) or len(devices) == self.each)
+        devices = requested.split(",") if requested else self.devices[: self.gpus_per_run]
+        enough = bool(devices) and (bool(requested) or len(devices) == self.gpus_per_run)
         free = enough and set(devices) <= set(self.devices)
         self.devices = [device for device in self.devices if device not in devices]
         return ",".join(devices) if free else None

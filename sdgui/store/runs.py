@@ -344,7 +344,7 @@ def run_row(session: Session, run_id: int) -> RunRow:
     return row
 
 
-def set_launched(row: RunRow, devices: str) -> RunRow:
+def mark_launched(row: RunRow, devices: str) -> RunRow:
     """Set the state to starting, on ``devices``."""
     row.state, row.launched, row.queue_position, row.failure = RunState.STARTING.value, time.time(), None, ""
     row.devices = devices

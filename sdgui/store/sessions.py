@@ -36,13 +36,13 @@ _Item = TypeVar("_Item")
 class Sessions:
     """The location of the data, and transactions on it."""
 
-    def __init__(self, home: Path, database: Database, own: Database) -> None:
-        """``own``: the local database of per-user tables, such as caption lists; without a registry, ``database``."""
+    def __init__(self, home: Path, database: Database, local: Database) -> None:
+        """``local``: the local database of per-user tables, such as caption lists; without a registry, ``database``."""
         self.home = home
         self.runs_folder = home / "runs"
         self._normal_runs_folder = Path(os.path.normpath(self.runs_folder))
         self.user = f"{_user()}@{platform.node()}"
-        self._database, self._own = database, own
+        self._database, self._local = database, local
         self._sessions_changed, self._open_sessions, self._closed = threading.Condition(), 0, False
         self._examined_names: set[str] = set()  # folders in the runs folder that ``import_logged`` need not read again
         self._logged_stamp = 0  # modification time of the runs folder when ``import_logged`` last read all of it
@@ -50,7 +50,7 @@ class Sessions:
     @property
     def local_file(self) -> Path:
         """The local database file. With a shared registry, it contains only the per-user tables."""
-        return Path(str(self._own.where))
+        return Path(str(self._local.where))
 
     @property
     def location(self) -> str:
@@ -67,7 +67,7 @@ class Sessions:
         with self._sessions_changed:
             self._closed = True
             self._sessions_changed.wait_for(lambda: self._open_sessions == 0, timeout=BUSY_SECONDS)
-        for database in (self._database, self._own):
+        for database in (self._database, self._local):
             database.reader.dispose()
             database.recorder.dispose()  # ``writer`` shares the connections of ``reader``
 
@@ -96,11 +96,11 @@ class Sessions:
     def _write(self) -> AbstractContextManager[Session]:
         return self._session(self._database, self._database.writer)
 
-    def _read_own(self) -> AbstractContextManager[Session]:
-        return self._session(self._own, self._own.reader, writes=False)
+    def _read_local(self) -> AbstractContextManager[Session]:
+        return self._session(self._local, self._local.reader, writes=False)
 
-    def _write_own(self) -> AbstractContextManager[Session]:
-        return self._session(self._own, self._own.writer)
+    def _write_local(self) -> AbstractContextManager[Session]:
+        return self._session(self._local, self._local.writer)
 
     def _write_one_run(self) -> AbstractContextManager[Session]:
         """Open a write session for the rows of a single run; in a registry, it takes no lock on other rows."""

@@ -27,9 +27,9 @@ from core.spec.run.status import process_alive
 from sdgui.store.captions import CaptionRecords
 from sdgui.store.database import MIGRATIONS, open_database
 from sdgui.store.experiments import ExperimentRecords, experiment_row
+from sdgui.store.local.fixes import FixRecords
+from sdgui.store.local.panel_results import ResultRecords
 from sdgui.store.marks import MarkRecords
-from sdgui.store.own.fixes import FixRecords
-from sdgui.store.own.panel_results import ResultRecords
 from sdgui.store.queue import QueueRecords
 from sdgui.store.records import Run, StoreError, StoreUnavailableError
 from sdgui.store.registry.activity import ActivityRecords, record_activity
@@ -92,8 +92,8 @@ class Store(
             raise StoreError(
                 f"Cannot write to the folder {home}: {error.strerror}; choose another folder with --home."
             ) from error
-        own_database = open_database(home / DATABASE)
-        return cls(home, own_database if registry is None else open_registry(registry, MIGRATIONS), own_database)
+        local_database = open_database(home / DATABASE)
+        return cls(home, local_database if registry is None else open_registry(registry, MIGRATIONS), local_database)
 
     @classmethod
     def rebuild(cls, home: Path, report: Callable[[int, int], object] | None = None) -> tuple[Self, list[str]]:
@@ -282,8 +282,8 @@ class Store(
         """Whether the store may delete the run's folder; it may not for runs of studies and imported runs."""
         return run.is_local and run.folder.is_relative_to(self._folder_path("."))
 
-    def delete_experiment(self, experiment_id: int, for_good: bool = False, folders: bool = False) -> None:
-        """Move an experiment to the bin, or delete it and its runs ``for_good``, with or without ``folders``.
+    def delete_experiment(self, experiment_id: int, permanently: bool = False, folders: bool = False) -> None:
+        """Move an experiment to the bin, or delete it and its runs ``permanently``, with or without ``folders``.
 
         Raises StoreError if one of its runs is alive, or if ``folders`` is set and the experiment is not in the bin.
         """
@@ -293,18 +293,18 @@ class Store(
             runs = [self._run_record(run) for run in rows]
             for run in runs:
                 _refuse_alive(run)
-            action = "deleted permanently" if for_good else "deleted"
+            action = "deleted permanently" if permanently else "deleted"
             record_activity(session, action, row)
-            if not for_good:
+            if not permanently:
                 row.deleted = time.time()
                 return
             if folders:
-                _require_deleted(f"“{row.name}”", row.deleted)
+                _require_in_bin(f"“{row.name}”", row.deleted)
                 remove([run.folder for run in runs if self.owns(run)])
             session.delete(row)
 
-    def delete_run(self, run_id: int, for_good: bool = False, folder: bool = False) -> None:
-        """Move a run to the bin, or delete it ``for_good``, optionally with its ``folder`` if the store ``owns`` it.
+    def delete_run(self, run_id: int, permanently: bool = False, folder: bool = False) -> None:
+        """Move a run to the bin, or delete it ``permanently``, optionally with its ``folder`` if the store ``owns`` it.
 
         Raises StoreError if the trainer is alive, or if ``folder`` is set and the run is not in the bin.
         """
@@ -312,13 +312,13 @@ class Store(
             row = run_row(session, run_id)
             run = self._run_record(row)
             _refuse_alive(run)
-            action = "deleted permanently" if for_good else "deleted"
+            action = "deleted permanently" if permanently else "deleted"
             record_activity(session, action, row)
-            if not for_good:
+            if not permanently:
                 row.deleted = time.time()
                 return
             if folder:
-                _require_deleted(f"Run {row.key}", row.deleted)
+                _require_in_bin(f"Run {row.key}", row.deleted)
                 remove([run.folder] if self.owns(run) else [])
             session.delete(row)
 
@@ -346,7 +346,7 @@ def _refuse_alive(run: Run) -> None:
         raise StoreError(f"The run {run.folder.name} is still active; stop it before deleting it.")
 
 
-def _require_deleted(subject: str, deleted: float | None) -> None:
+def _require_in_bin(subject: str, deleted: float | None) -> None:
     if deleted is None:
         raise StoreError(f"{subject} was not deleted: another window has restored it from the bin.")
 

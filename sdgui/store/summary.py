@@ -24,17 +24,8 @@ from sdgui.store.records import BestPoint, Ending, MetricSummary, Progress, Run
 MAX_METRICS = 2000  # a file with more metrics was not written by a trainer
 MAX_FAILURE_LENGTH = 4000  # characters of a failure message
 # fields that a summary shares with `Run` and `Progress`
-_SAME_FIELDS = (
-    "step",
-    "total_steps",
-    "started",
-    "finished",
-    "training_seconds",
-    "last_event",
-    "ending",
-    "best",
-    "parent",
-)
+_TIME_FIELDS = ("started", "finished", "training_seconds", "last_event")
+_SAME_FIELDS = ("step", "total_steps", *_TIME_FIELDS, "ending", "best", "parent")
 START_SECONDS = 90.0  # time after a launch without a status until the run counts as interrupted
 
 

@@ -1,6 +1,6 @@
 """A widget that accepts images: dropped or pasted files and folders, and images from a browser.
 
-Flow: drop, paste or ``take_paths`` -> thread (``expand``) -> ``dropped`` with images in batches, and ``refused``
+Flow: drop, paste or ``accept_paths`` -> thread (``expand``) -> ``dropped`` with images in batches, and ``refused``
 with files that were not accepted and why. Image data without a file is saved into ``pasted`` first. Nothing is fetched
 from the web.
 """
@@ -72,8 +72,8 @@ class DropTarget(QWidget):
         self._pasted = pasted
         self.folders_apart = False  # whether a single folder is emitted as a folder instead of its images
         self._searches = 0  # drops that are being searched
-        self._leave = Event()
-        self._turn = Semaphore()  # released when the window has handled a batch; the next one then follows
+        self._closing = Event()
+        self._batch_handled = Semaphore()  # released when the window has handled a batch; the next one then follows
         self._pool = QThreadPool(self)
         self._pool.setMaxThreadCount(1)  # drops are searched one after another
         self._veil = _Veil(prompt, self)
@@ -99,13 +99,13 @@ class DropTarget(QWidget):
     # Ways in
     def paste(self) -> None:
         """Accept the content of the clipboard."""
-        self.take(QGuiApplication.clipboard().mimeData())
+        self.accept_data(QGuiApplication.clipboard().mimeData())
 
-    def take_paths(self, paths: Sequence[str | Path]) -> None:
+    def accept_paths(self, paths: Sequence[str | Path]) -> None:
         """Accept files and folders chosen in a dialog."""
         self._search([str(path) for path in paths], [])
 
-    def take(self, data: QMimeData) -> None:
+    def accept_data(self, data: QMimeData) -> None:
         """Accept dropped or pasted data."""
         local, web = _addresses(data)
         if not local and data.hasImage():
@@ -130,15 +130,15 @@ class DropTarget(QWidget):
             self.finished.emit()
 
     def _expand(self, paths: list[str]) -> None:
-        for part in expand(paths, self._leave.is_set):
+        for part in expand(paths, self._closing.is_set):
             self._deliver_batch(part.images, part.refused)
-        if not self._leave.is_set():
+        if not self._closing.is_set():
             self._ended.emit()
 
     def _deliver_batch(self, images: list[str], refusals: list[Refusal]) -> None:
         """Deliver a batch once the window has handled the previous one."""
-        while not self._leave.is_set():
-            if self._turn.acquire(timeout=_POLL_SECONDS):
+        while not self._closing.is_set():
+            if self._batch_handled.acquire(timeout=_POLL_SECONDS):
                 self._expanded.emit(images, refusals)
                 return
 
@@ -163,7 +163,7 @@ class DropTarget(QWidget):
             self.dropped.emit(images)
         if refusals:
             self.refused.emit([(str(name), str(reason)) for name, reason in refusals])
-        QTimer.singleShot(0, self, self._turn.release)
+        QTimer.singleShot(0, self, self._batch_handled.release)
 
     def _on_search_ended(self) -> None:
         self._searches -= 1
@@ -172,7 +172,7 @@ class DropTarget(QWidget):
 
     def close_threads(self) -> None:
         """Stop scanning folders; call it before the application ends."""
-        self._leave.set()
+        self._closing.set()
         self._pool.clear()
         self._pool.waitForDone()
 
@@ -195,7 +195,7 @@ class DropTarget(QWidget):
     def dropEvent(self, event: QDropEvent) -> None:
         self._veil.hide()
         event.acceptProposedAction()
-        self.take(event.mimeData())
+        self.accept_data(event.mimeData())
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

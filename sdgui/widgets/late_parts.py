@@ -48,7 +48,7 @@ class _PartTimer(QTimer):
         self.deleteLater()
 
 
-def home_of(tabs: QTabWidget) -> QWidget:
+def page_parent(tabs: QTabWidget) -> QWidget:
     """The parent of the pages of ``tabs``. A page created with this parent is not styled again when it is added."""
     return tabs.findChild(QStackedWidget, options=Qt.FindChildOption.FindDirectChildrenOnly) or tabs
 

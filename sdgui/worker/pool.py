@@ -100,7 +100,7 @@ class WorkerPool(QObject):
             if member.client.state != "off" or member.trouble
         ]
 
-    def answer_here(self, run_folder: Path) -> None:
+    def use_local(self, run_folder: Path) -> None:
         """Answer later requests on this computer, because a checkpoint of this run has been fetched."""
         for key, member in self._members.items():
             if key.startswith(f"{run_folder}@") and member.client.state != "off":

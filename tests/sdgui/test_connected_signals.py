@@ -56,8 +56,8 @@ from sdgui.panels.search.travel import SearchTravel
 from sdgui.panels.study.panel import StudyPanel
 from sdgui.runs.live import RunProgress
 from sdgui.runs.stopping import Stopping, StopStage
-from sdgui.shared.experiment_head import PlaceButton
-from sdgui.shared.fixing.dialog import FixingDialog
+from sdgui.shared.experiment_header import PlaceButton
+from sdgui.shared.fixing.dialog import BasketDialog
 from sdgui.shared.pickers.model_chip import ModelChip
 from sdgui.store.records import Place, Progress, Run
 from tests.sdgui.conftest import OpenWindow, settle
@@ -70,7 +70,7 @@ READ_WHEN_ASKED = """
     AlertsDialog.collapsed AlertsDialog.command AlertsDialog.conditions AlertsDialog.desktop AlertsDialog.ended
     AlertsDialog.failed AlertsDialog.stalled AlertsDialog.stalled_minutes AlertsDialog.url MetricAtStep.metrics
     ClassifySource.method ClassifySource.train_label CurvesTab.draws DescribeSheet.note
-    ExportDialog.precision ExportDialog.replace FixingView.seeds IndexSheet.remove_missing
+    ExportDialog.precision ExportDialog.replace BasketView.seeds IndexSheet.remove_missing
     IndexSheet.index_folder IndexSheet.new_folder IndexSheet.old_folder
     BulkEditSheet.add BulkEditSheet.append BulkEditSheet.note
     OptionsRow._k OptionsRow._layer OptionsRow._standardise OptionsRow._text SweepBar.steps SweepBar.trials
@@ -140,7 +140,7 @@ NEWS = {
     "follower.state_changed": (
         (HomePanel, "_schedule_update"), (Status, "_schedule_update"), (MachinesPanel, "_schedule_update"),
         (MainWindow, "_on_state_changed"), (RunsPanel, "_on_progressed"), (RunTabs, "_on_state_changed"),
-        (ModelChip, "_schedule_refresh"), (RunFollowing, "_on_run_changed"), (FixingDialog, "_read_pairs"),
+        (ModelChip, "_schedule_refresh"), (RunFollowing, "_on_run_changed"), (BasketDialog, "_read_pairs"),
         (ExperimentModel, "refresh_run"),
     ),
     "follower.progress_changed": (
@@ -163,7 +163,7 @@ NEWS = {
     "time_travel.moved": (
         (RunTabs, "_on_travelled"), (SearchTravel, "_follow_other_panel"), (ClassifyTravel, "_follow_other_panel"),
     ),
-    "basket.changed": ((Status, "_show_basket"), (FixingDialog, "refresh")),
+    "basket.changed": ((Status, "_show_basket"), (BasketDialog, "refresh")),
     "hosts.state_changed": ((RemoteStrip, "_on_state_changed"), (MachinesPanel, "_schedule_update")),
     "hosts.place_changed": ((PlaceButton, "_show"),),
 }  # fmt: skip
@@ -280,7 +280,7 @@ def test_every_control_signal_and_menu_entry_is_connected(
     assert isinstance(window, MainWindow)
     found = everything(*whole)
     kinds = {type(one).__name__ for one in found}
-    assert kinds >= {"PlotCard", "LiveCard", "DoneCard", "FailedCard", "ModelPopover", "ExportDialog", "FixingDialog"}
+    assert kinds >= {"PlotCard", "LiveCard", "DoneCard", "FailedCard", "ModelPopover", "ExportDialog", "BasketDialog"}
     assert unheard_controls(found) == set(READ_WHEN_ASKED.split()), (
         "connect it; or list it if it is read when a button is pressed"
     )

@@ -42,13 +42,13 @@ from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.file_dialogs import ask_save
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.input_boxes import ListOnlyComboBox
 from sdgui.widgets.layouts.boxes import STYLE_SPACING, hbox, vbox
-from sdgui.widgets.layouts.form_labels import level_labels
+from sdgui.widgets.layouts.form_labels import align_labels
 from sdgui.widgets.message import error
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.popovers.placing import bring_to_front
-from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _PRECISIONS = {"fp32": "float32, exact", "fp16": "float16, half the size", "bf16": "bfloat16, half the size"}
@@ -130,8 +130,8 @@ class ExportDialog(QDialog):
         self.stop = QPushButton("Cancel &export", self)
         self.leave = QPushButton("C&lose", self)
 
-    def _combo(self, name: str) -> NoWheelComboBox:
-        box = NoWheelComboBox(self)
+    def _combo(self, name: str) -> ListOnlyComboBox:
+        box = ListOnlyComboBox(self)
         box.setAccessibleName(name)
         return box
 
@@ -150,7 +150,7 @@ class ExportDialog(QDialog):
         folder_row = hbox((self.folder, 1), self.browse, spacing=STYLE_SPACING)
         rows.addRow(PlainLabel("Fol&der", self, buddy=self.folder), folder_row)
         rows.addRow("", self.replace)
-        level_labels(rows)
+        align_labels(rows)
         buttons = hbox(self.copy, self.show_folder, None, self.leave, self.stop, self.start, spacing=STYLE_SPACING)
         parts = (self.title, rows, self.bar, self.activity, self.progress, self.outcome, self.code, buttons)
         layout = vbox(*parts, into=self, spacing=2 * SPACE, margins=2 * SPACE)

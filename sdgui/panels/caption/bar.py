@@ -15,8 +15,8 @@ from sdgui.shared.pickers.interpolation import InterpolationSlider
 from sdgui.shared.pickers.model_chip import ModelChip
 from sdgui.shared.services import Services
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.input_boxes import NoWheelComboBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
-from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE
 
 _TYPING_PAUSE_MS = 120
@@ -51,7 +51,7 @@ class CaptionsBar(QWidget):
         self.redo = IconButton("ph.arrow-clockwise", "Redo", parent=self)
         self.filter_box = QLineEdit(self, placeholderText="Filter captions and names", clearButtonEnabled=True)
         self.filter_box.setAccessibleName(self.filter_box.placeholderText())
-        self.state = StillComboBox(self)
+        self.state = NoWheelComboBox(self)
         self.state.setAccessibleName("Which images are shown")
         self.state.addItems([title for title, _ in STATES])
         self.replace = IconButton("ph.swap", "Find and replace in captions", parent=self)

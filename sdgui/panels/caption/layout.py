@@ -122,12 +122,12 @@ class CaptionView(QWidget):
 
     def ask_files(self) -> None:
         """Add images chosen in a dialog."""
-        self.target.take_paths(ask_open_several(self, "Images to caption", IMAGE_FILTER))
+        self.target.accept_paths(ask_open_several(self, "Images to caption", IMAGE_FILTER))
 
     def ask_folder(self) -> None:
         """Add a folder of images chosen in a dialog."""
         if folder := ask_folder(self, "Folder of images to caption"):
-            self.target.take_paths([folder])
+            self.target.accept_paths([folder])
 
     def open_settings(self) -> None:
         """Show the generation settings: search, beams, sampling, lengths, prompt, seed."""

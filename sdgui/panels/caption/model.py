@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from core.spec.caption_files import Candidate, CaptionedImage
-from sdgui.store.captions import KeptCaption
+from sdgui.store.captions import StoredCaption
 from sdgui.worker.verbs import CaptionText
 
 Side = Literal["a", "b"]
@@ -133,16 +133,16 @@ def to_captioned_image(entry: Entry, origins: Mapping[str, Mapping[str, Any]]) -
     return CaptionedImage(entry.path, (candidate,), provenance(entry, origins))
 
 
-def to_kept_caption(entry: Entry) -> KeptCaption:
+def to_kept_caption(entry: Entry) -> StoredCaption:
     """The store's record of an entry."""
     captions_json: dict[str, Any] = {
         side: {"origin": captions.origin, "captions": [[c.text, c.log_prob, c.score] for c in captions.candidates]}
         for side, captions in entry.captions.items()
     }
-    return KeptCaption(entry.path, entry.position, entry.text, entry.author, entry.error, captions_json)
+    return StoredCaption(entry.path, entry.position, entry.text, entry.author, entry.error, captions_json)
 
 
-def entry_of(record: KeptCaption) -> Entry:
+def entry_of(record: StoredCaption) -> Entry:
     """The entry of a store's record; unreadable candidates are skipped."""
     captions: dict[Side, ModelCaptions] = {}
     for side in SIDES:

@@ -99,7 +99,7 @@ class CaptionsPanel(Panel):
         self.view.settings.changed.connect(self._on_settings_changed)
         self.view.strip.cancelled.connect(self.work.cancel)
         self.view.empty.activated.connect(self._next_step)
-        self.view.examples.chosen.connect(lambda path: self.view.target.take_paths([path]))
+        self.view.examples.chosen.connect(lambda path: self.view.target.accept_paths([path]))
         self._services.demo.ready.connect(self.refresh)
         self.files.use_requested.connect(self._train_on)
         for side, picker in self.view.tools.pickers.items():

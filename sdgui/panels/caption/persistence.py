@@ -138,10 +138,10 @@ class CaptionPersistence(QObject):
         self._unwritten_origins = origins = self._unwritten_origins | origins
         removed = [path for path, entry in changed.items() if entry is None]
         if removed:
-            self._store.forget_captions(removed)
-        self._store.keep_captions([], origins)
+            self._store.delete_captions(removed)
+        self._store.save_captions([], origins)
         entries = [entry for entry in changed.values() if entry is not None]
         for start in range(0, len(entries), _ENTRIES_PER_WRITE):
             part = entries[start : start + _ENTRIES_PER_WRITE]
-            self._store.keep_captions([to_kept_caption(entry) for entry in part], {})
+            self._store.save_captions([to_kept_caption(entry) for entry in part], {})
         self._unwritten, self._unwritten_origins = {}, {}

@@ -13,11 +13,11 @@ from core.spec.run.model_names import default_prompts
 from sdgui.panels.classify.model import DEFAULT_LAYER, Settings
 from sdgui.shared.stored_json import parse_number
 from sdgui.widgets.file_dialogs import ask_open
+from sdgui.widgets.input_boxes import ListOnlyComboBox, NoWheelSpinBox
 from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.layouts.flow_layout import FlowLayout
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.still_boxes import NoWheelComboBox, StillSpinBox
-from sdgui.widgets.style.theme import SPACE, hide_steps
+from sdgui.widgets.style.theme import SPACE, hide_spin_buttons
 
 _FILE = "from a file…"
 _TEXTS = {"predicted": "the predicted class", "classes": "every class", "caption": "the image's caption"}
@@ -29,11 +29,11 @@ class OptionsRow(QWidget):
     def __init__(self, settings: QSettings, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._qsettings = settings
-        self._layer, self._prompts = NoWheelComboBox(self), NoWheelComboBox(self)
-        self._text = NoWheelComboBox(self)
-        self._k = StillSpinBox(self)
+        self._layer, self._prompts = ListOnlyComboBox(self), ListOnlyComboBox(self)
+        self._text = ListOnlyComboBox(self)
+        self._k = NoWheelSpinBox(self)
         self._k.setRange(1, 1000)
-        hide_steps(self._k)
+        hide_spin_buttons(self._k)
         self._standardise = QCheckBox("&Standardise", self)
         self._build()
         self._restore()

@@ -25,9 +25,9 @@ from sdgui.shared.pickers.model_chip import ModelChip
 from sdgui.shared.services import Services
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.input_boxes import ListOnlyComboBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _NO_LABELS = "No labels"
@@ -47,11 +47,11 @@ class ClassifySource(QWidget):
         self.model = ModelChip(services, parent=self)
         self.interpolation = InterpolationSlider(self.model, self)
         self.data = DataPicker(services, compact=True, parent=self)
-        self.label = NoWheelComboBox(self)
-        self.train = NoWheelComboBox(self)
+        self.label = ListOnlyComboBox(self)
+        self.train = ListOnlyComboBox(self)
         self.train_data = DataPicker(services, compact=True, parent=self)
-        self.train_label = NoWheelComboBox(self)
-        self.method = NoWheelComboBox(self)
+        self.train_label = ListOnlyComboBox(self)
+        self.method = ListOnlyComboBox(self)
         self.options_button = IconButton("ph.sliders-horizontal", "More options", checkable=True, parent=self)
         self.classify_button = QPushButton("Classify", self)
         self.options = OptionsRow(services.settings, self)

@@ -26,17 +26,17 @@ def store_result(store: Store, result: EvaluationResult) -> None:
     """Store a result, replacing an older result of the same evaluation. Raises StoreError."""
     # "measure" is an older name of an evaluation, kept so that stored results remain readable.
     content = {"measure": asdict(result.evaluation), "answer": result.answer}
-    store.keep_result(PANEL, _subject(result.evaluation), result.evaluation.target.data, content)
+    store.save_result(PANEL, _subject(result.evaluation), result.evaluation.target.data, content)
 
 
 def delete_result(store: Store, evaluation: Evaluation) -> None:
     """Delete the stored result of an evaluation. Raises StoreError."""
-    store.forget_result(PANEL, _subject(evaluation), evaluation.target.data)
+    store.delete_result(PANEL, _subject(evaluation), evaluation.target.data)
 
 
 def stored_results(store: Store) -> list[EvaluationResult]:
     """Read the stored results, newest first. Raises StoreError."""
-    results = (_read(entry.content) for entry in store.kept_results(PANEL))
+    results = (_read(entry.content) for entry in store.panel_results(PANEL))
     return [result for result in results if result is not None]
 
 

@@ -18,7 +18,7 @@ from sdgui.panels.classify.view import ClassifyView
 from sdgui.panels.classify.work import ClassifySession
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.runs.models import run_facts
-from sdgui.shared.time_travel import TimeTravel, nearest_step
+from sdgui.shared.time_travel import TimeTravel, last_step_up_to
 from sdgui.widgets.message import error
 from sdgui.worker.replies import Cancelled, Failure
 
@@ -72,7 +72,7 @@ class ClassifyTravel(QObject):
     def _follow_other_panel(self, run: Path, step: int) -> None:
         """Go to the step of this run that another panel shows."""
         slider = self._view.matrix.time
-        if run == self._run and slider.steps and slider.step() != nearest_step(slider.steps, step):
+        if run == self._run and slider.steps and slider.step() != last_step_up_to(slider.steps, step):
             slider.set_steps(slider.steps, step)
             if self._view.isVisible():
                 self._show_step(slider.step())

@@ -23,7 +23,7 @@ from sdgui.shared.stored_json import parse_number
 from sdgui.widgets.drop_target import FileDrop
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.gallery.gallery import Gallery
-from sdgui.widgets.late_parts import home_of, is_made, replace_page
+from sdgui.widgets.late_parts import is_made, page_parent, replace_page
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.layouts.splits import remember_sizes
@@ -106,7 +106,7 @@ class ClassifyView(QWidget):
 
     @cached_property
     def matrix(self) -> MatrixTab:
-        tab = MatrixTab(self._home / "thumbnails", self._settings, home_of(self.tabs))
+        tab = MatrixTab(self._home / "thumbnails", self._settings, page_parent(self.tabs))
         tab.cell_requested.connect(self.cell_requested)
         tab.stepped.connect(self.stepped)
         tab.prompts_edited.connect(self.prompts_edited)
@@ -116,19 +116,19 @@ class ClassifyView(QWidget):
 
     @cached_property
     def mistakes(self) -> MistakesTab:
-        tab = MistakesTab(self._home / "thumbnails", self._services.basket, home_of(self.tabs))
+        tab = MistakesTab(self._home / "thumbnails", self._services.basket, page_parent(self.tabs))
         tab.more_requested.connect(self.mistakes_requested)
         return self._in_page("mistakes", tab, tab.gallery)
 
     @cached_property
     def curves(self) -> CurvesTab:
-        tab = CurvesTab(home_of(self.tabs))
+        tab = CurvesTab(page_parent(self.tabs))
         tab.few_shot_requested.connect(self.few_shot_requested)
         return self._in_page("curves", tab)
 
     @cached_property
     def compare(self) -> CompareTab:
-        tab = CompareTab(self._services, home_of(self.tabs))
+        tab = CompareTab(self._services, page_parent(self.tabs))
         tab.compare_requested.connect(self.compare_requested)
         tab.evaluation_requested.connect(self.evaluation_requested)
         tab.other_model.refused.connect(self.source.refused)
@@ -136,7 +136,7 @@ class ClassifyView(QWidget):
 
     @cached_property
     def trying(self) -> TryTab:
-        tab = TryTab(self._home, self._settings, home_of(self.tabs))
+        tab = TryTab(self._home, self._settings, page_parent(self.tabs))
         tab.predictions_requested.connect(self.try_requested)
         tab.refused.connect(self.try_refused)
         return self._in_page("trying", tab, tab.gallery)

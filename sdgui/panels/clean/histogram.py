@@ -12,11 +12,11 @@ from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QLabel, QWidget
 
 from sdgui.widgets.formats import count
+from sdgui.widgets.input_boxes import NoWheelDoubleSpinBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import PlotAxis, still_plot, style_axes
-from sdgui.widgets.still_boxes import StillDoubleSpinBox
-from sdgui.widgets.style.theme import SPACE, hide_steps, set_role, theme
+from sdgui.widgets.style.theme import SPACE, hide_spin_buttons, set_role, theme
 
 BINS = 1000  # match scores are counted in thousandths
 BARS = 50  # each bar sums several bins
@@ -33,9 +33,9 @@ class ScoreHistogram(QWidget):
         self._shuffled: NDArray[np.int64] | None = None
         self._line = pg.InfiniteLine(pos=0.0, angle=90, movable=True, bounds=(0.0, 1.0))
         self._line.sigPositionChanged.connect(self._on_dragged)
-        self.box = StillDoubleSpinBox(self, minimum=0.0, maximum=1.0, decimals=3, singleStep=0.01)
+        self.box = NoWheelDoubleSpinBox(self, minimum=0.0, maximum=1.0, decimals=3, singleStep=0.01)
         self.box.setFixedWidth(12 * SPACE)
-        hide_steps(self.box)
+        hide_spin_buttons(self.box)
         self.box.setAccessibleName("Match score threshold")
         self.box.setToolTip("Pairs with a lower match score are below the threshold; drag the line or type a value")
         self.box.valueChanged.connect(self._on_typed)

@@ -20,13 +20,13 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.formats import count, count_with_unit, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
+from sdgui.widgets.input_boxes import NoWheelComboBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.layouts.over import FOOT_HEIGHT, lay_over
 from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
-from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE
 
 _FILTERS: tuple[tuple[str, PairFilter], ...] = (
@@ -79,7 +79,7 @@ class CleanView(QWidget):
 
     def _build_image_side(self) -> None:
         image_side = QWidget(self.split)
-        self.filters = StillComboBox(image_side)
+        self.filters = NoWheelComboBox(image_side)
         self.filters.setAccessibleName("Which pairs are shown")
         self.filters.setToolTip("Which pairs are shown")
         for text, key in _FILTERS:

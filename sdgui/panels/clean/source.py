@@ -17,9 +17,9 @@ from sdgui.shared.pickers.model_chip import ModelChip, ModelChoice
 from sdgui.shared.services import Services
 from sdgui.shared.stored_json import parse_stored
 from sdgui.store.store import Store
+from sdgui.widgets.input_boxes import NoWheelComboBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import set_role
 
 _BOTH_NETWORKS = "Mean of both networks"
@@ -41,7 +41,7 @@ class CleanSource(QWidget):
         super().__init__(parent)
         self.model = ModelChip(services, "search", self)
         self.data = DataPicker(services, compact=True, parent=self)
-        self.networks = StillComboBox(self)
+        self.networks = NoWheelComboBox(self)
         self.networks.addItem(_BOTH_NETWORKS, True)
         self.networks.addItem(_SELECTED_NETWORK, False)
         self.networks.setAccessibleName("Ranked by")

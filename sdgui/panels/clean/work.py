@@ -23,7 +23,7 @@ from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.shared.basket import Basket, Finding
 from sdgui.shared.export.formats import ExportFormat
 from sdgui.shared.pickers.entries import ModelChoice
-from sdgui.store.own.fixes import StoredFix
+from sdgui.store.local.fixes import StoredFix
 from sdgui.store.store import Store
 from sdgui.worker.calls import WorkerCalls
 from sdgui.worker.pool import WorkerPool
@@ -110,7 +110,7 @@ class CleanWork(QObject):
         stored = {**answer, "title": session.title, "weights": session.weights}
 
         def read() -> RankedPairs:
-            self._store.keep_result(PANEL, session.model, source_key(answer["data"]), stored)
+            self._store.save_result(PANEL, session.model, source_key(answer["data"]), stored)
             return self._with_verdicts(answer)
 
         failed = self.rank_failed.emit

@@ -15,9 +15,9 @@ from PySide6.QtWidgets import QAbstractItemView, QComboBox, QHeaderView, QSizePo
 from sdgui.panels.data.model import NO_VALUE
 from sdgui.shared.tables import Column, CopyingTable, RowsModel
 from sdgui.widgets.formats import count, count_with_unit, percent
+from sdgui.widgets.input_boxes import NoWheelComboBox
 from sdgui.widgets.layouts.boxes import STYLE_SPACING, hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, theme
 from sdgui.worker.data_verbs import RowsOpened
 
@@ -34,7 +34,7 @@ class FiguresPage(QWidget):
         self.summary = PlainLabel(self, wordWrap=True)
         self.words = Bars("Words per caption", self)
         self.captions = Bars("Captions per image", self)
-        self.label = StillComboBox(self)
+        self.label = NoWheelComboBox(self)
         self.label.setAccessibleName("Label")
         self.label.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         columns = [

@@ -20,14 +20,14 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery
-from sdgui.widgets.late_parts import home_of, replace_page
+from sdgui.widgets.input_boxes import ListOnlyComboBox
+from sdgui.widgets.late_parts import page_parent, replace_page
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
-from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _SUBSETS: tuple[tuple[str, Subset], ...] = (
@@ -69,7 +69,7 @@ class DataView(QWidget):
         self.more_button.setToolTip("Search these images, train on them, hold out a validation set, save the selection")
         self.filter_box = QLineEdit(self, placeholderText="Search the captions", clearButtonEnabled=True)
         self.filter_box.setAccessibleName(self.filter_box.placeholderText())
-        self.label, self.value, self.subset = (NoWheelComboBox(self) for _ in range(3))
+        self.label, self.value, self.subset = (ListOnlyComboBox(self) for _ in range(3))
         self.label.setPlaceholderText("Any label")  # shown until data is chosen
         self.value.setPlaceholderText("Any value")
         self.counts = ElidedLabel("", self, role="small")
@@ -103,7 +103,7 @@ class DataView(QWidget):
     @cached_property
     def views(self) -> ViewsPage:
         """The page "What the model sees", created on first use."""
-        page = ViewsPage(self._services, home_of(self.tabs))
+        page = ViewsPage(self._services, page_parent(self.tabs))
         replace_page(self.tabs, VIEWS, page)
         remember_sizes(page.split, self._services.settings, "data/split")
         self.views_made.emit(page)
@@ -121,7 +121,7 @@ class DataView(QWidget):
         ):
             box.setAccessibleName(name)
             box.setToolTip(plain_tip(tip))
-            box.setSizeAdjustPolicy(NoWheelComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.setSizeAdjustPolicy(ListOnlyComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(12)
         for text, key in _SUBSETS:
             self.subset.addItem(text, key)

@@ -15,8 +15,8 @@ from core.spec.presets import PRESETS, preset_config
 from sdgui.shared.form.form import ConfigForm
 from sdgui.shared.services import Services
 from sdgui.shared.views.preview import ViewsPreview
+from sdgui.widgets.input_boxes import ListOnlyComboBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
-from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE
 
 _DEFAULT_PRESET = "sd-clip"
@@ -33,7 +33,7 @@ class ViewsPage(QWidget):
         self._source = ""
         self._rows: list[int] = []  # rows of the source that the preview shows
         self._listed: list[RunConfig | str] = []  # for each row of ``configs``: its config, or the name of a preset
-        self.configs = NoWheelComboBox(self)
+        self.configs = ListOnlyComboBox(self)
         self.configs.setAccessibleName("Config")
         self.configs.setToolTip("Config whose views are shown: an experiment, a run or a preset")
         self.form = ConfigForm(self, sections=("views",))

@@ -20,10 +20,10 @@ _TRAIN, _VAL = "data.train", "data.val"
 
 
 class DataCards(QObject):
-    """Updates the cards. ``held_out``: fields to set, dotted field -> value; ``look_requested``: open data in Data."""
+    """Updates the cards. ``held_out``: fields to set, dotted field -> value; ``open_requested``: open data in Data."""
 
     held_out = Signal(object)
-    look_requested = Signal(str)
+    open_requested = Signal(str)
 
     def __init__(self, form: ConfigForm, services: Services, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -37,8 +37,8 @@ class DataCards(QObject):
     def _make_card(self, row: FormRow) -> QWidget:
         """Create the card below ``row``."""
         facts = DataFacts(self._services, parent=self)
-        card = DataCard(facts, row, look=True)
-        card.look_requested.connect(self.look_requested)
+        card = DataCard(facts, row, can_open=True)
+        card.open_requested.connect(self.open_requested)
         facts.held_out.connect(lambda train, held_out: self.held_out.emit({_TRAIN: train, _VAL: held_out}))
         self.cards[row.spec.path] = card
         card.hide()
@@ -59,4 +59,4 @@ class DataCards(QObject):
             other_sources = {
                 name.removeprefix("data."): text for name, text in sources.items() if name != field and text
             }
-            card.set_others({name: text for name, text in other_sources.items() if text != source})
+            card.set_other_splits({name: text for name, text in other_sources.items() if text != source})

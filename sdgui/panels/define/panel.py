@@ -26,7 +26,7 @@ from sdgui.panels.define.saving import ConfigSaver
 from sdgui.panels.define.sweep_bar import SweepBar
 from sdgui.runs.chains import PREVIOUS_GENERATION, takes_teacher_from_chain
 from sdgui.runs.stages import on_preset, origin, save_wants_stages, wants_stages, with_previous_generation
-from sdgui.shared.experiment_head import ExperimentHead
+from sdgui.shared.experiment_header import ExperimentHeader
 from sdgui.shared.form.form import ConfigForm
 from sdgui.shared.form.texts import field_title
 from sdgui.shared.panel import DefiningPanel
@@ -67,7 +67,7 @@ class DefinePanel(DefiningPanel):
         self._undoable: Message | None = None  # offers to undo the last change of several settings
         self._unwritten: Message | None = None  # reports that the last save failed
         self.saver = ConfigSaver(services)
-        self.head = ExperimentHead(services, self)
+        self.head = ExperimentHeader(services, self)
         self.preset_bar = PresetBar(self)
         self.bar = MessageBar(self)
         self.hint = PlainLabel(self, role="small")
@@ -96,7 +96,7 @@ class DefinePanel(DefiningPanel):
         self.advice.applied.connect(self._follow_advice)
         self.advice.described.connect(self._offer_labels)
         self.cards.held_out.connect(self._follow_advice)
-        self.cards.look_requested.connect(lambda source: self.source_requested.emit("data", source))
+        self.cards.open_requested.connect(lambda source: self.source_requested.emit("data", source))
         self.sweep_bar.created.connect(lambda folder: self.source_requested.emit("study", folder))
         self.differences.field_chosen.connect(self.form.focus_field)
         remember_sizes(self.split, services.settings, "define/split")

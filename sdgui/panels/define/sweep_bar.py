@@ -33,11 +33,11 @@ from sdgui.shared.form.texts import field_title
 from sdgui.shared.services import Services
 from sdgui.shared.stored_json import parse_stored
 from sdgui.store.studies import StudyRecord
+from sdgui.widgets.input_boxes import NoWheelSpinBox
 from sdgui.widgets.layouts.boxes import clear_layout, hbox
 from sdgui.widgets.layouts.flow_layout import FlowLayout
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.still_boxes import StillSpinBox
-from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
+from sdgui.widgets.style.theme import SPACE, hide_spin_buttons, set_role
 
 _DEFAULT_STEPS, _DEFAULT_TRIALS = 300, 30
 
@@ -94,7 +94,7 @@ class SweepBar(QFrame):
         self._tasks = BackgroundTasks(self)
         self._experiment_id: int | None = None
         self.space: dict[str, SearchRange] = {}  # setting's path -> the values to search over
-        self.steps, self.trials = StillSpinBox(self), StillSpinBox(self)
+        self.steps, self.trials = NoWheelSpinBox(self), NoWheelSpinBox(self)
         for box, name, value, maximum in (
             (self.steps, "Steps", _DEFAULT_STEPS, 10**9),
             (self.trials, "Trials", _DEFAULT_TRIALS, MAX_ITEMS - 1),
@@ -102,7 +102,7 @@ class SweepBar(QFrame):
             box.setRange(1, maximum)
             box.setValue(value)
             box.setAccessibleName(name)
-            hide_steps(box)
+            hide_spin_buttons(box)
         self.steps.setToolTip("Optimiser steps of each trial")
         self.trials.setToolTip("Number of trials; a sweep can be extended later")
         self.create_button = QPushButton("Create sweep", self)

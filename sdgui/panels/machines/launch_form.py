@@ -15,11 +15,11 @@ from PySide6.QtWidgets import QComboBox, QFormLayout, QLineEdit, QPlainTextEdit,
 
 from core.spec.machines.answers import Partition
 from core.spec.machines.machine import Machine
+from sdgui.widgets.input_boxes import ListOnlyComboBox, NoWheelSpinBox
 from sdgui.widgets.layouts.boxes import vbox
-from sdgui.widgets.layouts.form_labels import level_labels
+from sdgui.widgets.layouts.form_labels import align_labels
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.still_boxes import NoWheelComboBox, StillSpinBox
-from sdgui.widgets.style.theme import SPACE, hide_steps
+from sdgui.widgets.style.theme import SPACE, hide_spin_buttons
 
 _LAUNCHERS = (
     ("direct", "Directly, one process per run"),
@@ -89,7 +89,7 @@ class LaunchForm(QWidget):
         self._boxes: dict[str, QWidget] = {}  # field -> the widget that holds it and its error
         for name, label, tip, _ in _FIELDS:
             self._add(name, label, tip)
-        level_labels(self._form)
+        align_labels(self._form)
 
     def show_machine(self, machine: Machine) -> None:
         """Fill the fields, except those being edited for the same machine."""
@@ -133,14 +133,14 @@ class LaunchForm(QWidget):
     def _make_field(self, name: str) -> QWidget:
         """Create the editor of a field, and the functions that read and write its value."""
         if name == "launcher":
-            box = NoWheelComboBox(self)
+            box = ListOnlyComboBox(self)
             for key, text in _LAUNCHERS:
                 box.addItem(text, key)
             box.activated.connect(lambda _: self._save())
             self._access[name] = box.currentData, lambda value: box.setCurrentIndex(box.findData(value))
             return box
         if name == "partition":
-            editable = NoWheelComboBox(self)
+            editable = ListOnlyComboBox(self)
             editable.setEditable(True)
             editable.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
             editable.activated.connect(lambda _: self._save())
@@ -149,10 +149,10 @@ class LaunchForm(QWidget):
             self._access[name] = lambda: editable.currentText().strip(), editable.setCurrentText
             return editable
         if name in _LIMITS:
-            spin = StillSpinBox(self)
+            spin = NoWheelSpinBox(self)
             spin.setRange(*_LIMITS[name])
             spin.setMaximumWidth(14 * SPACE)
-            hide_steps(spin)
+            hide_spin_buttons(spin)
             spin.valueChanged.connect(lambda _: self._save())
             self._access[name] = spin.value, spin.setValue
             return spin

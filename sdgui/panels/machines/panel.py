@@ -343,7 +343,7 @@ class MachinesPanel(Panel):
 
         def work() -> None:
             for run_id in ids:
-                store.place(run_id, Place(host))
+                store.request_place(run_id, Place(host))
 
         self._services.writer.submit(work, lambda _: self._schedule_update(), self._on_write_failed)
 

@@ -22,10 +22,10 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QStackedWid
 from sdgui.panels.machines.model import QueueRow, move_entries
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.input_boxes import NoWheelSpinBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.still_boxes import StillSpinBox
-from sdgui.widgets.style.theme import SPACE, hide_steps, theme
+from sdgui.widgets.style.theme import SPACE, hide_spin_buttons, theme
 
 _ABOUT = (
     "Queued runs start automatically: one per free GPU; on a computer that has no GPU, as many as the limit allows. "
@@ -45,7 +45,7 @@ class QueuePage(QWidget):
         super().__init__(parent)
         self._machines: Sequence[tuple[str, str]] = ()  # name ("" for this computer), title
         self.title, self.line = PlainLabel("Queue", self, role="heading"), PlainLabel(self, role="muted")
-        self.limit = StillSpinBox(self, minimum=1, maximum=1000)
+        self.limit = NoWheelSpinBox(self, minimum=1, maximum=1000)
         text = "&Parallel runs on this computer"
         self._limit_label = PlainLabel(text, self, role="muted", buddy=self.limit)
         self.table = QueueTable(self)
@@ -66,7 +66,7 @@ class QueuePage(QWidget):
 
     def _build(self) -> None:
         self.limit.setFixedWidth(8 * SPACE)
-        hide_steps(self.limit)
+        hide_spin_buttons(self.limit)
         self.limit.setToolTip(plain_tip("Number of queued runs that train at the same time; with GPUs, one per GPU"))
         texts = vbox(self.title, self.line, spacing=0)
         row = hbox((texts, 1), self._limit_label, self.limit, self.top, self.up, self.down, self.remove)

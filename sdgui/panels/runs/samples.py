@@ -18,12 +18,12 @@ from core.spec.reading import excerpt
 from core.spec.run.events import Sample
 from sdgui.panels.runs.logged_samples import LoggedSamples
 from sdgui.panels.runs.sample_captions import NETWORKS, CaptionTable, captions_by_image, entries_of
-from sdgui.shared.time_travel import nearest_step
+from sdgui.shared.time_travel import last_step_up_to
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
+from sdgui.widgets.input_boxes import ListOnlyComboBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE
 
 RETRIEVAL, CAPTIONS, LOGGED = "retrieval", "captions", "logged"
@@ -38,7 +38,7 @@ class SamplesView(QWidget):
         super().__init__(parent)
         self._samples: tuple[Sample, ...] = ()
         self._folder = Path()
-        self.kind = NoWheelComboBox(self)
+        self.kind = ListOnlyComboBox(self)
         self.kind.setAccessibleName("Kind of samples")
         for kind, title in _KINDS.items():
             self.kind.addItem(title, kind)
@@ -100,7 +100,9 @@ class SamplesView(QWidget):
         samples = {sample.step: sample for sample in self._samples_of_kind()}
         if not samples:
             return None
-        return samples[max(samples) if self._chosen_step is None else nearest_step(sorted(samples), self._chosen_step)]
+        return samples[
+            max(samples) if self._chosen_step is None else last_step_up_to(sorted(samples), self._chosen_step)
+        ]
 
     def _content(self) -> Mapping[str, Any]:
         sample = self._sample()

@@ -16,7 +16,7 @@ from sdgui.panels.runs.remote_strip import RemoteStrip
 from sdgui.panels.runs.retention.tab import RetentionTab
 from sdgui.panels.runs.samples import SamplesView
 from sdgui.panels.runs.table.run_table import RunTable
-from sdgui.shared.experiment_head import ExperimentHead
+from sdgui.shared.experiment_header import ExperimentHeader
 from sdgui.shared.services import Services
 from sdgui.shared.time_travel import StepSlider
 from sdgui.widgets.layouts.boxes import vbox
@@ -31,7 +31,7 @@ class RunsView(QWidget):
 
     def __init__(self, services: Services, parent: QWidget) -> None:
         super().__init__(parent)
-        self.head = ExperimentHead(services, self)
+        self.head = ExperimentHeader(services, self)
         self.split = QSplitter(Qt.Orientation.Vertical, self)
         self.table = RunTable(services.store, services.settings, self.split)
         self.tabs = TabsView(services, self.table, self.split)

@@ -17,9 +17,9 @@ from sdgui.shared.services import Services
 from sdgui.shared.stored_json import parse_stored
 from sdgui.widgets.file_dialogs import ask_folder
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.input_boxes import ListOnlyComboBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import set_role
 
 HELD_OUT, DATA, INDEX = "held-out", "data", "index"
@@ -39,7 +39,7 @@ class CollectionBox(QWidget):
         super().__init__(parent)
         self._settings = services.settings
         self._comparing = False
-        self.kind_box = NoWheelComboBox(self)
+        self.kind_box = ListOnlyComboBox(self)
         self.data = DataPicker(services, images_only=True, parent=self)
         self.indexes = (self._index_box("Index"), self._index_box("Second model's index"))
         self.browse = IconButton("ph.folder-open", "Choose an index on disk", parent=self)
@@ -56,8 +56,8 @@ class CollectionBox(QWidget):
         self.sheet_button.toggled.connect(self.sheet_toggled)
         self._show()
 
-    def _index_box(self, name: str) -> NoWheelComboBox:
-        box = NoWheelComboBox(self)
+    def _index_box(self, name: str) -> ListOnlyComboBox:
+        box = ListOnlyComboBox(self)
         box.setAccessibleName(name)
         box.setPlaceholderText("Choose an index")
         box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

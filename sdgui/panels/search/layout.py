@@ -32,16 +32,16 @@ from sdgui.shared.time_travel import StepSlider
 from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.input_boxes import ListOnlyComboBox
 from sdgui.widgets.late_parts import is_made
 from sdgui.widgets.layouts.boxes import hbox, vbox
-from sdgui.widgets.layouts.form_labels import level_labels
+from sdgui.widgets.layouts.form_labels import align_labels
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.popovers.popover import Popover
 from sdgui.widgets.progress_strip import ProgressStrip
-from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 IMAGES_TAB, EVALUATION, MAP = range(3)
@@ -162,7 +162,7 @@ class SearchView(QWidget):
         return hbox((self.query, 1), self.filter_button, self.more, spacing=SPACE // 2)
 
     def _fill_more(self) -> None:
-        self.score = NoWheelComboBox(self.more_popover)
+        self.score = ListOnlyComboBox(self.more_popover)
         for score, (name, meaning) in SCORES.items():
             self.score.addItem(name, score)
             self.score.setItemData(self.score.count() - 1, plain_tip(meaning), Qt.ItemDataRole.ToolTipRole)
@@ -174,7 +174,7 @@ class SearchView(QWidget):
         form.addRow("Find", self.query.find_box)
         form.addRow("Prompts", self.query.prompts)
         form.addRow("Score", self.score)
-        level_labels(form)
+        align_labels(form)
         vbox(form, self.query.add_words, self.query.exclude_words, into=self.more_popover, margins=2 * SPACE)
         self.more_popover.set_first(self.query.find_box)
 

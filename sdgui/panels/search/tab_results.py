@@ -16,7 +16,7 @@ from sdgui.panels.search.tabs.map import MAX_POINTS
 from sdgui.panels.search.work import SearchSession, Target, same_collection
 from sdgui.shared.run_texts import when
 from sdgui.shared.services import Services
-from sdgui.store.own.panel_results import PanelResult
+from sdgui.store.local.panel_results import PanelResult
 from sdgui.widgets.late_parts import is_made
 from sdgui.widgets.message import Remedy, error, warning
 from sdgui.worker.map_verbs import SEARCH_MAP, SEARCH_POINTS, Map
@@ -112,7 +112,7 @@ class TabResults(QObject):
             for direction in ("text_to_image", "image_to_text"):
                 content[direction] = content[direction][:_STORED_QUERIES]
             store = self._services.store
-            self._services.writer.submit(lambda: store.keep_result(_PANEL, subject, data, content))
+            self._services.writer.submit(lambda: store.save_result(_PANEL, subject, data, content))
 
     def _load_stored(self, side: int) -> None:
         """Load the last evaluation of a side that is opening; the second side's only if it has the same data."""

@@ -29,11 +29,11 @@ from sdgui.panels.study.arms import ArmsList, fill_arms
 from sdgui.store.records import Experiment
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.formats import free_name
+from sdgui.widgets.input_boxes import NoWheelComboBox, NoWheelDoubleSpinBox, NoWheelSpinBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
-from sdgui.widgets.layouts.form_labels import level_labels
+from sdgui.widgets.layouts.form_labels import align_labels
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.still_boxes import StillComboBox, StillDoubleSpinBox, StillSpinBox
-from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
+from sdgui.widgets.style.theme import SPACE, hide_spin_buttons, set_role
 
 DEMO_DATA = {"train": "demo:train.csv", "val": "demo:val.csv", "test": "demo:test.csv"}
 _MEASURES = (
@@ -57,7 +57,7 @@ class StudyEditor(QWidget):
         self._extended_study: Study | None = None  # the study being extended
         self.name, self.about, self.seeds = QLineEdit(self), QLineEdit(self), QLineEdit("0, 1, 2", self)
         self.label, self.budgets = QLineEdit("concept", self), QLineEdit(self, placeholderText="for example 230, 600")
-        self.size_box, self.steps, self.noise = StillComboBox(self), StillSpinBox(self), StillDoubleSpinBox(self)
+        self.size_box, self.steps, self.noise = NoWheelComboBox(self), NoWheelSpinBox(self), NoWheelDoubleSpinBox(self)
         self.size_box.addItems(list(SIZES))
         self.size_box.setCurrentText("demo")
         self.steps.setRange(1, 10_000_000)
@@ -66,7 +66,7 @@ class StudyEditor(QWidget):
         self.noise.setDecimals(0)
         self.noise.setSuffix(" %")
         for number in (self.steps, self.noise):
-            hide_steps(number)
+            hide_spin_buttons(number)
         self.data = {name: QLineEdit(path, self) for name, path in DEMO_DATA.items()}
         self.arms = ArmsList(self)
         self.differences = QTreeWidget(self)
@@ -109,7 +109,7 @@ class StudyEditor(QWidget):
         for box in self.measures[:2]:
             box.setChecked(True)
         form.addRow("Evaluation", vbox(*self.measures))
-        level_labels(form)
+        align_labels(form)
         self.differences.setHeaderLabels(["Arm and changed settings", "First arm", "This arm"])
         self.differences.setAccessibleName("Settings of each arm that differ from the first arm")
         right = vbox()

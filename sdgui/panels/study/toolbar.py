@@ -19,9 +19,9 @@ from sdgui.runs.study_status import StudySnapshot
 from sdgui.store.studies import StudyRecord
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.input_boxes import NoWheelComboBox
 from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import plain_tip
-from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import set_role, theme
 
 _EXTEND_TIP = "Add seeds or arms to this study; finished runs are kept"
@@ -32,7 +32,7 @@ class StudyToolbar(QWidget):
 
     def __init__(self, hosts: Hosts, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.box = StillComboBox(self)
+        self.box = NoWheelComboBox(self)
         self.box.setAccessibleName("Study")
         self.box.setToolTip("Current study")
         self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

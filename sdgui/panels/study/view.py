@@ -31,9 +31,9 @@ from sdgui.shared.tables import CopyingTable
 from sdgui.store.studies import StudyRecord
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, duration
+from sdgui.widgets.input_boxes import NoWheelComboBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, theme
 
 NETWORKS = (("Final network (teacher, if any)", "final"), ("Student", "student"), ("Teacher", "teacher"))
@@ -100,7 +100,7 @@ class StudyView(QWidget):
         self.note = PlainLabel(results, wordWrap=True, role="small")
         self.split = QSplitter(Qt.Orientation.Vertical, results)
         self.tables = QTabWidget(self.split)
-        self.network = StillComboBox(self.tables)
+        self.network = NoWheelComboBox(self.tables)
         self.network.setAccessibleName("Network")
         self.network.setToolTip("Network")
         for text, name in NETWORKS:

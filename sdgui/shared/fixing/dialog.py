@@ -17,11 +17,11 @@ from PySide6.QtWidgets import QDialog, QWidget
 from sdgui.shared.export.formats import free_path
 from sdgui.shared.failures import failure_message
 from sdgui.shared.fixing.items import ANY_DATA, counts_line, entries_for, item, sources_of
-from sdgui.shared.fixing.retraining import FixedData, PageWritten, Retraining, RunPair, Trained
-from sdgui.shared.fixing.view import FixingView
+from sdgui.shared.fixing.retraining import FixedData, PageWritten, Retraining, RunPair, TrainedRun
+from sdgui.shared.fixing.view import BasketView
 from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
-from sdgui.store.own.fixes import StoredFix
+from sdgui.store.local.fixes import StoredFix
 from sdgui.widgets.file_dialogs import ask_open, ask_save
 from sdgui.widgets.formats import count
 from sdgui.widgets.layouts.boxes import vbox
@@ -31,7 +31,7 @@ from sdgui.widgets.popovers.placing import bring_to_front
 from sdgui.worker.replies import Failure
 
 
-class FixingDialog(QDialog):
+class BasketDialog(QDialog):
     """The dialog of the basket. ``changed``: records that were written to the store."""
 
     changed = Signal(object)  # Changes
@@ -42,11 +42,11 @@ class FixingDialog(QDialog):
         self.setModal(False)
         self.resize(960, 640)
         self._services, self._basket = services, services.basket
-        self.view = FixingView(services, self)
+        self.view = BasketView(services, self)
         self.work = Retraining(services, self)
         self.entries: list[StoredFix] = []  # all entries
         self.visible_entries: list[StoredFix] = []  # entries of the selected data, as shown in the gallery
-        self._run_to_repeat: Trained | None = None  # retrained when the data has been saved
+        self._run_to_repeat: TrainedRun | None = None  # retrained when the data has been saved
         self._runs_request = 0  # number of the last request; answers to earlier requests are dropped
         vbox(self.view, into=self)
         self._connect()
@@ -57,9 +57,9 @@ class FixingDialog(QDialog):
         self._basket.changed.connect(lambda _count: self.refresh())
         view.sources.activated.connect(lambda _row: self._on_source_chosen())
         view.gallery.selection_changed.connect(lambda _rows: self._show_buttons())
-        view.gallery.remove_requested.connect(self.take_out)
-        view.take_out.clicked.connect(lambda: self.take_out(view.gallery.selected()))
-        view.take_all.clicked.connect(lambda: self.take_out(list(range(len(self.visible_entries)))))
+        view.gallery.remove_requested.connect(self.remove_rows)
+        view.remove.clicked.connect(lambda: self.remove_rows(view.gallery.selected()))
+        view.clear_all.clicked.connect(lambda: self.remove_rows(list(range(len(self.visible_entries)))))
         view.undo.clicked.connect(self._basket.undo)
         view.save.clicked.connect(self.ask_where)
         view.retrain.clicked.connect(self.retrain)
@@ -77,7 +77,7 @@ class FixingDialog(QDialog):
         self._services.follower.state_changed.connect(self._read_pairs)
 
     # Display
-    def open_up(self) -> None:
+    def open_current(self) -> None:
         """Open the dialog with the current entries of the basket."""
         self.refresh()
         self._read_pairs()
@@ -127,7 +127,7 @@ class FixingDialog(QDialog):
         if source:
             self.work.tasks.run(lambda: self.work.trained_on(source), partial(self._show_runs, number))
 
-    def _show_runs(self, number: int, trained_runs: Sequence[Trained]) -> None:
+    def _show_runs(self, number: int, trained_runs: Sequence[TrainedRun]) -> None:
         if number != self._runs_request:
             return
         reporting_runs = {entry.fix.run for entry in self.visible_entries}  # runs that reported these fixes come first
@@ -154,19 +154,19 @@ class FixingDialog(QDialog):
     def _show_buttons(self) -> None:
         view, busy = self.view, self.view.strip.isVisible()
         has_entries, has_source = bool(self.visible_entries), bool(self.source())
-        view.take_out.setEnabled(bool(view.gallery.selected()))
-        view.take_all.setEnabled(has_entries)
+        view.remove.setEnabled(bool(view.gallery.selected()))
+        view.clear_all.setEnabled(has_entries)
         view.undo.setEnabled(self._basket.can_undo)
-        can_save = has_source and not busy and any(not entry.later for entry in self.visible_entries)
+        can_save = has_source and not busy and any(not entry.unknown_kind for entry in self.visible_entries)
         view.save.setEnabled(can_save)
-        view.retrain.setEnabled(can_save and isinstance(view.runs.currentData(), Trained))
+        view.retrain.setEnabled(can_save and isinstance(view.runs.currentData(), TrainedRun))
         lacks_run = has_source and has_entries and not view.runs.count()
         view.runs.setPlaceholderText("No run on this data: save the data, then define one" if lacks_run else "")
         pair = view.pairs.currentData()
         view.page.setEnabled(isinstance(pair, RunPair) and pair.ready and not busy)
 
     # Actions
-    def take_out(self, rows: list[int]) -> None:
+    def remove_rows(self, rows: list[int]) -> None:
         """Remove the entries at these rows; Ctrl+Z restores them."""
         self._basket.remove([self.visible_entries[row].id for row in rows])
 
@@ -189,7 +189,9 @@ class FixingDialog(QDialog):
     def _save(self, target: Path, replace: bool) -> None:
         self.view.bar.clear()
         self.view.strip.start("Saving the fixed data")
-        self.work.save(self.source(), [entry for entry in self.visible_entries if not entry.later], target, replace)
+        self.work.save(
+            self.source(), [entry for entry in self.visible_entries if not entry.unknown_kind], target, replace
+        )
         self._show_buttons()
 
     def _on_saved(self, fixed_data: FixedData) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from core.spec.data.fixes import Fix, Kind
-from sdgui.store.own.fixes import StoredFix
+from sdgui.store.local.fixes import StoredFix
 from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.gallery.items import GalleryItem
 
@@ -37,8 +37,8 @@ def item(entry: StoredFix, number: int) -> GalleryItem:
     when = datetime.fromtimestamp(fix.found).strftime("%Y-%m-%d %H:%M") if fix.found else ""
     origin = [fix.panel, Path(fix.run).name if fix.run else "", when]
     lines = [" · ".join(part for part in origin if part), f"data: {entry.source or ANY_DATA}"]
-    if entry.later:
-        lines.append(f"Added by a later version, as {entry.later!r}; this version keeps it in the basket.")
+    if entry.unknown_kind:
+        lines.append(f"Added by a later version, as {entry.unknown_kind!r}; this version keeps it in the basket.")
     return GalleryItem(
         Path(fix.path),
         change_text(fix),
@@ -50,7 +50,7 @@ def item(entry: StoredFix, number: int) -> GalleryItem:
 
 
 def _badge(entry: StoredFix) -> str:
-    return "of a later version" if entry.later else _BADGES[entry.fix.kind]
+    return "of a later version" if entry.unknown_kind else _BADGES[entry.fix.kind]
 
 
 def sources_of(entries: Sequence[StoredFix]) -> list[tuple[str, int]]:

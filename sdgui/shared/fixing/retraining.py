@@ -20,7 +20,7 @@ from core.spec.run.status import RunState
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
-from sdgui.store.own.fixes import StoredFix
+from sdgui.store.local.fixes import StoredFix
 from sdgui.store.records import THIS_COMPUTER, Run
 from sdgui.widgets.formats import free_name
 from sdgui.worker.calls import WorkerCalls
@@ -52,7 +52,7 @@ BEFORE_AFTER = Verb("before_after", PageWritten)
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedRun:
     """A run that was trained on the data to be fixed, with its config."""
 
     run: Run
@@ -125,7 +125,7 @@ class Retraining(QObject):
         if self._page is not None:
             self._page.cancel("page")
 
-    def retrain(self, trained: Trained, fixed: str, seeds: int = 1) -> None:
+    def retrain(self, trained: TrainedRun, fixed: str, seeds: int = 1) -> None:
         """Queue the config of ``trained`` twice in a new experiment: on its data, and on the data ``fixed``.
 
         Repeats this for ``seeds`` consecutive seeds, starting with the seed of ``trained``.
@@ -176,7 +176,7 @@ class Retraining(QObject):
         )
 
     # Reading
-    def trained_on(self, source: str) -> list[Trained]:
+    def trained_on(self, source: str) -> list[TrainedRun]:
         """Runs on the data ``source``, newest first; reads their configs, so call it in ``tasks``."""
         resolved_source = expand_user(source).resolve()
         matches = []
@@ -184,7 +184,7 @@ class Retraining(QObject):
             with suppress(ConfigError, OSError):
                 config = read_config(run.dir.config)
                 if config.data.train and expand_user(config.data.train).resolve() == resolved_source:
-                    matches.append(Trained(run, config))
+                    matches.append(TrainedRun(run, config))
         return matches
 
     def pairs(self) -> list[RunPair]:

@@ -10,12 +10,12 @@ from sdgui.shared.services import Services
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.gallery.gallery import Gallery
+from sdgui.widgets.input_boxes import ListOnlyComboBox, NoWheelSpinBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
-from sdgui.widgets.still_boxes import NoWheelComboBox, StillSpinBox
-from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
+from sdgui.widgets.style.theme import SPACE, hide_spin_buttons, set_role
 
 _EMPTY = (
     "Mark mismatched captions in Clean, mistakes in Classify, images in Data, or edit captions in Caption, and add "
@@ -24,7 +24,7 @@ _EMPTY = (
 MAX_SEEDS = 10
 
 
-class FixingView(QWidget):
+class BasketView(QWidget):
     """The widgets, from the top: data, images, actions, and pairs of runs to compare."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
@@ -40,17 +40,17 @@ class FixingView(QWidget):
         self.stack = QStackedWidget(self)
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.gallery)
-        self.take_out = _button("&Remove", "Remove the selected entries from the basket (Delete)", self)
+        self.remove = _button("&Remove", "Remove the selected entries from the basket (Delete)", self)
         self.undo = _button("&Undo", "Undo the last change in the basket (Ctrl+Z)", self, "Ctrl+Z")
-        self.take_all = _button("&Clear all", "Remove all entries for this data", self)
+        self.clear_all = _button("&Clear all", "Remove all entries for this data", self)
         self.save = _button("&Save as new data…", "Save a copy of the data with these fixes (Ctrl+S)", self, "Ctrl+S")
         self.runs = _box("Run to repeat", self)
         self.runs.setToolTip("The run whose config is trained again, on the data before and after the fixes")
-        self.seeds = StillSpinBox(self)
+        self.seeds = NoWheelSpinBox(self)
         self.seeds.setRange(1, MAX_SEEDS)
         self.seeds.setAccessibleName("Number of seeds")
         self.seeds.setFixedWidth(7 * SPACE)
-        hide_steps(self.seeds)
+        hide_spin_buttons(self.seeds)
         self.seeds.setToolTip("Number of seeds (3 or more for intervals)")
         tip = "Save the fixed data and train the run's config before and after the fixes, with the same seeds"
         self.retrain = _button("&Retrain with these fixes", tip, self)
@@ -68,7 +68,7 @@ class FixingView(QWidget):
             self.strip,
             hbox(_label("&Data", self.sources), (self.sources, 1), (self.counts, 1)),
             (self.stack, 1),
-            hbox(self.take_out, self.undo, self.take_all, None, self.save),
+            hbox(self.remove, self.undo, self.clear_all, None, self.save),
             hbox(_label("Re&peat", self.runs), (self.runs, 1), number, self.seeds, self.retrain),
             hbox(_label("&Compare", self.pairs), (self.pairs, 1), self.page),
             into=self,
@@ -76,8 +76,8 @@ class FixingView(QWidget):
         )
 
 
-def _box(name: str, parent: QWidget) -> NoWheelComboBox:
-    box = NoWheelComboBox(parent)
+def _box(name: str, parent: QWidget) -> ListOnlyComboBox:
+    box = ListOnlyComboBox(parent)
     box.setAccessibleName(name)
     box.setToolTip(plain_tip(name))
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

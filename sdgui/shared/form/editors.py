@@ -16,9 +16,9 @@ from sdgui.shared.form.fields import FieldSpec
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.file_dialogs import ask_folder, ask_open
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.input_boxes import NoWheelComboBox
 from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE
 
 
@@ -93,7 +93,7 @@ class ChoiceEditor(FieldEditor):
 
     def __init__(self, spec: FieldSpec, parent: QWidget) -> None:
         super().__init__(spec, parent)
-        self._box = StillComboBox(self)
+        self._box = NoWheelComboBox(self)
         self._box.addItems(list(spec.choices))
         self._box.setMinimumWidth(20 * SPACE)
         self._box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -101,7 +101,7 @@ class ChoiceEditor(FieldEditor):
         if spec.allows_text:
             line = QLineEdit(self._box)
             self._box.setLineEdit(line)
-            self._box.setInsertPolicy(StillComboBox.InsertPolicy.NoInsert)
+            self._box.setInsertPolicy(NoWheelComboBox.InsertPolicy.NoInsert)
             line.textEdited.connect(lambda _: self.edited.emit())
         self.register_control(self._box)
         self.row.addStretch(1)

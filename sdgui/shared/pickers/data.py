@@ -26,10 +26,10 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.file_dialogs import ask_folder, ask_open
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.input_boxes import ListOnlyComboBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.popovers.placing import move_within
-from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import SourceFacts
@@ -61,7 +61,7 @@ class DataPicker(QWidget):
         self._services, self._is_compact = services, compact
         self._data_facts = DataFacts(services, images_only, self)
         self.setAcceptDrops(True)
-        self.box = NoWheelComboBox(self)
+        self.box = ListOnlyComboBox(self)
         self.figures = ElidedLabel("", self)
         self._browse = IconButton("ph.folder-open", "Choose a file or folder of pairs", parent=self)
         self._show_card = IconButton("ph.identification-card", "Show the data card", parent=self)
@@ -206,7 +206,7 @@ class DataPicker(QWidget):
             vbox(self.card, into=self._popup)
         assert self.card is not None
         self.card.show_facts()
-        self.card.set_others(splits_beside(self._services.store, self._data_facts.source))
+        self.card.set_other_splits(splits_beside(self._services.store, self._data_facts.source))
         self._popup.setFixedWidth(max(_MIN_CARD_PX, self.width()))
         self._popup.adjustSize()
         move_within(self._popup, self.box.mapToGlobal(self.box.rect().bottomLeft()))

@@ -32,12 +32,12 @@ _SHARED_IN_DEMO = "In the demo data, these are emoji that look the same but have
 
 
 class DataCard(QFrame):
-    """Shows the facts about a source. ``look_requested``: open the data in the Data panel."""
+    """Shows the facts about a source. ``open_requested``: open the data in the Data panel."""
 
-    look_requested = Signal(str)
+    open_requested = Signal(str)
 
-    def __init__(self, facts: DataFacts, parent: QWidget | None = None, look: bool = False) -> None:
-        """``look``: add a button for ``look_requested``."""
+    def __init__(self, facts: DataFacts, parent: QWidget | None = None, can_open: bool = False) -> None:
+        """``can_open``: show a button for ``open_requested``."""
         super().__init__(parent)
         set_role(self, "card")
         self.facts = facts
@@ -48,8 +48,8 @@ class DataCard(QFrame):
         self.images = [ImageLabel(_SIDE, self._shelf) for _ in range(SAMPLE_IMAGES)]
         self.figures, self.more, self.overlap = (ElidedLabel("", self) for _ in range(3))
         self._writable = True
-        self.look = IconButton("ph.stack", "Open this data", parent=self)
-        self.look.setVisible(look)
+        self.open_button = IconButton("ph.stack", "Open this data", parent=self)
+        self.open_button.setVisible(can_open)
         self.hold_out = QPushButton("Hold out 10 %", self)
         self.hold_out.setToolTip(
             "Write two tables to sdgui's data folder: nine tenths to train on, a tenth to validate on"
@@ -64,18 +64,18 @@ class DataCard(QFrame):
         )
         facts.not_held_out.connect(lambda failure: self._show_hold_out(failure.text))
         self.hold_out.clicked.connect(self._hold_out)
-        self.look.clicked.connect(lambda: self.look_requested.emit(self.facts.source))
+        self.open_button.clicked.connect(lambda: self.open_requested.emit(self.facts.source))
         self.show_facts()
 
     def _build(self) -> None:
         hbox(*self.images, None, into=self._shelf, spacing=_GAP)
         self._shelf.setFixedHeight(_SIDE)
-        foot = hbox((self.more, 1), self.look, self.hold_out)
+        foot = hbox((self.more, 1), self.open_button, self.hold_out)
         set_role(self.more, "small")
         set_role(self.overlap, "small")
         vbox(self._shelf, self.figures, foot, self.overlap, into=self, spacing=SPACE // 2, margins=SPACE)
 
-    def set_others(self, splits: Mapping[str, str]) -> None:
+    def set_other_splits(self, splits: Mapping[str, str]) -> None:
         """Set the other splits (name -> source) to compare with."""
         if dict(splits) != self._other_splits:
             self._other_splits = dict(splits)

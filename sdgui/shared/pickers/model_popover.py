@@ -17,10 +17,10 @@ from sdgui.shared.pickers.entries import ModelEntry, Needs, folder_entry
 from sdgui.shared.pickers.model_list import Groups, ModelDelegate, ModelLines
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.formats import count
+from sdgui.widgets.input_boxes import ListOnlyComboBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.popovers.list_keys import handle_list_key, is_enter
-from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 UNTRAINED: Final = "Random weights"
@@ -56,7 +56,7 @@ class ModelPopover(QFrame):
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.note = PlainLabel(self, wordWrap=True, role="muted")
-        self.checkpoints, self.networks = NoWheelComboBox(self), NoWheelComboBox(self)
+        self.checkpoints, self.networks = ListOnlyComboBox(self), ListOnlyComboBox(self)
         self._checkpoints_title, self._networks_title = PlainLabel("&Checkpoint", self), PlainLabel("&Network", self)
         self._folder = QPushButton("&Folder…", self)
         self.interpolate = QPushButton("&Interpolate with…", self)
@@ -78,7 +78,7 @@ class ModelPopover(QFrame):
         for title, box in ((self._checkpoints_title, self.checkpoints), (self._networks_title, self.networks)):
             title.setBuddy(box)
             set_role(title, "muted")
-            box.setSizeAdjustPolicy(NoWheelComboBox.SizeAdjustPolicy.AdjustToContents)
+            box.setSizeAdjustPolicy(ListOnlyComboBox.SizeAdjustPolicy.AdjustToContents)
         self.interpolate.hide()
         choices = (self._checkpoints_title, self.checkpoints, self._networks_title, self.networks)
         foot = hbox(*choices, None, self.interpolate, self._folder)

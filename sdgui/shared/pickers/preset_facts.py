@@ -36,7 +36,7 @@ class Need:
     """A requirement of a preset: a short label and a sentence that explains it."""
 
     kind: Kind
-    word: str
+    label: str
     sentence: str
 
 
@@ -62,23 +62,23 @@ ICONS: dict[Kind, str] = {
 def preset_needs(name: str, size: Size = "demo") -> tuple[Need, ...]:
     """The requirements of a preset, in addition to image-text pairs, and peculiarities of its training."""
     config = preset_config(name, size)
-    marks: list[Need] = []
+    needs: list[Need] = []
     objectives = [objective for _, objective in config.objectives if objective.weight]
     if any(objective.needs_decoder() for objective in objectives):
-        marks.append(Need("captions", "CoCa", "The preset's architecture is a CoCa, which can caption."))
+        needs.append(Need("captions", "CoCa", "The preset's architecture is a CoCa, which can caption."))
     if any(objective.learns_classes for objective in objectives):
         few = " A few labelled rows are enough." if any(objective.learns_unlabelled for objective in objectives) else ""
-        marks.append(Need("labels", "labels", f"Needs data with a class column, named in data.label.{few}"))
+        needs.append(Need("labels", "labels", f"Needs data with a class column, named in data.label.{few}"))
     elif not any(objective.uses_captions() for objective in objectives):
-        marks.append(Need("images", "images only", "Captions are not used: the text tower is not trained."))
+        needs.append(Need("images", "images only", "Captions are not used: the text tower is not trained."))
     if stage_count(name):
         words = f"Trained in stages, one after another: {stages(name)}"
-        marks.append(Need("chain", f"{stage_count(name)} stages", words))
+        needs.append(Need("chain", f"{stage_count(name)} stages", words))
     elif config.teacher.traits.trained and not config.teacher.checkpoint:
-        marks.append(Need("run", "a trained model", "Needs a trained model as teacher, named in teacher.checkpoint."))
+        needs.append(Need("run", "a trained model", "Needs a trained model as teacher, named in teacher.checkpoint."))
     if (config.towers.freeze != "none" or config.teacher.kind == "initial") and not config.towers.pretrained:
-        marks.append(Need("run", "trained towers", "Needs a trained model to start from, named in towers.pretrained."))
-    return tuple(marks)
+        needs.append(Need("run", "trained towers", "Needs a trained model to start from, named in towers.pretrained."))
+    return tuple(needs)
 
 
 def stage_count(name: str) -> int:
@@ -97,6 +97,6 @@ def matches(name: str, words: list[str]) -> bool:
     """Whether the texts of a preset contain every word."""
     preset = PRESETS[name]
     family = next((family.title for family in FAMILIES if preset in family.presets), "")
-    marks = " ".join(need.word for need in preset_needs(name))
-    text = f"{preset.name} {preset.title} {preset.description} {preset.paper} {family} {marks}".casefold()
+    needs = " ".join(need.label for need in preset_needs(name))
+    text = f"{preset.name} {preset.title} {preset.description} {preset.paper} {family} {needs}".casefold()
     return all(word in text for word in words)

@@ -53,7 +53,7 @@ class PresetChooser(QFrame):
         self.title = PlainLabel(self, wordWrap=True, role="heading")
         self.about = PlainLabel(self, wordWrap=True)
         self.paper = PlainLabel(self, wordWrap=True, role="small")
-        self.marks = PlainLabel(self, wordWrap=True)
+        self.needs = PlainLabel(self, wordWrap=True)
         self.sizes = QButtonGroup(self)
         self.button = QPushButton(button, self)
         self._families: list[tuple[QListWidgetItem, list[QListWidgetItem]]] = []  # heading, presets
@@ -77,7 +77,7 @@ class PresetChooser(QFrame):
         self.button.setToolTip("Use this preset (Enter)")
         text = QWidget(self)
         text.setProperty("role", "page")
-        labels = (self.title, self.about, self.paper, self.marks)
+        labels = (self.title, self.about, self.paper, self.needs)
         for label in labels:
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         vbox(*labels, None, into=text, margins=(SPACE, 0, SPACE, 0))
@@ -136,9 +136,9 @@ class PresetChooser(QFrame):
             for preset in family.presets:
                 item = QListWidgetItem(preset.title)
                 item.setData(_NAME, preset.name)
-                marks = ", ".join(need.word for need in preset_needs(preset.name))
-                item.setToolTip(plain_tip(f"{preset.name}: needs {marks}" if marks else preset.name))
-                spoken = f"{preset.title}, {family.title}{', ' + marks if marks else ''}"
+                needs = ", ".join(need.label for need in preset_needs(preset.name))
+                item.setToolTip(plain_tip(f"{preset.name}: needs {needs}" if needs else preset.name))
+                spoken = f"{preset.title}, {family.title}{', ' + needs if needs else ''}"
                 item.setData(Qt.ItemDataRole.AccessibleTextRole, spoken)
                 self.list.addItem(item)
                 self._families[-1][1].append(item)
@@ -172,14 +172,14 @@ class PresetChooser(QFrame):
         self.button.setEnabled(bool(name))
         if not name:
             self.title.setText("No matching preset")
-            for label in (self.about, self.paper, self.marks):
+            for label in (self.about, self.paper, self.needs):
                 label.clear()
             return
         preset = PRESETS[name]
         self.title.setText(preset.title)
         self.about.setText(preset.description)
         self.paper.setText(preset.paper)
-        self.marks.setText("\n".join(f"• {need.sentence}" for need in preset_needs(name, self.selected_size())))
+        self.needs.setText("\n".join(f"• {need.sentence}" for need in preset_needs(name, self.selected_size())))
 
     def _choose(self, *_: object) -> None:
         name = self.selected_preset()

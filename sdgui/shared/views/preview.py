@@ -15,10 +15,10 @@ from sdgui.shared.views.canvas import ViewsCanvas
 from sdgui.shared.views.drawing import Views, ViewsWork
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count
+from sdgui.widgets.input_boxes import NoWheelSpinBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.still_boxes import StillSpinBox
-from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
+from sdgui.widgets.style.theme import SPACE, hide_spin_buttons, set_role
 from sdgui.worker.pool import WorkerPool
 
 MAX_IMAGES = 12
@@ -127,11 +127,11 @@ def note_of(views: Views) -> str:
 
 
 def _number(name: str, tip: str, largest: int, parent: QWidget) -> QSpinBox:
-    box = StillSpinBox(parent)
+    box = NoWheelSpinBox(parent)
     box.setRange(0, largest)
     box.setAccessibleName(name)
     box.setToolTip(plain_tip(tip))
     box.setFixedWidth(12 * SPACE)
     box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-    hide_steps(box)
+    hide_spin_buttons(box)
     return box

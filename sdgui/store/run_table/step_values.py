@@ -62,27 +62,26 @@ class _Unread:
 class StepValueRecords(Sessions):
     """Reads and writes metric values at requested steps."""
 
-    def fill_step_values(self, pairs: Collection[Pair], goes_on: Callable[[], bool] = lambda: True) -> Filled:
+    def fill_step_values(self, pairs: Collection[Pair], may_continue: Callable[[], bool] = lambda: True) -> Filled:
         """Read missing values of these metrics and steps from the run folders, newest runs first.
 
-        Between batches of runs, ``goes_on`` is called and may end the reading. A folder that is deleted or on another
-        computer is skipped.
+        Reading ends between batches of runs unless ``may_continue``. Skips folders that are deleted or elsewhere.
         """
         storable_pairs = sorted({(storable(metric), step) for metric, step in pairs})
-        self._forget_step_values(storable_pairs)
+        self._delete_unneeded_values(storable_pairs)
         unread = self._unread_runs(storable_pairs)
         changed, unread_count = 0, len(unread)
         for part in batches(list(unread), _RUNS_PER_WRITE):
-            if not goes_on():
+            if not may_continue():
                 break
             read = {run_id: _read(unread[run_id], storable_pairs) for run_id in part}
             values_by_run = {run_id: values for run_id, values in read.items() if values is not None}
-            self.keep_step_values(values_by_run)
+            self.save_step_values(values_by_run)
             changed += sum(_differ(values, unread[run_id].stored) for run_id, values in values_by_run.items())
             unread_count -= len(part)
         return Filled(changed, unread_count)
 
-    def keep_step_values(self, values_by_run: Mapping[int, Mapping[Pair, tuple[StepValue, int]]]) -> None:
+    def save_step_values(self, values_by_run: Mapping[int, Mapping[Pair, tuple[StepValue, int]]]) -> None:
         """Store the values of these runs, with the offset up to which events were read."""
         with self._write() as session:
             existing = set(session.scalars(select(RunRow.id).where(RunRow.id.in_(list(values_by_run)))))
@@ -136,7 +135,7 @@ class StepValueRecords(Sessions):
                     unread[run_id] = _Unread(self._folder_path(folder), offset, stored[run_id])
         return unread
 
-    def _forget_step_values(self, needed: Collection[Pair]) -> None:
+    def _delete_unneeded_values(self, needed: Collection[Pair]) -> None:
         """If too many values are stored, remove all that are not in ``needed``."""
         row = StepValueRow
         with self._read() as session:

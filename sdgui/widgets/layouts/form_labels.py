@@ -10,7 +10,7 @@ _LABEL, _FIELD = QFormLayout.ItemRole.LabelRole, QFormLayout.ItemRole.FieldRole
 _LINE = 5 * SPACE  # px; taller fields have their label at the top
 
 
-def level_labels(form: QFormLayout) -> None:
+def align_labels(form: QFormLayout) -> None:
     """Make the label of each one-line field as high as the field; call this after adding all rows."""
     for row in range(form.rowCount()):
         label, field = form.itemAt(row, _LABEL), form.itemAt(row, _FIELD)

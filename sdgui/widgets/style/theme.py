@@ -205,7 +205,7 @@ def set_role(widget: QWidget, role: Role) -> None:
         widget.style().polish(widget)
 
 
-def hide_steps(box: QAbstractSpinBox) -> None:
+def hide_spin_buttons(box: QAbstractSpinBox) -> None:
     """Hide the buttons of a spin box, where they would cover the number; arrow keys and the wheel still work."""
     box.setStyleSheet("QAbstractSpinBox::up-button, QAbstractSpinBox::down-button { width: 0; border: none; }")
     box.lineEdit().setTextMargins(SPACE, 0, 0, 0)  # as wide as the padding of other boxes, which has no effect here

@@ -86,7 +86,7 @@ def fill(store: Store, number: int = RUNS) -> None:
 def _keep_steps(store: Store, drawn: random.Random) -> None:
     """As if values at step 50 had been read from the run folders, which these runs do not have."""
     pair = "val/teacher/mean_recall", 50
-    store.keep_step_values({one: {pair: (StepValue(drawn.random(), 50), 1)} for one in store.run_ids(RunQuery())})
+    store.save_step_values({one: {pair: (StepValue(drawn.random(), 50), 1)} for one in store.run_ids(RunQuery())})
 
 
 def measure_table(app: QApplication, home: Path) -> TableFigures:

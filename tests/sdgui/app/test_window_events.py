@@ -134,7 +134,7 @@ def test_the_window_closes_after_captions_are_written_and_reports_a_failure(
     assert isinstance(panel, CaptionsPanel)
     qtbot.waitUntil(lambda: panel._held_paths is None)
     store, full, may_write = window.services.store, [True], threading.Event()
-    write = store.keep_captions
+    write = store.save_captions
 
     def keep(*what: Any) -> None:
         may_write.wait(10)
@@ -142,7 +142,7 @@ def test_the_window_closes_after_captions_are_written_and_reports_a_failure(
             raise StoreUnavailableError("The disk is full.")
         write(*what)
 
-    monkeypatch.setattr(store, "keep_captions", keep)
+    monkeypatch.setattr(store, "save_captions", keep)
     panel.add_paths(["/images/a.png"])
     assert not window.close()
     assert window.isVisible()

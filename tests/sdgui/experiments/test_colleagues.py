@@ -70,7 +70,7 @@ def test_a_colleagues_changes_arrive_and_their_runs_are_not_acted_on(
     for act in (launcher.stop, launcher.pause, launcher.resume):
         with pytest.raises(UserError, match="Only bob@lab can do this, in the window on elsewhere"):
             act(run.id)
-    for write in (store.unqueue, store.enqueue, lambda run_id: store.place(run_id, THIS_COMPUTER)):
+    for write in (store.unqueue, store.enqueue, lambda run_id: store.request_place(run_id, THIS_COMPUTER)):
         with pytest.raises(StoreError, match="Only bob@lab can do this"):
             write(beside.id)
     assert store.take_next({"": Slots(at_once=5)}) is None, "Bob's own window starts what he queued"

@@ -34,33 +34,33 @@ def test_an_edit_is_sent_once_with_its_old_value(qtbot: QtBot, window: QWidget) 
     sheet, told = DescribeSheet(window), Told()
     sheet.described.connect(lambda *what: told.append(what))
 
-    def open_up(tags: list[str], note: str) -> None:
+    def open_current(tags: list[str], note: str) -> None:
         sheet.open("mine", "Tags of “mine”", tags, note, ["best", "Draft"], QPoint(10, 10))
 
-    open_up(["a"], "why")
+    open_current(["a"], "why")
     assert (sheet.title.text(), sheet.tags.text(), sheet.note.toPlainText()) == ("Tags of “mine”", "a", "why")
     assert sheet.isVisible()
     assert sheet.focusWidget() is sheet.tags
     qtbot.keyClick(sheet.tags, Qt.Key.Key_Return)
     assert not sheet.isVisible()
     assert told == [], "nothing was changed"
-    open_up(["a"], "why")
+    open_current(["a"], "why")
     sheet.tags.setText(" #b , a,, b")
     qtbot.keyClick(sheet.tags, Qt.Key.Key_Return)
     sheet.hide()
     assert told == [("mine", ["b", "a"], "why", (["a"], "why"))]
     for key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-        open_up([], "")
+        open_current([], "")
         sheet.note.setFocus()
         sheet.note.setPlainText("because")
         qtbot.keyClick(sheet.note, key, CTRL)
         assert told.pop() == ("mine", [], "because", ([], ""))
         assert not sheet.isVisible()
-    open_up([], "")
+    open_current([], "")
     sheet.tags.setText("dropped")
     qtbot.keyClick(sheet, Qt.Key.Key_Escape)
     assert (sheet.isVisible(), len(told)) == (False, 1)
-    open_up([], "")
+    open_current([], "")
     sheet.tags.setText("kept")
     qtbot.keyClick(sheet, Qt.Key.Key_X)  # no other key gives up what was typed
     sheet.hide()

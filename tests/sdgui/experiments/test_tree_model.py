@@ -75,7 +75,7 @@ def test_the_newest_come_first_below_the_row_of_all_runs(model: ExperimentModel,
     assert [run.id for run in sorted(model.runs(), key=lambda run: run.id)] == [*runs, alive.id]
     assert (model.name(runs[1]), model.runs_of(first)) == ("first \u00b7 run 2", tuple(reversed(runs)))
     for experiment in (first, second):
-        store.delete_experiment(experiment, for_good=True)
+        store.delete_experiment(experiment, permanently=True)
     model.refresh(Changes())
     assert rows(model) == []
 
@@ -91,7 +91,7 @@ def test_reloading_removes_deleted_rows_and_summarises_studies(
     parent = model.experiment_index(one).parent()
     assert (parent.data(), parent.data(Role.DETAIL)) == ("mine", "Study \u00b7 1 arm \u00b7 2 runs")
     store.delete_run(runs[0].id)
-    store.delete_experiment(other, for_good=True)
+    store.delete_experiment(other, permanently=True)
     model.reload()
     assert (model.experiment_ids(), [run.id for run in model.runs()]) == ([one], [runs[1].id])
     assert not model.experiment_index(other).isValid()
@@ -109,7 +109,7 @@ def test_an_experiment_shows_its_best_run_and_activity(model: ExperimentModel, s
     model.refresh_run(alive.id)
     assert model.experiment_index(mine).data(Role.STATE) == "failed", "the newest run"
     assert model.all_index().data(Role.DETAIL) == "2 runs"
-    store.delete_run(alive.id, for_good=True)
+    store.delete_run(alive.id, permanently=True)
     model.refresh_run(alive.id)
     assert (model.run(alive.id), model.experiment_index(mine).data(Role.DETAIL)) == (
         None,

@@ -202,7 +202,7 @@ class Watched:
     def __init__(self, store: Store, experiment: Experiment) -> None:
         self.store, self.folder = store, store.runs_folder / "a-chain"
         self.first = store.import_run(write_chain(self.folder, CHAIN), experiment.id)
-        store.place(self.first.id, Place("far", "3"))
+        store.request_place(self.first.id, Place("far", "3"))
         self.watch, self.found = ChainWatch(store), list[int]()
         self.watch.stage_added.connect(self.found.append)
 

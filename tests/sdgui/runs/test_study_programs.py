@@ -109,7 +109,7 @@ def test_runs_of_a_study_reopened_after_the_bin_was_emptied_are_listed(
     programs._follow_study(record)
     store.delete_study(record.id)
     for experiment in store.experiments(deleted=True):
-        store.delete_experiment(experiment.id, for_good=True, folders=True)
+        store.delete_experiment(experiment.id, permanently=True, folders=True)
     assert programs.open(out.path).id == record.id
     programs._follow_study(record)
     assert [run.folder for run in store.runs()] == [out.run("clip", 0).path]

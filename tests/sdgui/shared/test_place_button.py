@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 from core.spec.errors import UserError
 from core.spec.machines.answers import Facts, Gpu
 from core.spec.machines.machine import LOCAL, Machine, this_computer
-from sdgui.shared.experiment_head import PlaceButton
+from sdgui.shared.experiment_header import PlaceButton
 from sdgui.store.records import THIS_COMPUTER, Place
 
 

@@ -6,7 +6,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application
-from sdgui.shared.time_travel import StepSlider, nearest_step
+from sdgui.shared.time_travel import StepSlider, last_step_up_to
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def slider(qtbot: QtBot) -> StepSlider:
 
 
 def test_the_nearest_step_is_the_last_one_before(slider: StepSlider) -> None:
-    assert [nearest_step((100, 200, 400), step) for step in (1, 100, 199, 200, 9999)] == [100, 100, 100, 200, 400]
+    assert [last_step_up_to((100, 200, 400), step) for step in (1, 100, 199, 200, 9999)] == [100, 100, 100, 200, 400]
     assert (slider.step(), slider.label.text()) == (200, "Step 200 of 400")
     assert slider.neighbours() == [400, 100]
     slider.slider.setValue(2)
@@ -46,6 +46,6 @@ def test_without_steps_the_slider_is_hidden(slider: StepSlider) -> None:
     assert (slider.step(), slider.steps, slider.neighbours(), slider.slider.maximum()) == (0, (), [], 0)
     assert (slider.label.text(), slider.slider.accessibleDescription()) == ("", "")
     with pytest.raises(ValueError, match="no steps"):
-        nearest_step((), 3)
+        last_step_up_to((), 3)
     slider.set_steps((5,), 3)
     assert (slider.step(), slider.slider.accessibleDescription(), slider.neighbours()) == (5, "Step 5 of 5", [])

@@ -43,7 +43,7 @@ def test_activity_of_an_experiment(store: Store) -> None:
     store.set_experiment_note(made, "second")
     store.delete_experiment(made)
     store.restore_experiment(made)
-    store.delete_experiment(made, for_good=True)
+    store.delete_experiment(made, permanently=True)
     assert told(store.activity(made)) == [
         ("made", "one", made, None, ""),
         ("renamed", "two", made, None, "one"),
@@ -77,7 +77,7 @@ def test_activity_of_a_run(store: Store, tmp_path: Path) -> None:
     store.change_notes({run.id: "ours", other.id: ""})
     store.delete_run(run.id)
     store.restore_run(run.id)
-    store.delete_run(run.id, for_good=True)
+    store.delete_run(run.id, permanently=True)
     about = (run.key, made, run.id)
     wanted = [
         ("launched", ""), ("queued", ""), ("removed from the queue", ""), ("tagged", ""), ("wrote the note of", ""),

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.spec.data.fixes import Fix
-from sdgui.store.captions import KeptCaption
-from sdgui.store.own.fixes import Exchange
+from sdgui.store.captions import StoredCaption
+from sdgui.store.local.fixes import BasketChange
 from sdgui.store.store import Store
 from sdgui.store.tables import CaptionedImageRow, CaptionOriginRow
 from tests.sdgui.store.conftest import OpenStore
@@ -28,7 +28,7 @@ MADE = st.dictionaries(
     max_size=2,
 )
 ENTRY = st.builds(
-    KeptCaption,
+    StoredCaption,
     path=st.sampled_from(PATHS),
     position=st.integers(0, 9),
     text=TEXT,
@@ -44,8 +44,8 @@ KEEP = st.tuples(
 FORGET = st.tuples(st.just("forget"), st.lists(st.sampled_from(PATHS)))
 
 
-def read_all(store: Store, limit: int) -> list[KeptCaption]:
-    found: list[KeptCaption] = []
+def read_all(store: Store, limit: int) -> list[StoredCaption]:
+    found: list[StoredCaption] = []
     after = (-1, -1)
     while True:
         part, after = store.captions(after, limit)
@@ -59,15 +59,15 @@ def read_all(store: Store, limit: int) -> list[KeptCaption]:
 def test_stored_captions_keep_their_order(steps: list[tuple[Any, ...]], limit: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = Store.open(Path(folder))
-        expected: dict[str, KeptCaption] = {}
+        expected: dict[str, StoredCaption] = {}
         origins: dict[str, dict[str, str]] = {}
         for step in steps:
             if step[0] == "keep":
-                store.keep_captions(step[1], step[2])
+                store.save_captions(step[1], step[2])
                 expected.update({entry.path: entry for entry in step[1]})
                 origins.update(step[2])
             elif step[0] == "forget":
-                store.forget_captions(step[1])
+                store.delete_captions(step[1])
                 expected = {path: entry for path, entry in expected.items() if path not in step[1]}
             else:
                 store.close()
@@ -82,9 +82,9 @@ def test_stored_captions_keep_their_order(steps: list[tuple[Any, ...]], limit: i
 
 def test_thousands_are_stored_at_once(tmp_path: Path) -> None:
     store = Store.open(tmp_path)
-    entries = [KeptCaption(f"/p/{i}.png", i, text=f"caption {i}") for i in range(900)]
-    store.keep_captions(entries, {})
-    store.forget_captions([entry.path for entry in entries[:500]])
+    entries = [StoredCaption(f"/p/{i}.png", i, text=f"caption {i}") for i in range(900)]
+    store.save_captions(entries, {})
+    store.delete_captions([entry.path for entry in entries[:500]])
     assert read_all(store, 500) == entries[500:]
     store.close()
 
@@ -92,11 +92,11 @@ def test_thousands_are_stored_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["[" * 200_000, "{", "5", '{"a": ' + "9" * 5000 + "}"])
 def test_unreadable_parts_of_a_row_are_omitted(tmp_path: Path, text: str) -> None:
     store = Store.open(tmp_path)
-    store.keep_captions([KeptCaption("/a.png", 0, text="typed", origin="hand")], {"k": {"model": "m"}})
+    store.save_captions([StoredCaption("/a.png", 0, text="typed", origin="hand")], {"k": {"model": "m"}})
     with sqlite3.connect(store.local_file) as database:
         database.execute(f"UPDATE {CaptionedImageRow.__tablename__} SET made = ?", (text,))
         database.execute(f"UPDATE {CaptionOriginRow.__tablename__} SET content = ?", (text,))
-    assert store.captions()[0] == [KeptCaption("/a.png", 0, text="typed", origin="hand")]
+    assert store.captions()[0] == [StoredCaption("/a.png", 0, text="typed", origin="hand")]
     assert store.caption_origins() == {"k": {}}
     store.close()
 
@@ -117,10 +117,10 @@ def test_the_basket_survives_a_restart_and_the_newest_fix_of_a_pair_counts(
 ) -> None:
     store = open_store(tmp_path / "home")
     first = [wrong(ODD, "a cat", panel="Clean", run="/runs/x"), wrong("/b.png", "a dog")]
-    store.put_fixes("/data.csv", first)
-    store.put_fixes("/other.csv", first[:1])
+    store.add_fixes("/data.csv", first)
+    store.add_fixes("/other.csv", first[:1])
     renamed = Fix(kind="recaptioned", path=ODD, caption="a cat", value="a\0 tiger", panel="Caption", found=6.0)
-    change = store.put_fixes("/data.csv", [wrong(ODD, "a cat"), renamed])
+    change = store.add_fixes("/data.csv", [wrong(ODD, "a cat"), renamed])
     assert [one.fix for one in change.removed] == first[:1]
     clean = renamed.model_copy(update={"value": "a tiger"})
     wanted = [("/data.csv", first[1]), ("/other.csv", first[0]), ("/data.csv", clean)]
@@ -130,12 +130,12 @@ def test_the_basket_survives_a_restart_and_the_newest_fix_of_a_pair_counts(
 
 def test_changes_of_the_basket_are_undone_step_by_step(store: Store) -> None:
     """Step by step to the empty basket; an entry that was put back has another id, and is found all the same."""
-    done = [store.put_fixes("/d.csv", [wrong(f"/{i}.png", "x") for i in range(250)])]
-    done.append(store.put_fixes("/d.csv", [Fix(kind="recaptioned", path="/7.png", caption="x", value="y", found=1.0)]))
-    done.append(store.take_fixes([one.id for one in store.fixes()]))
+    done = [store.add_fixes("/d.csv", [wrong(f"/{i}.png", "x") for i in range(250)])]
+    done.append(store.add_fixes("/d.csv", [Fix(kind="recaptioned", path="/7.png", caption="x", value="y", found=1.0)]))
+    done.append(store.remove_fixes([one.id for one in store.fixes()]))
     assert store.fixes() == ()
     for left, change in zip((250, 250, 0), reversed(done), strict=True):
-        store.exchange_fixes(Exchange(put=change.removed, removed=change.put))
+        store.change_basket(BasketChange(added=change.removed, removed=change.added))
         assert store.fix_count() == left
         if left:
             kinds = {one.fix.kind for one in store.fixes() if one.fix.path == "/7.png"}
@@ -145,7 +145,7 @@ def test_changes_of_the_basket_are_undone_step_by_step(store: Store) -> None:
 def test_the_last_result_of_a_run_and_its_data_is_found_again(open_store: OpenStore, tmp_path: Path) -> None:
     store = open_store(tmp_path / "home")
     for pairs in (1, 2):
-        store.keep_result("clean", "/runs/a", "/d.csv", {"pairs": pairs, "names": [ODD]})
+        store.save_result("clean", "/runs/a", "/d.csv", {"pairs": pairs, "names": [ODD]})
     found = open_store(tmp_path / "home").last_result("clean", "/runs/a", "/d.csv")
     assert found is not None
     assert (found.subject, found.data, dict(found.content)) == ("/runs/a", "/d.csv", {"pairs": 2, "names": [ODD]})

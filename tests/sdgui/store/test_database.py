@@ -90,7 +90,7 @@ def test_a_metric_of_a_run_is_found_by_the_key_of_summaries(tmp_path: Path) -> N
     assert "USING PRIMARY KEY" in str(plan)
     rows = query(path, "SELECT metric, last, last_step, best, best_step FROM summaries ORDER BY metric")
     assert rows == [("val/loss", 0.75, 7, 0.5, 3), ("val/recall", None, 7, 0.5, 3)]
-    store.delete_run(run.id, for_good=True)
+    store.delete_run(run.id, permanently=True)
     store.close()
     assert query(path, "SELECT count(*) FROM summaries") == [(0,)], "they go with their run"
 

@@ -58,19 +58,19 @@ def test_a_run_waits_for_its_machine_and_others_overtake_it(store: Store) -> Non
 
 def test_a_waiting_run_can_be_moved_to_another_machine_and_a_started_one_cannot(file_store: Store) -> None:
     (run_id,) = queued(file_store, 1)
-    assert file_store.place(run_id, Place("cluster", "1")).devices_asked == "1"
+    assert file_store.request_place(run_id, Place("cluster", "1")).devices_asked == "1"
     assert taken(file_store, {"cluster": Slots(("0", "1"))}) == [(run_id, "1")]
     with pytest.raises(StoreError, match="has started"):
-        file_store.place(run_id, Place())
+        file_store.request_place(run_id, Place())
 
 
 def test_a_run_resumes_where_its_checkpoints_are(file_store: Store) -> None:
     [run_id] = queued(file_store, 1)
     file_store.record(run_id, Progress(state=RunState.PAUSED, offset=80))
     file_store.enqueue(run_id)
-    assert file_store.place(run_id, Place("", "1")).devices_asked == "1"
+    assert file_store.request_place(run_id, Place("", "1")).devices_asked == "1"
     with pytest.raises(StoreError, match="started on this computer, where its checkpoints are"):
-        file_store.place(run_id, Place("cluster"))
+        file_store.request_place(run_id, Place("cluster"))
     assert file_store.run(run_id).machine == ""
 
 
@@ -153,7 +153,11 @@ def test_processes_take_each_run_once(open_store: OpenStore, tmp_path: Path, pro
     assert sorted(got) == ids
 
 
-HERE, GPUS, MACHINE = Slots(at_once=2), Slots(("0", "1", "2"), in_use=frozenset({"2"})), Slots(("0", "1", "2"), each=2)
+HERE, GPUS, MACHINE = (
+    Slots(at_once=2),
+    Slots(("0", "1", "2"), in_use=frozenset({"2"})),
+    Slots(("0", "1", "2"), gpus_per_run=2),
+)
 ONE, BOTH = Place("gpus", "1"), Place("gpus", "0,1")
 PLACES = st.sampled_from([Place(), Place("gpus"), ONE, BOTH, Place("pairs")])
 STEPS = st.lists(
@@ -191,8 +195,8 @@ def next_of(waiting: list[One], live: list[One], machines: dict[str, Slots]) -> 
         busy = {device for one in there for device in one.given.split(",")} | slots.in_use
         mine = kept.setdefault(run.place.host, set())
         free = [device for device in slots.devices if device not in busy | mine]
-        wanted = run.place.devices.split(",") if run.place.devices else free[: slots.each]
-        if all(device in free for device in wanted) and (run.place.devices or len(wanted) == slots.each):
+        wanted = run.place.devices.split(",") if run.place.devices else free[: slots.gpus_per_run]
+        if all(device in free for device in wanted) and (run.place.devices or len(wanted) == slots.gpus_per_run):
             return replace(run, given=",".join(wanted))
         mine.update(wanted)
     return None
@@ -208,7 +212,7 @@ def test_the_queue_matches_a_plain_list(file_store: Store) -> None:
     @given(STEPS)
     def holds(steps: list[tuple[str, Any]]) -> None:
         for run in store.runs():
-            store.delete_run(run.id, for_good=True)
+            store.delete_run(run.id, permanently=True)
         waiting, live = list[One](), list[One]()
         for name, what in steps:
             at = what[0] if name == "send" else what
@@ -230,7 +234,7 @@ def test_the_queue_matches_a_plain_list(file_store: Store) -> None:
                 store.reorder_queue([one.id for one in first])
                 waiting = [*first, *(one for one in waiting if one not in first)]
             elif name == "send" and at < len(waiting):
-                store.place(waiting[at].id, what[1])
+                store.request_place(waiting[at].id, what[1])
                 waiting[at] = replace(waiting[at], place=what[1])
             assert [run.id for run in store.queue()] == [one.id for one in waiting]
 

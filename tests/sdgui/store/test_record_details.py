@@ -13,8 +13,8 @@ from core.spec.config import override
 from core.spec.data.fixes import Fix
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState
-from sdgui.store.own import panel_results
-from sdgui.store.own.fixes import Exchange
+from sdgui.store.local import panel_results
+from sdgui.store.local.fixes import BasketChange
 from sdgui.store.queue import Slots
 from sdgui.store.records import THIS_COMPUTER, BestPoint, MetricSummary, Place, Progress, StoreError
 from sdgui.store.sessions import NAME_LENGTH, slug
@@ -219,7 +219,7 @@ def test_a_run_of_another_program_names_its_machine(store: Store) -> None:
     found = store.run(run)
     assert (found.devices, found.machine, found.remote_folder) == ("3", "", ("far.lab", "/there/one"))
     other = store.add_run(store.experiments()[0].id, queued=True, place=Place("far", "0")).id
-    assert store.place(other, THIS_COMPUTER).machine == ""
+    assert store.request_place(other, THIS_COMPUTER).machine == ""
     store.record_devices(other, "5", "far")
     progress = Progress(RunState.STARTING, 0)
     like = store.run(store.add_imported(found.experiment_id, "stage-2", CONFIG, progress, first_stage=other))
@@ -234,12 +234,12 @@ def test_a_folder_is_deleted_with_its_run_only_on_explicit_request(store: Store,
     store.delete_run(runs[0].id, folder=True)
     assert runs[0].folder.is_dir(), "it is in the bin, and can be taken out"
     store.delete_run(runs[1].id)
-    store.delete_run(runs[1].id, for_good=True, folder=True)
+    store.delete_run(runs[1].id, permanently=True, folder=True)
     assert not runs[1].folder.exists()
-    store.delete_run(runs[2].id, for_good=True)
+    store.delete_run(runs[2].id, permanently=True)
     store.delete_experiment(experiment, folders=True)
     assert [run.folder.is_dir() for run in runs] == [True, False, True]
-    store.delete_experiment(experiment, for_good=True)
+    store.delete_experiment(experiment, permanently=True)
     assert [run.folder.is_dir() for run in runs] == [True, False, True]
 
 
@@ -250,11 +250,11 @@ def test_results_of_a_panel_are_newest_first_and_removed_one_by_one(
     monkeypatch.setattr(panel_results, "time", SimpleNamespace(time=lambda: now[0]))
     for number, (subject, data) in enumerate((("/a", "x"), ("/b", "x"), ("/a", "y"), ("/a", "x"))):
         now[0] += 1.0
-        store.keep_result("classify", subject, data, {"n": number})
-    store.keep_result("clean", "/a", "x", {"n": 9})
+        store.save_result("classify", subject, data, {"n": number})
+    store.save_result("clean", "/a", "x", {"n": 9})
 
     def kept() -> list[tuple[str, str, float, object]]:
-        return [(one.subject, one.data, one.made, one.content["n"]) for one in store.kept_results("classify")]
+        return [(one.subject, one.data, one.made, one.content["n"]) for one in store.panel_results("classify")]
 
     assert kept() == [("/a", "x", 104.0, 3), ("/a", "y", 103.0, 2), ("/b", "x", 102.0, 1)]
     for which, number in (((), 3), (("/b",), 1), (("", "y"), 2), (("/a", "y"), 2)):
@@ -262,10 +262,10 @@ def test_results_of_a_panel_are_newest_first_and_removed_one_by_one(
         assert last is not None
         assert last.content == {"n": number}
     assert store.last_result("classify", "/b", "y") is None
-    store.forget_result("classify", "/a", "x")
-    store.forget_result("classify", "/a", "none")
+    store.delete_result("classify", "/a", "x")
+    store.delete_result("classify", "/a", "none")
     assert [one[:2] for one in kept()] == [("/a", "y"), ("/b", "x")]
-    assert len(store.kept_results("clean")) == 1
+    assert len(store.panel_results("clean")) == 1
     with sqlite3.connect(store.local_file) as database:
         table = PanelResultRow.__tablename__
         database.execute(f"UPDATE {table} SET content = '[1]' WHERE subject = ?", (b"/b",))
@@ -273,20 +273,20 @@ def test_results_of_a_panel_are_newest_first_and_removed_one_by_one(
     assert store.last_result("classify", "/b") is None
     for number in range(41):
         now[0] += 1.0
-        store.keep_result("search", f"/{number}", "", {"n": number})
-    assert [one.content["n"] for one in store.kept_results("search")] == [*range(40, 0, -1)]
+        store.save_result("search", f"/{number}", "", {"n": number})
+    assert [one.content["n"] for one in store.panel_results("search")] == [*range(40, 0, -1)]
 
 
 def test_a_fix_of_a_later_version_is_kept_unchanged(store: Store) -> None:
     before = time.time()
-    put = store.put_fixes("/d.csv", [Fix(kind="wrong", path="/a.png", caption="a"), Fix(kind="wrong", path="/b.png")])
-    assert [one.later for one in put.put] == ["", ""]
+    added = store.add_fixes("/d.csv", [Fix(kind="wrong", path="/a.png", caption="a"), Fix(kind="wrong", path="/b.png")])
+    assert [one.unknown_kind for one in added.added] == ["", ""]
     assert all(before <= one.fix.found <= time.time() for one in store.fixes()), "found now, where that is not told"
     with sqlite3.connect(store.local_file) as database:
         database.execute(f"UPDATE {FixRow.__tablename__} SET kind = 'rotated' WHERE path = ?", (b"/b.png",))
     later = store.fixes()[1]
-    assert (later.later, later.fix.kind, later.fix.path) == ("rotated", "excluded", "/b.png")
-    taken = store.take_fixes([later.id])
-    assert (taken.put, [one.later for one in taken.removed]) == ((), ["rotated"])
-    store.exchange_fixes(Exchange(put=taken.removed))
-    assert [one.later for one in store.fixes()] == ["", "rotated"]
+    assert (later.unknown_kind, later.fix.kind, later.fix.path) == ("rotated", "excluded", "/b.png")
+    taken = store.remove_fixes([later.id])
+    assert (taken.added, [one.unknown_kind for one in taken.removed]) == ((), ["rotated"])
+    store.change_basket(BasketChange(added=taken.removed))
+    assert [one.unknown_kind for one in store.fixes()] == ["", "rotated"]

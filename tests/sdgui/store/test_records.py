@@ -134,8 +134,8 @@ def test_the_bin_restores_and_permanent_deletion_does_not(store: Store) -> None:
     assert store.experiments() == []
     store.restore_experiment(experiment.id)
     for restored in (
-        lambda: store.delete_experiment(experiment.id, for_good=True, folders=True),
-        lambda: store.delete_run(run.id, for_good=True, folder=True),
+        lambda: store.delete_experiment(experiment.id, permanently=True, folders=True),
+        lambda: store.delete_run(run.id, permanently=True, folder=True),
     ):
         with pytest.raises(
             StoreError, match="another window has restored it"
@@ -143,7 +143,7 @@ def test_the_bin_restores_and_permanent_deletion_does_not(store: Store) -> None:
             restored()
     assert run.dir.config.is_file(), "another window restored it meanwhile"
     store.delete_experiment(experiment.id)
-    store.delete_experiment(experiment.id, for_good=True, folders=True)
+    store.delete_experiment(experiment.id, permanently=True, folders=True)
     assert (store.experiments(deleted=True), store.runs(), run.folder.exists()) == ([], [], False)
     assert list(store.runs_folder.iterdir()) == []
     with pytest.raises(StoreError, match="it was deleted"):
@@ -183,7 +183,7 @@ def test_a_run_keeps_its_colour_and_runs_of_an_arm_have_shades_of_one(store: Sto
     assert [store.run_labels(single)[run].color for run in single] == [2, 22], "an arm too, of another study"
     for run in seeds:
         store.mark_failed(run.id, "It ended.")
-    store.delete_experiment(arms[0].id, for_good=True)
+    store.delete_experiment(arms[0].id, permanently=True)
     remaining = store.run_labels([seeds[1].id, *single])
     assert [remaining[run].color for run in (seeds[1].id, *single)] == [1, 2, 22], "whatever is deleted"
     store.link_arm(studies[0].id, "joined", store.add_experiment(preset_config("clip", "tiny"), "joined").id)
@@ -196,7 +196,7 @@ def test_a_live_run_is_not_deleted(file_store: Store) -> None:
     make_folder(run, file_store)
     run.dir.write_status(own_status())
     with pytest.raises(StoreError, match="still active"):
-        file_store.delete_run(run.id, for_good=True, folder=True)
+        file_store.delete_run(run.id, permanently=True, folder=True)
     with pytest.raises(StoreError, match="still active"):
         file_store.delete_experiment(experiment.id)
     assert run.dir.config.is_file()

@@ -185,7 +185,7 @@ def test_the_author_of_each_action_is_kept(open_store: OpenStore, tmp_path: Path
     ann.edit_experiment(experiment.id, preset_config("coca", "tiny"))
     run = ann.add_run(experiment.id, queued=True)
     bob.set_run_note(run.id, "a note")
-    bob.delete_run(run.id, for_good=True)
+    bob.delete_run(run.id, permanently=True)
     news = bob.activity_of_others(seen)
     assert [(one.who, one.what) for one in news] == [("ann@desk", "edited"), ("ann@desk", "queued")]
     assert news[0].detail == first, "what was replaced is kept, of one sitting the first"

@@ -104,10 +104,10 @@ def test_folders_of_studies_and_imports_stay_when_the_bin_is_emptied(open_store:
     trained(own.folder)
     assert [store.owns(run) for run in (of_study, imported, own)] == [False, False, True]
     store.delete_run(imported.id)
-    store.delete_run(imported.id, for_good=True, folder=True)
+    store.delete_run(imported.id, permanently=True, folder=True)
     for experiment in store.experiments():
         store.delete_experiment(experiment.id)
-        store.delete_experiment(experiment.id, for_good=True, folders=True)
+        store.delete_experiment(experiment.id, permanently=True, folders=True)
     assert store.runs() == []
     assert (of_study.dir.config.is_file(), imported.dir.config.is_file()) == (True, True)
     assert not own.folder.exists()
@@ -120,10 +120,10 @@ def test_a_refusal_restores_every_folder(store: Store, tmp_path: Path) -> None:
     second.folder.mkdir()
     store.delete_experiment(experiment.id)
     with pytest.raises(StoreError, match="move it elsewhere"):
-        store.delete_experiment(experiment.id, for_good=True, folders=True)
+        store.delete_experiment(experiment.id, permanently=True, folders=True)
     assert sorted(store.runs_folder.iterdir()) == sorted([first.folder, second.folder])
     second.folder.rename(tmp_path / "elsewhere")
-    store.delete_experiment(experiment.id, for_good=True, folders=True)
+    store.delete_experiment(experiment.id, permanently=True, folders=True)
     assert list(store.runs_folder.iterdir()) == []
 
 

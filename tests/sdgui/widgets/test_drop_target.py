@@ -85,7 +85,7 @@ def test_files_and_folders_are_accepted_once_and_the_rest_refused(
     (inner / ".hidden.png").write_bytes(b"x")
     (inner / "up").symlink_to(tmp_path / "folder", target_is_directory=True)
     names = ("film.mp4", "empty.png", "words.doc", "gone.png")
-    target.take(of(Path(first), nameless, tmp_path / "folder", Path(two), *(tmp_path / name for name in names)))
+    target.accept_data(of(Path(first), nameless, tmp_path / "folder", Path(two), *(tmp_path / name for name in names)))
     assert target.busy
     qtbot.waitUntil(lambda: heard.finished == 1)
     assert heard.images == [first, str(nameless), three, two]
@@ -116,7 +116,7 @@ def test_many_files_keep_the_window_responsive(target: DropTarget, heard: Heard,
     turn = QTimer(target, interval=0)
     turn.timeout.connect(lambda: seen.append(len(heard.parts)))
     turn.start()
-    target.take_paths([tmp_path])
+    target.accept_paths([tmp_path])
     target._pool.waitForDone(200)  # as when the window is busy: the thread has all the time it wants
     qtbot.waitUntil(lambda: heard.finished == 1)
     assert {1, 2, 3} <= set(seen)
@@ -166,7 +166,7 @@ def test_image_data_is_saved_once_and_accepted(target: DropTarget, heard: Heard,
     image.fill(QColor("blue"))
     data = of("https://example.org/cat.jpg")  # as a browser drags an image: its address and its data
     data.setImageData(image)
-    target.take(data)
+    target.accept_data(data)
     QGuiApplication.clipboard().setImage(image)
     target.setFocus()
     qtbot.keyClick(target, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
@@ -185,7 +185,7 @@ def test_a_pasted_image_that_cannot_be_saved_gives_the_reason(qtbot: QtBot, tmp_
     heard = Heard(target)
     data = QMimeData()
     data.setImageData(QImage(2, 2, QImage.Format.Format_RGB32))
-    target.take(data)
+    target.accept_data(data)
     qtbot.waitUntil(lambda: heard.finished == 1)
     assert "could not be saved" in heard.refused[0][1]
     target.close_threads()
@@ -194,17 +194,17 @@ def test_a_pasted_image_that_cannot_be_saved_gives_the_reason(qtbot: QtBot, tmp_
 def test_urls_and_words_are_refused_and_pasted_paths_accepted(
     target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot
 ) -> None:
-    target.take(of("https://example.org/cat.jpg"))
+    target.accept_data(of("https://example.org/cat.jpg"))
     words = QMimeData()
     words.setText("just words " * 50)
-    target.take(words)
+    target.accept_data(words)
     assert [reason.split(";")[0] for _, reason in heard.refused][1] == "it is text"
     assert "web" in heard.refused[0][1]
     assert len(heard.refused[1][0]) <= 80
     path = image(tmp_path / "a.png")
     text = QMimeData()
     text.setText(f"{path}\n")
-    target.take(text)
+    target.accept_data(text)
     qtbot.waitUntil(lambda: heard.images == [path])
 
 
@@ -248,7 +248,7 @@ def test_sidecars_stand_for_their_images(target: DropTarget, heard: Heard, tmp_p
     first, two = image(tmp_path / "1.png"), image(folder / "2.JPG")
     for text in (tmp_path / "1.txt", folder / "2.txt", tmp_path / "alone.txt"):
         text.write_text("a caption")
-    target.take(of(folder, tmp_path / "1.txt", Path(first), tmp_path / "alone.txt"))
+    target.accept_data(of(folder, tmp_path / "1.txt", Path(first), tmp_path / "alone.txt"))
     qtbot.waitUntil(lambda: heard.finished == 1)
     assert heard.images == [two, first], "each once, whether it or its text was dropped"
     assert [Path(path).name for path, _ in heard.refused] == ["alone.txt"]

@@ -204,8 +204,8 @@ def test_after_a_fetch_requests_are_answered_locally(tmp_path: Path, qtbot: QtBo
 
     assert words()[-1] == "there"
     there = None
-    pool.answer_here(Path("/other"))
+    pool.use_local(Path("/other"))
     assert words()[-1] == "there", "another run's"
-    pool.answer_here(Path("/run"))
+    pool.use_local(Path("/run"))
     assert words()[-1] == str(path)
     pool.close()

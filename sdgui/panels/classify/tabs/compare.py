@@ -22,10 +22,10 @@ from sdgui.shared.services import Services
 from sdgui.shared.tables import Column
 from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
+from sdgui.widgets.input_boxes import ListOnlyComboBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE
 
 _OTHER_NETWORK = {"student": "teacher", "teacher": "student"}
@@ -42,7 +42,7 @@ class CompareTab(QWidget):
         self._settings: QSettings = services.settings
         self._results: list[EvaluationResult] = []
         self._compared: tuple[object, object] | None = None  # what ``compare_requested`` last asked for
-        self.a, self.b = NoWheelComboBox(self), NoWheelComboBox(self)
+        self.a, self.b = ListOnlyComboBox(self), ListOnlyComboBox(self)
         self.summary = PlainLabel(self, wordWrap=True, role="title")
         self.details = PlainLabel(self, wordWrap=True, role="muted")
         self.probe, self.network = QPushButton(self), QPushButton(self)

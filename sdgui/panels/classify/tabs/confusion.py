@@ -26,12 +26,12 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.input_boxes import NoWheelComboBox
 from sdgui.widgets.late_parts import is_made
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.message import Message
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE
 
 PAGE = 200  # images of a cell per request
@@ -58,7 +58,7 @@ class MatrixTab(QWidget):
         self.matrix = ConfusionMatrix(self)
         self.readout = ElidedLabel("", self, role="small")
         self.find_box = QLineEdit(self, placeholderText="Find…", clearButtonEnabled=True)
-        self.order = StillComboBox(self)
+        self.order = NoWheelComboBox(self)
         self.mistakes_only = QCheckBox("Mista&kes only", self)
         self.time = StepSlider(self)
         self.time.export.hide()  # exports search results, which this tab does not have

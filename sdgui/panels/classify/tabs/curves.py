@@ -15,10 +15,10 @@ from PySide6.QtWidgets import QPushButton, QSplitter, QWidget
 from sdgui.panels.classify.model import EvaluationResult, Target
 from sdgui.panels.classify.tabs.point_plot import PointLine, PointPlot
 from sdgui.widgets.formats import count, value
+from sdgui.widgets.input_boxes import NoWheelSpinBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.still_boxes import StillSpinBox
-from sdgui.widgets.style.theme import SPACE, hide_steps
+from sdgui.widgets.style.theme import SPACE, hide_spin_buttons
 
 _SHOTS = (1, 2, 4, 8, 16, 32)  # labels of the x axis: images per class
 _KINDS = {"image": ("image-only probe", 0), "fused": ("fused probe", 1)}
@@ -38,9 +38,9 @@ class CurvesTab(QWidget):
         self._zero_shot: dict[Target, float] = {}  # data -> zero-shot accuracy
         self.c_curve = PointPlot("Accuracy by regularisation", "C", parent=self)
         self.shots = PointPlot("Few-shot accuracy", "images per class", count, _SHOTS, self)
-        self.draws = StillSpinBox(self)
+        self.draws = NoWheelSpinBox(self)
         self.draws.setRange(1, 20)
-        hide_steps(self.draws)
+        hide_spin_buttons(self.draws)
         self.draws.setValue(3)
         self.draws.setAccessibleName("Draws")
         self.draws.setToolTip("Number of random draws of the training images; intervals need at least 2")

@@ -224,7 +224,7 @@ class TryTab(QWidget):
 
     def _choose_files(self) -> None:
         if paths := ask_open_several(self, "Images to classify", IMAGE_FILTER):
-            self.drop.take_paths(paths)
+            self.drop.accept_paths(paths)
 
 
 def _item(answer: Mapping[str, Any]) -> GalleryItem:

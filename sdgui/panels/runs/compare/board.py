@@ -20,14 +20,14 @@ from sdgui.panels.runs.samples import RETRIEVAL, hit_item
 from sdgui.runs.machines.colleagues import local_dir
 from sdgui.runs.machines.remote_access import shown_samples
 from sdgui.shared.services import Services
-from sdgui.shared.time_travel import nearest_step
+from sdgui.shared.time_travel import last_step_up_to
 from sdgui.store.records import RunLabel, StoreError
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery
+from sdgui.widgets.input_boxes import ListOnlyComboBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, theme
 
 MAX_RUNS = 8
@@ -87,7 +87,7 @@ class SamplesBoard(QWidget):
         self._runs: list[RunSamples] = []
         self._steps: list[int] = []  # steps of the slider
         self._columns: list[_Column] = []
-        self.network = NoWheelComboBox(self)
+        self.network = ListOnlyComboBox(self)
         self.network.setAccessibleName("Network")
         self.network.setToolTip("Show the images retrieved by the student or by the teacher")
         for network in NETWORKS:
@@ -167,7 +167,7 @@ class SamplesBoard(QWidget):
             self.slider.setRange(0, max(0, len(steps) - 1))
             self.slider.setEnabled(len(steps) > 1)
             if steps:
-                self.slider.setValue(len(steps) - 1 if at_end else steps.index(nearest_step(steps, step)))
+                self.slider.setValue(len(steps) - 1 if at_end else steps.index(last_step_up_to(steps, step)))
 
     def _set_captions(self) -> None:
         captions: dict[str, None] = {}

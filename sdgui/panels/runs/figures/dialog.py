@@ -31,12 +31,12 @@ from sdgui.panels.runs.figures.figure import FONTS, FigureStyle, Kind, render, x
 from sdgui.panels.runs.figures.table import latex, markdown, paper_table
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.widgets.file_dialogs import ask_save
+from sdgui.widgets.input_boxes import NoWheelComboBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.message import error, info
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.still_boxes import StillComboBox
-from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
+from sdgui.widgets.style.theme import SPACE, hide_spin_buttons, set_role
 
 _SETTING = "runs/figure"
 _OTHER_FONTS = ("Arial", "Helvetica", "Times New Roman", "Liberation Sans", "Liberation Serif", "TeX Gyre Termes")
@@ -287,12 +287,12 @@ def _checked_keys(box: QListWidget) -> set[str]:
 def _number(name: str, low: float, high: float, value: float, unit: str, parent: QWidget) -> QDoubleSpinBox:
     box = QDoubleSpinBox(parent, minimum=low, maximum=high, value=value, decimals=1, singleStep=0.5, suffix=unit)
     box.setAccessibleName(name)
-    hide_steps(box)
+    hide_spin_buttons(box)
     return box
 
 
 def _choice(name: str, titles: Mapping[str, str], current: str, parent: QWidget) -> QComboBox:
-    box = StillComboBox(parent)
+    box = NoWheelComboBox(parent)
     box.setAccessibleName(name)
     for key, title in titles.items():
         box.addItem(title, key)

@@ -11,9 +11,9 @@ from sdgui.panels.runs.plots.export import PLOT_FORMATS, WritePlots
 from sdgui.panels.runs.plots.series import XMode
 from sdgui.shared.export.formats import ExportFormat
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.input_boxes import NoWheelComboBox
 from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE
 
 
@@ -47,7 +47,7 @@ class PlotToolbar(QWidget):
         self.log.setToolTip("Logarithmic y axis (L)")
         self.log.setAccessibleName("Logarithmic y axis")
         self.log.setProperty("hasText", "true")
-        self.x_mode = StillComboBox(self)
+        self.x_mode = NoWheelComboBox(self)
         self.x_mode.addItem("Step", "step")
         self.x_mode.addItem("Relative time", "time")
         self.x_mode.setToolTip("x axis unit")

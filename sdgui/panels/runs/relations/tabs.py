@@ -23,10 +23,10 @@ from sdgui.store.store import Store
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.input_boxes import ListOnlyComboBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.relations.parallel import MAX_RUNS, ParallelCoordinates
-from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE
 
 MAX_POINTS = 20_000  # runs in the scatter plot
@@ -119,7 +119,7 @@ class ScatterTab(_Relation):
 
     def __init__(self, store: Store, table: RunTable, parent: QWidget) -> None:
         super().__init__(store, table, MAX_POINTS, parent)
-        self.x_box, self.y_box = NoWheelComboBox(self), NoWheelComboBox(self)
+        self.x_box, self.y_box = ListOnlyComboBox(self), ListOnlyComboBox(self)
         row = hbox()
         for box, name in ((self.y_box, "Y axis"), (self.x_box, "X axis")):
             box.setAccessibleName(name)

@@ -25,10 +25,10 @@ from sdgui.panels.runs.table.cells import tip_of, title_of
 from sdgui.panels.runs.table.layout import NAME_COLUMN, STEPS_KEY, Values, fields_of
 from sdgui.store.run_table.fields import Catalogue, Field
 from sdgui.widgets.formats import metric_title
+from sdgui.widgets.input_boxes import ListOnlyComboBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.popovers.placing import move_within
-from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE
 
 _FIELD_NAME = int(Qt.ItemDataRole.UserRole)
@@ -43,10 +43,10 @@ class MetricAtStep(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.metrics = NoWheelComboBox(self)
+        self.metrics = ListOnlyComboBox(self)
         self.metrics.setAccessibleName("Metric of a column at a step")
         self.metrics.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.step = NoWheelComboBox(self)
+        self.step = ListOnlyComboBox(self)
         self.edit = QLineEdit(self.step)
         self.edit.setValidator(QRegularExpressionValidator(QRegularExpression(r"\d{1,15}"), self))
         self.step.setEditable(True)

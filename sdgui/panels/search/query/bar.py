@@ -21,9 +21,9 @@ from sdgui.widgets.dropped_files import IMAGE_FILTER
 from sdgui.widgets.file_dialogs import ask_open_several
 from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.input_boxes import ListOnlyComboBox
 from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import plain_tip
-from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE
 
 _PROMPTS = resource_folder("prompts")
@@ -60,8 +60,8 @@ class SearchBar(QWidget):
         self.exclude_words = QPushButton("Exclude these words", tools)
         self.save_button = IconButton("ph.star", "Save this search", "Ctrl+S", checkable=True, parent=self)
         self.history_button = IconButton("ph.clock-counter-clockwise", "Search history", "Ctrl+H", parent=self)
-        self.find_box = NoWheelComboBox(tools)
-        self.prompts = NoWheelComboBox(tools)
+        self.find_box = ListOnlyComboBox(tools)
+        self.prompts = ListOnlyComboBox(tools)
         self._build()
         self._connect()
         self.update_save_button()  # disabled: there is no query to save yet
@@ -77,7 +77,7 @@ class SearchBar(QWidget):
         self.prompts.setAccessibleName("Prompts for the text query")
         self.prompts.setToolTip("Average the text embeddings over a set of prompts, as in zero-shot classification")
         for box in (self.find_box, self.prompts):
-            box.setSizeAdjustPolicy(NoWheelComboBox.SizeAdjustPolicy.AdjustToContents)
+            box.setSizeAdjustPolicy(ListOnlyComboBox.SizeAdjustPolicy.AdjustToContents)
         self.add_words.setToolTip("Add the typed words to the query with their own weight (Alt+Enter)")
         self.exclude_words.setToolTip("Search for images unlike the typed words (Shift+Enter)")
         self.line.setMinimumWidth(24 * SPACE)

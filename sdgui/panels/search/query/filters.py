@@ -12,8 +12,8 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLineEdit, QPushButton, QWidget
 
+from sdgui.widgets.input_boxes import ListOnlyComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _FIELDS = {
@@ -70,8 +70,8 @@ class FilterForm(QWidget):
         grid.setColumnStretch(1, 1)
         grid.setColumnStretch(2, 1)
 
-    def _box(self, name: str, tip: str) -> NoWheelComboBox:
-        box = NoWheelComboBox(self)
+    def _box(self, name: str, tip: str) -> ListOnlyComboBox:
+        box = ListOnlyComboBox(self)
         box.setAccessibleName(name)
         box.setToolTip(plain_tip(tip))
         box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -134,7 +134,7 @@ class FilterForm(QWidget):
             line.setText(str(filters.get(field, "")))
             line.setModified(False)
 
-    def _choose(self, box: NoWheelComboBox, data: str, text: str = "") -> None:
+    def _choose(self, box: ListOnlyComboBox, data: str, text: str = "") -> None:
         """Select a value; a value that no image has is added, since its filter is active."""
         if data and box.findData(data) < 0:
             box.addItem(text or data, data)

@@ -17,10 +17,10 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QSplitt
 from sdgui.panels.search.tabs.known_queries import KnownQuery, known_images, known_pairs, known_texts, query_columns
 from sdgui.shared.tables import CopyingTable, RowsModel
 from sdgui.widgets.formats import count, percent
+from sdgui.widgets.input_boxes import ListOnlyComboBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import PlotAxis, still_plot, style_axes
-from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, theme
 
 _MAX_COLUMN_WIDTH = 22 * SPACE  # of a model's column, in px
@@ -42,8 +42,8 @@ class EvaluationPane(QWidget):
         self._pairs_chosen = False  # *Found by one model only* was chosen when the second model was closed
         self._evaluated_at = ""
         self.model = RowsModel(query_columns("Caption", []), self)
-        self.direction_box = NoWheelComboBox(self)
-        self.k_box = NoWheelComboBox(self)
+        self.direction_box = ListOnlyComboBox(self)
+        self.k_box = ListOnlyComboBox(self)
         self.filter_box = QLineEdit(self, placeholderText="Filter", clearButtonEnabled=True)
         self.table = CopyingTable("Queries with known answers, and their ranks", self)
         self.count_label = PlainLabel(self, wordWrap=True, role="small")

@@ -26,10 +26,10 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.gallery.image_label import ImageLabel
+from sdgui.widgets.input_boxes import ListOnlyComboBox
 from sdgui.widgets.layouts.boxes import clear_layout, hbox, vbox
 from sdgui.widgets.layouts.flow_layout import FlowLayout
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 MAX_POINTS = 100_000  # points of a map
@@ -53,7 +53,7 @@ class MapPage(QWidget):
         self._hover: tuple[int, QPoint] = (-1, QPoint())
         self._lassoed: list[int] = []  # indices
         self._named_groups: tuple[list[int], list[tuple[str, int]]] = ([], [])  # each point's group; (name, group)
-        self.color = NoWheelComboBox(self)
+        self.color = ListOnlyComboBox(self)
         self.captions = QCheckBox("captions", self)
         self.fit = QPushButton("Show all", self)
         self.status = ElidedLabel("", self)

@@ -7,9 +7,9 @@ from PySide6.QtWidgets import QDialog, QDialogButtonBox, QFormLayout, QWidget
 from core.spec.study import MAX_ITEMS
 from core.spec.study.config import MAX_BUDGET_SECONDS
 from sdgui.widgets.formats import count, duration
+from sdgui.widgets.input_boxes import NoWheelDoubleSpinBox, NoWheelSpinBox
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.still_boxes import StillDoubleSpinBox, StillSpinBox
 from sdgui.widgets.style.theme import SPACE
 
 _DEFAULT_TRIALS, _DEFAULT_SEEDS = 3, 3
@@ -26,7 +26,7 @@ class ConfirmDialog(QDialog):
         """``trials``: number of complete feasible trials; ``seconds``: suggested training time."""
         super().__init__(parent)
         self.setWindowTitle("Confirm the best trials")
-        self.best, self.seeds, self.seconds = StillSpinBox(self), StillSpinBox(self), StillDoubleSpinBox(self)
+        self.best, self.seeds, self.seconds = NoWheelSpinBox(self), NoWheelSpinBox(self), NoWheelDoubleSpinBox(self)
         self.best.setRange(1, min(trials, MAX_ITEMS - 1))
         self.best.setValue(_DEFAULT_TRIALS)
         self.seeds.setRange(1, MAX_ITEMS)

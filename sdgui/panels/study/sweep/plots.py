@@ -27,11 +27,11 @@ from sdgui.panels.study.sweep.model import (
     surface,
     value_text,
 )
+from sdgui.widgets.input_boxes import NoWheelComboBox
 from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.relations.axis import Floats, ValueAxis
 from sdgui.widgets.relations.parallel import scale_color
-from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, theme
 
 Draw = Callable[[pg.PlotWidget, SweepReport, Sequence[str]], str]
@@ -56,7 +56,7 @@ class SweepPlot(StudyPlot):
         super().__init__(parent)
         self._draw_report, self._item_lists = draw, [items for _, items in boxes]
         self.report: SweepReport | None = None
-        self.boxes = [StillComboBox(self) for _ in boxes]
+        self.boxes = [NoWheelComboBox(self) for _ in boxes]
         for box, (name, _) in zip(self.boxes, boxes, strict=True):
             box.setAccessibleName(name)
             box.setToolTip(plain_tip(name))

@@ -84,6 +84,6 @@ def texts(panel: CaptionsPanel) -> list[str]:
 
 
 def drop(qtbot: QtBot, panel: CaptionsPanel, paths: list[str]) -> None:
-    panel.view.target.take_paths(paths)
+    panel.view.target.accept_paths(paths)
     qtbot.waitUntil(lambda: not panel.view.target.busy, timeout=10000)
     qtbot.waitUntil(lambda: len(panel.model) >= len(paths) and not panel.work.busy, timeout=20000)

@@ -201,7 +201,7 @@ def test_captions_of_a_run_become_the_next_runs_training_data(
     given = sorted(str(path) for path in (tmp_path / "pairs").glob("*.png"))[:5]
     broken = tmp_path / "pairs" / "broken.png"
     broken.write_bytes(Path(given[0]).read_bytes()[:60])
-    panel.view.target.take_paths([*given, broken])
+    panel.view.target.accept_paths([*given, broken])
     qtbot.waitUntil(lambda: len(panel.model) == 6 and not panel.work.busy, timeout=90000)
     entries = panel.model.entries()
     assert [entry.state for entry in entries] == ["captioned"] * 5 + ["failed"]

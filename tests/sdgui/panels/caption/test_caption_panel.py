@@ -112,7 +112,7 @@ def test_two_models_are_shown_side_by_side(qtbot: QtBot, panel: CaptionsPanel, t
 def test_captioning_is_stopped_and_resumed_and_survives_a_dead_worker(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
-    panel.view.target.take_paths(images(tmp_path, "a.png", "slow.png", "z.png"))
+    panel.view.target.accept_paths(images(tmp_path, "a.png", "slow.png", "z.png"))
     qtbot.waitUntil(lambda: len(panel.model) == 3 and texts(panel)[0] == "a a indeed", timeout=10000)
     panel.view.strip.cancelled.emit()
     qtbot.waitUntil(lambda: "stopped" in panel.view.bar.text)
@@ -121,7 +121,7 @@ def test_captioning_is_stopped_and_resumed_and_survives_a_dead_worker(
     panel.edits.remove()
     panel.view.bar.press_remedy()
     qtbot.waitUntil(lambda: texts(panel) == ["a a indeed", "a z indeed"])
-    panel.view.target.take_paths(images(tmp_path / "p", "die.png"))
+    panel.view.target.accept_paths(images(tmp_path / "p", "die.png"))
     qtbot.waitUntil(lambda: "exited with code 3" in panel.view.bar.text, timeout=10000)
     assert "memory access fault" in panel.view.bar._details.toPlainText()
     assert texts(panel) == ["a a indeed", "a z indeed", ""]

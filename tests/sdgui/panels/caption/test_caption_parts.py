@@ -101,7 +101,7 @@ def test_another_model_captions_only_new_images(
     assert panel.view.empty.accessibleDescription().startswith(CHOOSE_IMAGES_STEP[1][:20])
     qtbot.waitUntil(lambda: bool(opened))  # loaded before the first image
     paths = images(tmp_path, "a.png", "slow.png")
-    panel.view.target.take_paths(paths)
+    panel.view.target.accept_paths(paths)
     qtbot.waitUntil(lambda: len(panel.model) == 2 and texts(panel)[0] == "a a indeed")
     panel.caption_uncaptioned()
     panel.work.caption([paths[1]])

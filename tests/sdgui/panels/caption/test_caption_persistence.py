@@ -16,7 +16,7 @@ from sdgui.panels.caption.model import HAND_WRITTEN, Entry
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.panels.caption.persistence import CaptionPersistence
 from sdgui.shared.pickers.entries import ModelChoice, remember
-from sdgui.store.captions import KeptCaption
+from sdgui.store.captions import StoredCaption
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 from tests.sdgui.panels.caption.conftest import MODEL, OpenPanel, drop, images, texts
@@ -29,7 +29,7 @@ def test_failed_writes_are_retried_and_newer_text_wins(
     monkeypatch.setattr(caption_persistence, "_RETRY_MS", 200)
     store = Store.open(tmp_path)
     persistence = CaptionPersistence(store)
-    write, refused = store.keep_captions, list[int]()
+    write, refused = store.save_captions, list[int]()
 
     def no_room(entries: Any, origins: Any) -> None:
         if len(refused) < 2:
@@ -37,7 +37,7 @@ def test_failed_writes_are_retried_and_newer_text_wins(
             raise StoreError("The disk is full.")
         write(entries, origins)
 
-    monkeypatch.setattr(store, "keep_captions", no_room)
+    monkeypatch.setattr(store, "save_captions", no_room)
     persistence.keep([Entry("/a.png", 0, text="old"), Entry("/b.png", 1, text="typed"), Entry("/c.png", 2)])
     persistence.keep_origin("k", {"model": "m"})
     persistence.flush()
@@ -62,7 +62,7 @@ def test_an_unreadable_list_is_read_again_from_where_it_stopped(
     monkeypatch.setattr(caption_persistence, "_RETRY_MS", 100)
     monkeypatch.setattr(caption_persistence, "_ENTRIES_PER_READ", 2)
     store = Store.open(tmp_path)
-    store.keep_captions([KeptCaption(f"/{number}.png", number) for number in range(4)], {"k": {"model": "m"}})
+    store.save_captions([StoredCaption(f"/{number}.png", number) for number in range(4)], {"k": {"model": "m"}})
     read, asked = store.captions, list[tuple[int, int]]()
 
     def busy(after: tuple[int, int] = (-1, -1), limit: int = 500) -> Any:
@@ -104,13 +104,13 @@ def test_long_lists_are_written_in_batches_and_survive_closing_in_between(
 ) -> None:
     panel = open_panel()
     store, parts = panel._services.store, list[int]()
-    write = store.keep_captions
+    write = store.save_captions
 
-    def count_and_write(entries: Sequence[KeptCaption], origins: Mapping[str, Mapping[str, Any]]) -> None:
+    def count_and_write(entries: Sequence[StoredCaption], origins: Mapping[str, Mapping[str, Any]]) -> None:
         parts.append(len(entries))
         write(entries, origins)
 
-    monkeypatch.setattr(store, "keep_captions", count_and_write)
+    monkeypatch.setattr(store, "save_captions", count_and_write)
     panel.add_paths([f"/images/{number}.png" for number in range(1000)])
     before = panel.model.entries()
     again = open_panel()  # closes the first while it writes

@@ -84,7 +84,7 @@ def test_images_take_seventy_percent_of_the_window_and_never_move(
 ) -> None:
     window.show_panel("caption")
     panel = shown(window)
-    panel.view.target.take(photo(tmp_path, "a.png"))
+    panel.view.target.accept_data(photo(tmp_path, "a.png"))
     qtbot.waitUntil(lambda: len(panel.model) == 1 and bool(panel.model.entry_at(0).text), timeout=20000)
     images = panel.view.list.viewport()
 

@@ -145,14 +145,14 @@ def test_images_are_classified_by_typed_names_and_by_a_probe_that_is_saved_loade
     panel = open_classify()
     panel.view.tabs.setCurrentWidget(panel.view.trying)
     panel.view.trying.names.setPlainText("cat\nSmith, John")
-    panel.view.trying.drop.take_paths([folder / "images" / "0-1.png"])
+    panel.view.trying.drop.accept_paths([folder / "images" / "0-1.png"])
     names = panel.view.trying.by_names
     qtbot.waitUntil(lambda: [row["class"] for row in names.model.rows] == ["cat", "Smith, John"], timeout=20000)
     panel.view.trying.clear_button.click()
     panel.view.trying.names.clear()
     classify(qtbot, panel)
     panel.view.tabs.setCurrentWidget(panel.view.trying)
-    panel.view.trying.drop.take_paths([folder / "images" / "0-1.png", folder / "images" / "2-1.png"])
+    panel.view.trying.drop.accept_paths([folder / "images" / "0-1.png", folder / "images" / "2-1.png"])
     table = panel.view.trying.by_probe
     qtbot.waitUntil(lambda: [row["class"] for row in table.model.rows] == ["cat", "tiger"], timeout=20000)
     qtbot.waitUntil(lambda: panel.view.trying.gallery.model.item(1).caption == "cat", timeout=20000)

@@ -134,7 +134,7 @@ def test_selecting_in_the_tree_changes_no_model_and_dropping_changes_the_data(
 def test_results_of_another_version_are_skipped(tmp_path: Path) -> None:
     store, good = Store.open(tmp_path), a_result(result="k", kind="linear-probe")
     store_result(store, good)
-    (kept,) = store.kept_results("classify")
+    (kept,) = store.panel_results("classify")
     answer = kept.content["answer"]
     cells = answer["confusion"] | {"count": ["many"]}
     for number, content in enumerate(
@@ -147,6 +147,6 @@ def test_results_of_another_version_are_skipped(tmp_path: Path) -> None:
             {"answer": answer | {"metrics": 5}, "measure": kept.content["measure"]},
         )
     ):
-        store.keep_result("classify", str(number), "/d.csv", content)
+        store.save_result("classify", str(number), "/d.csv", content)
     assert [result.evaluation for result in stored_results(store)] == [good.evaluation]
     store.close()

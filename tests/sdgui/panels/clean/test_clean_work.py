@@ -131,7 +131,7 @@ def test_the_last_ranking_of_a_run_and_its_data_is_restored_with_marks(
     by_one = {"model": "/one", "weights": ""}
     assert [work.is_by(by_one), work.is_by({**by_one, "weights": "teacher"})] == [True, False]
     works.outcomes.clear()
-    store.keep_result("clean", "/old", source_key("/d.csv"), {"list": 5})
+    store.save_result("clean", "/old", source_key("/d.csv"), {"list": 5})
     work.recall("/old", "/d.csv")
     work.background.wait()
     qtbot.wait(5)
@@ -154,7 +154,7 @@ def test_a_failed_store_is_reported_and_the_shown_ranking_stays(
         raise StoreError("The disk is full.")
 
     monkeypatch.setattr(store, "mark_pairs", full)
-    monkeypatch.setattr(store, "keep_result", full)
+    monkeypatch.setattr(store, "save_result", full)
     work.set_states(ranking, {("/a.png", "a"): PairState(True)}, Mock())
     qtbot.waitUntil(lambda: works.outcomes[1:] == [("mark_failed", "The disk is full.")])
     works.rank("/two").done.emit(1, some_pairs(names="wxyz"))

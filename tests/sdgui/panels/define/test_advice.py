@@ -202,7 +202,7 @@ def test_training_data_are_inspected_and_split_unless_read_only(
 ) -> None:
     requests: list[tuple[str, str]] = []
     define.source_requested.connect(lambda *args: requests.append(args))
-    cards.cards[TRAIN].look.click()
+    cards.cards[TRAIN].open_button.click()
     assert requests == [("data", str(tmp_path / "train.csv"))]
     cards.cards[TRAIN].facts.held_out.emit("/kept.csv", "/held.csv")
     texts = define.form.draft()

@@ -47,7 +47,7 @@ def test_presets_are_found_by_words_and_chosen_by_keyboard(qtbot: QtBot, define:
     QTest.keyClicks(chooser.line, "label strongly")
     assert chooser.selected_preset() == "fixmatch"
     assert PRESETS["fixmatch"].description == chooser.about.text()
-    assert "data.label" in chooser.marks.text()
+    assert "data.label" in chooser.needs.text()
     chooser.line.setText("furlanello")
     assert chooser.selected_preset() == "born-again"
     chooser.line.setText("no such system")

@@ -22,7 +22,7 @@ from tests.sdgui.conftest import settle
 from tests.sdgui.driving import OpenWindow, press
 
 
-def home_of(window: MainWindow) -> HomePanel:
+def page_parent(window: MainWindow) -> HomePanel:
     panel = window.panels["home"]
     assert isinstance(panel, HomePanel)
     return panel
@@ -38,7 +38,7 @@ def curve(window: MainWindow) -> int:
 
 def test_from_an_empty_home_to_the_first_curve_by_keys_and_one_click(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window("--steps", "5")
-    qtbot.waitUntil(lambda: QApplication.focusWidget() is home_of(window).view.empty.cards.buttons["demo"])
+    qtbot.waitUntil(lambda: QApplication.focusWidget() is page_parent(window).view.empty.cards.buttons["demo"])
     for key in (Qt.Key.Key_Tab, Qt.Key.Key_Tab, Qt.Key.Key_Space):
         press(qtbot, window, key, Qt.KeyboardModifier.NoModifier)
     qtbot.waitUntil(lambda: window.panel_name == "define" and bool(window.services.store.experiments()))
@@ -65,7 +65,7 @@ def test_from_an_empty_home_to_a_caption_in_two_clicks(
     image = QImage(8, 8, QImage.Format.Format_RGB32)
     image.fill(Qt.GlobalColor.blue)
     assert image.save(str(data / "blue.png"))
-    card = home_of(window).view.empty.cards.buttons["caption"]
+    card = page_parent(window).view.empty.cards.buttons["caption"]
     qtbot.waitUntil(card.isVisible)
     qtbot.mouseClick(card, Qt.MouseButton.LeftButton)
     panel = window.panels["caption"]
@@ -95,7 +95,7 @@ def test_cards_open_the_run_its_settings_and_search(qtbot: QtBot, open_window: O
     failed = store.add_run(broken_experiment)
     store.mark_failed(failed.id, "/data/x.csv does not exist.\nChoose another table.")
     window.reload()
-    view = home_of(window).view
+    view = page_parent(window).view
     qtbot.waitUntil(lambda: set(view.done) == {done_run.id} and set(view.failed) == {failed.id})
     assert view.failed[failed.id].reason.text() == "/data/x.csv does not exist. Choose another table."
     view.failed[failed.id].edit_requested.emit(broken_experiment)

@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 from core.spec.data.fixes import Fix
 from sdgui.app.start import make_application, make_services
 from sdgui.shared.basket import Finding
-from sdgui.shared.fixing.dialog import FixingDialog
+from sdgui.shared.fixing.dialog import BasketDialog
 from sdgui.shared.services import Services
 from tests.sdgui.conftest import program
 from tests.sdgui.panels.clean.cleaning import make_run
@@ -41,7 +41,7 @@ def services(qtbot: QtBot, tmp_path: Path) -> Iterator[Services]:
 
 
 @pytest.fixture
-def dialog(qtbot: QtBot, services: Services, tmp_path: Path) -> Iterator[FixingDialog]:
+def dialog(qtbot: QtBot, services: Services, tmp_path: Path) -> Iterator[BasketDialog]:
     """Open, with two fixes of the run's data, and one of an image of any."""
     data, run = str(tmp_path / "pairs.csv"), str(tmp_path / "run")
     fixes = [Fix(kind="wrong", path=str(tmp_path / f"{name}.png"), caption=f"a {name}", panel="Clean", run=run)
@@ -49,8 +49,8 @@ def dialog(qtbot: QtBot, services: Services, tmp_path: Path) -> Iterator[FixingD
     services.basket.add(Finding(data, tuple(fixes)))
     edited = Fix(kind="recaptioned", path=str(tmp_path / "c.png"), value="a hat", panel="Caption")
     services.basket.add(Finding("", (edited,)))
-    dialog = FixingDialog(services)  # not qtbot's to close: it would go before what it asked for is answered
-    dialog.open_up()
+    dialog = BasketDialog(services)  # not qtbot's to close: it would go before what it asked for is answered
+    dialog.open_current()
     qtbot.waitUntil(lambda: len(dialog.visible_entries) == 3 and dialog.view.retrain.isEnabled(), timeout=30_000)
     yield dialog
     dialog.work.tasks.wait()

@@ -16,7 +16,7 @@ from core.spec.data.fixes import Fix
 from sdgui.runs.background_tasks import StoreWriter
 from sdgui.shared.basket import Basket, Finding
 from sdgui.shared.fixing.items import counts_line, entries_for, item, sources_of
-from sdgui.store.own.fixes import StoredFix
+from sdgui.store.local.fixes import StoredFix
 from sdgui.store.store import Store
 from sdgui.store.tables import FixRow
 
@@ -67,7 +67,7 @@ def test_undo_goes_back_step_by_step_after_any_action(qapp: QApplication, store:
     @settings(max_examples=15)
     @given(STEPS)
     def holds(steps: list[tuple[str, Any]]) -> None:
-        store.take_fixes([entry.id for entry in store.fixes()])
+        store.remove_fixes([entry.id for entry in store.fixes()])
         basket = Basket(store, cast(StoreWriter, Writer()))
         counts: list[int] = []
         basket.changed.connect(counts.append)
@@ -110,11 +110,11 @@ def test_a_fix_without_a_time_is_dated_now_and_a_source_has_one_spelling(
 
 
 def test_an_entry_of_a_later_version_is_named_and_kept(store: Store) -> None:
-    store.put_fixes("/d.csv", [Fix(kind="wrong", path="/a.png")])
-    with store._write_own() as session:
+    store.add_fixes("/d.csv", [Fix(kind="wrong", path="/a.png")])
+    with store._write_local() as session:
         session.execute(update(FixRow).values(kind="cropped"))
     (entry,) = store.fixes()
-    assert (entry.later, item(entry, 1).badge) == ("cropped", "of a later version")
+    assert (entry.unknown_kind, item(entry, 1).badge) == ("cropped", "of a later version")
     assert "cropped" in item(entry, 1).detail
     assert counts_line([entry]) == "1 change: 1 of a later version"
 

@@ -17,14 +17,14 @@ from core.spec.data.fixes import Fix
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.shared.basket import Finding
-from sdgui.shared.fixing.dialog import FixingDialog
+from sdgui.shared.fixing.dialog import BasketDialog
 from sdgui.shared.fixing.retraining import RunPair
 from sdgui.worker.replies import Cancelled
 from tests.sdgui.panels.scripted_workers import Workers
 
 
 @pytest.fixture
-def requests(dialog: FixingDialog, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+def requests(dialog: BasketDialog, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What the dialog asks to be saved or compared; nothing is."""
     recorded: list[tuple[Any, ...]] = []
     monkeypatch.setattr(dialog.work, "save", lambda *arguments: recorded.append(arguments))
@@ -33,7 +33,7 @@ def requests(dialog: FixingDialog, monkeypatch: pytest.MonkeyPatch) -> list[tupl
 
 
 def test_a_name_is_suggested_completed_and_replaced_only_after_confirmation(
-    dialog: FixingDialog, requests: list[tuple[Any, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dialog: BasketDialog, requests: list[tuple[Any, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     suggested: list[str] = []
     typed = ["", str(tmp_path / "new"), str(tmp_path / "there.csv"), str(tmp_path / "there"), str(tmp_path / "New.CSV")]
@@ -55,7 +55,7 @@ def test_a_name_is_suggested_completed_and_replaced_only_after_confirmation(
     ]  # fmt: skip
 
 
-def test_each_source_has_its_entries(qtbot: QtBot, dialog: FixingDialog, tmp_path: Path) -> None:
+def test_each_source_has_its_entries(qtbot: QtBot, dialog: BasketDialog, tmp_path: Path) -> None:
     view, second_source = dialog.view, str(tmp_path / "other.csv")
     dialog._services.basket.add(Finding(second_source, (Fix(kind="excluded", path="/x.png"),)))
     qtbot.waitUntil(lambda: view.sources.count() == 2)
@@ -76,10 +76,10 @@ def test_each_source_has_its_entries(qtbot: QtBot, dialog: FixingDialog, tmp_pat
 
 
 def test_entries_without_data_belong_to_the_chosen_source(
-    qtbot: QtBot, dialog: FixingDialog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    qtbot: QtBot, dialog: BasketDialog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     view = dialog.view
-    dialog.take_out([0, 1])
+    dialog.remove_rows([0, 1])
     qtbot.waitUntil(lambda: len(dialog.entries) == 1)
     assert [view.sources.itemText(row) for row in range(2)] == [
         "any data with the image (1)", "Choose the data…"
@@ -98,7 +98,7 @@ def test_entries_without_data_belong_to_the_chosen_source(
 
 
 def test_the_page_of_a_finished_pair_is_saved_and_opened(
-    qtbot: QtBot, dialog: FixingDialog, requests: list[tuple[Any, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    qtbot: QtBot, dialog: BasketDialog, requests: list[tuple[Any, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     view, store = dialog.view, dialog._services.store
     experiment = store.add_experiment(preset_config("clip", "tiny"), "mine").id
@@ -134,9 +134,9 @@ def test_the_page_of_a_finished_pair_is_saved_and_opened(
 
 
 def test_an_entry_of_a_later_version_stays_in_the_basket_when_data_are_saved(
-    dialog: FixingDialog, requests: list[tuple[Any, ...]], tmp_path: Path
+    dialog: BasketDialog, requests: list[tuple[Any, ...]], tmp_path: Path
 ) -> None:
-    later = [replace(dialog.entries[0], later="cropped"), *dialog.entries[1:]]
+    later = [replace(dialog.entries[0], unknown_kind="cropped"), *dialog.entries[1:]]
     dialog._show_entries(later)
     assert dialog.view.save.isEnabled()
     dialog._save(tmp_path / "new.csv", replace=False)
@@ -146,7 +146,7 @@ def test_an_entry_of_a_later_version_stays_in_the_basket_when_data_are_saved(
     assert not dialog.view.save.isEnabled(), "nothing of it can be applied"
 
 
-def test_additional_seeds_count_from_the_runs_own(qtbot: QtBot, dialog: FixingDialog) -> None:
+def test_additional_seeds_count_from_the_runs_own(qtbot: QtBot, dialog: BasketDialog) -> None:
     store, launcher = dialog._services.store, dialog._services.launcher
     launcher._timer.stop()  # they stay in the queue
     launcher.check_queue = lambda: None  # type: ignore[method-assign]
@@ -168,7 +168,7 @@ def test_additional_seeds_count_from_the_runs_own(qtbot: QtBot, dialog: FixingDi
 
 
 def test_only_finished_runs_are_compared_and_comparing_can_be_cancelled(
-    dialog: FixingDialog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dialog: BasketDialog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, workers = dialog._services.store, Workers()
     monkeypatch.setattr(dialog._services.pool, "client", workers.client)

@@ -16,25 +16,25 @@ from core.spec.config import read_config
 from core.spec.data.fixes import Fix, read_record
 from core.spec.run.status import RunState
 from sdgui.shared.basket import Finding, basket_action, offer_in_menu
-from sdgui.shared.fixing.dialog import FixingDialog
+from sdgui.shared.fixing.dialog import BasketDialog
 from sdgui.shared.services import Services
 from sdgui.widgets.gallery.gallery import Gallery
 from sdgui.worker.replies import Failure
 from tests.sdgui.panels.clean.cleaning import make_run
 
 
-def captions(dialog: FixingDialog) -> list[str]:
+def captions(dialog: BasketDialog) -> list[str]:
     return [item.caption for item in dialog.view.gallery.items()]
 
 
-def test_entries_are_removed_one_by_one_or_all_and_restored(qtbot: QtBot, dialog: FixingDialog) -> None:
+def test_entries_are_removed_one_by_one_or_all_and_restored(qtbot: QtBot, dialog: BasketDialog) -> None:
     view, basket = dialog.view, dialog._services.basket
     assert captions(dialog) == ["a a", "a b", "all captions → a hat"]
     assert view.counts.text() == "3 changes: 2 wrong · 1 new caption"
     view.gallery.set_selected([1])
     qtbot.keyClick(view.gallery.view, Qt.Key.Key_Delete)
     qtbot.waitUntil(lambda: captions(dialog) == ["a a", "all captions → a hat"])
-    view.take_all.click()
+    view.clear_all.click()
     qtbot.waitUntil(lambda: view.stack.currentWidget() is view.empty)
     assert not view.retrain.isEnabled()
     view.undo.click()
@@ -44,7 +44,7 @@ def test_entries_are_removed_one_by_one_or_all_and_restored(qtbot: QtBot, dialog
 
 
 def test_the_pair_is_queued_on_the_data_before_and_after(
-    qtbot: QtBot, dialog: FixingDialog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    qtbot: QtBot, dialog: BasketDialog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services = dialog._services
     monkeypatch.setattr(services.launcher, "check_queue", lambda: None)
@@ -80,7 +80,7 @@ def test_the_pair_is_queued_on_the_data_before_and_after(
 
 
 def test_several_seeds_are_pairs_of_one_experiment_and_finished_ones_are_compared(
-    qtbot: QtBot, dialog: FixingDialog, monkeypatch: pytest.MonkeyPatch
+    qtbot: QtBot, dialog: BasketDialog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services = dialog._services
     monkeypatch.setattr(services.launcher, "check_queue", lambda: None)
@@ -101,7 +101,7 @@ def test_several_seeds_are_pairs_of_one_experiment_and_finished_ones_are_compare
 
 
 def test_a_fix_that_no_longer_fits_is_reported_in_the_dialog_and_nothing_is_queued(
-    qtbot: QtBot, dialog: FixingDialog, tmp_path: Path
+    qtbot: QtBot, dialog: BasketDialog, tmp_path: Path
 ) -> None:
     (tmp_path / "pairs.csv").write_text("filepath,title\na.png,another\nc.png,a c\n", encoding="utf-8")
     dialog.view.retrain.click()
@@ -131,7 +131,7 @@ def test_a_panel_takes_part_through_one_record(qtbot: QtBot, services: Services)
 
 
 def test_a_failed_retraining_is_not_started_by_the_next_save(
-    qtbot: QtBot, dialog: FixingDialog, tmp_path: Path
+    qtbot: QtBot, dialog: BasketDialog, tmp_path: Path
 ) -> None:
     dialog.view.retrain.click()
     dialog.work.failed.emit(Failure("the disk is full"))
@@ -144,7 +144,7 @@ def test_a_failed_retraining_is_not_started_by_the_next_save(
 
 
 def test_runs_on_the_data_are_offered_with_the_one_that_found_the_fixes_first(
-    qtbot: QtBot, dialog: FixingDialog, tmp_path: Path
+    qtbot: QtBot, dialog: BasketDialog, tmp_path: Path
 ) -> None:
     services, data = dialog._services, tmp_path / "pairs.csv"
     content = data.read_text()

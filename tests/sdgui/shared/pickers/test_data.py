@@ -161,7 +161,7 @@ def test_the_overlap_of_splits_is_shown_once_known(qtbot: QtBot, services: Servi
     facts.facts = {
         "source": "a.csv", "format": "CSV", "pairs": 9, "images": 9, "labels": {}, "bad": 0, "reasons": [],
     }  # fmt: skip
-    card.set_others({"validation": "/p/val.csv"})
+    card.set_other_splits({"validation": "/p/val.csv"})
     before = card.overlap.text()
     facts._on_overlap({"shared": {"/p/val.csv": 3}})
     assert "3" not in before

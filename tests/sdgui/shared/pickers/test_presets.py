@@ -33,11 +33,11 @@ def test_the_preset_under_the_cursor_is_described_for_the_size(qtbot: QtBot, cho
     chooser.open("blip2", "demo")
     assert (chooser.selected_preset(), chooser.title.text()) == ("blip2", PRESETS["blip2"].title)
     assert (chooser.about.text(), chooser.paper.text()) == (PRESETS["blip2"].description, PRESETS["blip2"].paper)
-    assert chooser.marks.text() == "\n".join(f"• {need.sentence}" for need in preset_needs("blip2", "demo")) != ""
+    assert chooser.needs.text() == "\n".join(f"• {need.sentence}" for need in preset_needs("blip2", "demo")) != ""
     for size in ("base", "tiny"):
         chooser.sizes.button(SIZES.index(size)).click()  # type: ignore[arg-type]
         assert chooser.selected_size() == size
-        assert chooser.marks.text() == "\n".join(f"• {need.sentence}" for need in preset_needs("blip2", size))  # type: ignore[arg-type]
+        assert chooser.needs.text() == "\n".join(f"• {need.sentence}" for need in preset_needs("blip2", size))  # type: ignore[arg-type]
     assert preset_needs("blip2", "base") == ()
     for number, size in enumerate(SIZES):
         qtbot.keyClick(chooser, Qt.Key(Qt.Key.Key_1 + number), ALT)

@@ -118,7 +118,7 @@ def test_a_run_deleted_while_others_are_read_is_skipped(file_store: Store) -> No
     gone, kept = grown(file_store, 0.3), grown(file_store, 0.5)
 
     def deleted() -> bool:
-        file_store.delete_run(gone.id, for_good=True)
+        file_store.delete_run(gone.id, permanently=True)
         return True
 
     assert file_store.fill_step_values({(RECALL, 10)}, deleted).unread == 0

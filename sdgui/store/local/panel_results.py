@@ -1,6 +1,6 @@
 """Last results of panels, stored by run and data, to be restored after a restart.
 
-Flow: panel -> ``keep_result`` after an answer; the panel's first activation -> ``last_result``. Each panel parses its
+Flow: panel -> ``save_result`` after an answer; the panel's first activation -> ``last_result``. Each panel parses its
 JSON like a worker's answer.
 """
 
@@ -35,7 +35,7 @@ class PanelResult:
 class ResultRecords(Sessions):
     """Reads and writes results of panels."""
 
-    def keep_result(self, panel: str, subject: str, data: str, content: Mapping[str, Any]) -> None:
+    def save_result(self, panel: str, subject: str, data: str, content: Mapping[str, Any]) -> None:
         """Store ``content`` (JSON-compatible) as the result of ``panel`` for this run and data."""
         row = PanelResultRow(
             panel=panel,
@@ -44,23 +44,23 @@ class ResultRecords(Sessions):
             made=time.time(),
             content=json.dumps(content),  # ASCII, so that anything can be stored
         )
-        with self._write_own() as session:
+        with self._write_local() as session:
             session.merge(row)
             session.flush()
             _remove_oldest(session, panel)
 
-    def kept_results(self, panel: str) -> list[PanelResult]:
+    def panel_results(self, panel: str) -> list[PanelResult]:
         """All results of ``panel``, newest first."""
         query = select(PanelResultRow).where(PanelResultRow.panel == panel).order_by(PanelResultRow.made.desc())
-        with self._read_own() as session:
+        with self._read_local() as session:
             results = [_record(row) for row in session.scalars(query)]
         return [result for result in results if result is not None]
 
-    def forget_result(self, panel: str, subject: str, data: str) -> None:
+    def delete_result(self, panel: str, subject: str, data: str) -> None:
         """Remove a result, if it is stored."""
         row = PanelResultRow
         is_result = (row.panel == panel, row.subject == os.fsencode(subject), row.data == os.fsencode(data))
-        with self._write_own() as session:
+        with self._write_local() as session:
             session.execute(delete(row).where(*is_result))
 
     def last_result(
@@ -74,7 +74,7 @@ class ResultRecords(Sessions):
         query = select(row).where(row.panel == panel).order_by(row.made.desc())
         query = query.where(row.subject == os.fsencode(subject)) if subject else query
         query = query.where(row.data == os.fsencode(data)) if data else query
-        with self._read_own() as session:
+        with self._read_local() as session:
             newest = session.scalars(query.limit(1)).first()
             result = _record(newest) if newest is not None else None
         return result if result is not None and not problem(result.content) else None

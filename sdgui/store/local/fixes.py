@@ -1,6 +1,6 @@
 """Basket records of the store: data fixes collected in panels and not applied yet.
 
-Flow: ``sdgui.shared.basket`` -> ``put_fixes`` and ``take_fixes``; the next start reads ``fixes``. Like marks, they
+Flow: ``sdgui.shared.basket`` -> ``add_fixes`` and ``remove_fixes``; the next start reads ``fixes``. Like marks, they
 belong to one user and stay in the local file when a shared registry is used.
 """
 
@@ -25,20 +25,20 @@ _BATCH_SIZE = 100  # SQLite limits the depth of an expression
 class StoredFix:
     """A fix in the basket. ``source``: the data source to fix; "" for every source that contains the image.
 
-    ``later``: the kind of a fix from a later version, which this version keeps and shows but cannot apply.
+    ``unknown_kind``: the kind of a fix from a later version, which this version keeps and shows but cannot apply.
     """
 
     id: int
     source: str
     fix: Fix
-    later: str = ""
+    unknown_kind: str = ""
 
 
 @dataclass(frozen=True)
-class Exchange:
+class BasketChange:
     """Entries that a change of the basket added and removed; swap them to undo it."""
 
-    put: tuple[StoredFix, ...] = ()
+    added: tuple[StoredFix, ...] = ()
     removed: tuple[StoredFix, ...] = ()
 
 
@@ -47,36 +47,36 @@ class FixRecords(Sessions):
 
     def fixes(self) -> tuple[StoredFix, ...]:
         """All fixes in the basket, oldest first."""
-        with self._read_own() as session:
+        with self._read_local() as session:
             return tuple(map(_record, session.scalars(select(FixRow).order_by(FixRow.id))))
 
     def fix_count(self) -> int:
         """The number of fixes in the basket."""
-        with self._read_own() as session:
+        with self._read_local() as session:
             return session.scalar(select(func.count()).select_from(FixRow)) or 0
 
-    def put_fixes(self, source: str, fixes: Sequence[Fix]) -> Exchange:
+    def add_fixes(self, source: str, fixes: Sequence[Fix]) -> BasketChange:
         """Add fixes, replacing earlier fixes of the same pair, image or label; all or nothing.
 
         Returns the added and the replaced entries.
         """
         last = {_key(source, fix): StoredFix(0, source, fix) for fix in fixes}  # the last fix of each subject
-        return self.exchange_fixes(Exchange(put=tuple(last.values())))
+        return self.change_basket(BasketChange(added=tuple(last.values())))
 
-    def exchange_fixes(self, change: Exchange) -> Exchange:
-        """Replace the entries for the images and pairs in ``change`` with ``change.put``, in one transaction."""
-        with self._write_own() as session:  # matched by subject, because a restored entry gets a new id
-            subjects = (_key(stored.source, stored.fix) for stored in (*change.removed, *change.put))
+    def change_basket(self, change: BasketChange) -> BasketChange:
+        """Replace the entries for the images and pairs in ``change`` with ``change.added``, in one transaction."""
+        with self._write_local() as session:  # matched by subject, because a restored entry gets a new id
+            subjects = (_key(stored.source, stored.fix) for stored in (*change.removed, *change.added))
             removed = _take(session, [_has_key(key) for key in subjects])
-            rows = [_row(stored.source, stored.fix, stored.later) for stored in change.put]
+            rows = [_row(stored.source, stored.fix, stored.unknown_kind) for stored in change.added]
             session.add_all(rows)
             session.flush()
-            return Exchange(tuple(map(_record, rows)), removed)
+            return BasketChange(tuple(map(_record, rows)), removed)
 
-    def take_fixes(self, ids: Iterable[int]) -> Exchange:
+    def remove_fixes(self, ids: Iterable[int]) -> BasketChange:
         """Remove entries from the basket."""
-        with self._write_own() as session:
-            return Exchange((), _take(session, [FixRow.id == fix_id for fix_id in ids]))
+        with self._write_local() as session:
+            return BasketChange((), _take(session, [FixRow.id == fix_id for fix_id in ids]))
 
 
 _Key = tuple[bytes, bytes, str, str]

@@ -28,7 +28,7 @@ from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import set_role, theme
 
 
-class ExperimentHead(QWidget):
+class ExperimentHeader(QWidget):
     """The header: title, a second line, the machine, and the buttons Queue and Launch."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:

@@ -39,14 +39,14 @@ class ElidingComboBox(QComboBox):
         return self.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option, field, self)
 
 
-class StillComboBox(ElidingComboBox):
+class NoWheelComboBox(ElidingComboBox):
     """A combo box in which the wheel scrolls the page instead of changing the choice; arrow keys work."""
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         event.ignore()
 
 
-class NoWheelComboBox(StillComboBox):
+class ListOnlyComboBox(NoWheelComboBox):
     """A combo box whose choice starts heavy work: arrow keys open the list."""
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
@@ -56,14 +56,14 @@ class NoWheelComboBox(StillComboBox):
             super().keyPressEvent(event)
 
 
-class StillSpinBox(QSpinBox):
+class NoWheelSpinBox(QSpinBox):
     """A spin box in which the wheel scrolls the page instead of changing the value."""
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         event.ignore()
 
 
-class StillDoubleSpinBox(QDoubleSpinBox):
+class NoWheelDoubleSpinBox(QDoubleSpinBox):
     """A spin box in which the wheel scrolls the page instead of changing the value."""
 
     def wheelEvent(self, event: QWheelEvent) -> None:
