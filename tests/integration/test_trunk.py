@@ -56,7 +56,7 @@ def test_define_launch_watch_search(qtbot: QtBot, tmp_path: Path, monkeypatch: p
         assert search.view.evaluation.model.rowCount() == 12
         search.view.evaluation.choose_first()
         for side in search.view.sides:
-            qtbot.waitUntil(lambda side=side: "Correct image" in side.true.text(), timeout=30000)
+            qtbot.waitUntil(lambda side=side: "Correct image" in side.true_rank_label.text(), timeout=30000)
             items = side.gallery.items()
             assert [item.rank for item in items] == list(range(1, 13))
             assert [item.correct for item in items].count(True) == 1

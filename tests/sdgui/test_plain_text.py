@@ -193,7 +193,7 @@ def test_classify(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
     place.view.source.data.set_source(str(data))
     qtbot.waitUntil(lambda: place.view.source.data.facts() is not None)
     place.view.source.set_method("image")
-    place.view.source.button.click()
+    place.view.source.classify_button.click()
     qtbot.waitUntil(lambda: bool(place.view.results.results()))
     place.view.matrix.ask_cell(0, 1)
     qtbot.waitUntil(lambda: place.view.matrix.gallery.model.rowCount() > 0)

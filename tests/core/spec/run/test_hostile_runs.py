@@ -75,7 +75,7 @@ def read_events(run: RunDir, lines: list[bytes]) -> None:
     history, summary = RunHistory(), RunSummary()
     history.apply(found)
     summary.apply(found)
-    assert all(-(1 << 63) <= number < 1 << 63 for number in (summary.step, summary.total_steps, history.step))
+    assert all(-(1 << 63) <= number < 1 << 63 for number in (summary.step, summary.total_steps))
     derive_state(None, summary.terminal)
 
 
