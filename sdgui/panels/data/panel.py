@@ -230,10 +230,11 @@ class DataPanel(Panel):
             self._write_exclusions()
 
     def _on_open_failed(self, failure: Failure) -> None:
-        text = f"Reading was cancelled. The first {count(len(self.rows))} images are shown."
-        if not len(self.rows):
+        if len(self.rows):
+            self._on_failed(failure, "Reading was cancelled. The images read so far are shown.")
+        else:
             self.view.show_failed()
-        self._on_failed(failure, text if len(self.rows) else "Cancelled.")
+            self._on_failed(failure)
 
     def _on_failed(self, failure: Failure, cancelled: str = "Cancelled.") -> None:
         self.view.strip.finish()

@@ -79,9 +79,8 @@ class CollectionBox(QWidget):
         self.sheet_button.setToolTip("Build, refresh or relocate an index")
         set_role(self.facts, "muted")
         indexes = hbox(*((box, 1) for box in self.indexes), self.browse)
-        vbox(
-            self.kind_box, self.data, indexes, self.facts, hbox(self.folder_button, self.sheet_button, None), into=self
-        )
+        buttons = hbox(self.folder_button, self.sheet_button, None)
+        vbox(self.kind_box, self.data, indexes, self.facts, buttons, into=self)
 
     # Selection
     @property

@@ -82,19 +82,11 @@ class IndexSheet(QFrame):
             grid.addWidget(PlainLabel(text, self), row, 0)
         grid.addWidget(self.images, 0, 1, 1, 3)
         grid.addWidget(self.build_button, 0, 4)
+        browse_index = self._browse(self.index_folder, "Choose the index's folder")
+        browse_images = self._browse(self.new_folder, "Choose the folder that now contains the images")
         rows = (
-            (
-                self.index_folder,
-                self._browse(self.index_folder, "Choose the index's folder"),
-                self.remove_missing,
-                self.refresh_button,
-            ),
-            (
-                self.old_folder,
-                self._browse(self.new_folder, "Choose the folder that now contains the images"),
-                self.new_folder,
-                self.relocate_button,
-            ),
+            (self.index_folder, browse_index, self.remove_missing, self.refresh_button),
+            (self.old_folder, browse_images, self.new_folder, self.relocate_button),
         )
         for row, widgets in enumerate(rows, start=1):
             for column, widget in enumerate(widgets, start=1):
@@ -125,9 +117,7 @@ class IndexSheet(QFrame):
             self.message_requested.emit(warning("Choose the images to index."))
         elif self._require_folder():
             model = {"model": model_choice.model, "weights": model_choice.network}
-            self._start(
-                SEARCH_INDEX, source=self.images.source(), drop_missing=self.remove_missing.isChecked(), **model
-            )
+            self._start_indexing(source=self.images.source(), **model)
 
     def refresh(self) -> None:
         """Update the index with its own model and images."""

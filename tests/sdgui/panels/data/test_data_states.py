@@ -43,7 +43,7 @@ def test_a_cancelled_read_keeps_its_rows_and_a_failure_can_be_retried(
     panel.work.part.emit(part("a", "b"))
     qtbot.waitUntil(lambda: len(panel.rows) == 2)
     panel.work.open_failed.emit(Cancelled())
-    assert "first 2 images are shown" in panel.view.bar.text
+    assert "The images read so far are shown" in panel.view.bar.text
     assert captions(panel) == ["a a", "a b"]
     assert panel.view.strip.isHidden()
     panel.open("/two.csv")
