@@ -125,9 +125,9 @@ def kills(folder: Path, times: int = 50) -> None:
         wait_for(lambda: host.state.kind == "ready")
         for _ in range(times):
             time.sleep(draw.uniform(0.0, 1.5))
-            wait_for(lambda: host._line is not None)
-            assert host._line is not None
-            host._line.kill()
+            wait_for(lambda: host._session is not None)
+            assert host._session is not None
+            host._session.kill()
             since = time.perf_counter()
             wait_for(lambda: host.state.kind != "ready")
             wait_for(lambda: host.state.kind == "ready")

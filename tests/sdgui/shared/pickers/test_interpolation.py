@@ -234,7 +234,7 @@ def _classify(qtbot: QtBot, window: MainWindow, run: Run, data: Path) -> None:
     qtbot.waitUntil(lambda: source.data.facts() is not None, timeout=LONG)
     source.set_label("colour")
     source.set_method("zero-shot")
-    source.button.click()
+    source.classify_button.click()
     qtbot.waitUntil(lambda: len(results.results()) == 1, timeout=LONG)
 
     def models() -> list[str]:
