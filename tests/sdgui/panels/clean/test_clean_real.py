@@ -67,7 +67,7 @@ def test_a_trained_run_ranks_its_pairs_and_the_cleaned_data_can_be_opened(
     place.save(tmp_path / "cleaned.csv")
     qtbot.waitUntil(lambda: "already exists" in place.view.bar.text, timeout=60_000)
     place.save(noisy, replace=True)
-    qtbot.waitUntil(lambda: "the data themselves" in place.view.bar.text, timeout=60_000)
+    qtbot.waitUntil(lambda: "the data set itself" in place.view.bar.text, timeout=60_000)
     place.work.background.wait()
     place.view.gallery.close_threads()
     services.pool.shutdown()
