@@ -14,15 +14,15 @@ class ClassificationConfig(ObjectiveConfig):
 
     learns_classes: ClassVar[bool] = True
 
-    view: Literal["clean", "further"] = setting(
+    view: Literal["clean", "additional"] = setting(
         "clean",
         "View",
-        "clean is the clean view. further is the student's additional views; interpolated images have interpolated "
+        "Images to classify: the clean view, or the student's additional views. Interpolated views have interpolated "
         "labels (mixup).",
     )
 
     def reads_additional_views(self) -> bool:
-        return self.view == "further"
+        return self.view == "additional"
 
     def uses_captions(self) -> bool:
         return False
@@ -31,7 +31,7 @@ class ClassificationConfig(ObjectiveConfig):
         # A config without data is not yet wrong: the column is chosen together with the data.
         if not context.data.label and context.data.train:
             yield "data.label", "Classification needs a label column: choose one, or set the weight to 0."
-        if self.view == "further" and context.views.student.count == 0:
+        if self.view == "additional" and context.views.student.count == 0:
             yield (
                 "objectives.classification.view",
                 "There is no additional view: set views.student.count, or choose clean.",
@@ -58,7 +58,9 @@ class ConsistencyConfig(ObjectiveConfig):
     threshold: float = setting(
         0.95, "Threshold", "FixMatch ignores pseudo-labels below this confidence.", unit="probability", ge=0.0, le=1.0
     )
-    sharpen: float = setting(0.5, "Sharpening", "Temperature that sharpens pseudo-labels (MixMatch).", gt=0.0, le=1.0)
+    sharpen: float = setting(
+        0.5, "Sharpening", "Temperature of MixMatch's pseudo-labels; smaller values are sharper.", gt=0.0, le=1.0
+    )
 
     def weight_ramp(self) -> WeightRamp:
         return WeightRamp(self.ramp, sigmoid=self.kind == "mean-teacher")
@@ -98,6 +100,6 @@ class ConsistencyConfig(ObjectiveConfig):
 
 def _mixmatch_problems(views: ViewsConfig, classification: ClassificationConfig) -> Problems:
     if views.local.count > 0:
-        yield "views.local.count", "mixmatch needs views of equal size: set this to 0, or use the student's views."
-    if classification.view == "further":
+        yield "views.local.count", "mixmatch needs views of equal size: set this to 0, and use views.student.count."
+    if classification.view == "additional":
         yield "objectives.classification.view", "mixmatch interpolates the clean views of labelled rows: choose clean."

@@ -102,7 +102,7 @@ def _mixup(size: Size) -> dict[str, Any]:
     return {
         "data": {"label": LABEL},
         "views": {"clean": WEAK, "student": {"count": 1, **WEAK, "crop_min": 0.4, "mix": "mixup", "mix_alpha": 0.2}},
-        "objectives": {**NO_PAIRS, "classification": {"weight": 1.0, "view": "further"}},
+        "objectives": {**NO_PAIRS, "classification": {"weight": 1.0, "view": "additional"}},
         "optim": {"weight_decay": 1e-4},
     }
 

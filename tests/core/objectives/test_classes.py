@@ -63,7 +63,7 @@ def test_labels_of_interpolated_images_are_mixed_by_share(
     batch: int, classes: int, unlabelled: float, share: float
 ) -> None:
     answer, mix = answers(batch, classes, 7 * batch, 2, unlabelled), mix_of(batch, share)
-    objective = Classification(ClassificationConfig(weight=1.0, view="further"))
+    objective = Classification(ClassificationConfig(weight=1.0, view="additional"))
     loss, _ = objective(answering(answer, mixes=(mix,)), None)
     total = weight = 0.0
     labels, partner = answer.labels.tolist(), mix.partner.tolist()
