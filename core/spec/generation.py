@@ -28,8 +28,7 @@ class GenerationSettings(Section):
     search: Search = setting(
         "beam",
         "Search",
-        "greedy takes the most likely token at each step. beam is beam search. sample draws tokens at random "
-        "(sampling).",
+        "greedy takes the most likely token at each step. beam is beam search. sample draws tokens at random.",
     )
     captions: int = setting(1, "Captions", "Number of candidates per image, best first.", unit="captions", ge=1, le=64)
     prompt: Text = setting("", "Prompt", 'Start of every caption, such as "an image of". Optional.')

@@ -36,8 +36,8 @@ class TowersConfig(Section):
     start: Literal["weights", "state"] = setting(
         "weights",
         "What to load",
-        "weights loads only the weights of the earlier run and begins at step 0 (fine-tuning). state also loads the "
-        "step, teacher, optimiser and random state, as far as they fit (to continue, or to fork with other settings).",
+        "weights loads only the earlier run's weights and begins at step 0 (fine-tuning). state also loads step, "
+        "teacher, optimiser and random state, where they fit, to continue the run or to fork it with other settings.",
         advanced=True,
     )
     build: ReferenceText = setting(
@@ -109,8 +109,8 @@ class FusionConfig(Section):
     joint_layers: int = setting(
         0,
         "Joint layers",
-        "Number of last layers in which both modalities use the same feed-forward network (VLMo). Used only if Fusion "
-        'is "merged" and Feed-forward is "per-modality".',
+        "Number of layers, counted from the last, in which both modalities use the same feed-forward network (VLMo). "
+        'Used only if Fusion is "merged" and Feed-forward is "per-modality".',
         ge=0,
         le=24,
         advanced=True,
@@ -118,8 +118,8 @@ class FusionConfig(Section):
     merge_every: int = setting(
         3,
         "Merge every",
-        "Interval of the layers that merge both modalities. Patches skip the other layers (mPLUG: 3). Used only if "
-        'Fusion is "skip".',
+        "One layer in this many merges both modalities; patches skip the others (mPLUG: 3). Used only if Fusion is "
+        '"skip".',
         unit="layers",
         ge=1,
         le=24,
@@ -223,9 +223,9 @@ class NoiseConfig(Section):
     caption_filter: bool = setting(
         False,
         "Caption filter",
-        "Before training, drop pairs whose caption fits other images better, judged by colours and edges and, in "
-        "fine-tuning, by the pretrained model, which should not have been trained on these pairs. Few pairs "
-        "with a clean caption are dropped.",
+        "Before training, drop pairs whose caption fits other images better. The fit is judged by colours and edges "
+        "and, in fine-tuning, by the pretrained model, which should not have been trained on these pairs. Few correct "
+        "pairs are dropped.",
     )
     self_confidence: Share = setting(
         0.0,

@@ -301,7 +301,7 @@ class MaskedPatchesConfig(DistillationConfig):
 
 
 class ImageContrastiveConfig(ObjectiveConfig):
-    """Pull two views of an image together, other images apart (SimCLR in SLIP, Mu et al. 2022)."""
+    """Pull two views of an image together, and other images apart (SimCLR in SLIP, Mu et al. 2022)."""
 
     temperature: Temperature = Field(0.1, description="Divisor of the similarities.")
     width: int = setting(

@@ -47,7 +47,9 @@ class ObjectivesConfig(Section):
     """The student's objectives; the loss is their weighted sum."""
 
     contrastive: ContrastiveConfig = section(
-        ContrastiveConfig, "Contrastive", "Pull matching pairs together, others apart."
+        ContrastiveConfig,
+        "Contrastive",
+        "Make the features of matching images and captions similar, and all others dissimilar.",
     )
     captioning: CaptioningConfig = section(
         CaptioningConfig, "Captioning", "Predict the caption word by word. Needs a CoCa architecture."
@@ -95,7 +97,8 @@ class ObjectivesConfig(Section):
     image_contrastive: ImageContrastiveConfig = section(
         ImageContrastiveConfig,
         "Image contrast",
-        "Pull two additional views of an image together. Needs two additional views of the student.",
+        "Make the features of two views of an image similar, and of other images dissimilar. Needs two additional "
+        "student views.",
     )
     classification: ClassificationConfig = section(
         ClassificationConfig, "Classification", "Classify labelled rows. Needs data.label."

@@ -23,7 +23,7 @@ NO_FUSION = "This objective needs a fusion: set fusion.kind, or set this weight 
 
 
 class ContrastiveConfig(ObjectiveConfig):
-    """Pull matching pairs together, others apart: InfoNCE over the batch (CLIP), or a sigmoid per pair (SigLIP)."""
+    """Pull matching images and captions together, and others apart: InfoNCE (CLIP) or a sigmoid per pair (SigLIP)."""
 
     weight: Weight = 1.0
     kind: Literal["softmax", "sigmoid"] = setting(
@@ -55,8 +55,8 @@ class CaptioningConfig(ObjectiveConfig):
     through: Literal["decoder", "fusion"] = setting(
         "decoder",
         "Network",
-        "decoder trains CoCa's decoder, which can then write captions. fusion applies a causal attention mask in the "
-        "fusion (BLIP, mPLUG, BLIP-2), which trains only the representation.",
+        "Network that learns to write captions: decoder is CoCa's, and fusion uses the fusion with a causal attention "
+        "mask (BLIP, mPLUG, BLIP-2).",
     )
 
     label_smoothing: LabelSmoothing = Field(

@@ -57,8 +57,8 @@ class DataConfig(Section):
     unlabelled_ratio: int = setting(
         0,
         "Unlabelled ratio",
-        "The batch size counts labelled rows only; this many unlabelled rows are added for each labelled row "
-        "(FixMatch: 7). 0 draws labelled and unlabelled rows together.",
+        "Number of unlabelled rows in a batch for each labelled row (FixMatch: 7). The batch size then counts only "
+        "labelled rows. 0 draws labelled and unlabelled rows together.",
         unit="rows per labelled row",
         ge=0,
         le=64,
@@ -72,7 +72,7 @@ class DataConfig(Section):
     cache_mib: int = setting(
         4096,
         "Image cache",
-        "Decoded images are cached (memory-mapped) if they fit into this size. Otherwise they are streamed.",
+        "Decoded images are cached in a file if they fit into this size. Otherwise they are decoded in every epoch.",
         unit="MiB",
         ge=0,
         advanced=True,
@@ -88,8 +88,8 @@ class DataConfig(Section):
     streams: int = setting(
         64,
         "Streams",
-        "Number of parallel streams that read the shards; each contributes equally to every batch. Must be divisible "
-        "by the number of processes. It is reduced to a divisor of the batch size.",
+        "Number of streams that read the shards in parallel; each contributes equally to every batch. It must be "
+        "divisible by the number of processes, and is reduced to a divisor of the batch size.",
         unit="streams",
         ge=1,
         le=4096,
@@ -98,8 +98,8 @@ class DataConfig(Section):
     decoding: Literal["exact", "fast"] = setting(
         "exact",
         "Decoding",
-        "exact decodes a JPEG at full size and resizes it with Pillow first. fast decodes it at a reduced size and "
-        "resizes it once, which prepares three times as many images per second.",
+        "exact resizes each image with Pillow before views are cropped. fast decodes JPEGs at a reduced size and often "
+        "resizes only the crop, which prepares three times as many images per second.",
         advanced=True,
     )
     workers: int = setting(
@@ -126,8 +126,9 @@ class OptimConfig(Section):
     micro_batch: int = setting(
         0,
         "Micro-batch",
-        "Number of pairs that the towers process together; the losses still see the whole batch (GradCache). Needs "
-        "less memory and one more forward pass; batch norm sees only these pairs. 0 processes the whole batch.",
+        "Number of pairs that the towers process together; the losses still see the whole batch (GradCache). This "
+        "needs less memory, but an additional forward pass; batch norm sees only these pairs. 0 processes the whole "
+        "batch.",
         unit="pairs",
         ge=0,
         le=1048576,
@@ -146,8 +147,8 @@ class OptimConfig(Section):
     anchor: float = setting(
         0.0,
         "Anchor",
-        "Decay towards the initial weights (L2-SP). Each step moves the weights back by this value times the learning "
-        "rate. 0 turns it off.",
+        "Decay towards the initial weights (L2-SP). Each step shortens the distance to them by the learning rate times "
+        "this value. 0 turns it off.",
         ge=0.0,
         le=100.0,
         advanced=True,
@@ -258,7 +259,7 @@ class RuntimeConfig(Section):
     compile: bool = setting(
         False,
         "Compile",
-        "Compile each transformer block (torch.compile). The start takes some minutes longer; then steps on a GPU are "
+        "Compile each transformer block (torch.compile). Training begins some minutes later, but steps on a GPU are "
         "faster.",
         advanced=True,
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from core.spec.config.base import Section, Share, section, setting, shared_setting
 
-Count = Annotated[int, shared_setting("Views", "Number of these views per image.", ge=0, le=16)]
+Count = Annotated[int, shared_setting("Views", "Number of views of this kind for each image.", ge=0, le=16)]
 CropMin = Annotated[
     float,
     shared_setting(
@@ -68,7 +68,8 @@ Blur = Annotated[
     Share,
     shared_setting(
         "Blur",
-        "Probability that a view is blurred, by up to 2 pixels of 224 (DINO: 1 and 0.1; small crops 0.5).",
+        "Probability that a view is blurred (DINO: 1 for the first crop, 0.1 for the second, 0.5 for small crops). The "
+        "standard deviation is at most 2 pixels at a side of 224.",
         unit="probability",
         advanced=True,
     ),
@@ -94,7 +95,7 @@ class CleanViewConfig(Section):
 
 
 class StudentViewConfig(Section):
-    """The student's additional views for distillation: strongly augmented, masked or interpolated."""
+    """The student's additional views: strongly augmented, masked or interpolated."""
 
     count: Count = 0
     crop_min: CropMin = 0.4
@@ -142,7 +143,8 @@ class StudentViewConfig(Section):
     mix_alpha: float = setting(
         0.75,
         "Interpolation alpha",
-        "The share of one image is drawn from Beta(alpha, alpha); the image itself gets the larger share (MixMatch).",
+        "Shares of the two images are drawn from Beta(alpha, alpha). The view's own image gets the larger share "
+        "(MixMatch).",
         gt=0.0,
         le=10.0,
         advanced=True,
@@ -157,7 +159,7 @@ class LocalViewConfig(Section):
     crop_max: CropMax = 0.4
     size: float = setting(
         0.43,
-        "Side",
+        "Side length",
         "Side length of the view as a share of the model's input, rounded to whole patches (DINO: 0.43). A ViT "
         "interpolates its position embeddings.",
         unit="share of side",
@@ -186,12 +188,13 @@ class ViewsConfig(Section):
     student: StudentViewConfig = section(
         StudentViewConfig,
         "Additional student views",
-        "Views for distillation only. Without additional views, the clean view is distilled.",
+        "Views for distillation, image contrast, consistency and, optionally, classification. Without them, "
+        "distillation uses the clean view.",
     )
     local: LocalViewConfig = section(
         LocalViewConfig,
         "Student's local views",
-        "Small crops at a lower resolution, for distillation too (DINO's multi-crop).",
+        "Small crops at a lower resolution (DINO's multi-crop), used like the additional student views.",
     )
     teacher: TeacherViewConfig = section(
         TeacherViewConfig,
