@@ -192,4 +192,8 @@ def test_retained_sets_are_named_explicitly_or_after_their_files() -> None:
         "val 2": "c/val.csv",
     }
     assert retained_sets("my set=a; my set=b") == {"my set": "a", "my set 2": "b"}
+    assert retained_sets("/data/year=2024/val.csv; old=/data/x=1/val.csv") == {
+        "val": "/data/year=2024/val.csv",
+        "old": "/data/x=1/val.csv",
+    }
     assert retained_sets("set=a; set=b; set 2=c") == {"set": "a", "set 2": "b", "set 2 2": "c"}
