@@ -6,6 +6,7 @@ Flow: the window (an experiment or a study) or ``runs report`` -> `collect` -> `
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -114,6 +115,11 @@ def collect(title: str, runs: Iterable[RunDir], note: str = "", study: StudyDir 
         reported[-1].logged = {sample.name: sample for sample in logged}
         with suppress(UserError, OSError):
             settings.append(settings_of(read_any_config(run.config)))
+    counts = Counter[str]()
+    for reported_run in reported:  # runs of two studies may have the same name
+        counts[reported_run.name] += 1
+        if (number := counts[reported_run.name]) > 1:
+            reported_run.name += f" ({number})"
     differing = differing_values(settings) if len(settings) == len(reported) else {}
     differing.pop("name", None)
     results = ""

@@ -67,6 +67,16 @@ def runs(tmp_path: Path) -> list[RunDir]:
     return made
 
 
+def test_runs_of_the_same_name_have_separate_curves(tmp_path: Path) -> None:
+    runs = [RunDir(tmp_path / study / "clip-s0") for study in ("a", "b", "c")]
+    for loss, run in enumerate(runs, start=1):
+        run.create()
+        with closing(EventWriter(run.events)) as writer:
+            writer.write(Metrics(step=1, values={"train/loss": float(loss)}))
+    curves = collect("Studies", runs).plots()["train/loss"]
+    assert curves == {"clip-s0": [(1, 1.0)], "clip-s0 (2)": [(1, 2.0)], "clip-s0 (3)": [(1, 3.0)]}
+
+
 def test_a_report_shows_the_results_of_the_runs(runs: list[RunDir]) -> None:
     report = collect("Rates", runs, NOTE)
     assert report.settings == {"optim.learning_rate": [1e-3, 2e-3]}
