@@ -39,6 +39,7 @@ from core.objectives.build import build_network
 from core.spec.config import override
 from core.spec.errors import UserError
 from core.spec.generation import GenerationSettings
+from core.spec.presets import preset_config
 from tests.core.labelled import read, write, write_labelled
 from tests.core.variants import variant_config
 
@@ -198,6 +199,14 @@ def test_a_coca_fuses_images_with_text_by_its_decoder_and_its_own_captions(data:
     model = replace(open_model("open_clip:sd-coca-tiny"), batch=16)
     found = measure(model, task="fused-probe", data=data[1], train=data[1], label="colour").outcome
     assert {"acc1", "caption_acc1", "image_acc1"} <= set(found.metrics)
+    assert found.details["texts"] == ["predicted", "caption"]
+
+
+def test_a_blip_fuses_images_with_its_own_captions(data: tuple[str, str]) -> None:
+    config = preset_config("blip", "tiny")
+    network = build_network(config, resolve_architecture(config.towers.architecture))
+    model = replace(open_model("open_clip:sd-tiny"), network=network, batch=16)
+    found = measure(model, task="fused-probe", data=data[1], train=data[1], label="colour").outcome
     assert found.details["texts"] == ["predicted", "caption"]
 
 
