@@ -53,7 +53,7 @@ def _start(config: RunConfig) -> Problems:
     if config.towers.start == "state" and not config.towers.pretrained:
         yield "towers.start", "Only an earlier run has a state: set towers.pretrained to a run, or choose weights."
     for name, objective in weighted_objectives(config).items():
-        if objective.keeps_initial and not config.towers.pretrained and config.data.train:
+        if objective.needs_initial_weights and not config.towers.pretrained and config.data.train:
             yield (
                 "towers.pretrained",
                 f"{name} needs initial weights: choose an earlier run or a model, or set its weight to 0.",
@@ -102,7 +102,7 @@ def _stored_targets(config: RunConfig) -> Problems:
     if views.shared:
         yield "views.shared", "A teacher with stored targets sees no views: turn this off."
     for name, objective in weighted_objectives(config).items():
-        if not objective.takes_stored():
+        if not objective.accepts_stored_targets():
             remedy = f"{name} needs the teacher's forward pass: choose pass, or set objectives.{name}.weight to 0."
             yield "teacher.targets", remedy
 

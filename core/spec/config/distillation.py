@@ -64,7 +64,7 @@ class DistillSimilarityConfig(DistillationConfig):
         "0 uses none.",
     )
 
-    def takes_stored(self) -> bool:
+    def accepts_stored_targets(self) -> bool:
         return self.queue == 0
 
     def trains_retrieval(self) -> bool:
@@ -182,7 +182,7 @@ class DistillFeaturesConfig(DistillationConfig):
     def needs_fusion(self) -> list[Need]:
         return fused_needs(self.on)
 
-    def takes_stored(self) -> bool:
+    def accepts_stored_targets(self) -> bool:
         return self.on != "fused" or self.cross
 
     def uses_captions(self) -> bool:
@@ -195,7 +195,7 @@ class DistillFeaturesConfig(DistillationConfig):
 class AnchorsConfig(ObjectiveConfig):
     """Keep the features of given texts or images near the initial model's."""
 
-    keeps_initial: ClassVar[bool] = True
+    needs_initial_weights: ClassVar[bool] = True
     title: ClassVar[str]
 
     source: Text

@@ -69,8 +69,8 @@ class ObjectiveConfig(Section):
     """Whether the objective learns the classes in ``data.label``."""
     learns_unlabelled: ClassVar[bool] = False
     """Whether the objective learns the classes in ``data.label`` from rows without a label."""
-    keeps_initial: ClassVar[bool] = False
-    """Whether the targets come from the initial weights."""
+    needs_initial_weights: ClassVar[bool] = False
+    """Whether the targets are the initial model's features, so that there must be initial weights."""
 
     weight: Weight = 0.0
 
@@ -81,7 +81,7 @@ class ObjectiveConfig(Section):
         remedy = "This objective needs a teacher: set teacher.kind to ema, or set this weight to 0."
         return [Need("weight", remedy)]
 
-    def takes_stored(self) -> bool:
+    def accepts_stored_targets(self) -> bool:
         """Whether stored features of images and captions can replace the teacher's forward pass."""
         return not self.needs_teacher()
 
