@@ -31,7 +31,7 @@ from core.data.pairs import Pairs
 from core.data.parts import PART_ROWS, Joiner, LoadedBatch, PartMaker, Span
 from core.data.views.making import centre_view
 from core.ranks.environment import check_batch_size
-from core.spec.config import RunConfig, teaching
+from core.spec.config import RunConfig, teacher_schedule
 from core.spec.run.code import CodeError
 
 BATCHES_AHEAD = 2  # prefetched batches, by the thread or by all processes together
@@ -114,7 +114,7 @@ class Loader:
         self.steps_per_epoch = order.steps_per_epoch
         device_distorts = self._position.device_distorts
         self._maker = PartMaker(
-            dataset, config, image_size, order, labels, patch_side, device_distorts, teaching(config), left_out
+            dataset, config, image_size, order, labels, patch_side, device_distorts, teacher_schedule(config), left_out
         )
         self._join = Joiner(config, order.batch_size, dataset.pad_id, pinned=self._position.on_gpu)
 

@@ -28,7 +28,7 @@ from core.data.views.distortion import draw_distortion
 from core.data.views.making import cut_view, view_side
 from core.data.views.masks import draw_masks, draw_visible
 from core.data.views.recipe import ViewRecipe
-from core.spec.config import EVERY_STEP, RunConfig, Teaching
+from core.spec.config import EVERY_STEP, RunConfig, TeacherSchedule
 
 PART_ROWS = 128  # rows per part
 CAPTION, MIX = 1002, 1003  # stream ids that keep random draws independent
@@ -61,16 +61,16 @@ class PartMaker(Dataset[LoadedBatch]):
         labels: Labels | None,
         patch_side: int,
         device_distorts: bool = False,
-        teaching: Teaching = EVERY_STEP,
+        teacher_schedule: TeacherSchedule = EVERY_STEP,
         left_out: Tensor | None = None,
     ) -> None:
-        """``device_distorts``: views are only cropped; the device distorts them later. ``teaching``: the steps that
-        need additional views. ``left_out`` (N,) bool: rows that must not replace unreadable rows.
+        """``device_distorts``: views are only cropped; the device distorts them later. ``teacher_schedule``: the
+        steps that need additional views. ``left_out`` (N,) bool: rows that must not replace unreadable rows.
         """
         self._left_out = set() if left_out is None else set(left_out.nonzero().flatten().tolist())
         self.dataset, self.config, self.order, self.labels = dataset, config, order, labels
         self.size, self.patch_side = image_size, patch_side
-        self._device_distorts, self._teaching = device_distorts, teaching
+        self._device_distorts, self._teacher_schedule = device_distorts, teacher_schedule
 
     def __getitem__(self, span: Span) -> LoadedBatch:
         return self.make(*self.order.take(*span), step=span[0] + 1)
@@ -125,8 +125,8 @@ class PartMaker(Dataset[LoadedBatch]):
             rows=torch.from_numpy(rows),
             texts=self.dataset.some_tokens(rows, chances),
             clean=self.view(clean_view(self.config), epoch, rows, decoded),
-            student=views(student_views(self.config)) if self._teaching.needs_views(step) else (),
-            teacher=views(teacher_views(self.config)) if self._teaching.is_active(step) else (),
+            student=views(student_views(self.config)) if self._teacher_schedule.needs_views(step) else (),
+            teacher=views(teacher_views(self.config)) if self._teacher_schedule.is_active(step) else (),
             labels=None if self.labels is None else self.labels.of_rows[torch.from_numpy(rows)],
         )
 

@@ -142,7 +142,7 @@ class Loop:
 
     def _is_logged(self, step: int) -> bool:
         """Whether ``step`` is logged: one step in every ``log_every``, if possible one that uses the teacher."""
-        return self.schedules.teaching.is_logged(step, self.config.runtime.log_every)
+        return self.schedules.teacher.is_logged(step, self.config.runtime.log_every)
 
     @property
     def _operations(self) -> float:
@@ -153,7 +153,7 @@ class Loop:
         """Run a training step. If the device's peak FLOPS are known, also count the operations of the first
         ``teacher.every`` steps, so that one counted step includes the teacher's forward pass.
         """
-        if self._peak_flops is None or len(self._operation_counts) == self.schedules.teaching.every:
+        if self._peak_flops is None or len(self._operation_counts) == self.schedules.teacher.every:
             return self.train_step(batch)
         metrics, count = count_operations(lambda: self.train_step(batch))
         self._operation_counts.append(count)

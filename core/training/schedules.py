@@ -26,7 +26,7 @@ from core.objectives.parts.schedule import (
     ramp,
     step_numbers,
 )
-from core.spec.config import OptimConfig, RunConfig, TeacherConfig, Teaching, teaching
+from core.spec.config import OptimConfig, RunConfig, TeacherConfig, TeacherSchedule, teacher_schedule
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Schedules:
     """The schedules of a run. (N + 1,) each."""
 
     total_steps: int
-    teaching: Teaching  # the steps in which the teacher is active
+    teacher: TeacherSchedule  # the steps in which the teacher is active
     learning_rate: Values
     weight_decay: Values
     momentum: Values  # the share of the teacher kept in a step
@@ -43,7 +43,7 @@ class Schedules:
 
     def updates_teacher(self, step: int) -> bool:
         """Whether the teacher is updated after ``step``: right before a step in which it is active, and at the end."""
-        return (step + 1) % self.teaching.every == 0 or step == self.total_steps
+        return (step + 1) % self.teacher.every == 0 or step == self.total_steps
 
     def at(self, step: int) -> dict[str, ObjectiveValues]:
         """The values of each objective in ``step`` (from 1)."""
@@ -52,10 +52,10 @@ class Schedules:
 
 def build_schedules(config: RunConfig, total_steps: int) -> Schedules:
     """The schedules of ``config`` over ``total_steps`` optimiser steps."""
-    plan, momentum = teaching(config), momenta(config.teacher, total_steps)
+    plan, momentum = teacher_schedule(config), momenta(config.teacher, total_steps)
     return Schedules(
         total_steps=total_steps,
-        teaching=plan,
+        teacher=plan,
         learning_rate=learning_rates(config.optim, total_steps),
         weight_decay=constant(config.optim.weight_decay, total_steps),
         momentum=momentum,

@@ -55,7 +55,7 @@ class StepLosses:
 
     def __call__(self, batch: Batch, step: int) -> tuple[Losses, StepMetrics]:
         """The weighted losses of ``batch`` in ``step`` (from 1), and its metrics."""
-        teacher = self._teacher if self._schedules.teaching.is_active(step) else None
+        teacher = self._teacher if self._schedules.teacher.is_active(step) else None
         skips_teacher = (
             self._teacher is not None and teacher is None
         )  # the run has a teacher, but this step does not use it

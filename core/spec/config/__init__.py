@@ -35,7 +35,7 @@ from core.spec.config.run import (
     with_absolute_references,
     without_folders,
 )
-from core.spec.config.teaching import EVERY_STEP, Teaching, teaching
+from core.spec.config.teacher_schedule import EVERY_STEP, TeacherSchedule, teacher_schedule
 from core.spec.config.training import CheckpointConfig, DataConfig, OptimConfig, RuntimeConfig, ValidationConfig
 from core.spec.config.views import CleanViewConfig, LocalViewConfig, StudentViewConfig, TeacherViewConfig, ViewsConfig
 from core.spec.paths import expand_user, split_run
@@ -74,8 +74,8 @@ __all__ = [
     "Section",
     "StudentViewConfig",
     "TeacherConfig",
+    "TeacherSchedule",
     "TeacherViewConfig",
-    "Teaching",
     "Text",
     "TextAnchorsConfig",
     "TowersConfig",
@@ -93,7 +93,7 @@ __all__ = [
     "read_config",
     "retained_sets",
     "split_run",
-    "teaching",
+    "teacher_schedule",
     "validate",
     "with_absolute_paths",
     "with_absolute_references",

@@ -27,7 +27,7 @@ from core.data.sources.rows import Row
 from core.evaluation.evaluate import Request, evaluate
 from core.evaluation.noise import rank_pairs
 from core.spec.children import STARTER_VARIABLE
-from core.spec.config import RunConfig, override, read_config, teaching, with_absolute_paths
+from core.spec.config import RunConfig, override, read_config, teacher_schedule, with_absolute_paths
 from core.spec.errors import UserError
 from core.spec.failures import say_error, sentence
 from core.spec.files import write_whole
@@ -207,7 +207,7 @@ def timing(run: RunDir) -> dict[str, Any]:
         durations = np.interp(range(1, steps + 1), logged_steps, [seconds[step] for step in logged_steps])
     return {
         "steps": steps,
-        "step_seconds": typical_step_seconds(durations, teaching(config).every),
+        "step_seconds": typical_step_seconds(durations, teacher_schedule(config).every),
         "train_seconds": float(durations.sum()),
         **facts,
     }

@@ -39,7 +39,7 @@ from core.data.parts import (
 )
 from core.data.shard_pairs import ShardPairs
 from core.data.views.making import view_side
-from core.spec.config import RunConfig, teaching
+from core.spec.config import RunConfig, teacher_schedule
 from core.worker.session import Recent
 
 MAX_IMAGES = 64
@@ -177,7 +177,7 @@ class ViewMaker:
         clean, further, teacher_only = clean_view(self.config), student_views(self.config), teacher_views(self.config)
         teacher_sees_clean = has_teacher and not views.shared and not teacher_only
         teacher_interval = self.config.teacher.every if has_teacher else 1
-        student_interval = 1 if teaching(self.config).views_without_teacher else teacher_interval
+        student_interval = 1 if teacher_schedule(self.config).views_without_teacher else teacher_interval
         is_shared = teacher_sees_clean and views.clean.keep == 1.0 and teacher_interval == 1
         yield _PlannedView("Clean", "both" if is_shared else "student", clean)
         local = [view for view in further if view.local]

@@ -61,7 +61,7 @@ def test_flops_are_counted_in_the_first_steps_where_a_peak_is_known(monkeypatch:
     counts = iter([10, 20, 60])
     monkeypatch.setattr(loop, "count_operations", lambda step: (step(), next(counts)))
     own: Any = SimpleNamespace(
-        _peak_flops=1e12, _operation_counts=[], schedules=SimpleNamespace(teaching=SimpleNamespace(every=3)),
+        _peak_flops=1e12, _operation_counts=[], schedules=SimpleNamespace(teacher=SimpleNamespace(every=3)),
         train_step=lambda batch: f"trained {batch}",
     )  # fmt: skip
     operations: Any = Loop._operations.fget  # type: ignore[attr-defined]

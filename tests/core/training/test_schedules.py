@@ -13,7 +13,7 @@ from open_clip_train.scheduler import cosine_lr
 
 from core.objectives.parts import schedule
 from core.objectives.parts.schedule import ramp
-from core.spec.config import OptimConfig, RunConfig, Teaching, override
+from core.spec.config import OptimConfig, RunConfig, TeacherSchedule, override
 from core.spec.presets import preset_config
 from core.training.schedules import build_schedules, learning_rates, set_rates
 from tests.core.variants import variant_config
@@ -42,7 +42,7 @@ def test_reports_fall_on_teacher_steps() -> None:
     """So that the sum of the losses is of the same losses in each; once in an interval all the same."""
 
     def reported(interval: int, every: int) -> list[int]:
-        plan = Teaching(every, views_without_teacher=False)
+        plan = TeacherSchedule(every, views_without_teacher=False)
         return [step for step in range(1, 41) if plan.is_logged(step, interval)]
 
     assert reported(10, 1) == [10, 20, 30, 40]

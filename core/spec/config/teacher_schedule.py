@@ -1,7 +1,7 @@
 """Plans which steps use the teacher and which need additional views; shared by loader and trainer.
 
-Flow: config -> ``teaching`` -> the loader skips views that a step does not need, and ``core.training.train_step`` skips
-objectives whose teacher is not used in the step.
+Flow: config -> ``teacher_schedule`` -> the loader omits views that a step does not need, and
+``core.training.train_step`` omits objectives whose teacher is not used in the step.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from core.spec.config.experiment import RunConfig
 
 
 @dataclass(frozen=True)
-class Teaching:
+class TeacherSchedule:
     """The steps of a run, numbered from 1, that use its teacher."""
 
     every: int  # the teacher is used in steps that are multiples of this number
@@ -37,10 +37,10 @@ class Teaching:
         return self.is_active(step) and step % interval < self.every
 
 
-EVERY_STEP = Teaching(1, views_without_teacher=True)
+EVERY_STEP = TeacherSchedule(1, views_without_teacher=True)
 
 
-def teaching(config: RunConfig) -> Teaching:
+def teacher_schedule(config: RunConfig) -> TeacherSchedule:
     """The plan of ``config``; `EVERY_STEP` without a teacher."""
     teacher = config.teacher
     if not teacher.traits.exists:
@@ -49,4 +49,4 @@ def teaching(config: RunConfig) -> Teaching:
         objective.weight > 0 and objective.reads_additional_views() and not objective.learns_from_teacher
         for _, objective in config.objectives
     )
-    return Teaching(teacher.every, views_without_teacher)
+    return TeacherSchedule(teacher.every, views_without_teacher)
