@@ -75,7 +75,7 @@ class PairDataset(Pairs):
         """Positions in ``captions`` and ``tokens`` of the captions of ``row``."""
         return range(int(self.rows.starts[row]), int(self.rows.starts[row + 1]))
 
-    def some_tokens(self, rows: Rows, chances: Floats) -> Tensor:
+    def caption_tokens(self, rows: Rows, chances: Floats) -> Tensor:
         spans = [self.caption_span(row) for row in rows.tolist()]
         picked = [span[int(chance * len(span))] for span, chance in zip(spans, chances.tolist(), strict=True)]
         tokens = self.tokens[picked]

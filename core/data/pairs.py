@@ -56,7 +56,7 @@ class Pairs(ABC):
         """All captions of ``row``."""
 
     @abstractmethod
-    def some_tokens(self, rows: Rows, chances: Floats) -> Tensor:
+    def caption_tokens(self, rows: Rows, chances: Floats) -> Tensor:
         """Token ids (n, T) of one caption of each of ``rows`` (n,), selected by ``chances`` (n,) in [0, 1).
 
         Raises ImageError if a row's captions can no longer be read.

@@ -123,7 +123,7 @@ class PartMaker(Dataset[LoadedBatch]):
         chances = caption_chances(self.config.seed, epoch, rows)
         return Batch(
             rows=torch.from_numpy(rows),
-            texts=self.dataset.some_tokens(rows, chances),
+            texts=self.dataset.caption_tokens(rows, chances),
             clean=self.view(clean_view(self.config), epoch, rows, decoded),
             student=views(student_views(self.config)) if self._teacher_schedule.needs_views(step) else (),
             teacher=views(teacher_views(self.config)) if self._teacher_schedule.is_active(step) else (),

@@ -56,7 +56,7 @@ class ShardPairs(Pairs):
     def captions_of(self, row: int) -> tuple[str, ...]:
         return self.shards.texts(row).captions
 
-    def some_tokens(self, rows: Rows, chances: Floats) -> Tensor:
+    def caption_tokens(self, rows: Rows, chances: Floats) -> Tensor:
         captions = [self.captions_of(row) for row in rows.tolist()]
         chosen_texts = [
             texts[int(chance * len(texts))] for texts, chance in zip(captions, chances.tolist(), strict=True)
