@@ -93,7 +93,7 @@ class _Index:
 
     shapes: list[tuple[_Side, _Side]]
     bad: dict[int, str]
-    unread: frozenset[int]  # rows of ``bad`` that the system refused to read; their files may be fine
+    retryable: frozenset[int]  # rows of ``bad`` that the system refused to read; their files may be fine
 
 
 _INDEX = TypeAdapter(_Index)
@@ -109,7 +109,7 @@ class ImageCache:
         self.path = path
         pixels, index = _read_index(path)
         self.bad: dict[int, str] = dict(index.bad)
-        self.unread = index.unread
+        self.retryable = index.retryable
         shape = np.array(index.shapes, dtype=np.int64).reshape(-1, 2)
         sizes = 3 * shape[:, 0] * shape[:, 1]
         if int(sizes.sum()) != pixels:
@@ -185,7 +185,7 @@ def open_cache(
 
 def _still_unread(cache: ImageCache, files: Sequence[str], decoding: Decoding) -> bool:
     """Whether all images that the system refused to read still cannot be read."""
-    for row in cache.unread:
+    for row in cache.retryable:
         try:
             decoding.read(files[row])
         except ImageError as error:
@@ -240,20 +240,20 @@ def _build(
 def _write(file: IO[bytes], files: Sequence[str], decoding: Decoding) -> Iterator[int]:
     shapes: list[tuple[int, int]] = []
     bad_rows: dict[str, str] = {}
-    unread: list[int] = []
+    retryable: list[int] = []
     pixels = 0  # bytes
     for row, image in enumerate(read_in_threads(decoding.read, files)):
         if isinstance(image, ImageError):
             bad_rows[str(row)] = str(image)
             if image.transient:
-                unread.append(row)
+                retryable.append(row)
             shapes.append((0, 0))
         else:
             file.write(image.tobytes())
             pixels += image.nbytes
             shapes.append((image.shape[0], image.shape[1]))
         yield row + 1
-    index = json.dumps({"shapes": shapes, "bad": bad_rows, "unread": unread}).encode()
+    index = json.dumps({"shapes": shapes, "bad": bad_rows, "retryable": retryable}).encode()
     file.write(index)
     file.write(FOOTER.pack(MAGIC, pixels, len(index), zlib.crc32(index)))
 

@@ -45,7 +45,7 @@ class PairDataset(Pairs):
         super().__init__(packed.origin, packed.label_names, decoding, pad_id)
         self.bad = list(packed.bad)
         if cache is not None:
-            self.broken, self.unread = dict(cache.bad), set(cache.unread)
+            self.broken, self.retryable = dict(cache.bad), set(cache.retryable)
         self.rows = RowTable(packed.arrays, packed.labels, packed.origins)
         self.captions: Sequence[str] = self.rows.captions  # (C,)
         self.caption_rows = torch.from_numpy(packed.arrays["caption_rows"])  # (C,)

@@ -34,7 +34,7 @@ class Pairs(ABC):
     def __init__(self, origin: str, label_names: tuple[str, ...], decoding: Decoding, pad_id: int) -> None:
         self.origin, self.label_names, self.decoding, self.pad_id = origin, label_names, decoding, pad_id
         self.broken: dict[int, str] = {}
-        self.unread: set[int] = set()  # broken rows that the system refused to read; the cache tries them again
+        self.retryable: set[int] = set()  # broken rows that the system refused to read; the cache tries them again
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -92,7 +92,7 @@ class Pairs(ABC):
         """Record that the image of ``row`` is unreadable."""
         self.broken[row] = str(reason)
         if isinstance(reason, ImageError) and reason.transient:
-            self.unread.add(row)
+            self.retryable.add(row)
 
     def all_bad(self) -> list[BadRow]:
         """The bad rows of the source, and rows whose images have turned out to be unreadable."""

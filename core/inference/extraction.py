@@ -177,7 +177,7 @@ class _Work:
         """Store rows ``start`` .. ``stop`` - 1 as a part of each name, in memory and on disk."""
         bad_rows = {row: reason for row, reason in self.dataset.broken.items() if start <= row < stop}
         rows = torch.cat([rows for rows, _ in encoded]) if encoded else torch.empty(0, dtype=torch.int64)
-        self.is_cached = self.is_cached and not any(start <= row < stop for row in self.dataset.unread)
+        self.is_cached = self.is_cached and not any(start <= row < stop for row in self.dataset.retryable)
         for name in names:
             values = torch.cat([values[name] for _, values in encoded]) if encoded else self._empty_values(name)
             part = Part(start, stop, rows, values, bad_rows)

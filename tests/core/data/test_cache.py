@@ -250,7 +250,7 @@ def test_a_system_error_is_not_cached_as_a_broken_image(
         patched.setattr(os, "open", refuse)
         first = built(files)
         assert sorted(first.bad) == [2, 3, 4]
-        assert first.unread == {2, 3}
+        assert first.retryable == {2, 3}
         again = built(files)
         assert sorted(again.bad) == [2, 3, 4]
         assert again.path.stat().st_ino == first.path.stat().st_ino, "nothing can be read that could not: it is kept"
