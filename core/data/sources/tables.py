@@ -29,7 +29,7 @@ Array = npt.NDArray[Any]
 Integers = npt.NDArray[np.int64]
 
 
-class Texts(Sequence[str]):
+class PackedTexts(Sequence[str]):
     """Many texts, stored one after another in one array."""
 
     def __init__(self, content: npt.NDArray[np.uint8], starts: Integers) -> None:
@@ -37,7 +37,7 @@ class Texts(Sequence[str]):
         self.content, self.starts = content, starts
 
     @classmethod
-    def pack(cls, texts: Sequence[str]) -> Texts:
+    def pack(cls, texts: Sequence[str]) -> PackedTexts:
         encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
         starts = np.zeros(len(encoded) + 1, np.int64)
         np.cumsum([len(text) for text in encoded], out=starts[1:])
@@ -67,8 +67,8 @@ class RowTable:
     def __init__(
         self, arrays: Mapping[str, Array], labels: Sequence[Mapping[str, str]], origins: Sequence[str]
     ) -> None:
-        self.files = Texts(arrays["files"], arrays["file_starts"])
-        self.captions = Texts(arrays["captions"], arrays["caption_starts"])
+        self.files = PackedTexts(arrays["files"], arrays["file_starts"])
+        self.captions = PackedTexts(arrays["captions"], arrays["caption_starts"])
         self.starts: Integers = arrays["starts"]  # (N + 1,) position of each row's first caption, and the end
         self._label, self._origin, self._line = arrays["label"], arrays["origin"], arrays["line"]
         self._labels, self._origins = list(labels), list(origins)
@@ -99,8 +99,8 @@ class RowTable:
 
 def pack(rows: Sequence[Row]) -> tuple[dict[str, Array], list[Mapping[str, str]], list[str]]:
     """The arguments of `RowTable`: arrays, the distinct labels, the distinct origins."""
-    files = Texts.pack([row.file for row in rows])
-    captions = Texts.pack([caption for row in rows for caption in row.captions])
+    files = PackedTexts.pack([row.file for row in rows])
+    captions = PackedTexts.pack([caption for row in rows for caption in row.captions])
     starts = np.zeros(len(rows) + 1, np.int64)
     np.cumsum([len(row.captions) for row in rows], out=starts[1:])
     labels: dict[int, tuple[int, Mapping[str, str]]] = {}

@@ -40,7 +40,7 @@ Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Texts:
+class RowTexts:
     """The captions and labels of a row."""
 
     captions: tuple[str, ...]
@@ -125,12 +125,12 @@ class Shards:
             name = "image"
         return member_path(self.shards[shard].shard, int(entry["image"]), int(entry["image_size"]), name)
 
-    def texts(self, row: int) -> Texts:
+    def texts(self, row: int) -> RowTexts:
         """Captions and labels of ``row``. Raises ImageError if they cannot be read."""
         shard, position = self.locate(row)
         text, meta, cls = (self._part(shard, position, part) for part in ("text", "meta", "cls"))
         metadata = read_meta(meta) if meta else {}
-        return Texts(captions_in(text, metadata, cls), labels_in(metadata, cls))
+        return RowTexts(captions_in(text, metadata, cls), labels_in(metadata, cls))
 
     def label_names(self) -> tuple[str, ...]:
         """The label names of the first `LABEL_SAMPLE` rows."""

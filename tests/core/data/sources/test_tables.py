@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.data.sources import tables
 from core.data.sources.rows import NO_LABELS, Row
-from core.data.sources.tables import RowTable, Texts, memory_map, pack
+from core.data.sources.tables import PackedTexts, RowTable, memory_map, pack
 
 SHARED = {"kind": "cat"}
 texts = st.text(st.characters(exclude_categories=()), max_size=30)  # names of files may hold lone surrogates
@@ -19,7 +19,7 @@ texts = st.text(st.characters(exclude_categories=()), max_size=30)  # names of f
 
 @given(st.lists(texts, max_size=8))
 def test_texts_round_trip(some: list[str]) -> None:
-    packed = Texts.pack(some)
+    packed = PackedTexts.pack(some)
     assert list(packed) == some
     assert packed[1:3] == some[1:3]
     with pytest.raises(IndexError):
