@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from core.data.errors import DataError
-from core.data.inspection.figures import fingerprint
+from core.data.inspection.statistics import fingerprint
 from core.data.sources.opening import open_source
 from core.remote.gpus import gpus
 from core.remote.probe import disk_free, version

@@ -142,7 +142,7 @@ class Finding(Answer):
 
 
 class DataFacts(Answer):
-    """Data on the machine. ``digest``: see `core.data.inspection.figures`. ``problem``: why it cannot be read."""
+    """Data on the machine. ``digest``: see `core.data.inspection.statistics`. ``problem``: why it cannot be read."""
 
     name: _Text
     pairs: _Bytes = 0

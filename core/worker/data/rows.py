@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.data.errors import DataError
-from core.data.inspection.figures import Figures, figures
+from core.data.inspection.statistics import DataStatistics, count_statistics
 from core.data.sources.folders import read_uncaptioned
 from core.data.sources.opening import open_source
 from core.data.sources.rows import Row, Source
@@ -39,7 +39,7 @@ def open_rows(source: str, progress: Reporter, images_only: bool = False) -> dic
     for start in range(0, len(shown_rows), ROWS_PER_PART):
         progress("listing images", start, len(shown_rows))
         progress.partial(_part(shown_rows[start : start + ROWS_PER_PART], source_rows.label_names))
-    statistics = figures(shown_rows, source_rows.label_names)
+    statistics = count_statistics(shown_rows, source_rows.label_names)
     return {
         "source": source,
         "format": source_rows.format,
@@ -67,7 +67,7 @@ def rows_of(source: str, progress: Reporter, images_only: bool = False) -> tuple
     return source_rows, len(source_rows.rows)
 
 
-def figures_answer(statistics: Figures) -> dict[str, Any]:
+def figures_answer(statistics: DataStatistics) -> dict[str, Any]:
     """``statistics`` as JSON."""
     return {
         "pairs": statistics.pairs,

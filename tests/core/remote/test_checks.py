@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from core.data.inspection.figures import fingerprint
+from core.data.inspection.statistics import fingerprint
 from core.data.sources.opening import open_source
 from core.remote import checks
 from core.remote.slurm import Slurm, SlurmError

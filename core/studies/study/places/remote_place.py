@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from core.data.errors import DataError
-from core.data.inspection.figures import fingerprint
+from core.data.inspection.statistics import fingerprint
 from core.data.sources.opening import open_source
 from core.spec.config import with_absolute_paths
 from core.spec.errors import UserError

@@ -18,9 +18,9 @@ from core.data.inspection.duplicates import (
     duplicates,
     near_pairs,
 )
-from core.data.inspection.figures import MAX_WORDS, figures
 from core.data.inspection.leaks import leaks
 from core.data.inspection.signatures import ENTRY, TINY_SIDE, read_signatures
+from core.data.inspection.statistics import MAX_WORDS, count_statistics
 from core.data.sources.rows import Row
 
 
@@ -113,7 +113,7 @@ def test_statistics_of_captions_and_labels() -> None:
         Row("c", ("word " * 100,), {"split": "train", "kind": "hat"}),
         Row("d", ()),
     ]
-    found = figures(rows, ("kind", "split"))
+    found = count_statistics(rows, ("kind", "split"))
     assert (found.images, found.pairs, found.distinct) == (4, 4, 3)
     assert found.captions == {0: 1, 1: 2, 2: 1}
     assert (found.words[1], found.words[3], found.words[MAX_WORDS]) == (1, 2, 1)

@@ -1,7 +1,7 @@
 """Statistics and a digest of a source's captions and labels, from its rows alone: no image is opened.
 
-Flow: rows -> ``figures`` -> ``python -m core data``, the Data panel. A study on several machines compares the machines'
-``fingerprint``.
+Flow: rows -> ``count_statistics`` -> ``python -m core data``, the Data panel. A study on several machines compares the
+``fingerprint``s of their data.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SPLIT_LABELS = ("split", "subset", "set", "fold", "partition")  # names of label
 
 
 @dataclass
-class Figures:
+class DataStatistics:
     """Statistics of captions and labels.
 
     ``words`` (MAX_WORDS + 1,): histogram of caption lengths. ``captions``: captions per image -> number of images.
@@ -43,9 +43,9 @@ class Figures:
         return next((name for name in self.labels if name.lower() in SPLIT_LABELS), "")
 
 
-def figures(rows: Iterable[Row], label_names: Sequence[str]) -> Figures:
+def count_statistics(rows: Iterable[Row], label_names: Sequence[str]) -> DataStatistics:
     """The statistics of ``rows``, whose labels are called ``label_names``."""
-    result = Figures(labels={name: Counter() for name in label_names})
+    result = DataStatistics(labels={name: Counter() for name in label_names})
     captions: Counter[int] = Counter()
     texts: set[str] = set()
     for row in rows:
