@@ -32,8 +32,8 @@ from core.spec.run.model_names import (
     CHECKPOINT,
     CheckpointError,  # re-exported
     checkpoint_names,
+    networks_in,
     pointer,
-    weights_in,
 )
 
 CHECKPOINT_VERSION = 1
@@ -221,7 +221,7 @@ def read_complete(run: RunDir, name: str, device: torch.device) -> tuple[Checkpo
         )
     info = read_info(run, name)
     student = load_weights(run, name, "student", device)
-    teacher = load_weights(run, name, "teacher", device) if "teacher" in weights_in(run, name) else {}
+    teacher = load_weights(run, name, "teacher", device) if "teacher" in networks_in(run, name) else {}
     return info, CheckpointState(student, teacher, load_weights(run, name, "state", torch.device("cpu")))
 
 

@@ -30,7 +30,7 @@ from core.objectives.weighting.words import reorder_by_words, word_evidence
 from core.spec.cells import escape_row
 from core.spec.errors import UserError
 from core.spec.reporter import Progress
-from core.spec.run.model_names import RunNetwork, exact_name, locate, weights_in
+from core.spec.run.model_names import RunNetwork, exact_name, locate, networks_in
 
 SHUFFLED = "shuffled"  # label column: 1 for shuffled captions, otherwise 0
 MAX_SUGGESTIONS = 3000  # only pairs of the lowest ranks get a suggestion
@@ -145,7 +145,7 @@ def _networks(name: str, weights: str) -> list[str]:
     source = locate(name, weights)
     if weights or not isinstance(source, RunNetwork):
         return [weights]
-    return weights_in(source.run, source.checkpoint)
+    return networks_in(source.run, source.checkpoint)
 
 
 def _open(model: Model, source: str, progress: Progress) -> PairDataset:

@@ -7,7 +7,7 @@ import torch
 from core.checkpoint import files as checkpoint
 from core.spec.run.events import EventReader, Metrics
 from core.spec.run.folder import RunDir
-from core.spec.run.model_names import resolve, weights_in
+from core.spec.run.model_names import networks_in, resolve
 
 _TIMED = ("train/pairs_per_s", "runtime/", "system/")
 
@@ -26,6 +26,6 @@ def weights(run: RunDir, which: str = "last") -> dict[str, torch.Tensor]:
     name = resolve(run, which)
     return {
         f"{part}.{key}": value
-        for part in weights_in(run, name)
+        for part in networks_in(run, name)
         for key, value in checkpoint.load_weights(run, name, part, torch.device("cpu")).items()
     }

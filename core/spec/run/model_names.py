@@ -75,7 +75,7 @@ def pointer(run: RunDir, kind: str) -> str:
         return ""
 
 
-def weights_in(run: RunDir, name: str) -> list[str]:
+def networks_in(run: RunDir, name: str) -> list[str]:
     """The networks in a checkpoint: "student" and, if the run has a teacher, "teacher"."""
     return [part for part in NETWORKS if (run.checkpoints / name / f"{part}.safetensors").exists()]
 
@@ -87,7 +87,7 @@ def default_network(run: RunDir, wanted_name: str) -> str:
     the teacher if the run has one. Raises CheckpointError as `resolve` does.
     """
     name = resolve(run, wanted_name)
-    available = weights_in(run, name)
+    available = networks_in(run, name)
     if wanted_name == "best" and (winner := _winner(run, name)) in available:
         return winner
     return "teacher" if "teacher" in available else "student"
@@ -317,7 +317,7 @@ def locate_run(name: str, weights: str = "") -> RunNetwork | None:
     checkpoint = resolve(run, wanted_name)
     if weights in _DEFAULT:
         return RunNetwork(run, checkpoint, default_network(run, wanted_name))
-    if weights not in weights_in(run, checkpoint):
+    if weights not in networks_in(run, checkpoint):
         raise UserError(f"{run.path} was trained without a {weights}; choose the student's weights.")
     return RunNetwork(run, checkpoint, weights)
 

@@ -31,10 +31,10 @@ from core.spec.run.model_names import (
     InterpolatedName,
     checkpoint_names,
     default_network,
+    networks_in,
     parse_interpolated,
     pointer,
     run_and_checkpoint,
-    weights_in,
 )
 from sdgui.actions.export.program import ExportChoice, ExportProgram
 from sdgui.runs.background_tasks import BackgroundTasks
@@ -71,10 +71,10 @@ def checkpoints(run: RunDir) -> list[Checkpoint]:
     for alias in ("best", "last"):
         name = pointer(run, alias)
         if name in available:
-            networks = tuple(weights_in(run, name))
+            networks = tuple(networks_in(run, name))
             choices.append(Checkpoint(f"{alias}: {_step(name)}", alias, networks, default_network(run, alias)))
     for name in reversed(available):
-        choices.append(Checkpoint(_step(name), name, tuple(weights_in(run, name)), default_network(run, name)))
+        choices.append(Checkpoint(_step(name), name, tuple(networks_in(run, name)), default_network(run, name)))
     return choices
 
 

@@ -21,8 +21,8 @@ from core.spec.run.model_names import (
     is_saved_model,
     locate,
     locate_run,
+    networks_in,
     resolve,
-    weights_in,
 )
 
 
@@ -57,7 +57,7 @@ def test_checkpoints_are_named_by_step_file_and_role(run: RunDir) -> None:
     for which in ("200", "7", "other", "-5", "9" * 20):
         with pytest.raises(CheckpointError, match=f"has no checkpoint .*; available: {there}\\."):
             resolve(run, which)
-    assert [weights_in(run, name) for name in checkpoint_names(run)] == [
+    assert [networks_in(run, name) for name in checkpoint_names(run)] == [
         ["student"],
         ["student", "teacher"],
         ["student", "teacher"],
