@@ -100,7 +100,7 @@ class Classification(Objective):
                 views = self._views(student, predicted)
                 loss = torch.stack([label_loss(logits.float(), labels, mix) for logits, mix in views]).mean()
             is_correct = (predicted.views[0].argmax(dim=-1) == labels) & is_labelled
-        return loss, {"diag/labelled_right": is_correct.sum() / global_count_per_rank(is_labelled.sum())}
+        return loss, {"diag/labelled_accuracy": is_correct.sum() / global_count_per_rank(is_labelled.sum())}
 
     def _views(self, student: Output, predicted: ClassLogits) -> list[tuple[Tensor, Mix | None]]:
         if self.view == "clean":

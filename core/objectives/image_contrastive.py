@@ -64,7 +64,7 @@ class ImageContrastive(Objective):
             positive = (row + len(all_vectors) // 2) % len(all_vectors)
             loss = F.cross_entropy(logits, positive)
             accuracy = (logits.argmax(dim=-1) == positive).float().mean()
-        return loss, {"diag/image_contrastive_right": accuracy}
+        return loss, {"diag/image_contrastive_accuracy": accuracy}
 
     @staticmethod
     def _global_rows(projected: Tensor, device: torch.device) -> Tensor:

@@ -32,7 +32,7 @@ class FixMatch(Objective):
     def __init__(self, config: ConsistencyConfig) -> None:
         super().__init__(config)
         self.threshold = config.threshold
-        self.needs_teacher = config.guess == "teacher"
+        self.needs_teacher = config.pseudo_labels == "teacher"
 
     @classmethod
     def implements(cls, config: ObjectiveConfig) -> bool:
@@ -56,5 +56,5 @@ class FixMatch(Objective):
             ]
             return torch.stack(losses).mean(), {
                 "diag/mask_rate": is_confident.sum() / count,
-                "diag/guess_confidence": (confidence * is_unlabelled).sum() / count,
+                "diag/pseudo_label_confidence": (confidence * is_unlabelled).sum() / count,
             }

@@ -46,4 +46,4 @@ class MeanTeacher(Objective):
             for logits, view in zip(stored_logits(student).distilled, student.distilled, strict=True):
                 target = probabilities if view.mix is None else view.mix.blend(probabilities)
                 losses.append(F.mse_loss(logits.float().softmax(dim=-1), target))
-            return torch.stack(losses).mean(), {"diag/guess_confidence": probabilities.amax(dim=-1).mean()}
+            return torch.stack(losses).mean(), {"diag/pseudo_label_confidence": probabilities.amax(dim=-1).mean()}

@@ -99,7 +99,7 @@ class MixMatch(Objective):
             confidence = mixed.pseudo_labels.amax(dim=-1).sum() / global_count_per_rank_of(
                 len(mixed.pseudo_labels), targets.device
             )
-        return loss, {"diag/guess_confidence": confidence}
+        return loss, {"diag/pseudo_label_confidence": confidence}
 
 
 def interpolate(batch: Batch, views: Sequence[Tensor], pseudo_labels: Tensor, alpha: float) -> MixedBatch:

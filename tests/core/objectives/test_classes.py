@@ -53,7 +53,7 @@ def test_classification_matches_a_plain_loop(batch: int, classes: int, unlabelle
     losses = [cross_entropy([float(c == y) for c in range(classes)], row) for row, y in rows]
     assert loss.item() == pytest.approx(mean(losses) if rows else 0.0, rel=1e-4)
     right = [float(max(range(classes), key=row.__getitem__) == y) for row, y in rows]
-    assert report["diag/labelled_right"].item() == pytest.approx(mean(right) if rows else 0.0)
+    assert report["diag/labelled_accuracy"].item() == pytest.approx(mean(right) if rows else 0.0)
 
 
 @pytest.mark.parametrize(("batch", "classes"), SIZES)
