@@ -56,7 +56,7 @@ Progress = Callable[[int, int], None]  # (finished, total); may raise to cancel
 Log = Callable[[str], None]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Decoding:
     """How images are decoded; part of the keys of image and feature caches."""
 
@@ -64,12 +64,6 @@ class Decoding:
     max_megapixels: int
     fast: bool = False
     resizing: Resizing | None = None  # if set: images are squares, resized and cropped like open_clip's
-
-    def __repr__(self) -> str:
-        """Omits defaults, so that adding an option does not invalidate caches that do not use it."""
-        fast = ", fast=True" if self.fast else ""
-        square = f", square={self.resizing}" if self.resizing else ""
-        return f"Decoding(shorter_side={self.shorter_side}, max_megapixels={self.max_megapixels}{fast}{square})"
 
     def read(self, path: str | Path | bytes) -> Pixels:
         """The image in the file or the bytes ``path`` as a writable (H, W, 3) uint8 array. Raises ImageError."""

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from core.data.cache import Decoding, ImageCache, open_cache
 from core.data.errors import BadRow, DataError, ImageError, check_bad_share
+from core.data.images import file_size
 from core.data.pairs import Floats, Pairs, Rows
 from core.data.preprocessing import decoding_for
 from core.data.sources.opening import open_source
@@ -28,7 +29,6 @@ from core.data.sources.rows import Source
 from core.data.sources.sharing import PackedSource, one_process_at_a_time, read_shared, shared_file, write_shared
 from core.data.sources.tables import RowTable, memory_map, pack
 from core.spec.config import DataConfig
-from core.spec.shards import split_member
 
 Tokenize = Callable[[Sequence[str]], Tensor]  # n captions -> (n, T) int64
 Progress = Callable[[str, int, int], None]  # (activity, finished, total); may raise to cancel
@@ -122,18 +122,8 @@ def image_contents(path: str | Path) -> dict[str, str]:
 def _names_and_sizes(files: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for file in files:
-        digest.update(f"{Path(file).name}\0{_bytes_of(file)}\n".encode("utf-8", "surrogateescape"))
+        digest.update(f"{Path(file).name}\0{file_size(file)}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:12]
-
-
-def _bytes_of(file: str) -> int:
-    member = split_member(file)
-    if member is not None:
-        return member.size
-    try:
-        return os.stat(file).st_size  # noqa: PTH116  (called for up to a million files)
-    except OSError:
-        return -1
 
 
 def open_dataset(

@@ -9,6 +9,7 @@ from the header and checked before anything is decoded. Pillow's global state is
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
 from dataclasses import dataclass
@@ -137,6 +138,17 @@ def image_bytes(path: str | Path) -> bytes:
     if len(content) > MAX_MEMBER_BYTES:
         raise ImageError(f"it is larger than {MAX_MEMBER_BYTES >> 20} MB")
     return content
+
+
+def file_size(path: str) -> int:
+    """Bytes of the file of an image, or of its member of a tar; -1 if unknown."""
+    member = split_member(path)
+    if member is not None:
+        return member.size
+    try:
+        return os.stat(path).st_size  # noqa: PTH116  (called for up to a million files)
+    except OSError:
+        return -1
 
 
 def png_bytes(image: Image.Image) -> bytes:

@@ -171,20 +171,18 @@ def fused_features(encoder: FusedEncoder, dataset: PairDataset, progress: Progre
     )
 
 
-def generated_captions(
-    model: Model, dataset: PairDataset, progress: Progress, settings: GenerationSettings | None = None
-) -> dict[int, str]:
+def generated_captions(model: Model, dataset: PairDataset, progress: Progress) -> dict[int, str]:
     """Generated captions of all readable images, by row; cached. Raises UserError for a model without decoder."""
     try:
         captioner = CaptionModel(model.subject.title, model, model.runtime.precision)
     except GenerationError as error:
         raise UserError(f"{error} Choose a CoCa.") from error
-    chosen_settings = settings or _settings(captioner)
+    settings = _settings(captioner)
 
     def encode(names: Sequence[str]) -> Encode:
-        return lambda rows, pixels: {"caption": _pack(caption_batch(captioner, pixels, chosen_settings))}
+        return lambda rows, pixels: {"caption": _pack(caption_batch(captioner, pixels, settings))}
 
-    cache_key = f"captions as written {chosen_settings.model_dump_json()}"  # part of the cache key
+    cache_key = f"captions as written {settings.model_dump_json()}"  # part of the cache key
     extracted = extract(
         replace(model, batch=min(model.batch, 32)), dataset, {"caption": cache_key}, encode, progress, "captioning"
     )

@@ -92,7 +92,6 @@ class MaskedWords(Objective):
     def __init__(self, config: MaskedWordsConfig) -> None:
         super().__init__(config)
         self.rate, self.alpha = config.rate, config.alpha
-        self.needs_teacher = config.alpha > 0
         self._masking: Masking | None = None  # the masking of this step, set when the teacher's outputs are computed
 
     def build_head(self, network: Network) -> nn.Module | None:

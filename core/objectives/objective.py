@@ -44,7 +44,7 @@ class Objective(nn.Module, ABC):
     def __init__(self, config: ObjectiveConfig) -> None:
         super().__init__()
         self.weight = config.weight
-        self.learns_from_teacher = self.needs_teacher = config.learns_from_teacher
+        self.learns_from_teacher, self.needs_teacher = config.learns_from_teacher, bool(config.needs_teacher())
         self.needs_views = config.reads_additional_views()
         self.step_values: ObjectiveValues = objective_schedule(config, 1).at(1)  # final values until ``begin_step``
 

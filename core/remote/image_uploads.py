@@ -19,7 +19,8 @@ from typing import IO, Any
 
 from core.spec.errors import UserError
 from core.spec.machines.answers import MAX_UPLOAD_BYTES, pack_bytes
-from core.spec.machines.path_translation import IMAGE_SUFFIXES, PathTranslator
+from core.spec.machines.path_translation import PathTranslator
+from core.spec.paths import IMAGE_SUFFIXES
 from core.spec.reading import UnreadableError, open_regular, parse_json
 
 CHUNK_BYTES = 1 << 20  # bytes per line of JSON, before encoding

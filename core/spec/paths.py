@@ -1,9 +1,14 @@
-"""Parses paths that a user types: ~ for a home folder, and RUN@STEP for a checkpoint of a run."""
+"""Parses paths that a user types (~ for a home folder, RUN@STEP for a checkpoint of a run); suffixes of images."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"}
+    | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".ico"}
+)
 
 
 def expand_user(name: str | Path) -> Path:

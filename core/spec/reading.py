@@ -77,8 +77,7 @@ def open_regular(
     except ValueError as problem:  # a null character in the file name
         raise error(f"{excerpt(str(path))} is not a valid file name; choose another.") from problem
     except OSError as problem:
-        reason = problem.strerror or type(problem).__name__
-        raise error(f"{excerpt(str(path))} cannot be read: {reason}; fix this, or choose another file.") from problem
+        raise error(_unreadable(path, problem)) from problem
 
 
 def check_tensor_file(
@@ -101,10 +100,7 @@ def read_bytes(
         try:
             content = file.read(limit + 1)  # the file may grow while it is read
         except OSError as problem:
-            reason = problem.strerror or type(problem).__name__
-            raise error(
-                f"{excerpt(str(path))} cannot be read: {reason}; fix this, or choose another file."
-            ) from problem
+            raise error(_unreadable(path, problem)) from problem
     if len(content) > limit:
         raise error(_too_large(Path(path), limit))
     return content
@@ -217,6 +213,11 @@ def _file_kind(mode: int) -> str:
         (stat.S_ISBLK, "a device"),
     )
     return next((name for is_kind, name in kinds if is_kind(mode)), "a special file")
+
+
+def _unreadable(path: Path | str, problem: OSError) -> str:
+    reason = problem.strerror or type(problem).__name__
+    return f"{excerpt(str(path))} cannot be read: {reason}; fix this, or choose another file."
 
 
 def _too_large(path: Path, limit: int) -> str:

@@ -25,13 +25,13 @@ import numpy as np
 from core.data.derived.manifest import MANIFEST_SUFFIX, check_target, labels_of, manifest, write_with_record
 from core.data.derived.names import folder_of, names_below
 from core.data.errors import ImageError
-from core.data.images import image_bytes
+from core.data.images import file_size, image_bytes
 from core.data.sources.opening import open_source
 from core.data.sources.rows import Row, Source
 from core.spec.config import expand_user
 from core.spec.errors import UserError, writing
 from core.spec.reporter import Progress
-from core.spec.shards import is_shards, split_member
+from core.spec.shards import is_shards
 
 PROVENANCE = ".provenance.json"
 
@@ -141,7 +141,7 @@ def same_bytes(files: Sequence[str], progress: Progress) -> list[int]:
     """
     sizes: dict[int, list[int]] = {}
     for position, file in enumerate(files):
-        sizes.setdefault(_size(file), []).append(position)
+        sizes.setdefault(file_size(file), []).append(position)
     first = list(range(len(files)))
     same_size_groups = [group for size, group in sizes.items() if len(group) > 1 and size >= 0]
     total, compared = sum(map(len, same_size_groups)), 0
@@ -182,17 +182,6 @@ def free_names(folder: Path, stems: Sequence[str]) -> list[Path]:
         if not any(path.exists() for path in candidates):
             return candidates
     raise UserError(f"{folder} already has ten thousand parts of this data; remove some of them.")
-
-
-def _size(file: str) -> int:
-    """Bytes of an image; -1 if unknown."""
-    member = split_member(file)
-    if member is not None:
-        return member.size
-    try:
-        return Path(file).stat().st_size
-    except OSError:
-        return -1
 
 
 def _draw_held_out(first: Sequence[int], share: float, seed: int) -> list[bool]:

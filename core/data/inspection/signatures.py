@@ -15,7 +15,6 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import imagehash
 import numpy as np
@@ -54,23 +53,23 @@ class Signatures:
         return Signatures(np.concatenate([self.entries, following.entries]), self.broken | shifted)
 
 
-def read_signatures(files: Sequence[str], progress: Progress, max_megapixels: int = MAX_MEGAPIXELS) -> Signatures:
+def read_signatures(files: Sequence[str], progress: Progress) -> Signatures:
     """The signatures of ``files``, cached until a file changes. ``progress`` may raise to cancel."""
-    path = cache_folder() / (files_digest(files, f"signatures {VERSION} {max_megapixels}") + SIGNATURES_SUFFIX)
+    path = cache_folder() / (files_digest(files, f"signatures {VERSION} {MAX_MEGAPIXELS}") + SIGNATURES_SUFFIX)
     with contextlib.suppress(OSError, ValueError, EOFError):  # missing, damaged or empty signatures are computed below
         cached: Entries = np.load(path, allow_pickle=False)
         if cached.dtype == ENTRY and cached.shape == (len(files),):
             os.utime(path)
-            return Signatures(cached, _retry_unreadable(files, cached, max_megapixels))
+            return Signatures(cached, _retry_unreadable(files, cached))
     signatures = Signatures(np.zeros(len(files), ENTRY))
-    with contextlib.closing(read_in_threads(partial(signature, max_megapixels=max_megapixels), files)) as results:
+    with contextlib.closing(read_in_threads(signature, files)) as results:
         for position, entry in enumerate(results):
             if isinstance(entry, ImageError):
                 signatures.broken[position] = str(entry)
             else:
                 signatures.entries[position] = entry
             if position % REPORT_EVERY == 0:
-                progress("comparing images", position, len(files))
+                progress("reading images", position, len(files))
     with contextlib.suppress(OSError):  # without a writable cache, signatures are computed again next time
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path, durable=False) as file:
@@ -79,10 +78,10 @@ def read_signatures(files: Sequence[str], progress: Progress, max_megapixels: in
     return signatures
 
 
-def signature(file: str, max_megapixels: int = MAX_MEGAPIXELS) -> Entries:
+def signature(file: str) -> Entries:
     """The `ENTRY` of an image. Raises ImageError."""
     content = image_bytes(file)
-    image = Image.fromarray(decode(content, HASH_SIDE, max_megapixels))
+    image = Image.fromarray(decode(content, HASH_SIDE, MAX_MEGAPIXELS))
     entry = np.zeros((), ENTRY)
     entry["digest"] = np.frombuffer(hashlib.blake2b(content, digest_size=16).digest(), np.uint8)
     bits = imagehash.phash(image).hash.ravel()  # (64,) bool
@@ -92,12 +91,12 @@ def signature(file: str, max_megapixels: int = MAX_MEGAPIXELS) -> Entries:
     return entry
 
 
-def _retry_unreadable(files: Sequence[str], entries: Entries, max_megapixels: int) -> dict[int, str]:
+def _retry_unreadable(files: Sequence[str], entries: Entries) -> dict[int, str]:
     """Read the unreadable images again: their reasons; fills in ``entries`` of images that can now be read."""
     reasons = {}
     for position in np.flatnonzero(~entries["readable"]).tolist():
         try:
-            entries[position] = signature(files[position], max_megapixels)
+            entries[position] = signature(files[position])
         except ImageError as error:
             reasons[position] = str(error)
     return reasons

@@ -14,13 +14,10 @@ from pathlib import Path
 from core.data.errors import BadRow, DataError
 from core.data.sources.rows import Row, Source, clean_caption
 from core.spec.errors import UserError
+from core.spec.paths import IMAGE_SUFFIXES
 from core.spec.reading import read_text
 from core.spec.reporter import Progress
 
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"}
-    | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".ico"}
-)
 MANIFEST_SUFFIXES = frozenset((".csv", ".tsv", ".jsonl", ".json", ".ndjson"))
 WITHOUT_CAPTIONS = "images without captions"  # a format
 MAX_SIDECAR_BYTES = 1 << 20  # longer text is not a caption

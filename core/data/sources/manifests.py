@@ -23,6 +23,7 @@ TITLE_NAMES = ("title", "caption", "text")
 CAPTIONS_KEY = "captions"  # JSON key of a list of captions
 MAX_LINE_LENGTH = 4 << 20  # characters
 MAX_NAME_LENGTH = 60  # longer column names and keys are shortened in messages
+MAX_LISTED_NAMES = 20  # column names and keys in a message
 MAX_LABELS = 1000  # columns or keys other than image and caption
 DELIMITERS = (",", "\t", ";", "|")
 
@@ -134,9 +135,9 @@ def _header(path: Path, lines: _Lines) -> tuple[list[str], str]:
     return max(headers.items(), key=lambda item: len(item[1]))[1], usual
 
 
-def quote_names(names: Sequence[str], limit: int = 20) -> str:
-    """The first ``limit`` of ``names`` for a message, quoted and shortened."""
-    return ", ".join(repr(excerpt(name, MAX_NAME_LENGTH)) for name in names[:limit])
+def quote_names(names: Sequence[str]) -> str:
+    """The first of ``names`` for a message, quoted and shortened."""
+    return ", ".join(repr(excerpt(name, MAX_NAME_LENGTH)) for name in names[:MAX_LISTED_NAMES])
 
 
 def check_labels(origin: str, names: Collection[str]) -> None:

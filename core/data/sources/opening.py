@@ -12,18 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from core.data.errors import BadRow, DataError, check_bad_share, listing
+from core.data.errors import DataError, check_bad_share
 from core.data.sources.coco import read_json
 from core.data.sources.folders import read_folder
 from core.data.sources.manifests import read_json_lines, read_table
-from core.data.sources.rows import Row, Source
+from core.data.sources.rows import Source
 from core.data.sources.shards.collection import Progress, check_shards_exist, read_shards
 from core.spec.config import expand_user
 from core.spec.reading import excerpt
 from core.spec.resources import GENERAL, resource_folder
 from core.spec.shards import is_shards, may_exist
-
-__all__ = ["BadRow", "DataError", "Row", "Source", "check_bad_share", "listing", "open_source"]
 
 FORMATS = (
     "a CSV or TSV file with columns filepath and title, a JSON lines file, a COCO captions JSON, "

@@ -32,7 +32,6 @@ class FixMatch(Objective):
     def __init__(self, config: ConsistencyConfig) -> None:
         super().__init__(config)
         self.threshold = config.threshold
-        self.needs_teacher = config.pseudo_labels == "teacher"
 
     @classmethod
     def implements(cls, config: ObjectiveConfig) -> bool:

@@ -27,10 +27,6 @@ class MeanTeacher(Objective):
     name = "consistency"
     config_class = ConsistencyConfig
 
-    def __init__(self, config: ConsistencyConfig) -> None:
-        super().__init__(config)
-        self.needs_teacher = True
-
     @classmethod
     def implements(cls, config: ObjectiveConfig) -> bool:
         return isinstance(config, ConsistencyConfig) and config.kind == "mean-teacher"

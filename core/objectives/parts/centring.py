@@ -53,28 +53,28 @@ class Centring(nn.Module):
             self.centre.lerp_(torch.where(mean.isfinite(), mean, self.centre), 1.0 - CENTRE_MOMENTUM)
 
 
-def sinkhorn(scores: Tensor, rounds: int = SINKHORN_ROUNDS) -> Tensor:
+def sinkhorn(scores: Tensor) -> Tensor:
     """exp(``scores``) (B, K), normalised so that rows are distributions and columns have equal sums (Cuturi 2013).
 
     Computed in log space, so that large scores do not overflow.
     """
     if size() > 1:
-        return _sinkhorn_over_ranks(scores, rounds)
+        return _sinkhorn_over_ranks(scores)
     if len(scores) == 0:
         return scores
     log_q = scores - torch.logsumexp(scores.flatten(), dim=0)
     B, K = scores.shape
-    for _ in range(rounds):
+    for _ in range(SINKHORN_ROUNDS):
         log_q = log_q - torch.logsumexp(log_q, dim=0, keepdim=True) - math.log(K)
         log_q = log_q - torch.logsumexp(log_q, dim=1, keepdim=True) - math.log(B)
     return (log_q + math.log(B)).exp()
 
 
-def _sinkhorn_over_ranks(scores: Tensor, rounds: int) -> Tensor:
+def _sinkhorn_over_ranks(scores: Tensor) -> Tensor:
     """``sinkhorn`` with column sums over the rows of all ranks (SwAV, section 3.1; DINOv2)."""
     log_b, log_k = sum_over_ranks(scores.new_full((), float(len(scores)))).log(), math.log(scores.shape[1])
     log_q = scores - logsumexp_of_rows(scores).logsumexp(dim=0)
-    for _ in range(rounds):
+    for _ in range(SINKHORN_ROUNDS):
         log_q = log_q - logsumexp_of_rows(log_q) - log_k
         log_q = log_q - log_q.logsumexp(dim=1, keepdim=True) - log_b
     return (log_q + log_b).exp()

@@ -277,8 +277,8 @@ def _all_measures(
         # (B, V)
         predicted = frequency + _leave_one_out(z @ weights.T, target_sums, weight_sum, ((z @ inverse) * z).sum(dim=1))
         for measure, caption in zip(measures, candidates, strict=True):
-            centred_presence = _word_presence(first, word, caption[block], len(frequency))
-            measure[:, block] = _measures(predicted[image[block] - begin], centred_presence, frequency)
+            presence = _word_presence(first, word, caption[block], len(frequency))
+            measure[:, block] = _measures(predicted[image[block] - begin], presence, frequency)
         if progress is not None:
             progress("scoring captions by their words", int(end[image_numbers[-1]]), P)
     return measures

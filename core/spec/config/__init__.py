@@ -1,6 +1,6 @@
 """RunConfig: the only description of an experiment. No torch, so that the window can build its form from it."""
 
-from core.spec.config.axes import FusionConfig, NoiseConfig, TeacherConfig, TowersConfig
+from core.spec.config.axes import FusionConfig, TeacherConfig
 from core.spec.config.base import ConfigError, Section, Text
 from core.spec.config.contradictions import problems
 from core.spec.config.distillation import (
@@ -15,7 +15,7 @@ from core.spec.config.distillation import (
     MaskedPatchesConfig,
     TextAnchorsConfig,
 )
-from core.spec.config.experiment import CONFIG_VERSION, RunConfig
+from core.spec.config.experiment import RunConfig
 from core.spec.config.labelled import ClassificationConfig, ConsistencyConfig
 from core.spec.config.objective import ObjectiveConfig
 from core.spec.config.objectives import CustomObjectiveConfig, ObjectivesConfig
@@ -36,16 +36,14 @@ from core.spec.config.run import (
     without_folders,
 )
 from core.spec.config.teacher_schedule import EVERY_STEP, TeacherSchedule, teacher_schedule
-from core.spec.config.training import CheckpointConfig, DataConfig, OptimConfig, RuntimeConfig, ValidationConfig
-from core.spec.config.views import CleanViewConfig, LocalViewConfig, StudentViewConfig, TeacherViewConfig, ViewsConfig
+from core.spec.config.training import DataConfig, OptimConfig, RuntimeConfig, ValidationConfig
+from core.spec.config.views import CleanViewConfig, LocalViewConfig, StudentViewConfig, TeacherViewConfig
 from core.spec.paths import expand_user, split_run
 
 __all__ = [
-    "CONFIG_VERSION",
     "EVERY_STEP",
     "AnchorsConfig",
     "CaptioningConfig",
-    "CheckpointConfig",
     "ClassificationConfig",
     "CleanViewConfig",
     "ConfigError",
@@ -65,7 +63,6 @@ __all__ = [
     "MaskedPatchesConfig",
     "MaskedWordsConfig",
     "MatchingConfig",
-    "NoiseConfig",
     "ObjectiveConfig",
     "ObjectivesConfig",
     "OptimConfig",
@@ -78,9 +75,7 @@ __all__ = [
     "TeacherViewConfig",
     "Text",
     "TextAnchorsConfig",
-    "TowersConfig",
     "ValidationConfig",
-    "ViewsConfig",
     "differences",
     "expand_user",
     "field_errors",

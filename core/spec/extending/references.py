@@ -58,17 +58,12 @@ def parse_reference(text: str) -> Reference | None:
     return Reference(location, name)
 
 
-def is_reference(text: str) -> bool:
-    """Whether ``text`` has the form of a reference."""
-    return parse_reference(text) is not None
-
-
 def _is_name(text: str) -> bool:
     return text.isidentifier() and not keyword.iskeyword(text)
 
 
 def _reference_text(text: str) -> str:
-    if text and not is_reference(text):
+    if text and parse_reference(text) is None:
         raise PydanticCustomError("reference", "Must be a reference to code, as {form}", {"form": REFERENCE_FORM})
     return text
 

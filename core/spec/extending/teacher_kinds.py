@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-from core.spec.extending.references import REFERENCE_FORM, is_reference
+from core.spec.extending.references import REFERENCE_FORM, parse_reference
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def teacher_kind(name: str) -> TeacherKind:
 
 
 def _check_kind(name: str) -> str:
-    if name not in TEACHER_KINDS and not is_reference(name):
+    if name not in TEACHER_KINDS and parse_reference(name) is None:
         kinds = ", ".join(TEACHER_KINDS)
         message = "Must be one of {kinds}, or an update rule as {form}"
         raise PydanticCustomError("kind", message, {"kinds": kinds, "form": REFERENCE_FORM})

@@ -27,9 +27,9 @@ from core.spec.machines.answers import (
 from core.spec.machines.connection import Connection
 from core.spec.machines.machine import Machine
 from core.spec.reading import validate_as
+from core.spec.run.folder import Control
 
 End = Literal["terminate", "kill"]
-Control = Literal["stop", "pause"]
 Value = TypeVar("Value")
 
 

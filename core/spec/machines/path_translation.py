@@ -13,14 +13,11 @@ from typing import Any
 
 from core.spec.errors import UserError
 from core.spec.machines.record import RemoteRecord, read_record
+from core.spec.paths import IMAGE_SUFFIXES
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import InterpolatedName, parse_interpolated
 
 IMAGES_FOLDER = "remote-images"
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"}
-    | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".ico"}
-)
 _MAX_DEPTH, _MAX_PATH_LENGTH = 64, 4096
 
 

@@ -95,7 +95,7 @@ class RemoteRuns:
         )
         self._deliver(run, record, parsed.to_json())
 
-    def resume(self, run: RunDir, devices: Sequence[str] | None = None, script: str | None = None) -> None:
+    def resume(self, run: RunDir, devices: Sequence[str] | None = None) -> None:
         """Resume a run on its machine and in its remote folder; see `launch`."""
         record = read_record(run)
         if record is None:
@@ -106,7 +106,6 @@ class RemoteRuns:
             "token": secrets.token_hex(8),
             "waiting": True,
             "devices": record.devices if devices is None else list(devices),
-            "script": record.script if script is None else script,
         }
         self._deliver(run, record.model_copy(update=changed), "" if record.folder else _config(run))
 

@@ -107,28 +107,16 @@ def _mixup(size: Size) -> dict[str, Any]:
     }
 
 
-def _kd(size: Size) -> dict[str, Any]:
+def _frozen_teacher(labels: float, predictions: float, temperature: float) -> dict[str, Any]:
+    """Classification with the weights of the labels, and of a trained classifier's predictions."""
     return {
         "data": {"label": LABEL},
         "views": {"clean": WEAK, "student": {"count": 0}, "teacher": {"count": 0}},
         "teacher": {"kind": "frozen"},
         "objectives": {
             **NO_PAIRS,
-            "classification": {"weight": 0.1},
-            "distill_logits": {"weight": 0.9, "on": "classes", "temperature": 4.0},
-        },
-    }
-
-
-def _born_again(size: Size) -> dict[str, Any]:
-    return {
-        "data": {"label": LABEL},
-        "views": {"clean": WEAK, "student": {"count": 0}, "teacher": {"count": 0}},
-        "teacher": {"kind": "frozen"},
-        "objectives": {
-            **NO_PAIRS,
-            "classification": {"weight": 1.0},
-            "distill_logits": {"weight": 1.0, "on": "classes", "temperature": 1.0},
+            "classification": {"weight": labels},
+            "distill_logits": {"weight": predictions, "on": "classes", "temperature": temperature},
         },
     }
 
@@ -184,7 +172,7 @@ LABELS = (
         "The teacher is a trained classifier. Its softmax, softened by a temperature, is the target, together with the "
         "true labels at a small weight. Set teacher.checkpoint to its run, which must have the same classes.",
         "Hinton et al. 2015, Distilling the knowledge in a neural network",
-        _kd,
+        lambda size: _frozen_teacher(0.1, 0.9, 4.0),
     ),
     Preset(
         "born-again",
@@ -192,6 +180,6 @@ LABELS = (
         "The same network is trained in generations. Each generation learns the labels and the predictions of the "
         "previous generation. Set teacher.checkpoint to the previous run; the outputs of several runs are averaged.",
         "Furlanello et al. 2018, Born-again neural networks",
-        _born_again,
+        lambda size: _frozen_teacher(1.0, 1.0, 1.0),
     ),
 )

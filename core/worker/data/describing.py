@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from core.data.errors import BadRow, DataError, check_bad_share
 from core.data.sources.folders import read_uncaptioned
-from core.data.sources.opening import BadRow, DataError, Source, check_bad_share, open_source
+from core.data.sources.opening import open_source
+from core.data.sources.rows import Source
 from core.data.sources.shards.collection import FORMAT as SHARDS
 from core.data.sources.shards.collection import Shards
 from core.spec.config import expand_user

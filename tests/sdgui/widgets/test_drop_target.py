@@ -13,9 +13,8 @@ from PySide6.QtGui import QColor, QDragEnterEvent, QDragLeaveEvent, QDropEvent, 
 from PySide6.QtWidgets import QApplication, QLabel, QLineEdit, QWidget
 from pytestqt.qtbot import QtBot
 
-from core.data.sources.folders import IMAGE_SUFFIXES as READ_BY_CORE
 from sdgui.widgets.drop_target import DropTarget, FileDrop
-from sdgui.widgets.dropped_files import BATCH_SIZE, IMAGE_SUFFIXES, expand
+from sdgui.widgets.dropped_files import BATCH_SIZE, expand
 
 
 class Heard:
@@ -60,10 +59,6 @@ def of(*urls: str | Path) -> QMimeData:
     data = QMimeData()
     data.setUrls([QUrl.fromLocalFile(str(url)) if isinstance(url, Path) else QUrl(url) for url in urls])
     return data
-
-
-def test_the_window_and_the_trainer_take_the_same_extensions() -> None:
-    assert IMAGE_SUFFIXES == READ_BY_CORE
 
 
 def test_files_and_folders_are_accepted_once_and_the_rest_refused(

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.data.errors import ImageError
-from core.data.sources.folders import IMAGE_SUFFIXES
 from core.data.sources.manifests import MAX_LABELS
 from core.data.sources.rows import clean_caption
 from core.data.sources.shards.tar import TarMember
+from core.spec.paths import IMAGE_SUFFIXES
 from core.spec.reading import UnreadableError, parse_json
 from core.spec.shards import MAX_MEMBER_BYTES
 

@@ -144,7 +144,9 @@ def answering(host: Pretended, answer: Callable[[], Submitted]) -> None:
     host.submit = submit  # type: ignore[method-assign]
 
 
-def test_a_resumed_run_keeps_devices_and_script_unless_others_are_given(remote: RemoteRuns, run: RunDir) -> None:
+def test_a_resumed_run_keeps_its_script_and_its_devices_unless_others_are_given(
+    remote: RemoteRuns, run: RunDir
+) -> None:
     host = far(remote)
     answering(host, lambda: Submitted(folder="/there/one"))
     write_record(run, RECORD.model_copy(update={"devices": ["3"], "script": "#!old"}))
@@ -152,10 +154,10 @@ def test_a_resumed_run_keeps_devices_and_script_unless_others_are_given(remote: 
     remote.resume(run)
     assert run.pending_request() is None
     assert host.heard == [("submit", "one", False, ["3"], "#!old"), ("follow", "/there/one")]
-    remote.resume(run, ["0", "1"], "")
+    remote.resume(run, ["0", "1"])
     assert host.heard[2:] == [
         ("unfollow", "/there/one"),
-        ("submit", "one", False, ["0", "1"], ""),
+        ("submit", "one", False, ["0", "1"], "#!old"),
         ("follow", "/there/one"),
     ]
     tokens = {read_record(run).token}  # type: ignore[union-attr]
