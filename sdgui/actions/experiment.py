@@ -75,7 +75,7 @@ def _report(window: Window) -> None:
 
 
 def _delete(window: Window) -> None:
-    experiment_id, study_id = window.experiments.row()
+    experiment_id, study_id = window.experiments.selected_ids()
     if experiment_id is not None:
         window.experiment_commands.delete(experiment_id)
     elif study_id is not None:
@@ -197,7 +197,7 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
         "Move the experiment or study to the bin (can be undone)",
         _delete,
         "Del",
-        enabled=lambda window: window.experiments.row() != (None, None),
+        enabled=lambda window: window.experiments.selected_ids() != (None, None),
         icon="ph.trash",
         menus=(MenuItem(EXPERIMENT_MENU, Section.REMOVE), MenuItem(STUDY_MENU, Section.REMOVE)),
         scope=lambda window: window.experiments,

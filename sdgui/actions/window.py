@@ -41,7 +41,7 @@ class Target:
             run,
             (services.follower.state(run.id) or run.state) if run is not None else None,
             services.launcher.stops().get(run.id) if run is not None else None,
-            experiment_id is not None and commands.waits(experiment_id),
+            experiment_id is not None and commands.is_waiting(experiment_id),
             selection.study_id if experiment_id is None else None,
             progress is not None and progress.folder_missing,
         )

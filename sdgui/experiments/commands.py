@@ -19,7 +19,7 @@ from core.spec.errors import UserError
 from core.spec.presets import Size, preset_config
 from core.spec.run.lineage import started_from
 from core.spec.run.model_names import CHECKPOINT, checkpoint_names, resolve
-from sdgui.experiments.reproducing import Report, message_of, read_report
+from sdgui.experiments.reproducing import ReproductionReport, message_of, read_report
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.runs.demo import SHOWN_FIRST, demo_configs
 from sdgui.runs.program import core_command, qt_process
@@ -132,7 +132,7 @@ class ExperimentCommands(QObject):
         """Add an experiment with the config of ``run``, and show the differences."""
         self.message_requested.emit(Message("info", f"Comparing run {run.key} with this computer…"))
 
-        def prepared(report: Report) -> None:
+        def prepared(report: ReproductionReport) -> None:
             if isinstance(report.config, RunConfig):
                 self.add(report.config)
             self.message_requested.emit(message_of(report))

@@ -78,7 +78,7 @@ class ExperimentsPanel(QWidget):
         """The selected row, the chosen run and the ticked runs."""
         index, run = self._selected_index(), self.model.run(self._run or 0)
         ticked = tuple(run_id for run_id in sorted(self._ticked) if self.model.run(run_id) is not None)
-        experiment, study = self.row()
+        experiment, study = self.selected_ids()
         experiments = self.model.experiments_of(index) if index.isValid() else None
         runs: tuple[int, ...] = ()
         if experiment is None and study is not None and run is None:
@@ -99,7 +99,7 @@ class ExperimentsPanel(QWidget):
             listed=None if experiments is None else frozenset(experiments),
         )
 
-    def row(self) -> tuple[int | None, int | None]:
+    def selected_ids(self) -> tuple[int | None, int | None]:
         """The experiment and the study of the selected row; neither for the row of all runs."""
         index = self._selected_index()
         experiment = index.data(Role.EXPERIMENT)
@@ -220,7 +220,7 @@ class ExperimentsPanel(QWidget):
     # Saved between sessions
     def save(self) -> None:
         """Write selection, ticks and collapsed studies to the settings."""
-        settings, selection, (experiment, study) = self._services.settings, self.selection(), self.row()
+        settings, selection, (experiment, study) = self._services.settings, self.selection(), self.selected_ids()
         row = ("experiment", experiment) if experiment is not None else ("study", study) if study else ("all", 0)
         settings.setValue("tree/row", json.dumps(row))
         settings.setValue("tree/run", selection.run_id or 0)

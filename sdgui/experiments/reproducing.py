@@ -22,15 +22,15 @@ _TIMEOUT_SECONDS = 300.0  # maximum duration; reading the names and sizes of a m
 
 
 @dataclass(frozen=True)
-class Report:
-    """``differing``: name -> (then, now); ``steps``: commands that repeat a logged run."""
+class ReproductionReport:
+    """What differs now. ``differing``: name -> (then, now); ``steps``: commands that repeat a logged run."""
 
     config: RunConfig | LoggedConfig
     differing: dict[str, tuple[Any, Any]]
     steps: tuple[str, ...]
 
 
-def read_report(folder: Path) -> Report:
+def read_report(folder: Path) -> ReproductionReport:
     """Compare the run in ``folder`` with this computer. Raises UserError with the program's message on failure."""
     config = read_any_config(folder / "config.json")
     command = [*core_command(), "reproduce", str(folder), "--json"]
@@ -49,10 +49,10 @@ def read_report(folder: Path) -> Report:
             stderr_lines[-1] if stderr_lines else f"sdgui-core reproduce exited with status {done.returncode}."
         )
     differing = {name: (then, now) for name, (then, now) in raw["differing"].items()}
-    return Report(config, differing, tuple(raw["steps"]))
+    return ReproductionReport(config, differing, tuple(raw["steps"]))
 
 
-def message_of(report: Report) -> Message:
+def message_of(report: ReproductionReport) -> Message:
     """A message about the prepared run and the changes since the original run."""
     lines = [f"{name}: {_text(then)} then, {_text(now)} now" for name, (then, now) in report.differing.items()]
     count = "1 thing differs now:" if len(lines) == 1 else f"{len(lines)} things differ now, such as"

@@ -67,7 +67,7 @@ class RunCommands(QObject):
         """Queue a run of the experiment after the active runs."""
         self._begin(experiment_id, True, typed)
 
-    def waits(self, experiment_id: int) -> bool:
+    def is_waiting(self, experiment_id: int) -> bool:
         """Whether a launch of this experiment waits for its data to be created or checked."""
         return any(waiting == experiment_id for waiting, _ in (*self._waiting, *self._checks))
 
@@ -166,7 +166,7 @@ class RunCommands(QObject):
             self.started.emit(run.id)
 
     def _wait_for_demo(self, experiment_id: int, queue: bool) -> None:
-        if not self.waits(experiment_id):
+        if not self.is_waiting(experiment_id):
             self._waiting.append((experiment_id, queue))
         self._services.demo.make()
         self.message_requested.emit(

@@ -43,7 +43,7 @@ class TimeTravel(QObject):
 
 
 def last_step_up_to(steps: Sequence[int], step: int) -> int:
-    """The last of ``steps`` (ascending) up to ``step``, otherwise the first. Raises ValueError if there are none."""
+    """The last of ``steps`` (ascending) up to ``step``; the first if all are later. Raises ValueError without steps."""
     if not steps:
         raise ValueError("no steps")
     return steps[max(0, bisect_right(steps, step) - 1)]

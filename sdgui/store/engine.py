@@ -33,8 +33,8 @@ class Outage:
     def __init__(self) -> None:
         self._sentence, self._recorded_at = "", 0.0
 
-    def refuse(self) -> None:
-        """Raise StoreUnavailableError in the main thread for a while after an outage."""
+    def raise_if_recent(self) -> None:
+        """Raise ServerGoneError in the main thread, for a while after an outage."""
         is_recent = time.monotonic() - self._recorded_at < _OUTAGE_SECONDS
         if self._sentence and is_recent and threading.current_thread() is threading.main_thread():
             raise ServerGoneError(self._sentence)
@@ -47,9 +47,9 @@ class Outage:
 
 @dataclass(frozen=True)
 class Database:
-    """An open database, with one engine per purpose. ``where``: file path, or server address without the password."""
+    """An open database, with one engine per purpose. ``location``: file path, or address without the password."""
 
-    where: object
+    location: object
     reader: Engine  # a transaction sees one snapshot
     writer: Engine  # serialises all writers
     recorder: Engine  # writes one run's progress; on a server it waits only for writers of the same run
@@ -61,7 +61,7 @@ class Database:
     def translating_errors(self) -> Iterator[None]:
         """Turn the database's own errors into StoreError."""
         if self.outage is not None:
-            self.outage.refuse()
+            self.outage.raise_if_recent()
         reported: StoreError | None = None
         try:
             yield

@@ -154,17 +154,17 @@ class QueueRecords(RunRecords):
             query = query.where(RunRow.folder.startswith(self._local_prefix, autoescape=True))
         return list(session.scalars(query.where(RunRow.id != except_run)))
 
-    def _free(self, session: Session, host: str, slots: Slots, except_run: int = -1) -> _Free:
+    def _free(self, session: Session, host: str, slots: Slots, except_run: int = -1) -> _FreeDevices:
         busy = self._busy(session, host, except_run)
         if not slots.devices:
-            return _Free(None, max(0, slots.at_once - len(busy)), 1)
+            return _FreeDevices(None, max(0, slots.at_once - len(busy)), 1)
         # A run with unknown devices uses CUDA's default: the first.
         used = {device for devices in busy for device in (devices or slots.devices[0]).split(",")} | slots.in_use
-        return _Free([device for device in slots.devices if device not in used], 0, slots.gpus_per_run)
+        return _FreeDevices([device for device in slots.devices if device not in used], 0, slots.gpus_per_run)
 
 
 @dataclass
-class _Free:
+class _FreeDevices:
     """The remaining capacity of a machine while iterating over the queue. ``devices``: None if it has no GPUs."""
 
     devices: list[str] | None

@@ -50,12 +50,12 @@ class Sessions:
     @property
     def local_file(self) -> Path:
         """The local database file. With a shared registry, it contains only the per-user tables."""
-        return Path(str(self._local.where))
+        return Path(str(self._local.location))
 
     @property
     def location(self) -> str:
         """The database file or address, for display."""
-        return str(self._database.where)
+        return str(self._database.location)
 
     @property
     def shared(self) -> bool:

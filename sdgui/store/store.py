@@ -51,7 +51,7 @@ _IMPORT_SECONDS = 0.5  # time limit of one call of ``import_logged``, so that li
 DELETED = ".deleted"  # suffix of a run folder that is being deleted; it stays if the deletion is interrupted
 
 
-class _Listed(NamedTuple):
+class _ListedRun(NamedTuple):
     id: int
     launched: float | None
     offset: int
@@ -123,7 +123,7 @@ class Store(
     @property
     def registry(self) -> RegistryAddress | None:
         """The address of the shared registry; None if everything is in the home's file."""
-        return self._database.where if isinstance(self._database.where, RegistryAddress) else None
+        return self._database.location if isinstance(self._database.location, RegistryAddress) else None
 
     def compile_first_queries(self) -> None:
         """Compile the SQL that panels need first. Slow: call it in a background thread."""
@@ -174,7 +174,7 @@ class Store(
         folder: Path,
         experiment_id: int | None,
         experiments_by_key: dict[str, int],
-        listed: Mapping[str, _Listed],
+        listed: Mapping[str, _ListedRun],
         tags: Iterable[str] = (),
         first_stage: int | None = None,
     ) -> int:
@@ -268,14 +268,14 @@ class Store(
             self._logged_stamp = stamp
         return problems
 
-    def _listed(self, folder: Path | None = None) -> dict[str, _Listed]:
+    def _listed(self, folder: Path | None = None) -> dict[str, _ListedRun]:
         """Listed runs by stored folder; only the run in ``folder`` if given."""
         query = select(RunRow.folder, RunRow.id, RunRow.launched, RunRow.offset)
         if folder is not None:
             query = query.where(RunRow.folder == self._folder_text(folder))
         with self._read() as session:
             return {
-                text: _Listed(run_id, launched, offset) for text, run_id, launched, offset in session.execute(query)
+                text: _ListedRun(run_id, launched, offset) for text, run_id, launched, offset in session.execute(query)
             }
 
     def owns(self, run: Run) -> bool:

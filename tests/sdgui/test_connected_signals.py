@@ -79,7 +79,7 @@ READ_WHEN_ASKED = """
 
 # Buttons that open a menu of their own making.
 OPENERS = """
-    ColumnEditor.list_button DataPicker._browse DataView.more_button PathEditor._browse PlotToolbar.export
+    ColumnEditor.list_button DataPicker._browse_button DataView.more_button PathEditor._browse_button PlotToolbar.export
     SearchBar.history_button TableBar.group TableBar.views
 """
 

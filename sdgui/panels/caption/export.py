@@ -31,14 +31,15 @@ from core.spec.caption_files import (
 from core.spec.cells import escape_row
 from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, read_json
-from sdgui.shared.export.formats import Exported, ExportFormat, Progress
+from sdgui.shared.export.formats import ExportFormat, ExportResult, Progress
 
 SIDECAR_PROVENANCE = "captions.provenance.json"
 TABLE, PROVENANCE, IMAGES = "train.csv", "provenance.json", "images"
 _WRITER = "sdgui captions"
 _MAX_PROVENANCE_BYTES = 256 * MEGABYTE  # 1 kB for each of 250,000 images
 
-WriteCaptions = Callable[[Sequence[CaptionedImage], Path, Progress, bool], Exported]  # images, path, progress, force
+# images, path, progress, force
+WriteCaptions = Callable[[Sequence[CaptionedImage], Path, Progress, bool], ExportResult]
 
 
 def _with_progress(images: Sequence[CaptionedImage], progress: Progress) -> Iterator[CaptionedImage]:
@@ -52,7 +53,7 @@ def count_sidecars(images: Sequence[CaptionedImage], progress: Progress) -> int:
     return sum(sidecar_of(image.path).exists() for image in _with_progress(images, progress))
 
 
-def export_sidecars(images: Sequence[CaptionedImage], progress: Progress, force: bool = False) -> Exported:
+def export_sidecars(images: Sequence[CaptionedImage], progress: Progress, force: bool = False) -> ExportResult:
     """Write ``NAME.txt`` next to each image; existing files are overwritten only with ``force``."""
     sidecars, exported, skipped = Sidecars(force), list[CaptionedImage](), list[tuple[str, str]]()
     for image in _with_progress(images, progress):
@@ -70,7 +71,7 @@ def export_sidecars(images: Sequence[CaptionedImage], progress: Progress, force:
         except (CaptionFileError, OSError) as error:
             skipped.append((str(folder / SIDECAR_PROVENANCE), _reason(error)))
     common_folder = Path(os.path.commonpath([str(folder) for folder in folders])) if folders else Path()
-    return Exported(common_folder, len(exported), skipped)
+    return ExportResult(common_folder, len(exported), skipped)
 
 
 def _write_provenance(folder: Path, images: Sequence[CaptionedImage]) -> None:
@@ -98,7 +99,7 @@ def _read(path: Path) -> dict[str, Any]:
     return raw if isinstance(raw, dict) else {}
 
 
-def export_table(images: Sequence[CaptionedImage], path: Path, progress: Progress, force: bool = False) -> Exported:
+def export_table(images: Sequence[CaptionedImage], path: Path, progress: Progress, force: bool = False) -> ExportResult:
     """Write a CSV table with one row per caption, including its provenance; written completely or not at all."""
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")
@@ -106,25 +107,27 @@ def export_table(images: Sequence[CaptionedImage], path: Path, progress: Progres
     for image in _with_progress(images, progress):
         table.writerows(table_rows(image, path.absolute().parent))
     _write(path, text.getvalue(), force)
-    return Exported(path, len(images))
+    return ExportResult(path, len(images))
 
 
 def export_json_lines(
     images: Sequence[CaptionedImage], path: Path, progress: Progress, force: bool = False
-) -> Exported:
+) -> ExportResult:
     """Write one line of JSON per image."""
     _write(path, "".join(f"{json_line(image)}\n" for image in _with_progress(images, progress)), force)
-    return Exported(path, len(images))
+    return ExportResult(path, len(images))
 
 
-def export_coco(images: Sequence[CaptionedImage], path: Path, progress: Progress, force: bool = False) -> Exported:
+def export_coco(images: Sequence[CaptionedImage], path: Path, progress: Progress, force: bool = False) -> ExportResult:
     """Write the COCO captions format."""
     progress(0, len(images))
     _write(path, coco_json(images, path.parent) + "\n", force)
-    return Exported(path, len(images))
+    return ExportResult(path, len(images))
 
 
-def save_source(images: Sequence[CaptionedImage], folder: Path, progress: Progress, _force: bool = False) -> Exported:
+def save_source(
+    images: Sequence[CaptionedImage], folder: Path, progress: Progress, _force: bool = False
+) -> ExportResult:
     """Write a data source for ``data.train``: ``train.csv``, links to the images, ``provenance.json``.
 
     The table's paths are inside the folder, as data sources require. A cancelled or failed export leaves no folder.
@@ -146,7 +149,7 @@ def save_source(images: Sequence[CaptionedImage], folder: Path, progress: Progre
         raise
 
 
-def _fill(folder: Path, images: Sequence[CaptionedImage], progress: Progress) -> Exported:
+def _fill(folder: Path, images: Sequence[CaptionedImage], progress: Progress) -> ExportResult:
     """Write the source's files into an existing folder. Raises CaptionFileError if no image exists."""
     rows, sources, skipped = [], list[dict[str, Any]](), list[tuple[str, str]]()
     origins = list[Mapping[str, Any]]()
@@ -172,7 +175,7 @@ def _fill(folder: Path, images: Sequence[CaptionedImage], progress: Progress) ->
     about = {"written_by": _WRITER, "provenance": [dict(origin) for origin in origins], "rows": sources}
     write_new(folder / PROVENANCE, json.dumps(about) + "\n")
     write_new(folder / TABLE, text.getvalue())
-    return Exported(folder / TABLE, len(rows), skipped)
+    return ExportResult(folder / TABLE, len(rows), skipped)
 
 
 def _link(source: Path, target: Path) -> None:

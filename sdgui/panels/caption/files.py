@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QMessageBox, QWidget
 
 from core.spec.caption_files import CaptionedImage
 from sdgui.panels.caption.export import CAPTION_FORMATS, TRAINING_DATA, WriteCaptions, count_sidecars
-from sdgui.shared.export.formats import Exported, ExportFormat, free_path
+from sdgui.shared.export.formats import ExportFormat, ExportResult, free_path
 from sdgui.shared.export.message import exported_message
 from sdgui.shared.export.task import ExportTask, Work
 from sdgui.shared.failures import failure_message
@@ -123,7 +123,7 @@ class CaptionFiles(QObject):
                 "Saving captions", images, lambda progress: save(images, folder, progress, False), self._show_saved
             )
 
-    def _show_saved(self, report: Exported) -> None:
+    def _show_saved(self, report: ExportResult) -> None:
         """Report the saved training data and offer to train on it."""
         text = f"{count_with_unit(report.written, 'caption')} saved as training data: {report.path}."
         use = Remedy("Use in a new experiment", lambda: self.use_requested.emit(str(report.path), report.written))
@@ -152,7 +152,7 @@ class CaptionFiles(QObject):
     def _show_failure(self, failure: Failure) -> None:
         self._show_message(failure_message(failure, f"The export was cancelled; {self._kept}."))
 
-    def _show_report(self, report: Exported) -> None:
+    def _show_report(self, report: ExportResult) -> None:
         if not report.written:
             text = f"No caption was exported; {count_with_unit(len(report.skipped), 'image')} skipped."
             self._show_message(warning(text, report.reasons()))

@@ -1,6 +1,6 @@
 """Export formats: each panel has a table of rows from which its menu, actions and dialogs are built.
 
-Flow: ``ExportFormat`` rows -> menu or action -> ``ask_save`` -> ``ExportTask`` (thread) -> ``Exported`` -> message.
+Flow: ``ExportFormat`` rows -> menu or action -> ``ask_save`` -> ``ExportTask`` (thread) -> ``ExportResult`` -> message.
 To add a format, add a row to the panel's table. No Qt.
 """
 
@@ -43,7 +43,7 @@ class ExportFormat(Generic[Write]):
 
 
 @dataclass
-class Exported:
+class ExportResult:
     """The result of an export: number of written items, and skipped items with reasons."""
 
     path: Path  # the folder, or the (first) file

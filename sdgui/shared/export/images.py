@@ -19,22 +19,22 @@ from core.spec.cells import escape_row
 from core.spec.errors import UserError, not_written
 from core.spec.reading import UnreadableError
 from core.spec.shards import is_member, read_member, split_member
-from sdgui.shared.export.formats import Exported, ExportFormat, Progress, free_path
+from sdgui.shared.export.formats import ExportFormat, ExportResult, Progress, free_path
 from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.gallery.items import GalleryItem
 
 COLUMNS = ("filepath", "title", "rank", "score", "true", "note")
 
-WriteImages = Callable[[Sequence[GalleryItem], Path, Progress], Exported]  # images, where, progress
+WriteImages = Callable[[Sequence[GalleryItem], Path, Progress], ExportResult]  # images, where, progress
 
 
 class ExportError(UserError):
     """The export failed, completely or in part; the message has the file and the remedy."""
 
 
-def export_copies(items: Sequence[GalleryItem], folder: Path, progress: Progress) -> Exported:
+def export_copies(items: Sequence[GalleryItem], folder: Path, progress: Progress) -> ExportResult:
     """Copy the images to ``folder``, keeping their times. Raises ExportError if it cannot be written."""
-    report = Exported(folder)
+    report = ExportResult(folder)
     name_counts: Counter[str] = Counter()  # many images may have the same name
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copystat(source, target)
 
 
-def export_table(items: Sequence[GalleryItem], file: Path, progress: Progress) -> Exported:
+def export_table(items: Sequence[GalleryItem], file: Path, progress: Progress) -> ExportResult:
     """Write a CSV with filepath, title, rank, score, true, note. Raises ExportError, also if the file exists."""
     with _new_file(file) as writing:
         table = csv.writer(writing)
@@ -85,7 +85,7 @@ def export_table(items: Sequence[GalleryItem], file: Path, progress: Progress) -
             progress(number, len(items))
             record = _record(item, file.parent)
             table.writerow(escape_row("" if record[name] is None else record[name] for name in COLUMNS))
-    return Exported(file, len(items))
+    return ExportResult(file, len(items))
 
 
 def _record(item: GalleryItem, folder: Path) -> dict[str, Any]:

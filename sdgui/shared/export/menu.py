@@ -13,7 +13,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QMenu, QWidget
 
-from sdgui.shared.export.formats import Exported, ExportFormat, free_path
+from sdgui.shared.export.formats import ExportFormat, ExportResult, free_path
 from sdgui.shared.export.images import IMAGE_FORMATS, WriteImages
 from sdgui.shared.export.message import exported_message
 from sdgui.shared.export.task import ExportTask
@@ -65,7 +65,7 @@ class ExportMenu(QObject):
         exported = list(items)
         self.task.start("Exporting images", len(exported), lambda progress: write(exported, path, progress))
 
-    def _done(self, report: Exported) -> None:
+    def _done(self, report: ExportResult) -> None:
         self._folder = report.folder
         images = count_with_unit(report.written, "image")
         self._show_message(exported_message(report, f"{images} exported to {report.path}."))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
 
-from sdgui.shared.export.formats import Exported
+from sdgui.shared.export.formats import ExportResult
 from sdgui.widgets.formats import count
 from sdgui.widgets.message import Message, Remedy, info, warning
 
 
-def exported_message(report: Exported, text: str, remedy: Remedy | None = None) -> Message:
+def exported_message(report: ExportResult, text: str, remedy: Remedy | None = None) -> Message:
     """A message with ``text`` and the number of skipped items. By default, the remedy opens the folder."""
     if remedy is None:
         url = QUrl.fromLocalFile(str(report.folder))

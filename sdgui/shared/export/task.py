@@ -26,7 +26,7 @@ class _Cancelled(Exception):
 class ExportTask(QObject):
     """Runs an export in a thread, from ``start`` to ``done`` or ``failed``; the strip shows it and can cancel it."""
 
-    done = Signal(object)  # the result of ``work``, such as Exported
+    done = Signal(object)  # the result of ``work``, such as ExportResult
     failed = Signal(object)  # Failure
 
     _progress = Signal(int, int)

@@ -217,9 +217,9 @@ class PathEditor(TextEditor):
 
     def __init__(self, spec: FieldSpec, parent: QWidget) -> None:
         super().__init__(spec, parent)
-        self._browse = IconButton("ph.folder-open", f"Browse for {spec.title.lower()}", parent=self)
-        self._browse.clicked.connect(self._ask)
-        self.row.addWidget(self._browse)
+        self._browse_button = IconButton("ph.folder-open", f"Browse for {spec.title.lower()}", parent=self)
+        self._browse_button.clicked.connect(self._ask)
+        self.row.addWidget(self._browse_button)
 
     def set_text(self, text: str) -> None:
         """Show ``text``, and its end if it is too long: the name of a file says more than its folder."""
@@ -228,14 +228,14 @@ class PathEditor(TextEditor):
 
     def set_read_only(self, read_only: bool) -> None:
         super().set_read_only(read_only)
-        self._browse.setVisible(not read_only)
+        self._browse_button.setVisible(not read_only)
 
     def _ask(self) -> None:
         menu = QMenu(self)
         menu.addAction("File…").triggered.connect(lambda: self._browse_for(folder=False))
         menu.addAction("Folder…").triggered.connect(lambda: self._browse_for(folder=True))
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.popup(self._browse.mapToGlobal(self._browse.rect().bottomLeft()))
+        menu.popup(self._browse_button.mapToGlobal(self._browse_button.rect().bottomLeft()))
 
     def _browse_for(self, folder: bool) -> None:
         path = existing_path(self.text()) or existing_path(str(Path(self.text()).parent)) if self.text() else None

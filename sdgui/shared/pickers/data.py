@@ -63,8 +63,8 @@ class DataPicker(QWidget):
         self.setAcceptDrops(True)
         self.box = ListOnlyComboBox(self)
         self.figures = ElidedLabel("", self)
-        self._browse = IconButton("ph.folder-open", "Choose a file or folder of pairs", parent=self)
-        self._show_card = IconButton("ph.identification-card", "Show the data card", parent=self)
+        self._browse_button = IconButton("ph.folder-open", "Choose a file or folder of pairs", parent=self)
+        self._card_button = IconButton("ph.identification-card", "Show the data card", parent=self)
         self._popup: QFrame | None = None
         self.card: DataCard | None = None
         self._listed = False
@@ -80,12 +80,12 @@ class DataPicker(QWidget):
         self.setFocusProxy(self.box)
         set_role(self.figures, "small")
         self.figures.hide()
-        row = hbox((self.box, 1), self._browse, self._show_card, spacing=SPACE // 2)
+        row = hbox((self.box, 1), self._browse_button, self._card_button, spacing=SPACE // 2)
         vbox(row, self.figures, into=self, spacing=SPACE // 2)
         self.box.activated.connect(lambda row: self.set_source(str(self.box.itemData(row))))
-        self._browse.clicked.connect(self._ask)
-        self._show_card.clicked.connect(self.show_card)
-        self._show_card.setEnabled(False)
+        self._browse_button.clicked.connect(self._ask)
+        self._card_button.clicked.connect(self.show_card)
+        self._card_button.setEnabled(False)
         self._data_facts.progress.connect(self._on_progress)
         self._data_facts.described.connect(self._on_described)
         self._data_facts.refused.connect(self._on_failed)
@@ -165,7 +165,7 @@ class DataPicker(QWidget):
     # Counting
     def _describe(self, source: str) -> None:
         self.figures.setVisible(bool(source) and not self._is_compact)
-        self._show_card.setEnabled(bool(source))
+        self._card_button.setEnabled(bool(source))
         self._data_facts.set_source(source)
         if source:
             self._show_text("Counting…")
@@ -227,7 +227,7 @@ class DataPicker(QWidget):
 
     # Choosing another
     def _ask(self) -> None:
-        self.menu().popup(self._browse.mapToGlobal(self._browse.rect().bottomLeft()))
+        self.menu().popup(self._browse_button.mapToGlobal(self._browse_button.rect().bottomLeft()))
 
     def menu(self) -> QMenu:
         """The menu for choosing other data; deleted when it closes."""

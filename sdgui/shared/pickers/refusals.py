@@ -14,7 +14,7 @@ from sdgui.worker.replies import Cancelled, Failure, Lost
 from sdgui.worker.verbs import SourceFacts
 
 DATA_FIELDS = ("data.train", "data.val", "data.test")
-Known: TypeAlias = Mapping[str, SourceFacts | Failure]  # source -> its contents, or why it cannot be used
+FactsBySource: TypeAlias = Mapping[str, SourceFacts | Failure]  # source -> its contents, or why it cannot be used
 
 
 def sources(config: RunConfig) -> dict[str, str]:
@@ -24,7 +24,7 @@ def sources(config: RunConfig) -> dict[str, str]:
     return {field: source.strip() for field, source in named_sources if source.strip()}
 
 
-def refusals(config: RunConfig, facts_by_source: Known) -> dict[str, str]:
+def refusals(config: RunConfig, facts_by_source: FactsBySource) -> dict[str, str]:
     """Problems with their remedies, by dotted field name; empty if no problem is known.
 
     Sources that are missing from ``facts_by_source``, or that the worker failed to read, count as usable.

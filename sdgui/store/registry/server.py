@@ -47,7 +47,7 @@ def open_registry(address: RegistryAddress, scripts: Path, newest: str = SCHEMA_
         engine.dispose()
         raise
     return Database(
-        where=address,
+        location=address,
         reader=engine.execution_options(isolation_level="REPEATABLE READ"),
         writer=engine.execution_options(registry_writes=True),
         recorder=engine,

@@ -43,7 +43,7 @@ class StepValue:
 
 
 @dataclass(frozen=True)
-class Filled:
+class FillResult:
     """Result of reading step values. ``changed``: runs whose values changed; ``unread``: runs that were not read."""
 
     changed: int
@@ -51,7 +51,7 @@ class Filled:
 
 
 @dataclass(frozen=True)
-class _Unread:
+class _UnreadRun:
     """A run with events that have not been read for some pairs."""
 
     folder: Path
@@ -62,7 +62,7 @@ class _Unread:
 class StepValueRecords(Sessions):
     """Reads and writes metric values at requested steps."""
 
-    def fill_step_values(self, pairs: Collection[Pair], may_continue: Callable[[], bool] = lambda: True) -> Filled:
+    def fill_step_values(self, pairs: Collection[Pair], may_continue: Callable[[], bool] = lambda: True) -> FillResult:
         """Read missing values of these metrics and steps from the run folders, newest runs first.
 
         Reading ends between batches of runs unless ``may_continue``. Skips folders that are deleted or elsewhere.
@@ -79,7 +79,7 @@ class StepValueRecords(Sessions):
             self.save_step_values(values_by_run)
             changed += sum(_differ(values, unread[run_id].stored) for run_id, values in values_by_run.items())
             unread_count -= len(part)
-        return Filled(changed, unread_count)
+        return FillResult(changed, unread_count)
 
     def save_step_values(self, values_by_run: Mapping[int, Mapping[Pair, tuple[StepValue, int]]]) -> None:
         """Store the values of these runs, with the offset up to which events were read."""
@@ -113,8 +113,8 @@ class StepValueRecords(Sessions):
         with self._read() as session:
             return sorted(session.scalars(query))
 
-    def _unread_runs(self, pairs: Sequence[Pair]) -> dict[int, _Unread]:
-        unread: dict[int, _Unread] = {}
+    def _unread_runs(self, pairs: Sequence[Pair]) -> dict[int, _UnreadRun]:
+        unread: dict[int, _UnreadRun] = {}
         stored: dict[int, dict[Pair, tuple[StepValue, int]]] = defaultdict(dict)
         with self._read() as session:
             for metric, step in pairs:
@@ -132,7 +132,7 @@ class StepValueRecords(Sessions):
                         continue
                     if read_to is not None:
                         stored[run_id][metric, step] = StepValue(nan_if_null(value), measured), read_to
-                    unread[run_id] = _Unread(self._folder_path(folder), offset, stored[run_id])
+                    unread[run_id] = _UnreadRun(self._folder_path(folder), offset, stored[run_id])
         return unread
 
     def _delete_unneeded_values(self, needed: Collection[Pair]) -> None:
@@ -156,7 +156,7 @@ def _differ(values: Mapping[Pair, tuple[StepValue, int]], stored: Mapping[Pair, 
     return any(pair not in stored or stored[pair][0].measured != value.measured for pair, (value, _) in values.items())
 
 
-def _read(run: _Unread, pairs: Sequence[Pair]) -> dict[Pair, tuple[StepValue, int]] | None:
+def _read(run: _UnreadRun, pairs: Sequence[Pair]) -> dict[Pair, tuple[StepValue, int]] | None:
     """The values of one run, with the offset up to which events were read; None if the events cannot be read."""
     events = RunDir(run.folder).events
     offsets = {run.stored[pair][1] if pair in run.stored else 0 for pair in pairs}

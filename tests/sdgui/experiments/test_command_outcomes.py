@@ -17,7 +17,7 @@ from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.spec.run.provenance import write_provenance
-from sdgui.experiments.reproducing import Report, message_of, read_report
+from sdgui.experiments.reproducing import ReproductionReport, message_of, read_report
 from sdgui.runs.demo import DEMO_EXPERIMENTS, SHOWN_FIRST
 from sdgui.store.changes import Changes
 from tests.sdgui.experiments.commanding import Parts
@@ -197,13 +197,13 @@ def test_the_bin_is_emptied_after_confirmation_and_once_at_a_time(
 
 def test_reproducing_a_run_names_what_has_changed() -> None:
     changes = {"data.train.number of images": ("7", "9"), "packages.numpy": ("0.1", None)}
-    message = message_of(Report(preset_config("clip", "tiny"), changes, ()))
+    message = message_of(ReproductionReport(preset_config("clip", "tiny"), changes, ()))
     assert message.level == "warning"
     assert "2 things differ now, such as data.train.number of images: 7 then, 9 now." in message.text
     assert "packages.numpy: 0.1 then, none now" in message.details
-    one = message_of(Report(preset_config("clip", "tiny"), {"packages.numpy": ("0.1", None)}, ()))
+    one = message_of(ReproductionReport(preset_config("clip", "tiny"), {"packages.numpy": ("0.1", None)}, ()))
     assert one.text.endswith("1 thing differs now: packages.numpy: 0.1 then, none now.")
-    assert message_of(Report(preset_config("clip", "tiny"), {}, ())).level == "info"
+    assert message_of(ReproductionReport(preset_config("clip", "tiny"), {}, ())).level == "info"
 
 
 def test_a_logged_run_shows_how_to_repeat_its_script(tmp_path: Path) -> None:

@@ -160,7 +160,11 @@ def test_a_launch_waiting_for_the_demo_data_is_one_and_keeps_its_kind(qtbot: QtB
         parts.runs.launch(first)
     parts.runs.queue(second)
     parts.wait(qtbot)
-    assert (parts.runs.waits(first), parts.runs.waits(second), parts.runs.waits(99)) == (True, True, False)
+    assert (parts.runs.is_waiting(first), parts.runs.is_waiting(second), parts.runs.is_waiting(99)) == (
+        True,
+        True,
+        False,
+    )
     assert parts.demo.made == 3
     assert parts.launcher.done == []
     parts.demo.complete = True
@@ -168,7 +172,7 @@ def test_a_launch_waiting_for_the_demo_data_is_one_and_keeps_its_kind(qtbot: QtB
     parts.wait(qtbot)
     qtbot.waitUntil(lambda: len(parts.launcher.done) == 2)
     assert parts.launcher.done == [("launch", first), ("enqueue", second)]
-    assert not parts.runs.waits(first)
+    assert not parts.runs.is_waiting(first)
 
 
 def test_failed_demo_data_end_the_wait(qtbot: QtBot, parts: Parts) -> None:
@@ -178,7 +182,7 @@ def test_failed_demo_data_end_the_wait(qtbot: QtBot, parts: Parts) -> None:
     parts.wait(qtbot)
     parts.demo.failed.emit("No space left.", "details")
     assert (parts.messages[-1].text, parts.messages[-1].details) == ("No space left.", "details")
-    assert not parts.runs.waits(number)
+    assert not parts.runs.is_waiting(number)
 
 
 def test_cancelled_demo_data_ends_the_wait(qtbot: QtBot, parts: Parts) -> None:
@@ -187,7 +191,7 @@ def test_cancelled_demo_data_ends_the_wait(qtbot: QtBot, parts: Parts) -> None:
     parts.runs.launch(number)
     parts.wait(qtbot)
     parts.demo.cancelled.emit()
-    assert not parts.runs.waits(number)
+    assert not parts.runs.is_waiting(number)
     assert parts.changes[-1] == Changes()
 
 

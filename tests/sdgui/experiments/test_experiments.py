@@ -104,7 +104,7 @@ def test_the_table_lists_the_runs_of_the_selection(qtbot: QtBot, window: MainWin
     qtbot.waitUntil(lambda: len(listed()) == 4)
     assert window.selection.experiment_id is None
     experiments.select_run(runs[first][0])
-    assert (window.selection.experiment_id, experiments.row(), len(listed())) == (first, (None, None), 4)
+    assert (window.selection.experiment_id, experiments.selected_ids(), len(listed())) == (first, (None, None), 4)
     table = panel.view.table
     for _ in range(2):  # an experiment that is selected itself leaves no row current, so a row can be chosen again
         experiments.select_experiment(first)

@@ -52,7 +52,7 @@ def test_a_run_is_created_after_its_data_were_checked(qtbot: QtBot, parts: Parts
     parts.runs.launch(number)
     parts.wait(qtbot)
     assert parts.launcher.done == []
-    assert (parts.runs.waits(number), parts.runs.waits(number + 1)) == (True, False)
+    assert (parts.runs.is_waiting(number), parts.runs.is_waiting(number + 1)) == (True, False)
     changes = len(parts.changes)
     assert changes == 1, "Launch is not offered meanwhile"
     (check,) = Check.made
@@ -60,7 +60,7 @@ def test_a_run_is_created_after_its_data_were_checked(qtbot: QtBot, parts: Parts
     parts.wait(qtbot)
     assert parts.launcher.done == [("launch", number)]
     assert check.cancelled
-    assert not parts.runs.waits(number)
+    assert not parts.runs.is_waiting(number)
     assert len(parts.changes) > changes
     check.done({"data.train": "late"})
     parts.wait(qtbot)
@@ -75,7 +75,7 @@ def test_unusable_data_create_no_run(qtbot: QtBot, parts: Parts) -> None:
     parts.wait(qtbot)
     assert parts.launcher.done == []
     assert parts.data_refused == [(number, {"data.train": "It is empty."})]
-    assert not parts.runs.waits(number)
+    assert not parts.runs.is_waiting(number)
 
 
 def test_a_slow_data_check_does_not_delay_a_launch(qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,7 +150,7 @@ def test_a_selection_is_announced_once_with_its_run(tree: Tree, tmp_path: Path) 
     assert told.study_runs == told.watched == (*tree.runs[1::-1], *tree.runs[:1:-1])
     tree.panel.select_run(tree.runs[2])
     told = tree.told[-1]
-    assert tree.panel.row() == (None, study), "the row lists the run, so it stays selected"
+    assert tree.panel.selected_ids() == (None, study), "the row lists the run, so it stays selected"
     assert (told.study_id, told.experiment_id, told.watched) == (study, tree.second, (tree.runs[2],))
 
 

@@ -21,7 +21,7 @@ from sdgui.store.run_table.expressions import ExpressionError, fields_in
 from sdgui.store.run_table.fields import Catalogue, Field
 from sdgui.store.run_table.parser import parse
 from sdgui.store.run_table.queries import RunQuery
-from sdgui.store.run_table.step_values import Filled, step_pairs
+from sdgui.store.run_table.step_values import FillResult, step_pairs
 from sdgui.store.store import Store
 
 GroupKeys = tuple[Any, ...]  # identifies a group: its value of each field that runs are grouped by
@@ -85,11 +85,11 @@ class TableReader(QObject):
         if not (pairs := step_pairs(fields)):
             return
 
-        def work() -> Filled:
+        def work() -> FillResult:
             deadline = time.monotonic() + _FILL_SECONDS
             return self.store.fill_step_values(pairs, lambda: time.monotonic() < deadline and not self._ending.is_set())
 
-        def done(result: Filled) -> None:
+        def done(result: FillResult) -> None:
             self.unread.emit(result.unread)
             self.filled.emit(result.changed)
 

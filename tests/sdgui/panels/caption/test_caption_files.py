@@ -29,7 +29,7 @@ from sdgui.panels.caption.export import (
     save_source,
 )
 from sdgui.panels.caption.files import CaptionFiles
-from sdgui.shared.export.formats import Exported, free_path
+from sdgui.shared.export.formats import ExportResult, free_path
 from sdgui.widgets.message import Message
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.worker.replies import Cancelled, Failure
@@ -169,7 +169,7 @@ def test_an_export_reports_what_was_written_and_the_next_dialog_opens_there(
     files.images.clear()
     files.ways["csv"]()
     assert files.text == "There are no captions to export yet."
-    files.files._show_report(Exported(Path("/x"), 0, [("/a.png", "it is gone")]))
+    files.files._show_report(ExportResult(Path("/x"), 0, [("/a.png", "it is gone")]))
     assert (files.text, files.messages[-1].details) == (
         "No caption was exported; 1 image skipped.",
         "/a.png: it is gone",

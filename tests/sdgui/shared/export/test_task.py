@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.shared.export import task as task_module
-from sdgui.shared.export.formats import Exported, Progress
+from sdgui.shared.export.formats import ExportResult, Progress
 from sdgui.shared.export.menu import ExportMenu
 from sdgui.shared.export.message import exported_message
 from sdgui.shared.export.task import ExportTask
@@ -43,9 +43,9 @@ def parts(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> Iterator[Parts]:
 
 
 def test_one_export_runs_at_a_time_and_shows_progress(qtbot: QtBot, parts: Parts, tmp_path: Path) -> None:
-    go_on, written = threading.Event(), Exported(tmp_path, 4)
+    go_on, written = threading.Event(), ExportResult(tmp_path, 4)
 
-    def work(progress: Progress) -> Exported:
+    def work(progress: Progress) -> ExportResult:
         progress(1, 4)
         assert go_on.wait(60)
         return written
@@ -67,11 +67,11 @@ def test_a_cancelled_export_ends_at_its_next_report_and_another_may_follow(
 ) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
-    def work(progress: Progress) -> Exported:
+    def work(progress: Progress) -> ExportResult:
         begun.set()
         assert go_on.wait(60)
         progress(1, 4)
-        return Exported(tmp_path, 4)
+        return ExportResult(tmp_path, 4)
 
     parts.task.start("Exporting images", 4, work)
     assert begun.wait(60)
@@ -80,7 +80,7 @@ def test_a_cancelled_export_ends_at_its_next_report_and_another_may_follow(
     qtbot.waitUntil(lambda: parts.outcomes == [Cancelled()])
     parts.task.start("Exporting images", 4, work)
     qtbot.waitUntil(lambda: len(parts.outcomes) == 2)
-    assert isinstance(parts.outcomes[1], Exported)
+    assert isinstance(parts.outcomes[1], ExportResult)
 
 
 def test_the_menu_asks_where_and_starts_beside_the_last_one(
@@ -119,11 +119,11 @@ def test_the_menu_asks_where_and_starts_beside_the_last_one(
 
 
 def test_skipped_images_are_a_warning_with_reasons(tmp_path: Path) -> None:
-    report = Exported(tmp_path / "a.csv", 3, [(f"{number}.png", "missing") for number in range(60)])
+    report = ExportResult(tmp_path / "a.csv", 3, [(f"{number}.png", "missing") for number in range(60)])
     message = exported_message(report, "3 images exported.", Remedy("Use", lambda: None))
     assert (message.level, message.text) == ("warning", "3 images exported. 60 left out.")
     assert message.details.splitlines()[0] == "0.png: missing"
     assert message.details.splitlines()[-1] == "and 10 more"
     assert message.remedy is not None
     assert message.remedy.label == "Use"
-    assert exported_message(Exported(tmp_path, 1), "1 image exported.").level == "info"
+    assert exported_message(ExportResult(tmp_path, 1), "1 image exported.").level == "info"

@@ -79,7 +79,7 @@ def test_a_path_is_browsed_from_its_folder_and_dropped(
     )
 
     def choose(row: int) -> None:
-        editor._browse.click()
+        editor._browse_button.click()
         menu = QApplication.activePopupWidget()
         assert isinstance(menu, QMenu)
         assert [action.text() for action in menu.actions()] == ["File…", "Folder…"]
@@ -107,7 +107,7 @@ def test_a_path_is_browsed_from_its_folder_and_dropped(
     editor.set_text("kept")
     editor.set_read_only(True)
     drop()
-    assert (editor.text(), len(heard), editor._browse.isVisible()) == ("kept", 3, False)
+    assert (editor.text(), len(heard), editor._browse_button.isVisible()) == ("kept", 3, False)
 
 
 def test_columns_of_the_data_are_offered_with_their_number_of_classes(qtbot: QtBot, parent: QWidget) -> None:

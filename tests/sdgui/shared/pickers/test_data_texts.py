@@ -104,20 +104,24 @@ def test_data_are_chosen_as_a_file_a_folder_or_shards(
     monkeypatch.setattr(QInputDialog, "getText", lambda *_args, text: answers.pop(0))
     sources: list[str] = []
     picker.changed.connect(sources.append)
-    assert not picker._show_card.isEnabled()
+    assert not picker._card_button.isEnabled()
     for row in (0, 0, 1, 1, 2, 2, 2):
-        picker._browse.click()
+        picker._browse_button.click()
         menu = QApplication.activePopupWidget()
         assert isinstance(menu, QMenu)
         menu.actions()[row].trigger()
         menu.close()
     assert sources == ["/a/pairs.csv", "/a/images", "/a/{00..09}.tar"]
     assert starts == ["", "", "/a", "/a"]
-    assert (picker._show_card.isEnabled(), picker.figures.text()) == (True, "Counting…")
+    assert (picker._card_button.isEnabled(), picker.figures.text()) == (True, "Counting…")
     stored = json.loads(str(picker._services.settings.value("data/recent")))
     assert stored == ["/a/{00..09}.tar"], "what is not there is not remembered with the next"
     picker.set_source("")
-    assert (picker.box.currentIndex(), picker._show_card.isEnabled(), picker.figures.isVisible()) == (-1, False, False)
+    assert (picker.box.currentIndex(), picker._card_button.isEnabled(), picker.figures.isVisible()) == (
+        -1,
+        False,
+        False,
+    )
 
 
 def test_unreadable_experiments_offer_no_data(picker: DataPicker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from sdgui.store.run_table import step_values
 from sdgui.store.run_table.fields import fact
 from sdgui.store.run_table.parser import parse
 from sdgui.store.run_table.queries import RunQuery, SortKey
-from sdgui.store.run_table.step_values import Filled
+from sdgui.store.run_table.step_values import FillResult
 from sdgui.store.store import Store
 from sdgui.store.summary import summarise
 
@@ -59,7 +59,7 @@ def listed(store: Store, text: str) -> set[int]:
 def test_runs_are_compared_at_a_step(store: Store) -> None:
     high, low, short = grown(store, 0.2, 0.62, 0.5), grown(store, 0.3, 0.4, 0.9), grown(store, 0.7)
     pairs = {(RECALL, 25), ("val/student/image_to_text_R@1", 25), ("train/loss", 20)}
-    assert store.fill_step_values(pairs) == Filled(2, 0)
+    assert store.fill_step_values(pairs) == FillResult(2, 0)
     assert at(store, f"at({RECALL}, 25)", high, low, short) == [0.62, 0.4, None], "one has not come to step 25"
     assert at(store, "at(train/loss, 20)", high) == [0.05]
     assert listed(store, f"at({RECALL}, 25) > 50%") == {high.id}
@@ -75,7 +75,7 @@ def test_runs_are_compared_at_a_step(store: Store) -> None:
     }, "bands of 5 %"
     banded = RunQuery(group_by=(field,), sort=(SortKey(fact("created")),))
     assert {group.keys: store.run_ids(banded, group) for group in groups}[(8,)] == [low.id]
-    assert store.fill_step_values(pairs) == Filled(0, 0), "nothing is read twice"
+    assert store.fill_step_values(pairs) == FillResult(0, 0), "nothing is read twice"
     near = [grown(store, 0.1, value, 0.2) for value in (0.43, 0.44, 0.449)]
     store.fill_step_values(pairs)
     in_band = {group.keys: group.count for group in store.run_groups(RunQuery(group_by=(field,)), [field])}
@@ -85,29 +85,29 @@ def test_runs_are_compared_at_a_step(store: Store) -> None:
 def test_a_resumed_run_is_read_further(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     run = grown(store, 0.2)
     pair = {(RECALL, 20)}
-    assert store.fill_step_values(pair) == Filled(0, 0), "it has not come to step 20"
+    assert store.fill_step_values(pair) == FillResult(0, 0), "it has not come to step 20"
     append(store, run, evaluated(20, 0.5), evaluated(30, 0.6))
-    assert store.fill_step_values(pair) == Filled(1, 0)
+    assert store.fill_step_values(pair) == FillResult(1, 0)
     from_where = []
     read = EventReader.read
     monkeypatch.setattr(EventReader, "read", lambda self, *limit: from_where.append(self.offset) or read(self, *limit))
     append(store, run, *(Metrics(step=step, values={"train/loss": 0.0}) for step in range(31, 40)))
     from_where.clear()
-    assert store.fill_step_values(pair) == Filled(0, 0)
+    assert store.fill_step_values(pair) == FillResult(0, 0)
     assert from_where
     assert min(from_where) > 0, "from where it was read to"
     append(store, run, RunStarted(step=10, total_steps=40, config_digest="x"), evaluated(20, 0.55), evaluated(30, 0.7))
-    assert store.fill_step_values(pair) == Filled(0, 0)
+    assert store.fill_step_values(pair) == FillResult(0, 0)
     assert at(store, f"at({RECALL}, 20)", run) == [0.55], "the points after the step that it was resumed from are void"
 
 
 def test_unreadable_runs_are_skipped(file_store: Store) -> None:
     gone, kept = grown(file_store, 0.3, 0.4), grown(file_store, 0.5, 0.6)
     shutil.rmtree(gone.folder)
-    assert file_store.fill_step_values({(RECALL, 10)}) == Filled(1, 0)
+    assert file_store.fill_step_values({(RECALL, 10)}) == FillResult(1, 0)
     assert at(file_store, f"at({RECALL}, 10)", gone, kept) == [None, 0.5]
     until = time.monotonic() - 1
-    assert file_store.fill_step_values({(RECALL, 20)}, lambda: time.monotonic() < until) == Filled(0, 2)
+    assert file_store.fill_step_values({(RECALL, 20)}, lambda: time.monotonic() < until) == FillResult(0, 2)
     kept.dir.events.unlink()
     append(file_store, kept, START, evaluated(10, 0.9), rewritten=True)
     file_store.fill_step_values({(RECALL, 10)})
