@@ -19,7 +19,7 @@ from core.evaluation.classes import fused_probe, nearest_neighbours, plain_probe
 from core.evaluation.localising import localisation
 from core.evaluation.pairs import captioning, retrieval
 from core.evaluation.report import Report
-from core.evaluation.work import DATA_DIGEST, Request, Work
+from core.evaluation.request import DATA_DIGEST, Evaluation, Request
 from core.inference.labelled import label_name
 from core.metrics.inputs import EvaluationError
 from core.metrics.outcome import Outcome
@@ -29,7 +29,7 @@ from core.spec.reporter import Progress
 
 __all__ = ["Request", "compare_reports", "evaluate"]
 
-TASKS: dict[str, Callable[[Work], Outcome]] = {
+TASKS: dict[str, Callable[[Evaluation], Outcome]] = {
     "zero-shot": zero_shot_task,
     "linear-probe": plain_probe,
     "fused-probe": fused_probe,
@@ -49,7 +49,7 @@ def evaluate(model: Model, request: Request, progress: Progress, log: Log) -> Re
         raise UserError(f"unknown task {request.task!r}; choose one of {', '.join(TASKS)}.")
     if request.cluster:
         _check_cluster(request)
-    outcome = TASKS[request.task](Work(model, request, progress, log))
+    outcome = TASKS[request.task](Evaluation(model, request, progress, log))
     outcome = replace(outcome, notes=model.notes + outcome.notes)
     subject = replace(model.subject, dataset=request.data, precision=model.runtime.precision)
     return Report(subject, outcome)

@@ -1,6 +1,6 @@
 """The task localisation: canvases of four images each, and how well their patches fit the four captions.
 
-Flow: `Work` -> images with different captions -> canvases -> embeddings of patches, relevances -> `Outcome`.
+Flow: `Evaluation` -> images with different captions -> canvases -> embeddings of patches, relevances -> `Outcome`.
 
 Legend: N images, C canvases, P patches, S side of a canvas, D embed.
 """
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from core.data.dataset import PairDataset
 from core.data.errors import ImageError
 from core.data.views.making import centre_view
-from core.evaluation.work import DATA_DIGEST, Work
+from core.evaluation.request import DATA_DIGEST, Evaluation
 from core.inference.encoder import encode_texts
 from core.inference.labelled import open_images, queries_digest, unreadable
 from core.inference.relevance import relevance
@@ -31,19 +31,19 @@ MAX_CANVASES = 250
 _MIN_CONTRAST = 8  # difference of grey levels below which a patch is blank
 
 
-def localisation(work: Work) -> Outcome:
+def localisation(evaluation: Evaluation) -> Outcome:
     """Whether the patches that fit a caption best are those of its image, on canvases of four images."""
-    model = work.model
+    model = evaluation.model
     network, side = model.network, model.network.image_size
-    dataset = open_images(model, work.request.data, work.progress, work.log)
+    dataset = open_images(model, evaluation.request.data, evaluation.progress, evaluation.log)
     canvases = make_canvases(dataset, side)
     owner = torch.stack([patch_owners(canvas.pixels, network.towers.patch_side) for canvas in canvases])  # (C, P)
     cosines, relevances = [], []
     for number, canvas in enumerate(canvases):
-        work.progress("locating captions", number, len(canvases))
+        evaluation.progress("locating captions", number, len(canvases))
         texts = [dataset.captions_of(row)[0] for row in canvas.rows]
         embedded = encode_texts(network, texts, model.runtime)  # (4, D)
-        cosines.append(embedded @ _patch_vectors(work, canvas.pixels).T)
+        cosines.append(embedded @ _patch_vectors(evaluation, canvas.pixels).T)
         relevances.append(torch.stack([relevance(network, canvas.pixels, text).patches.flatten() for text in texts]))
     outcome = localisation_outcome(torch.stack(cosines), torch.stack(relevances), owner)
     names = [[dataset.path(row).name for row in canvas.rows] for canvas in canvases]
@@ -53,10 +53,10 @@ def localisation(work: Work) -> Outcome:
     return replace(outcome, notes=tuple(notes), details={DATA_DIGEST: queries_digest(names)})
 
 
-def _patch_vectors(work: Work, canvas: Tensor) -> Tensor:
+def _patch_vectors(evaluation: Evaluation, canvas: Tensor) -> Tensor:
     """Unit vectors (P, D) of the patches of a canvas (3, S, S)."""
-    towers, runtime = work.model.network.towers, work.model.runtime
-    with evaluating(work.model.network), torch.no_grad(), runtime.autocast():
+    towers, runtime = evaluation.model.network.towers, evaluation.model.runtime
+    with evaluating(evaluation.model.network), torch.no_grad(), runtime.autocast():
         embedded = towers.embed_patches(towers.normalise(canvas[None].to(runtime.device)))[0]
     return F.normalize(embedded.float(), dim=1).cpu()
 

@@ -1,6 +1,6 @@
 """Tasks on images with captions: retrieval, optionally re-ranked by a matching head, and captioning.
 
-Flow: `Work` -> features of pairs, or generated captions -> an evaluator -> `Outcome`.
+Flow: `Evaluation` -> features of pairs, or generated captions -> an evaluator -> `Outcome`.
 
 Legend: P pairs, F fused width.
 """
@@ -17,7 +17,7 @@ from core.checkpoint.opening import Model
 from core.data.dataset import PairDataset
 from core.data.loader import evaluation_texts
 from core.data.views.making import centre_view
-from core.evaluation.work import DATA_DIGEST, Work
+from core.evaluation.request import DATA_DIGEST, Evaluation
 from core.inference.encoder import Features
 from core.inference.extraction import extract_pairs
 from core.inference.fusing import generated_captions
@@ -34,31 +34,33 @@ MATCHING_HEAD = "matching"
 _MAX_SAMPLES = 20  # captions shown in a report
 
 
-def retrieval(work: Work) -> Outcome:
+def retrieval(evaluation: Evaluation) -> Outcome:
     """Image-to-text and text-to-image retrieval."""
-    model = work.model
-    score_head = matching_head(model) if work.request.rerank else None  # raises before anything is encoded
-    dataset = open_images(model, work.request.data, work.progress, work.log)
-    features = extract_pairs(model, dataset, work.progress)
+    model = evaluation.model
+    score_head = matching_head(model) if evaluation.request.rerank else None  # raises before anything is encoded
+    dataset = open_images(model, evaluation.request.data, evaluation.progress, evaluation.log)
+    features = extract_pairs(model, dataset, evaluation.progress)
     dataset.check(model.data.max_bad_share)
-    ranking_progress = part_of(work.report_share, 0, 0.5) if score_head is not None else work.report_share
+    ranking_progress = part_of(evaluation.report_share, 0, 0.5) if score_head is not None else evaluation.report_share
     by_image, by_text = ranks(features.images, features.texts, features.text_to_image, progress=ranking_progress)
     extra = {}
     if score_head is not None:
         score = _pair_scores(model, score_head, dataset, features)
-        reranking_progress = part_of(work.report_share, 0.5, 1)
+        reranking_progress = part_of(evaluation.report_share, 0.5, 1)
         features_and_owners = (features.images, features.texts, features.text_to_image)
         with evaluating(model.network):
-            extra = reranked_metrics(*rerank(*features_and_owners, score, work.request.rerank, reranking_progress))
+            extra = reranked_metrics(
+                *rerank(*features_and_owners, score, evaluation.request.rerank, reranking_progress)
+            )
     outcome = retrieval_outcome(
-        by_image, by_text, features.text_to_image, extra, work.clusters(dataset, features.rows.tolist())
+        by_image, by_text, features.text_to_image, extra, evaluation.clusters(dataset, features.rows.tolist())
     )
     queries = [[dataset.path(row).name, *dataset.captions_of(row)] for row in features.rows.tolist()]
     details = {**outcome.details, DATA_DIGEST: queries_digest(queries)}
     notes = list(unreadable(dataset)) + list(outcome.notes)
     if extra:
         notes.append(
-            f"reranked_... metrics: the matching head reordered the first {work.request.rerank} results of each "
+            f"reranked_... metrics: the matching head reordered the first {evaluation.request.rerank} results of each "
             "query; the other metrics use the embeddings alone."
         )
     return replace(outcome, notes=tuple(notes), details=details)
@@ -112,19 +114,19 @@ def _pair_scores(model: Model, head: nn.Module, dataset: PairDataset, features: 
     return score
 
 
-def captioning(work: Work) -> Outcome:
+def captioning(evaluation: Evaluation) -> Outcome:
     """Captions that the model generates, compared with the data's captions; METEOR and SPICE need Java."""
-    model = work.model
-    dataset = open_images(model, work.request.data, work.progress, work.log)
-    generated = generated_captions(model, dataset, work.progress)
+    model = evaluation.model
+    dataset = open_images(model, evaluation.request.data, evaluation.progress, evaluation.log)
+    generated = generated_captions(model, dataset, evaluation.progress)
     dataset.check(model.data.max_bad_share)
     rows = sorted(generated)
     captions = [generated[row] for row in rows]
     references = [list(dataset.captions_of(row)) for row in rows]
-    scores = caption_scores(captions, references, progress=work.report_share)
-    work.progress("METEOR and SPICE", 0, 0)
+    scores = caption_scores(captions, references, progress=evaluation.report_share)
+    evaluation.progress("METEOR and SPICE", 0, 0)
     java = java_metrics([captions[i] for i in scores.rows], [references[i] for i in scores.rows])
-    outcome = scores.outcome(java).in_clusters(work.clusters(dataset, [rows[i] for i in scores.rows]))
+    outcome = scores.outcome(java).in_clusters(evaluation.clusters(dataset, [rows[i] for i in scores.rows]))
     samples: list[dict[str, Any]] = [
         {"image": str(dataset.path(rows[i])), "caption": captions[i], "references": references[i]}
         for i in scores.rows[:_MAX_SAMPLES]

@@ -115,19 +115,21 @@ def extract(
     data = files_digest([row.file for row in dataset.rows])
     common_keys = (model.digest, model.network.image_size, str(dataset.decoding), data)
     folders = {name: FeatureFolder(feature_key(dependency, *common_keys)) for name, dependency in names.items()}
-    work = _Work(dataset, folders, {name: folder.read() for name, folder in folders.items()})
-    while missing := {name: row for name in names if (row := work.next_row(name)) < len(dataset)}:
+    extraction = _Extraction(dataset, folders, {name: folder.read() for name, folder in folders.items()})
+    while missing := {name: row for name in names if (row := extraction.next_row(name)) < len(dataset)}:
         first = min(missing.values())
         names_at_first = [name for name, row in missing.items() if row == first]
         stop = min([row for row in missing.values() if row > first], default=len(dataset))
         with evaluating(model.network):
             batches = evaluation_batches(dataset, model.network.image_size, model.batch, first)
-            work.encode(names_at_first, encode(names_at_first), batches, model.batch, stop, partial(progress, activity))
-    return work.result()
+            extraction.encode(
+                names_at_first, encode(names_at_first), batches, model.batch, stop, partial(progress, activity)
+            )
+    return extraction.result()
 
 
 @dataclass
-class _Work:
+class _Extraction:
     """An extraction in progress."""
 
     dataset: PairDataset

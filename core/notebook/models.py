@@ -112,8 +112,8 @@ def evaluate(model: Model, data: str | Path, task: str, **options: Any) -> Repor
     """Evaluate ``model`` on ``data`` (any data source): "retrieval", "zero-shot", "linear-probe", "fused-probe",
     "knn", "captioning" or "localisation".
 
-    ``options``: ``label``, ``train``, ``shots``, ``k`` and others of `core.evaluation.work.Request`. Raises UserError
-    for an unknown task or column, or unsuitable data.
+    ``options``: ``label``, ``train``, ``shots``, ``k`` and others of `core.evaluation.request.Request`. Raises
+    UserError for an unknown task or column, or unsuitable data.
     """
     options_of_request = [field.name for field in fields(Request) if field.name not in ("data", "task")]
     for name in options:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from core.checkpoint.opening import Model
-from core.evaluation.work import Splits
+from core.evaluation.request import Splits
 from core.inference.encoder import PROJECTED, check_layer, encode_texts
 from core.inference.extraction import class_embedder
 from core.inference.fusing import TEXT_KINDS, FusedEncoder, build_fused_encoder, can_caption, can_fuse, fused_features

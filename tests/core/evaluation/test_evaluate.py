@@ -20,7 +20,7 @@ from core.data.dataset import open_dataset
 from core.data.errors import DataError
 from core.data.views.making import centre_view
 from core.evaluation.evaluate import Request, evaluate
-from core.evaluation.work import DATA_DIGEST
+from core.evaluation.request import DATA_DIGEST
 from core.inference.encoder import UNPROJECTED, encode_dataset, encode_layers
 from core.metrics.classification.labels import index_labels
 from core.metrics.classification.linear_probe import linear_probe

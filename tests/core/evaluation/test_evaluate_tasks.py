@@ -18,10 +18,10 @@ from core.__main__ import main
 from core.checkpoint.opening import Model, open_model
 from core.data.dataset import open_dataset
 from core.data.views.making import centre_view
-from core.evaluation import work as working
+from core.evaluation import request as requests
 from core.evaluation.evaluate import Request, evaluate
 from core.evaluation.report import Report
-from core.evaluation.work import Work
+from core.evaluation.request import Evaluation
 from core.inference import extraction
 from core.inference.captioning import CaptionModel
 from core.inference.encoder import UNPROJECTED, encode_layers
@@ -259,9 +259,9 @@ def test_all_splits_use_the_classes_of_the_training_data(monkeypatch: pytest.Mon
         asked.append((source, classes))
         return SimpleNamespace(labels=SimpleNamespace(classes=("b", "a")))
 
-    monkeypatch.setattr(working, "open_labelled", labelled)
+    monkeypatch.setattr(requests, "open_labelled", labelled)
     request = Request(data="test.csv", task="knn", train="train.csv", val="val.csv")
-    Work(model=Any, request=request, progress=quiet, log=quiet).splits([])  # type: ignore[arg-type]
+    Evaluation(model=Any, request=request, progress=quiet, log=quiet).splits([])  # type: ignore[arg-type]
     assert asked == [("train.csv", None), ("test.csv", ("b", "a")), ("val.csv", ("b", "a"))]
 
 

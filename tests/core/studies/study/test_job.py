@@ -18,7 +18,7 @@ import pytest
 from core.checkpoint.opening import Subject
 from core.evaluation.noise import RankedPair, Ranking
 from core.evaluation.report import Report
-from core.evaluation.work import Request
+from core.evaluation.request import Request
 from core.metrics.outcome import Outcome, Queries
 from core.spec.children import STARTER_VARIABLE
 from core.spec.config import override

@@ -1,6 +1,6 @@
 """An evaluation request, and the steps that all tasks share: open data, extract features, report progress.
 
-Flow: ``core.evaluation.evaluate`` creates a `Work` from model and request, and passes it to the task.
+Flow: ``core.evaluation.evaluate`` creates an `Evaluation` from model and request, and passes it to the task.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class Splits:
 
 
 @dataclass(frozen=True)
-class Work:
-    """A model, a request, and the callbacks for progress and notes."""
+class Evaluation:
+    """An evaluation in progress: a model, a request, and the callbacks for progress and notes."""
 
     model: Model
     request: Request
