@@ -48,7 +48,8 @@ class RunFollowing(QObject):
         self.run_id = None
         self.follow()
         if self._run is not None and self.run_id is None and self._source.pickers[0].choice() is not None:
-            text = f"{self._why_nothing()} Until then, Search uses {self._source.name(0)}."
+            search = "Until then, Search" if self._opens_later() else "Search still"
+            text = f"{self._why_nothing()} {search} uses {self._source.name(0)}."
             self.message_requested.emit(Message("warning", text))
 
     def begin(self) -> None:
@@ -76,24 +77,35 @@ class RunFollowing(QObject):
         """Select a new run in the source bar once it has a checkpoint, and request to open it."""
         run, source = self._run, self._source
         if run is not None and run.id != self.run_id:
-            state = self._services.follower.state(run.id) or run.state
             try:
                 title = self._services.store.experiment(run.experiment_id).name
             except StoreError as error:
                 self.message_requested.emit(Message("error", str(error)))
             else:
-                if source.show_run(run.id, Path(run.folder), title, state.alive):
+                if source.show_run(run.id, Path(run.folder), title, self._state(run).alive):
                     self.run_id = run.id
         self.open_requested.emit()
         if all(source.target(side) is None for side in (0, 1)) and source.pickers[0].choice() is None:
             self.nothing_to_open.emit(self._why_nothing())
 
+    def _opens_later(self) -> bool:
+        """Whether the run is expected to save a checkpoint."""
+        return self._run is not None and self._state(self._run).alive and not self._is_deleted(self._run)
+
+    def _state(self, run: Run) -> RunState:
+        return self._services.follower.state(run.id) or run.state
+
+    @staticmethod
+    def _is_deleted(run: Run) -> bool:
+        """Whether the run has started and its folder no longer exists."""
+        return run.is_local and run.launched is not None and not run.folder.exists()
+
     def _why_nothing(self) -> str:
         if self._run is None:
             return "Launch a run to search with it after its first checkpoint, or choose a model and images above."
-        if self._run.is_local and self._run.launched is not None and not self._run.folder.exists():
+        if self._is_deleted(self._run):
             return f"The folder of this run, {self._run.folder}, no longer exists. Choose another model above."
-        state = self._services.follower.state(self._run.id) or self._run.state
+        state = self._state(self._run)
         if state == RunState.QUEUED:
             return (
                 "The run is queued. It opens here after its first checkpoint. You can also choose another model above."

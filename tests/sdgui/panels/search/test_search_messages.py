@@ -180,7 +180,11 @@ def test_a_run_is_searched_once_it_has_a_checkpoint_and_gives_the_reason_until_t
     assert following._run is None, "a model was chosen"
     search.use_run(run.id)
     assert [message.level for message in told] == ["error", "warning"]
-    assert f"Search uses {search.view.source.name(0)}" in told[1].text
+    assert told.pop().text.endswith(f"or resume the run. Search still uses {search.view.source.name(0)}.")
+    store.record(run.id, Progress(state=RunState.RUNNING, offset=1))
+    search.use_run(run.id)
+    assert told.pop().text.endswith(f"Until then, Search uses {search.view.source.name(0)}.")
+    store.record(run.id, Progress(state=RunState.DONE, offset=1))
     following._run, following.run_id = None, None
     search.view.source.pickers[0]._entry = None
     following.begin()
