@@ -106,8 +106,7 @@ class QueueRecords(RunRecords):
             free = self._free(session, row.machine, slots, run_id)
             devices = row.devices_asked or free.allocate("")
             if devices is None and slots.devices:
-                busy = ",".join(self._busy(session, row.machine, run_id)).split(",")
-                devices = min(slots.devices, key=busy.count)
+                devices = min(slots.devices, key=self._busy_devices(session, row.machine, slots.devices, run_id).count)
             return self._run_record(mark_launched(row, devices or ""))
 
     def reorder_queue(self, run_ids: Sequence[int]) -> None:
@@ -154,12 +153,21 @@ class QueueRecords(RunRecords):
             query = query.where(RunRow.folder.startswith(self._local_prefix, autoescape=True))
         return list(session.scalars(query.where(RunRow.id != except_run)))
 
+    def _busy_devices(self, session: Session, host: str, devices: Sequence[str], except_run: int) -> list[str]:
+        """The devices of all live runs on a machine, one entry per run and device.
+
+        A run with unknown devices uses CUDA's default: the first of ``devices``.
+        """
+        return [
+            device
+            for run_devices in self._busy(session, host, except_run)
+            for device in (run_devices or devices[0]).split(",")
+        ]
+
     def _free(self, session: Session, host: str, slots: Slots, except_run: int = -1) -> _FreeDevices:
-        busy = self._busy(session, host, except_run)
         if not slots.devices:
-            return _FreeDevices(None, max(0, slots.at_once - len(busy)), 1)
-        # A run with unknown devices uses CUDA's default: the first.
-        used = {device for devices in busy for device in (devices or slots.devices[0]).split(",")} | slots.in_use
+            return _FreeDevices(None, max(0, slots.at_once - len(self._busy(session, host, except_run))), 1)
+        used = {*self._busy_devices(session, host, slots.devices, except_run), *slots.in_use}
         return _FreeDevices([device for device in slots.devices if device not in used], 0, slots.gpus_per_run)
 
 

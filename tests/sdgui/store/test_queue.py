@@ -104,8 +104,10 @@ def test_a_run_in_the_bin_holds_no_device(store: Store) -> None:
 
 def test_a_live_run_with_an_unknown_device_occupies_the_first(file_store: Store) -> None:
     file_store.add_run(file_store.add_experiment(preset_config("clip", "tiny")).id)
-    ids = queued(file_store, 2)
-    assert taken(file_store, {"": Slots(("0", "1"))}) == [(ids[0], "1")]
+    ids, two = queued(file_store, 2), Slots(("0", "1"))
+    assert taken(file_store, {"": two}) == [(ids[0], "1")]
+    given = [file_store.assign_devices(run_id, two).devices for run_id in queued(file_store, 2)]
+    assert given == ["0", "1"], "each device has one run"
 
 
 TAKER = """
