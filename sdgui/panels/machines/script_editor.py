@@ -31,6 +31,7 @@ class ScriptEditor(QWidget):
         super().__init__(parent)
         self._machine: Machine | None = None
         self._generated = ""
+        self._shown = ""  # the script without the user's edits
         self.note = PlainLabel(_GENERATED_NOTE, self, wordWrap=True, role="muted")
         self.error = PlainLabel(self, wordWrap=True, role="error")
         self.error.hide()
@@ -44,12 +45,14 @@ class ScriptEditor(QWidget):
         vbox(hbox((self.note, 1), self.reset, spacing=STYLE_SPACING), self.text, self.error, into=self)
 
     def show_machine(self, machine: Machine) -> None:
-        """Show the script of this machine, unless it is being edited."""
+        """Show the script of this machine; edits of this machine's script are kept, edits of another's are saved."""
+        if self._machine is not None and self._machine.name != machine.name:
+            self._save()
         previous_machine, self._machine = self._machine, machine
         if previous_machine is None or previous_machine.name != machine.name:
             self._generated = ""
             self.error.hide()
-            self.text.setPlainText(machine.script)  # also if it has the focus: the text is of another machine
+            self._set_text("")
         elif previous_machine == machine:
             return
         if machine.launcher == "slurm":
@@ -67,13 +70,21 @@ class ScriptEditor(QWidget):
         self.note.setText(_CUSTOM_NOTE if custom else _GENERATED_NOTE)
         self.reset.setVisible(bool(custom))
         script = custom or self._generated
-        if not self.text.hasFocus() and self.error.isHidden() and self.text.toPlainText() != script:
-            self.text.setPlainText(script)
+        if self.text.toPlainText() == self._shown != script:
+            self._set_text(script)
+
+    def _set_text(self, script: str) -> None:
+        self.text.setPlainText(script)
+        self._shown = self.text.toPlainText()
 
     def _save(self) -> None:
+        """Save the user's edits; an invalid script stays in the editor, with the reason below it."""
         if self._machine is None or not (self._generated or self._machine.script):
             return  # no script has been shown yet
         typed = self.text.toPlainText()
+        if typed == self._shown:
+            self.error.hide()
+            return
         custom = "" if not typed.strip() or typed.strip() == self._generated.strip() else typed
         try:
             machine = Machine.model_validate(self._machine.model_dump() | {"script": custom})
@@ -83,13 +94,14 @@ class ScriptEditor(QWidget):
             self.error.show()
             return
         self.error.hide()
+        self._shown = typed
         if machine != self._machine:
             self._machine = machine
             self.changed.emit(machine)
         self._show()
 
     def _reset(self) -> None:
-        self.text.setPlainText(self._generated)
+        self._set_text(self._generated)
         self.error.hide()
         if self._machine is not None:
             self._machine = self._machine.model_copy(update={"script": ""})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from PySide6.QtCore import QEvent
 from PySide6.QtGui import QFocusEvent
 from PySide6.QtWidgets import QApplication
@@ -49,6 +50,34 @@ def test_a_script_is_read_edited_saved_and_discarded(qtbot: QtBot) -> None:
     assert saved[-1].script == ""
     assert script.text.toPlainText() == MADE
     assert script.reset.isHidden()
+
+
+def test_a_script_that_is_generated_again_is_shown_while_the_unedited_text_has_the_focus(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, _, saved = editor(qtbot)
+    monkeypatch.setattr(script.text, "hasFocus", lambda: True)
+    script.show_machine(SLURM)
+    script.show_generated("cluster", MADE)
+    script.show_generated("cluster", MADE + "# more GPUs\n")
+    assert script.text.toPlainText() == MADE + "# more GPUs\n"
+    script.text.focus_lost.emit()
+    assert saved == [], "nothing was edited"
+
+
+def test_an_edited_script_is_saved_with_its_machine_when_another_is_shown(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, _, saved = editor(qtbot)
+    monkeypatch.setattr(script.text, "hasFocus", lambda: True)
+    script.show_machine(SLURM)
+    script.show_generated("cluster", MADE)
+    script.text.setPlainText(OWN)
+    script.show_machine(SLURM.model_copy(update={"name": "other", "script": MADE}))
+    assert [(machine.name, machine.script) for machine in saved] == [("cluster", OWN)]
+    assert script.text.toPlainText() == MADE
+    script.text.focus_lost.emit()
+    assert len(saved) == 1
 
 
 def test_an_invalid_script_is_refused_below_it_and_kept_in_view(qtbot: QtBot) -> None:
