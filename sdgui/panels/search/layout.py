@@ -28,6 +28,7 @@ from sdgui.panels.search.tabs.map import MapPage
 from sdgui.runs.demo import DEMO_QUERY
 from sdgui.shared.export.menu import ExportMenu
 from sdgui.shared.services import Services
+from sdgui.shared.stored_json import parse_number
 from sdgui.shared.time_travel import StepSlider
 from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.empty_state import EmptyState
@@ -297,13 +298,12 @@ class SearchView(QWidget):
 
     def restore_layout(self, state: Mapping[str, Any]) -> None:
         """Restore the layout from ``layout_state()``; invalid values are ignored."""
-        self.score.setCurrentIndex(max(0, self.score.findData(state.get("score"))))
+        self.score.setCurrentIndex(max(0, self.score.findData(str(state.get("score")))))
         filters = state.get("filters")
         self.choose_filters(filters if isinstance(filters, dict) else {}, bool(state.get("group", True)))
         self.show_filters()
-        self.query.prompts.setCurrentIndex(max(0, self.query.prompts.findData(state.get("prompts"))))
-        size = state.get("size")
+        self.query.prompts.setCurrentIndex(max(0, self.query.prompts.findData(str(state.get("prompts")))))
         for side in self.sides:
-            side.gallery.set_thumbnail_size(size if isinstance(size, int) else 100)
+            side.gallery.set_thumbnail_size(parse_number(state.get("size"), 100))
         tab = state.get("tab")
         self.tabs.setCurrentIndex(tab if tab in (IMAGES_TAB, EVALUATION, MAP) else IMAGES_TAB)

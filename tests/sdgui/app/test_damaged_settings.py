@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PySide6.QtCore import QByteArray, QSettings
@@ -11,7 +14,9 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from core.spec.children import SOURCE_FOLDER
+from sdgui.panels.clean.panel import CleanPanel
 from sdgui.panels.registry import PANELS
+from sdgui.panels.search.panel import SearchPanel
 from tests.sdgui.conftest import OpenWindow, settle
 from tests.sdgui.driving import add
 
@@ -62,3 +67,43 @@ def test_a_window_with_damaged_settings_opens(
         QApplication.processEvents()
     assert len(window.services.store.experiments()) == 1
     window.close()
+
+
+def test_damaged_parts_of_the_saved_state_of_search_and_clean_are_ignored(
+    qtbot: QtBot, open_window: OpenWindow
+) -> None:
+    window = open_window()
+    settings = window.services.settings
+    search, clean = window.show_panel("search"), window.show_panel("clean")
+    assert isinstance(search, SearchPanel)
+    assert isinstance(clean, CleanPanel)
+    for damaged in (None, -1, 10**30, "\ud800", [], {}):
+        for variant in _with_damage(_SEARCH_STATE, damaged):
+            settings.setValue("search/state", json.dumps(variant))
+            search._restore()
+        for variant in _with_damage({"model": _MODEL, "data": "a.csv", "both": True}, damaged):
+            clean.view.source.restore(json.dumps(variant))
+
+
+_MODEL = {"model": "open_clip:ViT-B-32", "network": "student", "title": "x", "run_id": 1}
+_SEARCH_STATE = {
+    "source": {"models": [_MODEL], "compare": True, "where": "index", "data": "a.csv", "indexes": ["a", "b"]},
+    "followed": 1,
+    "tab": 1,
+    "score": "a",
+    "filters": {"folders": ["a"], "labels": {"colour": ["red"]}, "min_size": "1 KB"},
+    "group": True,
+    "prompts": "photo",
+    "size": 100,
+}
+
+
+def _with_damage(stored: Any, damaged: object) -> Iterator[Any]:
+    """``stored`` with each of its parts in turn replaced by ``damaged``."""
+    yield damaged
+    parts = stored.items() if isinstance(stored, dict) else enumerate(stored) if isinstance(stored, list) else ()
+    for key, part in parts:
+        for variant in _with_damage(part, damaged):
+            copy = stored.copy()
+            copy[key] = variant
+            yield copy
