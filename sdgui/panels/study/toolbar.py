@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QAction, QMouseEvent
+from PySide6.QtGui import QAction, QKeySequence, QMouseEvent, QShortcut
 from PySide6.QtWidgets import QComboBox, QMenu, QPushButton, QWidget
 
 from core.spec.errors import UserError
@@ -24,6 +24,7 @@ from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import set_role, theme
 
+NEW_STUDY_SHORTCUT = "Ctrl+Shift+N"
 _EXTEND_TIP = "Add seeds or arms to this study; finished runs are kept"
 
 
@@ -52,7 +53,7 @@ class StudyToolbar(QWidget):
     def _build(self) -> None:
         set_role(self.start, "primary")
         for button, tip in (
-            (self.new, "Create a study from presets and experiments (Ctrl+Shift+N)"),
+            (self.new, f"Create a study from presets and experiments ({NEW_STUDY_SHORTCUT})"),
             (self.open_button, "Open a bundled study, a study file, or a study folder"),
             (self.start, "Start or continue the study; failed runs are retried"),
             (self.pause, "Save a checkpoint of each active run and end it; Resume continues from the checkpoint"),
@@ -60,7 +61,8 @@ class StudyToolbar(QWidget):
             (self.export, "Export the results as Markdown, CSV or JSON"),
         ):
             button.setToolTip(plain_tip(tip))
-        self.new.setShortcut("Ctrl+Shift+N")
+        # not the button's own shortcut, which would be off while the empty page has the button instead
+        QShortcut(QKeySequence(NEW_STUDY_SHORTCUT), self).activated.connect(self.new.click)
         actions = (self.machines, self.start, self.pause, self.stop, self.export, self.extend, self.folder, self.delete)
         hbox((self.box, 1), *actions, self.new, self.open_button, into=self)
 
@@ -83,7 +85,8 @@ class StudyToolbar(QWidget):
         for widget in (*actions, self.extend, self.folder, self.delete):
             widget.setVisible(study is not None and not editing)
         self.box.setVisible(study is not None)
-        self.new.setVisible(not editing)
+        self.new.setVisible(not editing and study is not None)
+        self.new.setEnabled(not editing)
         self.open_button.setVisible(not editing)
         state = snapshot.state if snapshot is not None else "gone"
         is_ready = snapshot is not None and snapshot.study is not None and not editing

@@ -26,6 +26,7 @@ from sdgui.panels.study.cost_curves import CostCurves, cost_curves, crossing_tex
 from sdgui.panels.study.error_bars import ErrorBars
 from sdgui.panels.study.model import Table, differences_table, means_table, metric_heading
 from sdgui.panels.study.results import METRIC_ROLE, bars_of, bars_title, make_sortable
+from sdgui.panels.study.toolbar import NEW_STUDY_SHORTCUT
 from sdgui.runs.study_status import StudyRunSnapshot, StudySnapshot
 from sdgui.shared.tables import CopyingTable
 from sdgui.store.studies import StudyRecord
@@ -287,14 +288,14 @@ def status_text(snapshot: StudySnapshot) -> str:
     return _STATES[snapshot.state]
 
 
-def placeholder(study: StudyRecord | None) -> tuple[str, str, str]:
-    """Title, text and button of the page without a study, or before the folder of ``study`` has been read."""
+def placeholder(study: StudyRecord | None) -> tuple[str, str, str, str]:
+    """Title, text, button and its shortcut of the page without a study, or before ``study`` has been read."""
     if study is None:
-        return "No studies yet", _ABOUT, "New study…"
+        return "No studies yet", _ABOUT, "New study…", NEW_STUDY_SHORTCUT
     if study.is_local:
-        return study.name, "Reading the folder of the study…", ""
+        return study.name, "Reading the folder of the study…", "", ""
     text = f"The folder of this study is on {study.owner_host}; its progress and results are shown there."
-    return study.name, text, ""
+    return study.name, text, "", ""
 
 
 def _summary(study: Study) -> str:

@@ -57,7 +57,7 @@ def listed(panel: StudyPanel, name: str, snapshot: StudySnapshot | None = None) 
     return study
 
 
-def test_an_empty_panel_offers_to_create_a_study(panel: StudyPanel) -> None:
+def test_an_empty_panel_offers_to_create_a_study(qtbot: QtBot, panel: StudyPanel) -> None:
     assert panel.stack.currentWidget() is panel.empty
     panel.empty.activated.emit()
     assert panel.stack.currentWidget() is panel.editor
@@ -65,8 +65,15 @@ def test_an_empty_panel_offers_to_create_a_study(panel: StudyPanel) -> None:
     assert not panel.toolbar.new.isVisible()
     panel.editor.cancelled.emit()
     assert panel.stack.currentWidget() is panel.empty
-    panel.toolbar.new.click()
+    assert panel.toolbar.new.isHidden(), "the page has the button"
+    panel.show()
+    panel.activateWindow()
+    qtbot.waitUntil(panel.isActiveWindow)
+    qtbot.keyClick(panel, Qt.Key.Key_N, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
     assert panel.stack.currentWidget() is panel.editor
+    panel.editor.name.setText("typed")
+    qtbot.keyClick(panel, Qt.Key.Key_N, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
+    assert panel.editor.name.text() == "typed"
     panel.refresh()
     assert panel.stack.currentWidget() is panel.editor, "an open form stays"
 
