@@ -77,6 +77,9 @@ class DataView(QWidget):
         self.strip = ProgressStrip(self)
         self.tabs = QTabWidget(self)
         self.empty = EmptyState("ph.stack", _TITLE, _EMPTY, _OPEN, "", self)
+        self.demo_button = QPushButton(self.empty)
+        set_role(self.demo_button, "flat")
+        self.empty.add_widget(self.demo_button)
         self.stack = QStackedWidget(self)
         self._build_pages()
         self._arrange()
@@ -211,6 +214,8 @@ class DataView(QWidget):
         self.stack.setCurrentIndex(1 if has_rows else 0)
         has_source = has_rows or bool(self.source.source())
         self.empty.set_content(*(_OPENING if has_source else (_TITLE, _EMPTY, _OPEN)))
+        self.demo_button.setText(f"{'Open' if self._services.demo.complete else 'Create'} the demo images")
+        self.demo_button.setVisible(not has_source)
         for widget in (self.filter_box, self.label, self.value, self.subset, self.save_button, self.more_button):
             widget.setEnabled(has_rows)
             widget.setVisible(has_source)

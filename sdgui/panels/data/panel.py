@@ -76,7 +76,8 @@ class DataPanel(Panel):
         FileDrop(self, "Open this folder or table").dropped.connect(self.show_source)
         view.source.changed.connect(self.open)
         view.source.held_out.connect(self._on_held_out)
-        view.empty.activated.connect(self._open_menu)
+        view.empty.activated.connect(lambda: view.source.menu().popup(view.empty.below()))
+        view.demo_button.clicked.connect(self._open_demo)
         view.filtered.connect(self._filter_timer.start)
         view.label.activated.connect(self._on_label_chosen)
         view.action_requested.connect(self._run_action)
@@ -103,16 +104,12 @@ class DataPanel(Panel):
     def set_actions(self, actions: Actions) -> None:
         self._actions = actions
 
-    def _open_menu(self) -> None:
-        """Offer the ways to open data, including the demo images, which are created first if necessary."""
-        menu, demo = self.view.source.menu(), self._services.demo
-        menu.addSeparator()
-        if demo.complete:
-            train = str(demo.folder / "train.csv")
-            menu.addAction("&Demo images").triggered.connect(lambda: self.show_source(train))
+    def _open_demo(self) -> None:
+        """Open the demo images, or create them if necessary."""
+        if self._services.demo.complete:
+            self.show_source(str(self._services.demo.folder / "train.csv"))
         elif self._actions is not None:
-            menu.addAction("Create the &demo images").triggered.connect(self._actions["demo"].trigger)
-        menu.popup(self.view.empty.below())
+            self._actions["demo"].trigger()
 
     def use_run(self, run_id: int) -> None:
         """Open the training data of this run, and the views of its config."""

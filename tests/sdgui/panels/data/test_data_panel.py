@@ -150,12 +150,20 @@ def test_a_folder_is_searched_from_data_by_keys(
     data = window.panels["data"]
     assert isinstance(data, DataPanel)
     button = data.view.empty._button
-    assert [widget.isVisible() for widget in (button, data.view.save_button, data.view.subset)] == [True, False, False]
+    visible = (button, data.view.demo_button, data.view.save_button, data.view.subset)
+    assert [widget.isVisible() for widget in visible] == [True, True, False, False]
+    assert data.view.demo_button.text() == "Create the demo images"
+    monkeypatch.setattr(type(window.services.demo), "complete", property(lambda _demo: True))
+    data.view.show_controls(False)
+    data.view.demo_button.click()
+    assert data.view.source.source() == str(window.services.demo.folder / "train.csv")
+    assert not data.view.demo_button.isVisible()
+    data.view.source.set_source("")
+    data.view.show_controls(False)
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "mine"))
     qtbot.keyClick(button, Qt.Key.Key_Space)
     opening = QApplication.activePopupWidget()
     assert isinstance(opening, QMenu)
-    assert [action.text() for action in opening.actions() if action.text()][-1].endswith("demo images")
     qtbot.keyClick(opening, Qt.Key.Key_O)  # a folder
     assert data.view.source.source() == str(tmp_path / "mine")
     assert data.view.save_button.isVisible()
