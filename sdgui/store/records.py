@@ -125,6 +125,11 @@ class Run:
         return RunDir(self.folder)
 
     @property
+    def folder_missing(self) -> bool:
+        """Whether the run has started and its folder on this computer no longer exists. Reads the disk."""
+        return self.is_local and (self.launched is not None or self.offset > 0) and not self.folder.exists()
+
+    @property
     def is_local(self) -> bool:
         """Whether the run folder is on this computer; otherwise only the registry's data is available."""
         return self.owner_host in ("", platform.node())

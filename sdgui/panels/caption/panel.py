@@ -126,10 +126,7 @@ class CaptionsPanel(Panel):
         self._menu_actions, self._export_actions = add_actions(actions, self, commands)
 
     def use_run(self, run_id: int) -> None:
-        if not self.view.tools.pickers["a"].choose_run(run_id):
-            self.view.bar.show_message(
-                warning("This run cannot caption: it has no checkpoint yet, or no text decoder.")
-            )
+        self.view.tools.pickers["a"].choose_run(run_id)
 
     def ask_model(self) -> None:
         self.view.tools.pickers["a"].open()

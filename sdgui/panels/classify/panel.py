@@ -93,8 +93,7 @@ class ClassifyPanel(Panel):
         self._actions = actions
 
     def use_run(self, run_id: int) -> None:
-        if not self.view.source.model.choose_run(run_id):
-            self.view.bar.show_message(Message("warning", "This run has no checkpoint to classify with yet."))
+        self.view.source.model.choose_run(run_id)
 
     def ask_model(self) -> None:
         self.view.source.model.open()

@@ -107,8 +107,7 @@ class CleanPanel(Panel):
         except StoreError as problem:
             self.view.bar.show_message(error(str(problem)))
             return
-        if not self.view.source.show_run(run.id, run.folder):
-            self.view.bar.show_message(warning("This run has no checkpoint to rank pairs with yet."))
+        self.view.source.show_run(run.id, run.folder)
 
     def ask_model(self) -> None:
         self.view.source.model.setFocus()

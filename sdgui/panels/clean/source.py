@@ -91,13 +91,10 @@ class CleanSource(QWidget):
         weights = "" if self.networks.currentData() else choice.network
         return {"model": choice.model, "data": data, "weights": weights}
 
-    def show_run(self, run_id: int, folder: Path) -> bool:
-        """Choose a run and its training data. Returns False and changes nothing if the run has no checkpoint yet."""
-        if not self.model.choose_run(run_id):
-            return False
-        if data := run_data(folder).get("train"):
+    def show_run(self, run_id: int, folder: Path) -> None:
+        """Choose a run and its training data; changes nothing if the run cannot be used."""
+        if self.model.choose_run(run_id) and (data := run_data(folder).get("train")):
             self.data.set_source(data)
-        return True
 
     def suggest_data(self, source: str) -> None:
         """Choose ``source`` if no data is chosen."""

@@ -50,12 +50,18 @@ class RunCard(QFrame):
         self.body = vbox(
             self.head, self.line, into=self, spacing=SPACE // 2, margins=(2 * SPACE, SPACE, 2 * SPACE, SPACE)
         )
+        self._folder_buttons: list[QPushButton] = []  # search or resume, which needs the run folder
         theme().changed.connect(self._restyle)
         self.show_state(str(run.state))
 
     def show_state(self, state: str) -> None:
         self._state = state
         self._restyle()
+
+    def show_progress(self, progress: RunProgress | None) -> None:
+        """Show the run as reported by the follower; it cannot be searched or resumed if its folder is missing."""
+        for button in self._folder_buttons:
+            button.setEnabled(progress is None or not progress.folder_missing)
 
     def show_line(self, line: str) -> None:
         self.line.setText(line)
@@ -89,7 +95,7 @@ class LiveCard(RunCard):
         self.body.addWidget(self.bar)
 
     def show_progress(self, progress: RunProgress | None) -> None:
-        """Show state, step and time left, as reported by the follower."""
+        super().show_progress(progress)
         self.show_state(str(progress.state if progress is not None else self.run.state))
         parts = (state_line(self.run, progress), time_text(self.run, progress))
         self.show_line(" · ".join(part for part in parts if part))
@@ -111,8 +117,13 @@ class PausedCard(RunCard):
     def __init__(self, run: Run, name: str, parent: QWidget | None = None) -> None:
         super().__init__(run, name, parent)
         if can_resume(run):
-            self.head.addWidget(_resume_button(self))
-        self.show_line(state_line(run, None))
+            self._folder_buttons = [_resume_button(self)]
+            self.head.addWidget(self._folder_buttons[0])
+        self.show_progress(None)
+
+    def show_progress(self, progress: RunProgress | None) -> None:
+        super().show_progress(progress)
+        self.show_line(state_line(self.run, progress))
 
 
 class DoneCard(RunCard):
@@ -127,15 +138,21 @@ class DoneCard(RunCard):
         search.setToolTip("Search with this run")
         search.setAccessibleName(f"Search with {name}")
         search.clicked.connect(lambda: self.search_requested.emit(run.id))
+        self._folder_buttons = [search]
         self.head.addWidget(search)
         self.images = [ImageLabel(_IMAGE_SIZE, self) for _ in range(IMAGES_PER_RUN)]
         for image in self.images:
             image.hide()
         self.body.addLayout(hbox(*self.images, None, spacing=2 * SPACE))
         self.body.addWidget(self.curve)
-        parts = (_metric(run), when(run.finished or run.created))
+        self.show_progress(None)
+
+    def show_progress(self, progress: RunProgress | None) -> None:
+        super().show_progress(progress)
+        missing = "Folder missing" if progress is not None and progress.folder_missing else ""
+        parts = (missing, _metric(self.run), when(self.run.finished or self.run.created))
         self.show_line(" · ".join(part for part in parts if part))
-        self.line.setToolTip(plain_tip(best_tip(run.best)))
+        self.line.setToolTip(plain_tip(best_tip(self.run.best)))
 
     def show_preview(self, preview: RunPreview, color: int) -> None:
         self.curve.setVisible(bool(preview.curve))
@@ -160,8 +177,8 @@ class FailedCard(RunCard):
         close = IconButton("ph.x", "Hide from Home; the run stays in Runs", parent=self)
         close.clicked.connect(lambda: self.dismissed.emit(run.id))
         moment = PlainLabel(when(run.finished or run.created), self, role="small")
-        resume = [_resume_button(self)] if can_resume(run) else []
-        for widget in (moment, *resume, edit, close):
+        self._folder_buttons = [_resume_button(self)] if can_resume(run) else []
+        for widget in (moment, *self._folder_buttons, edit, close):
             self.head.addWidget(widget)
         self.line.hide()
         self.reason = PlainLabel(_failure_text(run), self, wordWrap=True)

@@ -103,8 +103,8 @@ class HomePanel(Panel):
         self._listing = False
         self._listed = runs
         self.view.show_runs(runs)
-        for run in runs.live:
-            self.view.live[run.id].show_progress(self._services.follower.progress(run.id))
+        for run_id, card in self.view.cards().items():
+            card.show_progress(self._services.follower.progress(run_id))
         run_ids = {run.id for run in (*runs.live, *runs.done)}
         self._previews = {run_id: preview for run_id, preview in self._previews.items() if run_id in run_ids}
         self._show_previews()
@@ -113,7 +113,7 @@ class HomePanel(Panel):
             self._list()
 
     def _on_progressed(self, run_id: int, progress: RunProgress) -> None:
-        card = self.view.live.get(run_id)
+        card = self.view.cards().get(run_id)
         if card is not None and self.isVisible():
             card.show_progress(progress)
 
@@ -123,6 +123,7 @@ class HomePanel(Panel):
         card.resume_requested.connect(self.resume_requested)
         card.edit_requested.connect(self.experiment_requested)
         card.dismissed.connect(self._dismiss)
+        card.show_progress(self._services.follower.progress(card.run.id))
         if (preview := self._previews.get(card.run.id)) is not None:
             self._show_previews({card.run.id: preview})
 

@@ -115,6 +115,10 @@ class HomeView(QStackedWidget):
         self._match_cards(self.done, runs.done, DoneCard, self._done, runs)
         self._match_cards(self.failed, runs.failed, FailedCard, self._failed, runs)
 
+    def cards(self) -> dict[int, RunCard]:
+        """Run id -> its card."""
+        return {**self.live, **self.paused, **self.done, **self.failed}
+
     def _match_cards(
         self, cards: dict[int, C], runs: Sequence[Run], kind: type[C], section: _Section, home_runs: HomeRuns
     ) -> None:

@@ -90,20 +90,15 @@ class RunFollowing(QObject):
 
     def _opens_later(self) -> bool:
         """Whether the run is expected to save a checkpoint."""
-        return self._run is not None and self._state(self._run).alive and not self._is_deleted(self._run)
+        return self._run is not None and self._state(self._run).alive and not self._run.folder_missing
 
     def _state(self, run: Run) -> RunState:
         return self._services.follower.state(run.id) or run.state
 
-    @staticmethod
-    def _is_deleted(run: Run) -> bool:
-        """Whether the run has started and its folder no longer exists."""
-        return run.is_local and run.launched is not None and not run.folder.exists()
-
     def _why_nothing(self) -> str:
         if self._run is None:
             return "Launch a run to search with it after its first checkpoint, or choose a model and images above."
-        if self._is_deleted(self._run):
+        if self._run.folder_missing:
             return f"The folder of this run, {self._run.folder}, no longer exists. Choose another model above."
         state = self._state(self._run)
         if state == RunState.QUEUED:

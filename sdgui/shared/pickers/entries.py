@@ -40,6 +40,7 @@ _REMEMBERED = 8
 _NO_CAPTIONS = "This model cannot caption: its architecture is not CoCa."
 _NO_CHECKPOINT = "This run has not saved a checkpoint yet."
 _GONE = "This model no longer exists."
+_FOLDER_MISSING = "The folder of this run no longer exists."
 _RANDOM = "no weights"
 _SEARCHES, _CAPTIONS = "search, classify", "search, classify, caption"
 
@@ -86,20 +87,18 @@ def run_entries(store: Store, needs: Needs) -> list[ModelEntry]:
     return entries[::-1]
 
 
-def run_entry(store: Store, run: Run | None, needs: Needs) -> ModelEntry | None:
-    """The entry of a run; None if it or its experiment is in the bin. Raises StoreError."""
-    if run is None or run.deleted is not None:
-        return None
-    experiment = store.experiment(run.experiment_id)
-    if experiment.deleted is not None:
-        return None
+def run_entry(store: Store, run: Run | None, needs: Needs) -> ModelEntry:
+    """The entry of a run. Raises StoreError, also if there is no run, or if it or its experiment is in the bin."""
+    experiment = store.experiment(run.experiment_id) if run is not None and run.deleted is None else None
+    if run is None or experiment is None or experiment.deleted is not None:
+        raise StoreError("This run was deleted.")
     return _run_entry(run, experiment.name, store.run_count(run.experiment_id, run.id), needs)
 
 
 def _run_entry(run: Run, experiment: str, ordinal: int, needs: Needs) -> ModelEntry:
     title = f"{experiment} · run {ordinal}"
     facts = run_facts(run.dir)
-    reason = _reason(bool(facts.steps), facts.can_caption, needs)
+    reason = _FOLDER_MISSING if run.folder_missing else _reason(bool(facts.steps), facts.can_caption, needs)
     about = f"{when(run.finished or run.started or run.created)} · {_CAPTIONS if facts.can_caption else _SEARCHES}"
     return ModelEntry("run", str(run.folder), title, reason, run.id, None, _metric(run.best), about)
 

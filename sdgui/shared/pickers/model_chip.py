@@ -205,13 +205,13 @@ class ModelChip(ChipButton):
         return f"alpha {self.alpha:g}" + (f" with {self._initial_title}" if self._initial else "")
 
     def choose_run(self, run_id: int) -> bool:
-        """Choose a run of the store at its best checkpoint; False if it cannot be used."""
+        """Choose a run at its best checkpoint; False, with the reason emitted by ``refused``, if it cannot be used."""
         store = self._services.store
         try:
-            entry = run_entry(store, store.runs_by_id([run_id]).get(run_id), self._needs)
-        except StoreError:  # unreachable or deleted
+            return self._use_entry(run_entry(store, store.run(run_id), self._needs))
+        except StoreError as error:
+            self.refused.emit(str(error))
             return False
-        return entry is not None and not entry.reason and self._use_entry(entry)
 
     def choose_default(self) -> None:
         """Choose the newest usable run, otherwise an included model, unless the user chooses a model first."""

@@ -116,8 +116,9 @@ def test_without_a_model_or_a_checkpoint_the_panel_offers_the_demo(
     panel = open_classify("")
     services, source, done = panel._services, panel.view.source, list[str]()
     fresh = services.store.add_run(services.store.add_experiment(preset_config("clip", "tiny"), "fresh").id)
+    fresh.dir.create()
     panel.use_run(fresh.id)
-    assert panel.view.bar.text == "This run has no checkpoint to classify with yet."
+    assert panel.view.bar.text == "fresh · run 1 cannot be used here. This run has not saved a checkpoint yet."
     monkeypatch.setattr(source.model, "open", lambda: done.append("models"))
     panel.ask_model()
     panel.set_actions(cast(Any, {"demo": SimpleNamespace(trigger=lambda: done.append("demo"))}))

@@ -317,3 +317,21 @@ def test_dropped_data_create_an_experiment(panel: HomePanel, tmp_path: Path) -> 
     assert panel.acceptDrops()
     assert requests[0].data.train == str(tmp_path / "pairs.csv")
     assert (requests[1].level, "is not a table of pairs" in requests[1].text) == ("error", True)
+
+
+def test_a_run_whose_folder_is_missing_is_marked_and_cannot_be_searched_or_resumed(qtbot: QtBot) -> None:
+    gone = progress(state=RunState.DONE, folder_missing=True)
+    done, failed = DoneCard(DONE, "clip · run 1"), FailedCard(replace(FAILED, step=5), "clip · run 2")
+    paused = PausedCard(replace(RUN, state=RunState.PAUSED, step=30, total_steps=120), "clip · run 3")
+    for card, button in ((done, "Search"), (failed, "Resume"), (paused, "Resume")):
+        qtbot.addWidget(card)
+        [shown] = [found for found in card.findChildren(QPushButton) if found.text() == button]
+        assert shown.isEnabled()
+        card.show_progress(gone)
+        assert not shown.isEnabled()
+        card.show_progress(replace(gone, folder_missing=False))
+        assert shown.isEnabled()
+    done.show_progress(gone)
+    assert done.line.text().startswith("Folder missing · ")
+    paused.show_progress(replace(gone, state=RunState.PAUSED))
+    assert paused.line.text() == "Paused · folder missing · step 30 of 120 · 25 %"

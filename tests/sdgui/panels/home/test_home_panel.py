@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,8 @@ def test_cards_open_the_run_its_settings_and_search(qtbot: QtBot, open_window: O
     view.failed[failed.id].dismissed.emit(failed.id)
     qtbot.waitUntil(lambda: not view.failed)
     window.experiments.select_experiment(broken_experiment)
+    shutil.rmtree(folder.path)
+    qtbot.waitUntil(lambda: view.done[done_run.id].line.text().startswith("Folder missing"))
     view.done[done_run.id].search_requested.emit(done_run.id)
     assert window.panel_name == "search"
     assert window.selection.experiment_id == broken_experiment, "what is selected in the tree stays"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,12 +15,13 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
+from core.spec.run.status import RunState
 from sdgui.app.start import make_application, make_services
 from sdgui.shared.pickers.entries import ModelChoice, recent_choices, remember
 from sdgui.shared.pickers.model_chip import ModelChip
 from sdgui.shared.pickers.pretrained import pretrained_models
 from sdgui.shared.services import Services
-from sdgui.store.records import Run
+from sdgui.store.records import Progress, Run
 
 
 @pytest.fixture
@@ -133,6 +135,11 @@ def test_a_run_is_named_by_checkpoint_and_network(
     assert len(heard.changed) == 3
     assert not chip.choose_run(young.id)
     assert chip.choice() == choice
+    services.store.record(young.id, Progress(state=RunState.DONE, offset=1))
+    assert heard.refused[-1].endswith("This run has not saved a checkpoint yet.")
+    shutil.rmtree(young.folder)
+    assert not chip.choose_run(young.id)
+    assert heard.refused[-1].endswith("The folder of this run no longer exists.")
 
 
 def test_the_best_checkpoint_is_offered_with_its_network(services: Services, chip: ModelChip) -> None:

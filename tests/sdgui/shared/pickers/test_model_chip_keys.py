@@ -77,6 +77,8 @@ def test_missing_and_unreachable_models_are_not_selectable(
 ) -> None:
     run = run_of(services)
     save(run.dir, 10)
+    refused = list[str]()
+    chip.refused.connect(refused.append)
     assert not chip.choose_run(99)
     assert not chip.restore(), "nothing was used yet"
 
@@ -84,10 +86,11 @@ def test_missing_and_unreachable_models_are_not_selectable(
         raise StoreError("It is out of reach.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(services.store, "runs_by_id", gone)
+        patch.setattr(services.store, "run", gone)
         assert not chip.choose_run(run.id)
     services.store.delete_run(run.id)
     assert not chip.choose_run(run.id), "it is in the bin"
+    assert refused == ["Run 99 does not exist: it was deleted.", "It is out of reach.", "This run was deleted."]
     assert chip.choice() is None
 
 
