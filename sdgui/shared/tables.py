@@ -116,18 +116,26 @@ class RowsModel(HeadedModel):
         return column.alignment if role == Qt.ItemDataRole.TextAlignmentRole else None
 
 
+def style_table(table: QTableView) -> None:
+    """Give ``table`` the look of all tables that only show rows: no grid, no row numbers; Tab leaves the table."""
+    table.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
+    table.setEditTriggers(QTableView.EditTrigger.NoEditTriggers)
+    table.setShowGrid(False)
+    table.setTabKeyNavigation(False)
+    table.setWordWrap(False)
+    table.verticalHeader().hide()
+    table.horizontalHeader().setHighlightSections(False)
+
+
 class CopyingTable(QTableView):
     """A table without grid lines; Ctrl+C copies the selected cells with headings, or all if fewer than two."""
 
     def __init__(self, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setAccessibleName(name)
-        self.setShowGrid(False)
-        self.setTabKeyNavigation(False)
-        self.setWordWrap(False)
-        self.verticalHeader().hide()
+        style_table(self)
+        self.setSelectionBehavior(QTableView.SelectionBehavior.SelectItems)
         self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + SPACE)
-        self.horizontalHeader().setHighlightSections(False)
         self.horizontalHeader().sortIndicatorChanged.connect(self._fit_sorted)
 
     def fit_columns(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QFont
 from PySide6.QtWidgets import QComboBox, QFormLayout, QLineEdit, QPlainTextEdit, QWidget
@@ -183,9 +184,9 @@ class LaunchForm(QWidget):
             for problem in invalid.errors():
                 # The check of the #SBATCH lines is of the whole model, so it names no field.
                 name = str(problem["loc"][0]) if problem["loc"] else "sbatch"
-                problems.setdefault(name, str(problem["msg"]).removeprefix("Value error, "))
+                problems.setdefault(name, error_sentence(problem))
         for name, label in self._errors.items():
-            label.setText(problems.get(name, "")[:1].upper() + problems.get(name, "")[1:])
+            label.setText(problems.get(name, ""))
             label.setVisible(name in problems)
         if not problems and machine != self._machine:
             self._machine = machine
@@ -197,6 +198,12 @@ class LaunchForm(QWidget):
         for name, _, _, launchers in _FIELDS:
             is_visible = name == "at_once" if is_local else launchers == "remote" or launcher in launchers.split()
             self._form.setRowVisible(self._boxes[name], is_visible)
+
+
+def error_sentence(problem: ErrorDetails) -> str:
+    """The message of a pydantic error as a sentence."""
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{message[:1].upper()}{message[1:]}."
 
 
 class LinesEdit(QPlainTextEdit):

@@ -23,6 +23,7 @@ from core.spec.machines.machine import Machine
 from sdgui.panels.machines.launch_form import LaunchForm
 from sdgui.panels.machines.model import fact_rows, gpu_row, state_line
 from sdgui.panels.machines.script_editor import ScriptEditor
+from sdgui.shared.tables import style_table
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.boxes import clear_layout, hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
@@ -79,14 +80,9 @@ class MachinePage(QScrollArea):
         table = self.gpus
         table.setAccessibleName("GPUs")
         table.setHorizontalHeaderLabels(list(_GPU_COLUMNS))
-        table.setShowGrid(False)
-        table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
-        table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
-        table.setTabKeyNavigation(False)
-        table.verticalHeader().hide()
+        style_table(table)
         table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + SPACE)
         head = table.horizontalHeader()
-        head.setHighlightSections(False)
         head.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         for column in range(len(_GPU_COLUMNS)):
             last = column == len(_GPU_COLUMNS) - 1

@@ -12,7 +12,7 @@ from PySide6.QtGui import QFontDatabase
 from PySide6.QtWidgets import QPushButton, QWidget
 
 from core.spec.machines.machine import Machine
-from sdgui.panels.machines.launch_form import LinesEdit
+from sdgui.panels.machines.launch_form import LinesEdit, error_sentence
 from sdgui.widgets.layouts.boxes import STYLE_SPACING, hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 
@@ -89,8 +89,7 @@ class ScriptEditor(QWidget):
         try:
             machine = Machine.model_validate(self._machine.model_dump() | {"script": custom})
         except ValidationError as problem:
-            message = str(problem.errors()[0]["msg"]).removeprefix("Value error, ")
-            self.error.setText(message[:1].upper() + message[1:] + ".")
+            self.error.setText(error_sentence(problem.errors()[0]))
             self.error.show()
             return
         self.error.hide()

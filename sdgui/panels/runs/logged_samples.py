@@ -12,7 +12,6 @@ from typing import Any
 
 from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtWidgets import (
-    QAbstractItemView,
     QListWidget,
     QPlainTextEdit,
     QSplitter,
@@ -24,6 +23,7 @@ from PySide6.QtWidgets import (
 
 from core.spec.reading import excerpt
 from core.spec.report.logged import is_outside_folder
+from sdgui.shared.tables import style_table
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 
 _MAX_NAMES, _MAX_IMAGES, _MAX_ROWS, _MAX_COLUMNS, _MAX_TEXT_LENGTH = 200, 100, 1000, 100, 20_000
@@ -42,13 +42,7 @@ class LoggedSamples(QSplitter):
         self.gallery = Gallery(empty_text="", parent=self._pages)
         self.table = QTableWidget(0, 0, self._pages)
         self.table.setAccessibleName("Logged table")
-        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.table.setShowGrid(False)
-        self.table.setTabKeyNavigation(False)
-        self.table.setWordWrap(False)
-        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.table.horizontalHeader().setHighlightSections(False)
-        self.table.verticalHeader().hide()
+        style_table(self.table)
         self.text = QPlainTextEdit(self._pages, readOnly=True)
         self.text.setAccessibleName("Logged text")
         for page in (self.gallery, self.table, self.text):

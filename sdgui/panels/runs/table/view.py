@@ -23,6 +23,7 @@ from PySide6.QtWidgets import (
 from sdgui.panels.runs.table.model import RunTableModel
 from sdgui.panels.runs.table.name_column import Index, NameDelegate
 from sdgui.panels.runs.table.value_column import ValueDelegate
+from sdgui.shared.tables import style_table
 from sdgui.widgets.style.theme import SPACE
 
 _ROW_HEIGHT = 3 * SPACE + SPACE // 2  # height of a row in px
@@ -35,24 +36,18 @@ class _Table(QTableView):
     def __init__(self, model: RunTableModel, parent: QWidget) -> None:
         super().__init__(parent)
         self.setModel(model)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        style_table(self)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.setShowGrid(False)
-        self.setWordWrap(False)
-        self.setTabKeyNavigation(False)
         self.setCornerButtonEnabled(False)
         rows = self.verticalHeader()
-        rows.hide()
         rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)  # Qt then does not query cells for their height
         rows.setMinimumSectionSize(_ROW_HEIGHT)
         rows.setDefaultSectionSize(_ROW_HEIGHT)
         columns = self.horizontalHeader()
         columns.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         columns.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-        columns.setHighlightSections(False)
         columns.setSectionsClickable(True)
         columns.setStyleSheet("QHeaderView { border: none; border-radius: 0; }")  # frameless
         columns.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)

@@ -173,7 +173,7 @@ def test_an_invalid_field_is_reported_and_not_saved(form: LaunchForm) -> None:
     host.editingFinished.emit()
     visible_errors = {name: label.text() for name, label in form._errors.items() if not label.isHidden()}
     assert all(label.wordWrap() for label in form._errors.values()), "a sentence is longer than a field"
-    assert visible_errors == {"host": "This is not a valid ssh name; enter an alias from ~/.ssh/config, or USER@HOST"}
+    assert visible_errors == {"host": "This is not a valid ssh name; enter an alias from ~/.ssh/config, or USER@HOST."}
     host.setText("cluster")
     sbatch.setPlainText("--x")
     form._save()
