@@ -138,7 +138,7 @@ def run_facts(run: RunDir) -> RunFacts:
     newest = run.checkpoints / f"{_STEP}{steps[0]:08d}"
     best, last = (_step_of_alias(run, pointer, steps) for pointer in ("best", "last"))
     networks = _networks(path.name for path in newest.glob("*.safetensors"))
-    return RunFacts(tuple(steps), best, last, networks, _checkpoint_can_caption(newest / "checkpoint.json"))
+    return RunFacts(tuple(steps), best, last, networks, _run_can_caption(run, newest / "checkpoint.json"))
 
 
 def _networks(files: Iterable[str]) -> tuple[str, ...]:
@@ -194,14 +194,21 @@ def _tower_setting(run: RunDir, name: str) -> str:
 def _architecture_can_caption(run: RunDir) -> bool:
     """Whether the run can caption according to its config; used before there is a checkpoint."""
     name = run_architecture(run)
-    return architectures().get(name, False) or _CAPTIONS in read_json(Path(name))
+    return architectures().get(name, False) or _CAPTIONS in read_json(Path(name)) or _fusion_can_caption(run)
 
 
-def _checkpoint_can_caption(path: Path) -> bool:
+def _run_can_caption(run: RunDir, checkpoint: Path) -> bool:
     try:
-        return _file_can_caption(str(path), path.stat().st_mtime_ns)
+        return _file_can_caption(str(checkpoint), checkpoint.stat().st_mtime_ns) or _fusion_can_caption(run)
     except OSError:
         return False
+
+
+def _fusion_can_caption(run: RunDir) -> bool:
+    """Whether the run trains its fusion as a language model (BLIP), which captions without CoCa's decoder."""
+    objectives = read_json(run.config).get("objectives")
+    captioning = objectives.get("captioning") if isinstance(objectives, dict) else None
+    return isinstance(captioning, dict) and captioning.get("through") == "fusion" and bool(captioning.get("weight"))
 
 
 @functools.lru_cache(maxsize=512)

@@ -16,6 +16,8 @@ import open_clip
 import pytest
 
 from core.model.towers.architectures import list_architectures
+from core.spec.config import override
+from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from sdgui.runs import models as model_names
 from sdgui.runs.models import (
@@ -101,6 +103,15 @@ def test_a_run_without_a_checkpoint_is_described_by_its_config(run: RunDir) -> N
     run.config.write_text(json.dumps({"towers": {"architecture": "ViT-B-32"}}))
     assert not run_facts(run).can_caption
     run.config.write_text("[]")
+    assert not run_facts(run).can_caption
+
+
+def test_a_blip_run_captions_by_its_fusion(run: RunDir) -> None:
+    run.config.write_text(preset_config("blip", "tiny").to_json())
+    assert run_facts(run).can_caption, "before its first checkpoint"
+    save(run, 100, {})
+    assert run_facts(run).can_caption
+    run.config.write_text(override(preset_config("blip", "tiny"), ["objectives.captioning.weight=0"]).to_json())
     assert not run_facts(run).can_caption
 
 
