@@ -68,6 +68,7 @@ class ClassifyPanel(Panel):
         view.source.refused.connect(lambda sentence: self.view.bar.show_message(Message("error", sentence)))
         view.source.model_changed.connect(self._on_choices_changed)
         view.source.data.changed.connect(lambda _source: self._on_choices_changed())
+        view.source.label.activated.connect(lambda _row: self._on_choices_changed())
         view.source.model.interpolated.connect(self.evaluations.follow_interpolation)
         view.source.interpolation.save_requested.connect(self.export_requested)
         self.session.data_opened.connect(self._on_data_opened)
@@ -181,7 +182,7 @@ class ClassifyPanel(Panel):
             self.view.results.choose_first(lambda result: self.view.source.matches(result.evaluation.target))
 
     def _on_choices_changed(self) -> None:
-        """Deselect a result of another model, other weights or other data."""
+        """Deselect a result of another model, other weights, other data or another label."""
         result = self.view.results.current()
         if result is not None and not self.view.source.matches(result.evaluation.target):
             self.view.results.deselect()

@@ -217,9 +217,10 @@ class ClassifySource(QWidget):
         )
 
     def matches(self, target: Target) -> bool:
-        """Whether ``target`` is of the chosen model, weights and data; interpolated weights match their run's."""
-        choice, data = self.model.choice(), self.data.source()
-        return data in ("", target.data) and (
+        """Whether ``target`` is of the chosen model, weights, data and label; interpolated ones match their run's."""
+        choice, data, label = self.model.choice(), self.data.source(), self.chosen_label()
+        is_same_data = data in ("", target.data) and (not label or target.label in ("", label))
+        return is_same_data and (
             choice is None or (tuned_name(choice.model), choice.network) == (tuned_name(target.model), target.weights)
         )
 

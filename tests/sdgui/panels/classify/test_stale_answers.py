@@ -97,6 +97,11 @@ def test_a_result_of_another_model_or_other_data_is_not_shown(open_classify: Ope
     panel.evaluations._add_result(a_result(Evaluation(student, "image")))
     assert view.tabs.currentWidget() is view.matrix, "the tab that was open"
     assert panel.probe() == Evaluation(student, "image")
+    row = source.label.findData("tone" if source.chosen_label() == "kind" else "kind")
+    source.label.setCurrentIndex(row)
+    source.label.activated.emit(row)
+    assert view.results.current() is None, "it is of the other label"
+    view.results.choose(Evaluation(student, "image"))
     source.data.set_source(str(folder / "other.csv"))
     assert view.results.current() is None
     view.results.choose(shown.evaluation)
