@@ -48,7 +48,7 @@ def read_provenance(run: RunDir) -> dict[str, Any]:
         return raw
     try:
         events = EventReader(run.events, containing=[RunStarted.kind]).read()
-    except UserError:
+    except (OSError, UserError):
         return {}
     return next((dict(event.provenance) for event in events if isinstance(event, RunStarted)), {})
 

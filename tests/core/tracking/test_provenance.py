@@ -16,7 +16,7 @@ from core.__main__ import main
 from core.cli.homes import runs
 from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
-from core.spec.run.events import EventReader, RunStarted
+from core.spec.run.events import Event, EventReader, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.provenance import differing, read_provenance
 from core.tracking import git
@@ -235,3 +235,15 @@ def test_a_reproduced_run_has_the_same_losses_and_changes_are_reported(
     assert main(["runs", "compare", "first", "second", "--home", str(home), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["environment"]["packages.numpy"][0] == "0.1"
     assert len(runs(home)) == 2
+
+
+def test_unreadable_events_give_no_provenance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunDir(tmp_path / "run")
+    run.create()
+    run.events.write_bytes(b"")
+
+    def fail(_reader: EventReader) -> list[Event]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(EventReader, "read", fail)
+    assert read_provenance(run) == {}
