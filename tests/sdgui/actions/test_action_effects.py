@@ -218,7 +218,7 @@ def test_actions_on_experiments_runs_and_studies(monkeypatch: pytest.MonkeyPatch
     assert do(told, "alerts", selection=run, **parts) == [("dialogs.alerts.open_for", 7, "experiment 7")]
     assert do(told, "changes", selection=run, **parts) == [("dialogs.activity.open_for", 7, 3, "run 3")]
     for row, deleted in (((7, 5), ("delete", 7)), ((None, 5), ("delete_study", 5))):
-        tree = SimpleNamespace(row=lambda row=row: row)
+        tree = SimpleNamespace(selected_ids=lambda row=row: row)
         assert do(told, "delete", experiments=tree) == [(f"experiment_commands.{deleted[0]}", deleted[1])]
     for action in ("duplicate", "describe", "changes", "alerts"):
         assert do(told, action) == [], "nothing is chosen"
@@ -227,7 +227,7 @@ def test_actions_on_experiments_runs_and_studies(monkeypatch: pytest.MonkeyPatch
         (Target(study_id=5), True, False),
         (Target(7), True, True),
     ):
-        tree = SimpleNamespace(row=lambda target=target: (target.experiment_id, target.study_id))
+        tree = SimpleNamespace(selected_ids=lambda target=target: (target.experiment_id, target.study_id))
         assert state_of("delete", target, experiments=tree)[0] is some
         for action in ("duplicate", "rename", "describe", "changes"):
             assert state_of(action, target)[0] is all_of_them

@@ -90,7 +90,7 @@ def test_a_config_changed_meanwhile_is_not_launched(
     assert list(store.runs_folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("failing", ["write", "place"])
+@pytest.mark.parametrize("failing", ["write", "request_place"])
 def test_a_chain_that_cannot_be_listed_leaves_no_folder(
     store: Store, monkeypatch: pytest.MonkeyPatch, command: Any, failing: str
 ) -> None:
