@@ -239,16 +239,16 @@ def _stage_after(run: RunDir) -> RunDir | None:
     if file is None:
         return None
     chain, folder = read_chain(file), ChainDir(file.parent)
-    stages = [folder.stage(chain, position) for position in range(len(chain.stages))]
-    position = next((i for i, stage in enumerate(stages) if stage.path == run.path), len(stages)) + 1
-    if position >= len(stages):
+    index = folder.index_after(chain, run.path)
+    if index is None:
         return None
+    stage = folder.stage(chain, index)
     deadline = time.monotonic() + _NEXT_STAGE_TIMEOUT_S
-    while not stages[position].config.is_file():
+    while not stage.config.is_file():
         if time.monotonic() > deadline:
             raise UserError(f"the stage after {run.path.name} has not started; resume {run_label(run.path)}.")
         time.sleep(_POLL_INTERVAL_S)
-    return stages[position]
+    return stage
 
 
 def _print_from(run: RunDir, name: str, offset: int) -> int:

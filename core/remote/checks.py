@@ -16,10 +16,11 @@ from core.data.errors import DataError
 from core.data.inspection.statistics import fingerprint
 from core.data.sources.opening import open_source
 from core.remote.gpus import gpus
-from core.remote.probe import disk_free, version
+from core.remote.probe import disk_free
 from core.remote.slurm import Slurm
 from core.spec.config import RunConfig, parse_config, retained_sets
 from core.spec.errors import UserError, is_full
+from core.spec.installed import installed_version
 from core.spec.machines.answers import DataFacts, Finding
 from core.spec.machines.machine import Machine
 from core.spec.paths import expand_user, is_file, is_folder, split_run
@@ -40,8 +41,8 @@ def check(machine: Machine, runs: Path, slurm: Slurm, config: str = "") -> list[
 
 
 def _check_packages() -> Finding:
-    missing = [name for name in _REQUIRED if not version(name)]
-    detail = ", ".join(f"{name} {version(name)}" for name in ("sdgui", "torch") if version(name))
+    missing = [name for name in _REQUIRED if not installed_version(name)]
+    detail = ", ".join(f"{name} {version}" for name in ("sdgui", "torch") if (version := installed_version(name)))
     detail = detail or "sdgui from a checkout"
     if missing:
         remedy = f"Missing: {', '.join(missing)}. Press Install on the machine's page."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import shutil
@@ -14,6 +13,7 @@ import psutil
 from core.remote.gpus import gpus
 from core.remote.slurm import Slurm
 from core.spec.errors import UserError
+from core.spec.installed import installed_version
 from core.spec.machines.answers import Facts, Partition
 
 _MIB = 1 << 20
@@ -34,22 +34,14 @@ def probe(runs: Path, slurm: Slurm) -> Facts:
         gpus=devices,
         gpus_note="; ".join([source, *errors]),
         python=platform.python_version(),
-        version=version("sdgui") or "a checkout",
-        torch=version("torch"),
+        version=installed_version("sdgui") or "a checkout",
+        torch=installed_version("torch"),
         runs=str(runs),
         disk_free=disk_free(runs),
         partitions=partitions,
         slurm=slurm_version,
         time=time.time(),
     )
-
-
-def version(package: str) -> str:
-    """The installed version of ``package``; "" if it is not installed."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 def disk_free(folder: Path) -> int:

@@ -24,7 +24,7 @@ from typing import Any, TextIO
 
 from core.remote import checks, files
 from core.remote.following import Follower
-from core.remote.probe import probe, version
+from core.remote.probe import probe
 from core.remote.run_progress import WatchedRun
 from core.remote.script import chain_script, sbatch_script
 from core.remote.slurm import Slurm
@@ -32,6 +32,7 @@ from core.remote.starting import Starter
 from core.spec.chain import chain_file
 from core.spec.errors import UserError
 from core.spec.failures import sentence
+from core.spec.installed import installed_version
 from core.spec.machines.answers import Submitted
 from core.spec.machines.machine import Machine
 from core.spec.machines.ssh import PROTOCOL
@@ -92,7 +93,7 @@ class Remote:
 
     def serve(self) -> None:
         """Serve until the requests end or the replies cannot be written."""
-        about = {"version": version("sdgui"), "python": platform.python_version(), "host": platform.node()}
+        about = {"version": installed_version("sdgui"), "python": platform.python_version(), "host": platform.node()}
         self._send({"event": "hello", "protocol": PROTOCOL, **about})
         threading.Thread(target=self._send_heartbeats, name="alive", daemon=True).start()
         while not self._closed.is_set() and (line := self._requests.readline(_MAX_LINE_BYTES)):

@@ -251,7 +251,7 @@ class Starter:
             chain = read_chain(folder.chain)
         else:
             raise UserError(f"{folder.path} no longer has a chain.json, so it cannot be resumed; launch a new chain.")
-        if run.path.name not in (folder.stage(chain, position).path.name for position in range(len(chain.stages))):
+        if run.path.name not in (stage.path.name for stage in folder.stages(chain)):
             raise UserError(f"{excerpt(run.path.name)} is not a stage of the chain {folder.path.name}; update sdgui.")
         run.create()
         if config:

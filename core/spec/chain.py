@@ -115,6 +115,16 @@ class ChainDir:
         """The run folder of stage ``index`` (the first is 0)."""
         return RunDir(self.path / f"stage-{index + 1}-{chain.stages[index].name}")
 
+    def stages(self, chain: Chain) -> list[RunDir]:
+        """The run folders of all stages."""
+        return [self.stage(chain, index) for index in range(len(chain.stages))]
+
+    def index_after(self, chain: Chain, run_folder: Path) -> int | None:
+        """The index of the stage after the one in ``run_folder``; None after the last stage."""
+        paths = [stage.path for stage in self.stages(chain)]
+        index = paths.index(run_folder) + 1 if run_folder in paths else len(paths)
+        return index if index < len(paths) else None
+
     def manifest(self, stage: ChainStage) -> Path:
         """The training manifest that is written before ``stage``."""
         return self.data / f"{stage.name}.csv"
@@ -122,15 +132,14 @@ class ChainDir:
     def current(self) -> RunDir | None:
         """The run folder of the stage that started last; None before the first."""
         try:
-            chain = read_chain(self.chain)
+            stages = self.stages(read_chain(self.chain))
         except ConfigError:
             return None
-        stages = [self.stage(chain, index) for index in range(len(chain.stages))]
         return next((stage for stage in reversed(stages) if stage.config.is_file()), None)
 
     def written_paths(self, chain: Chain) -> list[Path]:
         """The folders and files that a chain writes to."""
-        stages = [self.stage(chain, index) for index in range(len(chain.stages))]
+        stages = self.stages(chain)
         return [self.data, self.lock, *(path for run in stages for path in (run.path, run.checkpoints, run.exports))]
 
 

@@ -129,7 +129,7 @@ class ChainWatch(QObject):
             chain, chain_dir = read_chain(folder / "chain.json"), ChainDir(folder)
         except ConfigError:  # damaged or being removed; stages in the list are kept
             return False
-        stages = [chain_dir.stage(chain, index) for index in range(len(chain.stages))]
+        stages = chain_dir.stages(chain)
         # read before the stages, because the program may create another one before it ends
         statuses = [stage_run.read_status() for stage_run in stages if stage_run.path in listed_folders]
         alive = any(status is not None and process_alive(status) for status in statuses)

@@ -6,10 +6,8 @@ From then on the state of the run is in its folder; the window only writes ``con
 
 from __future__ import annotations
 
-import secrets
 import shutil
 import threading
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -25,7 +23,7 @@ from core.spec.files import write_whole
 from core.spec.installed import NotInstalled, need
 from core.spec.reading import read_text
 from core.spec.run.code import check_code_unchanged, keep_code
-from core.spec.run.folder import RunDir
+from core.spec.run.folder import RunDir, new_name
 from core.spec.run.starting import start_trainer
 from core.spec.run.status import process_alive
 from sdgui.runs.background_tasks import StoreWriter
@@ -35,7 +33,6 @@ from sdgui.runs.program import core_command, torchrun_command, train_options
 from sdgui.runs.stopping import Stopping, StopPlan, StopStage, finish_stops
 from sdgui.store.queue import Slots
 from sdgui.store.records import THIS_COMPUTER, Place, Run, StoreError
-from sdgui.store.sessions import slug
 from sdgui.store.store import Store
 
 _TICK_MS = 200
@@ -235,8 +232,7 @@ class Launcher(QObject):
         """Add a run for the first stage; later stages are added when they start."""
         if not place.host:
             chain = chain.with_absolute_paths()
-        name = f"{slug(chain.stages[0].config.name)}-{time.strftime('%Y%m%d')}-{secrets.token_hex(4)}"
-        folder = self._store.runs_folder / name
+        folder = self._store.runs_folder / new_name(chain.stages[0].config.name)
         try:
             first_stage = write_chain(folder, chain)
             run = self._store.import_run(first_stage, experiment_id, tags=[first_stage.name])

@@ -22,6 +22,7 @@ from core.spec.config import ConfigError, read_config
 from core.spec.errors import UserError, writing
 from core.spec.files import check_inside, write_whole
 from core.spec.installed import need
+from core.spec.run.folder import slug
 from core.spec.run.processes import start_time
 from core.spec.study import Study, StudyDir, absolute, read_study
 from core.spec.study.confirming import confirmable_trials, confirming_study
@@ -41,7 +42,6 @@ from sdgui.runs.study_status import (
 )
 from sdgui.store.queue import Slots
 from sdgui.store.records import StoreError
-from sdgui.store.sessions import slug
 from sdgui.store.store import Store
 from sdgui.store.studies import StudyRecord
 

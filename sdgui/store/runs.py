@@ -14,6 +14,7 @@ from sqlalchemy import insert as plain_insert
 from sqlalchemy.orm import Session, aliased
 
 from core.spec.config import RunConfig
+from core.spec.run.folder import new_name
 from core.spec.run.logged import LoggedConfig
 from core.spec.run.status import RunState
 from sdgui.store.experiments import experiment_record, experiment_row
@@ -39,7 +40,6 @@ from sdgui.store.sessions import (
     check_unedited,
     merged_tags,
     owner_host_of,
-    slug,
     storable,
     tag_rows,
     tags_by_run,
@@ -180,8 +180,7 @@ class RunRecords(Sessions):
             if experiment.config is None:
                 raise StoreError(experiment.problem)
             row = _row_from_config(session, experiment_id, experiment.config, "")
-            name = f"{slug(experiment.name)}-{time.strftime('%Y%m%d')}-{row.key}"
-            row.folder = self._folder_text(self.runs_folder / name)
+            row.folder = self._folder_text(self.runs_folder / new_name(experiment.name, row.key))
             row.state = (RunState.QUEUED if queued else RunState.STARTING).value
             row.launched = None if queued else time.time()
             row.queue_position = queue_end(session) if queued else None

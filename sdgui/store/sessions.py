@@ -12,9 +12,7 @@ import getpass
 import json
 import os
 import platform
-import re
 import threading
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -220,9 +218,3 @@ def clean_name(name: str) -> str:
     if len(clean) > NAME_LENGTH:
         raise StoreError(f"The name has {len(clean)} characters; shorten it to {NAME_LENGTH}.")
     return clean
-
-
-def slug(name: str) -> str:
-    """Convert a name to lower-case text that is valid in folder names on every file system."""
-    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    return re.sub(r"[^a-z0-9]+", "-", ascii_name.lower()).strip("-")[:40].strip("-") or "run"

@@ -52,15 +52,14 @@ def next_stage(run: RunDir) -> RunDir | None:
     if file is None or record is None or not record.folder:
         return None
     folder, chain = ChainDir(file.parent), read_chain(file)
-    names = [folder.stage(chain, index).path.name for index in range(len(chain.stages))]
-    index = names.index(run.path.name) + 1 if run.path.name in names else len(names)
-    if index == len(names):
+    index = folder.index_after(chain, run.path)
+    if index is None:
         return None
     stage = folder.stage(chain, index)
     if not stage.config.is_file():
         remote_chain = PurePosixPath(record.folder).parent
         stage.create()
-        write_record(stage, record.model_copy(update={"folder": str(remote_chain / names[index])}))
+        write_record(stage, record.model_copy(update={"folder": str(remote_chain / stage.path.name)}))
         with writing(stage.path, UserError):
             stage.write_status(_starting(record))
             config = stage_config(chain, ChainDir(str(remote_chain)), index)

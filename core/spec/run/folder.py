@@ -188,8 +188,12 @@ def _check_path(path: Path, root: Path, is_kind: Callable[[int], bool], kind: st
         raise RunDirError(f"{path} cannot be used: {error}; remove it or choose another.") from error
 
 
-def new_name(name: str) -> str:
-    """A unique name for the folder of a new run ``name``."""
+def slug(name: str, default: str = "run") -> str:
+    """``name`` as lower-case text that is valid in folder names on every file system."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    slug = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:40].strip("-") or "run"
-    return f"{slug}-{time.strftime('%Y%m%d')}-{secrets.token_hex(4)}"
+    return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:40].strip("-") or default
+
+
+def new_name(name: str, key: str = "") -> str:
+    """A unique name for the folder of a new run ``name``; it ends with ``key``, by default a random one."""
+    return f"{slug(name)}-{time.strftime('%Y%m%d')}-{key or secrets.token_hex(4)}"

@@ -7,7 +7,6 @@ uses the same machines unless others are selected.
 from __future__ import annotations
 
 import json
-import re
 import secrets
 from collections.abc import Iterable, Sequence
 from typing import Annotated
@@ -18,6 +17,7 @@ from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.machines.machine import LOCAL
 from core.spec.reading import KILOBYTE, read_json, validate
+from core.spec.run.folder import slug
 from core.spec.study.config import MAX_ITEMS, Study
 from core.spec.study.folder import StudyDir
 
@@ -44,8 +44,7 @@ def read_machines(out: StudyDir, study: Study) -> StudyMachines:
     try:
         raw = read_json(path, 256 * KILOBYTE, root=out.path)
     except FileNotFoundError:
-        slug = re.sub(r"[^a-z0-9]+", "-", study.name.lower()).strip("-")[:40].strip("-") or "study"
-        return StudyMachines(folder=f"{slug}-{secrets.token_hex(4)}")
+        return StudyMachines(folder=f"{slug(study.name, 'study')}-{secrets.token_hex(4)}")
     return validate(StudyMachines, raw, str(path), remedy="Remove the file and choose the machines again.")
 
 

@@ -47,7 +47,7 @@ class Cluster(Slurm):
 @pytest.fixture
 def healthy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that has all that is needed, and no GPU."""
-    monkeypatch.setattr(checks, "version", lambda name: ALL.get(name, ""))
+    monkeypatch.setattr(checks, "installed_version", lambda name: ALL.get(name, ""))
     monkeypatch.setattr(checks, "disk_free", lambda runs: 3 << 30)
     monkeypatch.setattr(checks, "gpus", lambda: ([], "no driver", []))
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
@@ -76,7 +76,7 @@ def test_a_complete_machine_needs_no_remedy(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("healthy")
 def test_each_missing_part_is_named_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = {name: number for name, number in ALL.items() if name not in ("sdgui", "torch", "faiss-cpu")}
-    monkeypatch.setattr(checks, "version", lambda name: few.get(name, ""))
+    monkeypatch.setattr(checks, "installed_version", lambda name: few.get(name, ""))
     monkeypatch.setattr(checks, "disk_free", lambda runs: (2 << 30) - 1)
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(

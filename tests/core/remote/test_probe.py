@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from core.remote import probe as probe_module
-from core.remote.probe import disk_free, probe, version
+from core.remote.probe import disk_free, probe
 from core.spec.errors import UserError
 from core.spec.machines.answers import Gpu, Partition
 
@@ -37,7 +37,7 @@ def test_facts_describe_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     monkeypatch.setattr(probe_module, "gpus", lambda: ([Gpu(index=3)], "nvml", ["GPU 4: lost"]))
     monkeypatch.setattr(os, "getloadavg", lambda: (1.5, 2.5, 3.5))
-    monkeypatch.setattr(probe_module, "version", lambda name: {"torch": "2.9"}.get(name, ""))
+    monkeypatch.setattr(probe_module, "installed_version", lambda name: {"torch": "2.9"}.get(name, ""))
     slurm: Any = Cluster(found=True)
     facts = probe(tmp_path / "runs", slurm)
     assert (facts.memory, facts.memory_free, facts.load) == (7, 3, 1.5)
@@ -60,7 +60,7 @@ def test_without_slurm_there_are_no_partitions(
     assert (facts.slurm, facts.partitions) == ("", [])
 
 
-def test_free_disk_and_installed_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_disk_of_a_folder_that_does_not_exist_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Path] = []
 
     def usage(folder: Path) -> Any:
@@ -73,4 +73,3 @@ def test_free_disk_and_installed_versions(tmp_path: Path, monkeypatch: pytest.Mo
     assert disk_free(tmp_path / "a" / "b") == 77
     assert asked == [tmp_path / "a" / "b", tmp_path / "a", tmp_path]
     assert disk_free(Path("/none")) == 0
-    assert (version("pytest"), version("no-such-package-of-anyone")) == (pytest.__version__, "")

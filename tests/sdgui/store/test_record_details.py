@@ -12,12 +12,13 @@ import pytest
 from core.spec.config import override
 from core.spec.data.fixes import Fix
 from core.spec.presets import preset_config
+from core.spec.run.folder import slug
 from core.spec.run.status import RunState
 from sdgui.store.local import panel_results
 from sdgui.store.local.fixes import BasketChange
 from sdgui.store.queue import Slots
 from sdgui.store.records import THIS_COMPUTER, BestPoint, MetricSummary, Place, Progress, StoreError
-from sdgui.store.sessions import NAME_LENGTH, slug
+from sdgui.store.sessions import NAME_LENGTH
 from sdgui.store.store import Store
 from sdgui.store.tables import FixRow, PanelResultRow
 from tests.sdgui.store.folders import make_folder
