@@ -2,11 +2,11 @@
 
 A figure stands between two HTML comments, the first of which says what it is:
 
-    <!-- results: table noisy-time 230 clip-tuned clip-trusts-tuned -->
+    <!-- results: table noisy-time 230 clip-tuned clip-weighted-tuned -->
     | training | ... |
     <!-- /results -->
 
-    <!-- results: difference noisy-time 230 clip-words-trusts clip-trusts-tuned test/R@1 -->+19.6 R@1<!-- /results -->
+    <!-- results: difference noisy-time 230 clip-filter-weighted clip-weighted-tuned test/R@1 -->+19.6 R@1<!-- /results -->
 
 ``python docs/figures.py`` computes them and the plots again. The docs build calls `check`, which fails when a figure
 differs from the committed results.
@@ -45,25 +45,25 @@ IN_PLOTS = ("test/R@1", "zero-shot/acc1", "unseen/R@10", "captions/CIDEr")
 ARMS = {
     "clip": "`clip`, default settings",
     "clip-tuned": "`clip`, tuned",
-    "clip-trusts": "`clip`, self-confidence weighting",
-    "clip-trusts-tuned": "`clip`, self-confidence weighting, tuned",
-    "clip-tuned-words": "`clip` with the caption filter, other settings as above",
-    "clip-words": "`clip`, caption filter, tuned",
-    "clip-words-trusts": "`clip` with the caption filter and self-confidence weighting, tuned",
+    "clip-weighted": "`clip`, self-confidence weighting",
+    "clip-weighted-tuned": "`clip`, self-confidence weighting, tuned",
+    "clip-tuned-filter": "`clip` with the caption filter, other settings as above",
+    "clip-filter": "`clip`, caption filter, tuned",
+    "clip-filter-weighted": "`clip` with the caption filter and self-confidence weighting, tuned",
     "sd-clip": "`sd-clip` (teacher)",
-    "sd-clip-words": "`sd-clip` (teacher) with the caption filter, learning rate and smoothing of the previous row",
+    "sd-clip-filter": "`sd-clip` (teacher) with the caption filter, learning rate and smoothing of the previous row",
     "sd-clip-tuned": "`sd-clip` (teacher), tuned",
     "sd-clip-lean": "`clip`, stored-feature teacher",
     "sd-clip-lean-soft": "`clip`, stored-feature teacher (temperature 4)",
-    "sd-clip-lean-words": "`clip`, stored-feature teacher, caption filter, tuned",
+    "sd-clip-lean-filter": "`clip`, stored-feature teacher, caption filter, tuned",
     "coca": "`coca`, default settings",
     "coca-smooth": "`coca`, label smoothing 0.3",
-    "coca-trusts": "`coca`, self-confidence weighting",
-    "coca-words": "`coca`, caption filter",
-    "coca-words-trusts": "`coca`, caption filter and self-confidence weighting",
+    "coca-weighted": "`coca`, self-confidence weighting",
+    "coca-filter": "`coca`, caption filter",
+    "coca-filter-weighted": "`coca`, caption filter and self-confidence weighting",
     "sd-coca-lean": "`coca`, stored-feature teacher",
     "sd-coca-lean-soft": "`coca`, stored-feature teacher (temperature 4)",
-    "sd-coca-lean-words": "`coca`, stored-feature teacher, caption filter",
+    "sd-coca-lean-filter": "`coca`, stored-feature teacher, caption filter",
 }
 
 FAMILIES = {
@@ -91,7 +91,7 @@ FAMILIES = {
     "images-names": "`sd-clip-adapt`, images and names as anchors",
     "adapt-images-texts": "`sd-clip-adapt`, image and text anchors",
     "replay-10": "average of the trajectory, 100 old pairs replayed",
-    "trusts": "plain fine-tuning, self-confidence weighting",
+    "weighted": "plain fine-tuning, self-confidence weighting",
 }
 
 published_results = cache(read_results)
@@ -438,9 +438,9 @@ def adapt_plot() -> str:
 PLOTS: dict[str, Callable[[], str]] = {
     name: partial(plot, *arguments.split())
     for name, arguments in {
-        "mismatched-230.svg": "noisy-time 230 clip-tuned clip-trusts-tuned sd-clip-lean sd-clip clip-words "
-        "clip-words-trusts sd-clip-lean-words",
-        "mismatched-coca-230.svg": "noisy-time 230 coca coca-trusts sd-coca-lean coca-words-trusts sd-coca-lean-words",
+        "mismatched-230.svg": "noisy-time 230 clip-tuned clip-weighted-tuned sd-clip-lean sd-clip clip-filter "
+        "clip-filter-weighted sd-clip-lean-filter",
+        "mismatched-coca-230.svg": "noisy-time 230 coca coca-weighted sd-coca-lean coca-filter-weighted sd-coca-lean-filter",
         "clean-230.svg": "clean-time 230 clip clip-tuned sd-clip-lean-soft",
         "clean-600.svg": "clean-time 600 clip clip-tuned sd-clip sd-clip-tuned",
         "clean-coca-230.svg": "clean-time 230 coca coca-smooth sd-coca-lean-soft",

@@ -35,7 +35,7 @@ def test_mismatched_captions_use_the_settings_chosen_on_clean_ones() -> None:
     study = read_adapt_study(FOLDER / "adapt-one-base.json")
     arms = {arm.name: arm for arm in study.arms}
     noise = {"noise.caption_filter=true", "noise.self_confidence=0.5"}
-    clean = {"adapt-filter": "adapt-0.001-w3", "plain-filter": "plain-0.0003", "plain-trusts": "plain-0.0003"}
+    clean = {"adapt-filter": "adapt-0.001-w3", "plain-filter": "plain-0.0003", "plain-weighted": "plain-0.0003"}
     for name, chosen in (clean | {"beta-0.5-filter": "beta-0.5"}).items():
         assert set(arms[name].set) - noise == set(arms[chosen].set)
         assert (arms[name].preset, arms[name].weights) == (arms[chosen].preset, arms[chosen].weights)

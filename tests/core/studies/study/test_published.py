@@ -23,7 +23,7 @@ def test_shipped_budget_studies_have_controls_rivals_and_fresh_seeds(name: str) 
     study = read_study(FOLDER.parent / f"{name}.json")
     controls = {"clip", "clip-smooth", "clip-strong-views", "sd-clip-ema-only"}
     if name == "noisy-time":
-        controls |= {"clip-tuned", "clip-trusts", "clip-trusts-tuned", "clip-words-trusts"}
+        controls |= {"clip-tuned", "clip-weighted", "clip-weighted-tuned", "clip-filter-weighted"}
     rivals = {"flip", "siglip", "slip", "maskclip", "silc", "cosmos"}
     assert controls | rivals | {"sd-clip", "sd-clip-every-step", "coca", "sd-coca"} <= {arm.name for arm in study.arms}
     assert {80, 230, 600} <= set(study.budgets)
