@@ -15,6 +15,7 @@ differs from the committed results.
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -135,7 +136,7 @@ def difference_of(study: str, budget: str, arm: str, baseline: str, metric: str)
 
 def _number(value: float, metric: str, sign: bool = False) -> str:
     places = 2 if metric.endswith("CIDEr") else 1
-    rounded = round(value, places) + 0.0  # no "-0.0"
+    rounded = round(value + math.copysign(1e-9, value), places) + 0.0  # ties away from zero; no "-0.0"
     return f"{rounded:{'+' if sign else ''}.{places}f}"
 
 
