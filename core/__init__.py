@@ -43,6 +43,7 @@ def __getattr__(name: str) -> Any:
             return metadata.version("sdgui")
         except metadata.PackageNotFoundError:
             return "not installed"
+    name = name if name in _FROM else import_module("core.spec.config.renamed").current_name("python", name)
     if name not in _FROM:
         raise AttributeError(f"module 'core' has no attribute {name!r}")
     try:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TextIO
 
 import core
 from core.cli import (
@@ -25,6 +28,7 @@ from core.cli import (
 )
 from core.cli.runs import mcp_server
 from core.cli.terminal import plain_output
+from core.spec.config.renamed import OldName, rename_arguments
 from core.spec.failures import drop_output, hide_errors_at_exit, is_out_of_memory, say_error, sentence
 from core.spec.run.code import allow_everything
 
@@ -61,6 +65,30 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@contextmanager
+def _warn_about_old_names() -> Iterator[None]:
+    """Print each renamed name once on stderr; other warnings are unchanged."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("once", OldName)
+        original_showwarning = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, OldName):
+                say_error(f"warning: {message}")
+            else:
+                original_showwarning(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; an expected failure is one message on stderr and exit status 1."""
     with plain_output():
@@ -70,10 +98,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str] | None) -> int:
     try:
         try:
-            parsed = make_parser().parse_args(arguments)
-            if getattr(parsed, "allow_code", False):
-                allow_everything()
-            return int(parsed.handler(parsed))
+            with _warn_about_old_names():
+                parsed = make_parser().parse_args(rename_arguments(sys.argv[1:] if arguments is None else arguments))
+                if getattr(parsed, "allow_code", False):
+                    allow_everything()
+                return int(parsed.handler(parsed))
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()  # so that a full disk can still be reported

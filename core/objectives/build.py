@@ -23,6 +23,7 @@ from core.objectives.custom import CustomObjective
 from core.objectives.objective import Objective
 from core.objectives.parts.schedule import ObjectiveValues
 from core.spec.config import CustomObjectiveConfig, ObjectiveConfig, RunConfig
+from core.spec.config.renamed import current_name
 from core.spec.run.code import CodeError
 
 
@@ -39,6 +40,10 @@ class Objectives(nn.Module):
 
     def __len__(self) -> int:
         return len(self._modules)
+
+    def load_buffers(self, state: Mapping[str, Tensor]) -> None:
+        """Load the buffers in ``state``, the result of ``state_dict``; also buffers under older names."""
+        self.load_state_dict({current_name("state", name, warn=False): value for name, value in state.items()})
 
     def active(self, skips_teacher: bool) -> Objectives:
         """The objectives of a step: all, or, in a step that skips the teacher, those that do not learn from it."""

@@ -138,7 +138,7 @@ class Checkpointing:
         if parts.teacher is not None:
             checkpoint.load_state(parts.teacher.load_state_dict, tensors.teacher, origin)
         restore_optimizer(self._optimizer, parts.network, tensors.state)
-        checkpoint.load_state(parts.objectives.load_state_dict, tensors.under("objectives."), origin)
+        checkpoint.load_state(parts.objectives.load_buffers, tensors.under("objectives."), origin)
         if isinstance(parts.teacher, CustomTeacher):
             checkpoint.load_state(parts.teacher.load_rule_state, tensors.under("rule."), origin)
         restore_rng(tensors.state)
@@ -177,9 +177,7 @@ class Checkpointing:
             self._load("teacher", partial(checkpoint.load_state, parts.teacher.load_state_dict, tensors.teacher, name))
         self._load("optimiser", partial(restore_optimizer, self._optimizer, parts.network, tensors.state))
         buffers = tensors.under("objectives.")
-        self._load(
-            "objectives' memory", partial(checkpoint.load_state, parts.objectives.load_state_dict, buffers, name)
-        )
+        self._load("objectives' memory", partial(checkpoint.load_state, parts.objectives.load_buffers, buffers, name))
         if isinstance(parts.teacher, CustomTeacher):
             rule = tensors.under("rule.")
             self._load("teacher's rule", partial(checkpoint.load_state, parts.teacher.load_rule_state, rule, name))

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 from core.spec.config.base import ConfigError
 from core.spec.config.contradictions import problems
 from core.spec.config.experiment import CONFIG_VERSION, RunConfig
+from core.spec.config.renamed import current_name, rename_settings
 from core.spec.config.retained import retained_sets
 from core.spec.errors import nearest
 from core.spec.extending.references import parse_reference
@@ -75,7 +76,7 @@ def read_config(path: Path) -> RunConfig:
 def validate(raw: dict[str, Any], origin: str) -> RunConfig:
     """A config from plain data. Raises ConfigError, whose message lists every wrong field."""
     try:
-        config = RunConfig.model_validate(raw)
+        config = RunConfig.model_validate(rename_settings(raw))
     except ValidationError as error:
         raise ConfigError(f"{origin} cannot be used:\n{field_lines(error, 'config')}") from error
     if contradictions := problems(config):
@@ -147,7 +148,7 @@ def override(config: RunConfig, settings: list[str]) -> RunConfig:
     known_fields = set(field_names())
     for setting in settings:
         name, equals, text = setting.partition("=")
-        name = name.strip()
+        name = current_name("setting", name.strip())
         if not equals:
             raise ConfigError(f"--set '{excerpt(setting)}' has no '='; write --set optim.epochs=3.")
         if name not in known_fields and not _is_custom(name):
