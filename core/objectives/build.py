@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 import core.objectives
 from core.custom.loading import NO_CODE, CustomCode
