@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from core.data.sources.opening import open_source
 from core.data.sources.shards.index import open_index, path_beside
@@ -89,12 +88,6 @@ def test_shards_that_cannot_be_read(
 def test_streams_that_cannot_be_shared(source: Path, tmp_path: Path) -> None:
     shards = f"data.train={source.parent / 'shards'}"
     check("3 processes cannot share the", source, tmp_path, shards, size=3)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_nccl_without_gpus(source: Path, tmp_path: Path) -> None:
-    check("no GPU for NCCL", source, tmp_path, "runtime.device=cuda")
 
 
 def check(told: str, source: Path, folder: Path, *settings: str, size: int = 2) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -97,21 +95,6 @@ def test_each_missing_part_is_named_with_its_remedy(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(checks, "gpus", lambda: ([Gpu(index=0, name="A")], "nvml", []))
     assert checks._check_disk(tmp_path).works
     assert (checks._check_gpus(NEAR).works, checks._check_gpus(NEAR).detail) == (True, "1, 1 free: A")
-
-
-@pytest.mark.parametrize(
-    ("number", "remedy"),
-    [(28, "Free some space on its disk."), (27, "Free some space on its disk."), (13, "Choose another runs folder.")],
-)
-def test_a_runs_folder_that_cannot_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
-) -> None:
-    def refuse(dir: Path) -> Any:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(checks.tempfile, "TemporaryFile", refuse)
-    found = checks._check_runs_folder(tmp_path)
-    assert (found.works, found.remedy) == (False, remedy)
 
 
 @pytest.mark.parametrize(

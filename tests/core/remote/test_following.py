@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.remote import following as following_module
-from core.remote.following import Follower, _FollowedRun, _KnownPart
+from core.remote.following import Follower, _FollowedRun
 from core.remote.run_progress import WatchedRun
 from core.remote.slurm import Slurm
 from core.spec.errors import UserError
@@ -31,45 +30,6 @@ def run(tmp_path: Path) -> RunDir:
     run = RunDir(tmp_path / "one")
     run.create()
     return run
-
-
-def test_new_events_are_sent_in_chunks_from_the_requested_offset(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following_module, "_CHUNK_BYTES", 10)
-    sent: list[dict[str, Any]] = []
-    following = Follower(sent.append, Slurm())
-    run.events.write_bytes(b"0123456789abcde")
-    run.stdout.write_bytes(b"out")
-    had = {
-        "events.jsonl": _KnownPart(offset=4, digest=digest_before(run.events, 4)),
-        "stdout.log": _KnownPart(offset=2, digest="of another file"),
-        "stderr.log": _KnownPart(offset=5, digest="x"),
-    }
-    followed = _FollowedRun(WatchedRun(run, Slurm()), had)
-    assert not following._send_new_bytes(followed, "events.jsonl")
-    assert not following._send_new_bytes(followed, "stdout.log")
-    assert not following._send_new_bytes(followed, "stderr.log"), "there is none"
-    parts = [(one["file"], one["offset"], one["data"], one["restart"]) for one in sent]
-    assert parts == [
-        ("events.jsonl", 4, pack_bytes(b"456789abcd"), False),
-        ("events.jsonl", 14, pack_bytes(b"e"), False),
-        ("stdout.log", 0, pack_bytes(b"out"), True),
-    ]
-    sent.clear()
-    assert not following._send_new_bytes(followed, "events.jsonl")
-    assert sent == [], "nothing is new"
-    run.events.write_bytes(b"new")
-    following._send_new_bytes(followed, "events.jsonl")
-    assert [(one["offset"], one["restart"]) for one in sent] == [(0, True)], "it has become another file"
-    with run.events.open("ab") as file:
-        file.write(b"more")
-    following._send_new_bytes(followed, "events.jsonl")
-    assert [(one["offset"], one["restart"]) for one in sent] == [(0, True), (3, False)]
-    monkeypatch.setattr(following_module, "_CHUNK_BYTES", 1000)
-    for path, turned in ((run.events, True), (run.stdout, False)):
-        with path.open("ab") as file:
-            file.write(b'{"kind":"run_finished"}\n')
-        assert following._send_new_bytes(followed, path.name) is turned
-    following.stop()
 
 
 def test_problems_of_following_are_reported_once(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,15 +132,6 @@ def test_remote_progress_is_shown_by_the_local_clock(
     assert (status.pid, status.started) == ((4, 2.0) if found.status else (0, 0.0))
     assert mirror.done == (found.state is RunState.DONE)
     mirror.close()
-
-
-def test_a_file_is_recognised_by_the_last_bytes_that_were_read(tmp_path: Path) -> None:
-    path = tmp_path / "events.jsonl"
-    data = bytes(range(256)) * 40
-    path.write_bytes(data)
-    for offset in (1, 4096, 4097, 9000):
-        assert digest_before(path, offset) == hashlib.sha256(data[max(0, offset - 4096) : offset]).hexdigest()
-    assert digest_before(path, 0) == digest_before(tmp_path / "gone", 0) == ""
 
 
 def test_an_invalid_job_file_does_not_end_the_following_of_other_runs(run: RunDir, tmp_path: Path) -> None:

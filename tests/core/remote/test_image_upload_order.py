@@ -13,7 +13,6 @@ import pytest
 
 from core.remote import image_uploads
 from core.remote.image_uploads import Sender, as_line, local_images, parse_message
-from core.spec.machines.answers import unpack_bytes
 from core.spec.machines.path_translation import PathTranslator
 from tests.core.remote.conftest import wait_for
 
@@ -52,34 +51,6 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Parts]:
 def image(path: Path, size: int) -> Path:
     path.write_bytes(bytes(range(size)))
     return path
-
-
-def test_an_image_is_sent_in_chunks_before_its_request_and_only_once(parts: Parts, tmp_path: Path) -> None:
-    one, empty = image(tmp_path / "A.PNG", 25), image(tmp_path / "b.png", 0)
-    parts.sender.ready("/there")
-    parts.ask(1, one, empty, one)
-    wait_for(lambda: any(line.get("do") == "x" for line in parts.sent()))
-    *lines, request = parts.sent()
-    assert [(line["do"], line["id"], line["at"], len(unpack_bytes(line["data"]))) for line in lines] == [
-        ("receive", 1, 0, 10), ("receive", 1, 10, 10), ("receive", 1, 20, 5), ("receive", 1, 0, 0),
-    ]  # fmt: skip
-    assert b"".join(unpack_bytes(line["data"]) for line in lines[:3]) == one.read_bytes()
-    there = [f"/there/{line['name']}" for line in (lines[0], lines[3])]
-    assert request["images"] == [there[0], there[1], there[0]]
-    assert there[0].endswith(".png")
-    wait_for(lambda: len(parts.replied) == 5)
-    assert [(told["event"], told["done"], told["total"]) for told in parts.replied] == [
-        ("progress", 0, 2), ("progress", 0, 2), ("progress", 0, 2), ("progress", 1, 2), ("progress", 2, 2),
-    ]  # fmt: skip
-    assert parts.replied[0]["doing"] == "sending images to gpu"
-    parts.ask(2, one)
-    wait_for(lambda: parts.sent()[-1]["id"] == 2)
-    assert len(parts.sent()) == 6, "it is there"
-    image(one, 24)
-    parts.ask(3, one)
-    wait_for(lambda: parts.sent()[-1].get("do") == "x" and parts.sent()[-1]["id"] == 3)
-    assert len(parts.sent()) == 6 + 3 + 1, "it has changed"
-    assert parts.sent()[-1]["images"] != [there[0]]
 
 
 def test_images_that_the_worker_lost_are_sent_again(parts: Parts, tmp_path: Path) -> None:

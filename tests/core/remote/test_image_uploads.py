@@ -166,21 +166,6 @@ def test_a_worker_keeps_uploads_in_its_folder(tmp_path: Path, monkeypatch: pytes
     assert not received.folder.exists()
 
 
-def test_an_error_while_an_image_is_read_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Broken(io.BytesIO):
-        def read(self, size: int | None = -1) -> bytes:
-            raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(image_uploads, "open_regular", lambda path, limit: Broken())
-    one, told = image(tmp_path / "a.png"), list[dict[str, Any]]()
-    sender = Sender(PathTranslator(tmp_path / "home", "gpu"), "gpu", Kept(), told.append)
-    sender.ready("/there")
-    sender.put(as_line({"id": 1, "do": "sizes", "images": [str(one)]}))
-    wait_for(lambda: told)
-    assert told[-1]["message"] == "an image cannot be read: Input/output error; check the file."
-    sender.close()
-
-
 def test_an_unreadable_image_is_reported_and_its_request_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

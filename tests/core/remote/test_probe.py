@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +13,7 @@ import psutil
 import pytest
 
 from core.remote import probe as probe_module
-from core.remote.probe import disk_free, probe
+from core.remote.probe import probe
 from core.spec.errors import UserError
 from core.spec.machines.answers import Gpu, Partition
 
@@ -48,28 +47,3 @@ def test_facts_describe_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert facts.cores == len(os.sched_getaffinity(0))
     assert abs(facts.time - time.time()) < 60
     assert facts.disk_free > 0
-
-
-@pytest.mark.parametrize(("found", "refuses"), [(False, False), (True, True)])
-def test_without_slurm_there_are_no_partitions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: bool, refuses: bool
-) -> None:
-    monkeypatch.setattr(probe_module, "gpus", lambda: ([], "none", []))
-    slurm: Any = Cluster(found, refuses)
-    facts = probe(tmp_path, slurm)
-    assert (facts.slurm, facts.partitions) == ("", [])
-
-
-def test_free_disk_of_a_folder_that_does_not_exist_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Path] = []
-
-    def usage(folder: Path) -> Any:
-        asked.append(folder)
-        if folder != tmp_path:
-            raise FileNotFoundError(folder)
-        return SimpleNamespace(free=77, total=99)
-
-    monkeypatch.setattr(shutil, "disk_usage", usage)
-    assert disk_free(tmp_path / "a" / "b") == 77
-    assert asked == [tmp_path / "a" / "b", tmp_path / "a", tmp_path]
-    assert disk_free(Path("/none")) == 0

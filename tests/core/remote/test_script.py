@@ -119,22 +119,6 @@ def test_a_job_requests_cpus_for_all_its_processes(
         assert script.index("export SRUN_CPUS_PER_TASK=") < script.index("srun --unbuffered")
 
 
-def test_a_script_signals_before_its_time_limit_and_starts_its_program() -> None:
-    machine = Machine(name="a", launcher="slurm", warning=90, processes=2)
-    script = sbatch_script(machine, RUN)
-    assert '[ "$left" -le 150 ] && why="time limit"' in script
-    assert "--nproc-per-node=2" in script
-    assert "torch.distributed" not in sbatch_script(Machine(name="a", launcher="slurm"), RUN)
-    assert "torch.distributed" in sbatch_script(Machine(name="a", launcher="slurm", nodes=2), RUN)
-    study = study_script(machine, RUN, ["run", "a b"])
-    assert "core.studies.study.places.remote_main run 'a b' &" in study
-    assert "RUN='/home/a person/runs/100% new'\n" in study
-    assert "{" + "run}" not in script
-    assert "{" + "soon}" not in script
-    assert '"$RUN/control"' in script
-    assert '"$(stage)/control"' in chain_script(machine, RunDir(RUN.path / "stage-1-a"))
-
-
 class Commands:
     """Slurm's commands, as a table of what they say."""
 
@@ -166,14 +150,6 @@ def test_job_states_are_parsed_from_slurm() -> None:
     assert commands.asked.count("squeue") == 1  # one question for all jobs
     gone = Slurm(Commands(squeue="")).job("14")
     assert gone is None
-
-
-def test_numbers_that_slurm_does_not_know_are_0() -> None:
-    shown = "JobState=RUNNING Reason=None Restarts=N/A StartTime=2026-01-02T03:04:05 NodeList=n1"
-    slurm = Slurm(Commands(squeue="12|RUNNING|None|2026-01-02T03:04:05|n1", scontrol=shown, sinfo="low*|?|-/-|x|1:00"))
-    job, [partition] = slurm.job("12"), slurm.partitions()
-    assert job is not None
-    assert (job.restarts, partition.nodes, partition.idle) == (0, 0, 0)
 
 
 def test_squeue_is_called_rarely_for_any_number_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,12 +16,11 @@ import pytest
 
 from core.remote import server as server_module
 from core.remote.server import Remote
-from core.spec.machines.answers import RemoteStatus, Submitted
 from core.spec.machines.machine import Machine
 from core.spec.machines.ssh import PROTOCOL
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
-from core.spec.run.status import RunState, RunStatus
+from core.spec.run.status import RunStatus
 from tests.core.remote.conftest import wait_for
 
 NEAR = Machine(name="near").model_dump()
@@ -102,12 +101,6 @@ def test_the_server_sends_heartbeats_and_exits_after_long_silence(
     assert set(ended) == {0}
 
 
-def test_a_broken_pipe_is_noticed(remote: Remote, said: Said) -> None:
-    said.close()
-    remote._send({"event": "alive"})
-    assert remote._closed.is_set()
-
-
 def test_unsupported_requests_are_refused_with_a_message(
     remote: Remote, said: Said, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,47 +130,6 @@ def test_unsupported_requests_are_refused_with_a_message(
     before = len(said.all())
     remote._answer({"do": "dance"})
     assert len(said.all()) == before, "nobody waits for it"
-
-
-def test_a_request_about_a_followed_run_polls_it_at_once(
-    remote: Remote, said: Said, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run, looked = run_there(remote, doing="training"), list[str]()
-    monkeypatch.setattr(remote._follower, "poll_now", looked.append)
-    folder = str(run.path)
-    assert asked(remote, said, "follow", folder=folder, files={})["result"] == {}
-    watched = remote._follower.watched_run(folder)
-    ended: list[object] = []
-    monkeypatch.setattr(watched, "end", lambda kill: ended.append(kill))
-    monkeypatch.setattr(watched, "request", ended.append)
-    monkeypatch.setattr(watched, "progress", lambda: RemoteStatus(folder=folder, state=RunState.PAUSED))
-    for do, more in (("control", {"what": "pause"}), ("end", {"how": "kill"}), ("end", {"how": "terminate"})):
-        assert asked(remote, said, do, folder=folder, **more)["result"]["state"] == "paused"
-    assert ended == ["pause", True, False]
-    assert looked == [folder] * 3
-    assert asked(remote, said, "run_status", folder=folder)["result"]["state"] == "paused"
-    looked.clear()
-    for do in ("submit", "submit_chain", "submit_study"):
-        given: list[Any] = []
-        monkeypatch.setattr(
-            remote._starter, do, lambda *what, given=given: given.append(what) or Submitted(folder=folder, pid=3)
-        )
-        arguments: dict[str, Any] = {
-            "name": "n", "stage": "s", "token": "t", "config": "{}", "chain": "[]", "devices": [0, "1"], "script": "#!",
-            "study": "y", "files": {"study.json": "{}"}, "what": ["step", "a", 1], "machine": NEAR,
-        }  # fmt: skip
-        assert asked(remote, said, do, **arguments)["result"] == {"folder": folder, "pid": 3, "job": ""}
-        machine = Machine(name="near")
-        assert given == [
-            {
-                "submit": (machine, "n", "t", "{}", ["0", "1"], "#!", {}),
-                "submit_chain": (machine, "n", "s", "t", "[]", ["0", "1"], "#!"),
-                "submit_study": (machine, "y", {"study.json": "{}"}, ["step", "a", "1"], "t", ["0", "1"]),
-            }[do]
-        ]
-    assert looked == [folder] * 3
-    assert asked(remote, said, "unfollow", folder=folder)["result"] == {}
-    assert remote._follower.watched_run(folder) is not watched
 
 
 def test_scripts_checks_data_and_files_are_served(remote: Remote, said: Said, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from sdgui.store import engine as engine_module
 from sdgui.store.engine import Database, Outage, ServerGoneError, store_error
 from sdgui.store.records import StoreError, StoreUnavailableError
 from sdgui.store.registry.address import parse_address
-from sdgui.store.registry.server import _check_version, registry_error
+from sdgui.store.registry.server import registry_error
 from sdgui.store.sessions import merged_tags
 
 PATH = Path("/home/x/sdgui.db")
@@ -118,23 +118,6 @@ def test_a_lost_connection_is_recognised_by_the_drivers_message() -> None:
     assert nobody.server == "the local socket:5432"
     assert "the user without a name" in str(registry_error(Exception("no password supplied"), nobody))
     assert str(ADDRESS) == "postgresql+psycopg://ann@db.lab:5433/group"
-
-
-@pytest.mark.parametrize(
-    ("version", "said"),
-    [
-        ("0009", ""),
-        ("0010", "has version 0010, but this sdgui supports versions up to 0009. Update sdgui"),
-        ("0008", "has version 0008, but this sdgui needs 0009. When everyone has closed"),
-        ("abc", "belongs to another program"),
-    ],
-)
-def test_a_registry_of_another_version(version: str, said: str) -> None:
-    if not said:
-        _check_version(version, "0009", ADDRESS)
-        return
-    with pytest.raises(StoreError, match=said):
-        _check_version(version, "0009", ADDRESS)
 
 
 def test_a_recently_unreachable_server_is_not_waited_for(

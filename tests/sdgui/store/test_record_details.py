@@ -74,36 +74,6 @@ def test_a_copy_has_tags_and_note_and_a_valid_name(store: Store, experiment: int
         store.rename_experiment(experiment, " \n")
 
 
-def test_the_bin_is_not_listed(store: Store, experiment: int) -> None:
-    other = store.add_experiment(preset_config("clip", "tiny"), "other").id
-    runs = [store.add_run(experiment) for _ in range(3)]
-    for run in runs:
-        ended(store, run.id, RunState.DONE)
-    store.delete_run(runs[1].id)
-    store.delete_experiment(other)
-    assert set(store.changed_times()) == {experiment}
-    assert [one.id for one in store.experiments(deleted=True)] == [other]
-    assert store.run_in(runs[0].folder) == store.run(runs[0].id)
-    assert store.run_in(runs[1].folder) is None
-    assert (store.run_count(experiment), store.run_count(experiment, up_to=runs[2].id)) == (2, 2)
-    assert store.run_count(experiment, up_to=runs[0].id) == 1
-    assert set(store.runs_by_id([one.id for one in runs] + [99])) == {one.id for one in runs}
-    assert set(store.runs_by_id([*range(-600, 0), runs[0].id])) == {runs[0].id}
-    store.restore_run(runs[1].id)
-    assert store.run_labels([runs[2].id])[runs[2].id].name == "mine · run 3"
-
-
-def test_a_launched_run_is_active_and_a_queued_one_is_not(store: Store, experiment: int) -> None:
-    run, waits = store.add_run(experiment), store.add_run(experiment, queued=True)
-    assert (run.state, waits.state) == (RunState.STARTING, RunState.QUEUED)
-    assert run.launched is not None
-    assert (run.queue_position, waits.launched, waits.queue_position) == (None, None, 0)
-    assert [one.id for one in store.alive_runs()] == [run.id]
-    with pytest.raises(StoreError, match="still active"):
-        store.enqueue(run.id)
-    assert store.run(run.id).queue_position is None
-
-
 def test_a_new_record_replaces_the_old_one(store: Store, experiment: int) -> None:
     run = store.add_run(experiment).id
     best, metric = BestPoint("val/mean_recall", 0.5, 3), MetricSummary(0.4, 4, 0.5, 3)

@@ -163,22 +163,3 @@ def test_states_of_a_launch() -> None:
     assert run_state(paused, None, now, now) is RunState.STARTING, "resumed here, a moment ago"
     late = RunFinished(step=4, outcome="done", time=mine.started + 100)
     assert run_state(late, mine, mine.started, now) is RunState.DONE, "still saying goodbye"
-
-
-@pytest.mark.parametrize(
-    ("metric", "higher"),
-    [
-        ("train/loss", False),
-        ("train/contrastive", False),
-        ("train/distill_similarity", False),
-        ("train/pairs_per_s", True),
-        ("val/student/image_to_text_R@1", True),
-        ("val/teacher/mean_recall", True),
-        ("val/student/loss", False),
-        ("val/student/map_loss", False),
-        ("probe/acc1", True),
-        ("diag/teacher_entropy", False),
-    ],
-)
-def test_the_direction_of_a_metric(metric: str, higher: bool) -> None:
-    assert higher_is_better(metric) is higher

@@ -85,22 +85,6 @@ def test_the_mirror_of_the_next_stage_is_created_once(stages: list[RunDir], tmp_
     assert next_stage(stages[1]) is None, "it is the last"
 
 
-def test_runs_without_a_next_stage(stages: list[RunDir], tmp_path: Path) -> None:
-    plain = RunDir(tmp_path / "plain")
-    plain.create()
-    write_record(plain, RECORD)
-    assert next_stage(plain) is None
-    other = RunDir(tmp_path / "c" / "stage-9-other")
-    other.create()
-    write_record(other, RECORD)
-    assert next_stage(other) is None, "it is none of this chain's"
-    write_record(stages[0], RECORD.model_copy(update={"folder": ""}))
-    assert next_stage(stages[0]) is None, "it is not there yet"
-    (stages[0].path / "remote.json").unlink()
-    assert next_stage(stages[0]) is None, "it is here"
-    assert not stages[1].path.exists()
-
-
 def test_names_on_both_machines(tmp_path: Path) -> None:
     home = tmp_path / "home"
     run = RunDir(home / "runs" / "a@b")

@@ -11,7 +11,7 @@ import pytest
 from core.spec.errors import UserError
 from core.spec.machines import host as host_module
 from core.spec.machines.answers import MAX_CHUNK_BYTES, Gpu, Hello, Submitted, pack_bytes, unpack_bytes
-from core.spec.machines.host import Host, when_done
+from core.spec.machines.host import Host
 from core.spec.machines.machine import Machine
 
 FAR = Machine(name="far", host="user@far", runs="/runs")
@@ -49,22 +49,6 @@ def test_an_answer_is_validated_and_dropped_if_nobody_waits() -> None:
     with pytest.raises(UserError, match=r"No room\."):
         settled(UserError("No room.")).result(0)
     assert settled({}, cancelled=True).cancelled()
-
-
-def test_every_waiter_gets_the_answer_or_the_error() -> None:
-    heard: list[object] = []
-
-    def wait(settle: Any) -> list[object]:
-        heard.clear()
-        future: Future[Any] = Future()
-        assert when_done(future, heard.append, lambda error: heard.append(str(error))) is future
-        settle(future)
-        return list(heard)
-
-    assert wait(lambda future: future.set_result(5)) == [5]
-    assert wait(lambda future: future.set_exception(UserError("No room."))) == ["No room."]
-    assert wait(lambda future: future.set_exception(KeyError("x"))) == ["KeyError: 'x'"]
-    assert wait(lambda future: future.cancel()) == []
 
 
 def test_chunks_are_compressed_when_smaller_and_stay_within_the_limit() -> None:

@@ -15,7 +15,6 @@ from core.spec.errors import UserError
 from core.spec.machines import install as install_module
 from core.spec.machines.install import (
     InstallError,
-    dependencies,
     install,
     install_script,
     packed_program,
@@ -96,15 +95,6 @@ def test_the_install_script_runs_setup_first_and_uses_the_named_python() -> None
     assert 'python="$HOME"/py' in script("~/py")
     assert 'python=""' in script("/home/x/venv/bin/python"), "an environment is not made from itself"
     assert without_configured_python(FAR.model_copy(update={"python": "/usr/bin/python3"})) == FAR
-
-
-def test_a_program_that_is_not_installed_cannot_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(name: str) -> list[str]:
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(importlib.metadata, "requires", absent)
-    with pytest.raises(InstallError, match="sdgui itself is not installed here; install it first: "):
-        dependencies()
 
 
 def test_the_package_leaves_out_window_only_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 
 from core.spec.errors import UserError
-from core.spec.machines.answers import RemoteStatus, Submitted
+from core.spec.machines.answers import Submitted
 from core.spec.machines.connection import ConnectionState
 from core.spec.machines.mirror import Mirror
 from core.spec.machines.record import RemoteRecord, read_record, write_record
 from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.machines.ssh import ConnectionLost
 from core.spec.run.folder import RunDir
-from core.spec.run.status import RunState
 
 RECORD = RemoteRecord(machine="far", folder="/there/one", token="t")
 
@@ -76,9 +75,6 @@ class Known:
 
     def close(self) -> None:
         self.far.heard.append(("close",))
-
-
-WORK = RemoteRuns._work
 
 
 @pytest.fixture
@@ -189,35 +185,4 @@ def test_a_launch_waits_for_the_connection_and_a_refusal_undoes_it(
     assert status.note == ("waiting for far: No route." if down else "sending to far")
     if down:
         assert not remote._attached[run.path].is_submitting, "it is tried again"
-    remote.close()
-
-
-def test_a_problem_with_one_run_is_reported_once_and_the_others_continue(
-    remote: RemoteRuns, run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = RunDir(tmp_path / "other")
-    other.create()
-    first, second = follow(remote, run), follow(remote, other)
-    did: list[tuple[str, str]] = []
-
-    def pass_on(one: Any) -> None:
-        did.append(("passed on", one.mirror.run.path.name))
-        if one is first:
-            raise OSError("no disk")
-
-    monkeypatch.setattr(remote, "_forward_request", pass_on)
-    for name in ("_finish", "_maintain"):
-        monkeypatch.setattr(remote, name, lambda one, name=name: did.append((name, one.mirror.run.path.name)))
-    second.mirror.problem = "no room."
-    second.mirror.remote_status = RemoteStatus(folder="f", state=RunState.DONE)
-    turns = iter([False] * 20 + [True])
-    monkeypatch.setattr(remote._closing, "wait", lambda seconds: next(turns))
-    WORK(remote)
-    assert remote.told == [(run.path, "no disk"), (other.path, "no room.")]  # type: ignore[attr-defined]
-    assert [did.count((what, "other")) for what in ("passed on", "_finish", "_maintain")] == [20, 20, 2]
-    did.clear()
-    second.is_finished = True
-    turns = iter([False, True])
-    WORK(remote)
-    assert ("_finish", "other") not in did
     remote.close()

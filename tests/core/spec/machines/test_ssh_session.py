@@ -44,18 +44,6 @@ def test_replies_are_json_objects_and_other_lines_are_skipped(start: Start, monk
     assert [line.read(), line.read()] == [{}, None], "an endless line is the end too"
 
 
-def test_requests_arrive_in_order_with_any_content(start: Start) -> None:
-    line = start("for one in sys.stdin: print(one, end='')")
-    asked = [{"n": 1, "text": "ä\n"}, {"n": 2, "text": "half \udcff"}]
-    for one in asked:
-        line.send(one)
-    assert line.read() == asked[0]
-    second = line.read()
-    assert second is not None
-    assert second["n"] == 2
-    assert line.end(PATIENCE) == (0, ""), "its requests end, and so does it"
-
-
 def test_the_last_stderr_lines_and_the_exit_status_are_kept(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote_process, "_STDERR_KEPT", 10)
     line = start("sys.stderr.write('x' * 100 + 'the end'); sys.exit(7)")
