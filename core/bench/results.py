@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 
@@ -40,8 +39,7 @@ def to_table(results: Sequence[BenchResult]) -> str:
     return "\n".join(lines)
 
 
-def alternate(ours: Callable[[], float], peer: Callable[[], float], rounds: int) -> tuple[float, float, float]:
-    """The medians of ``ours`` and ``peer``, and the median of their ratio per round, so that drift cancels."""
-    pairs = [(ours(), peer()) for _ in range(rounds)]
-    ratios = [mine / theirs for mine, theirs in pairs]
-    return statistics.median(p[0] for p in pairs), statistics.median(p[1] for p in pairs), statistics.median(ratios)
+def print_results(results: Sequence[BenchResult], as_json: bool) -> int:
+    """Print the rows; returns the exit status: 0 if every required ratio holds, otherwise 1."""
+    print(to_json(results) if as_json else to_table(results))
+    return 0 if all(row.holds for row in results) else 1

@@ -52,7 +52,7 @@ class TrainingResult:
     recall_at_10: float  # mean of both directions, 0 to 1
 
 
-def run(peer: Path | None = None) -> list[BenchResult]:
+def run() -> list[BenchResult]:
     """Measure all rows; takes about ten minutes on two cores."""
     missing = [name for name in ("braceexpand", "webdataset", "pandas") if importlib.util.find_spec(name) is None]
     if missing:

@@ -80,7 +80,7 @@ def add(subparsers: Subparsers) -> None:
     worker.set_defaults(handler=_worker)
 
     bench = subparsers.add_parser("bench", help="benchmark against other implementations")
-    bench.add_argument("name", help="train or gpu")
+    bench.add_argument("name", choices=("train", "gpu"))
     bench.add_argument("--json", action="store_true", help="print the results as JSON")
     bench.add_argument("--size", default="small", choices=("small", "full"), help="size of gpu (default: small)")
     bench.set_defaults(handler=_bench)
@@ -198,6 +198,8 @@ def _worker(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from core.bench.run import run
+    from core.bench import gpu, train
+    from core.bench.results import print_results
 
-    return run(arguments.name, arguments.json, None, arguments.size)
+    results = gpu.run(arguments.size) if arguments.name == "gpu" else train.run()
+    return print_results(results, arguments.json)

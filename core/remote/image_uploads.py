@@ -11,7 +11,7 @@ import json
 import queue
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from core.spec.errors import UserError
 from core.spec.machines.answers import MAX_UPLOAD_BYTES, pack_bytes
-from core.spec.machines.path_translation import PathTranslator
+from core.spec.machines.path_translation import PathTranslator, map_texts
 from core.spec.paths import IMAGE_SUFFIXES
 from core.spec.reading import UnreadableError, open_regular, parse_json
 
@@ -191,17 +191,15 @@ class Sender:
 
 def local_images(value: Any, translator: PathTranslator) -> list[str]:
     """The local images in a request, in order, without duplicates."""
-    return list(
-        dict.fromkeys(name for name in _texts(value) if _is_local_image(name) and not translator.is_on_machine(name))
-    )
+    names: list[str] = []
 
+    def collect(name: str) -> str:
+        if _is_local_image(name) and not translator.is_on_machine(name):
+            names.append(name)
+        return name
 
-def _texts(value: Any, depth: int = 0) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif depth < 64 and isinstance(value, (dict, list)):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _texts(item, depth + 1)
+    map_texts(value, collect)
+    return list(dict.fromkeys(names))
 
 
 def _is_local_image(name: str) -> bool:

@@ -26,9 +26,9 @@ def python_command(module: str) -> list[str]:
     return [sys.executable, "-P", "-m", module]
 
 
-def environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a child process: this program's or ``base``, with unbuffered UTF-8 output."""
-    variables = dict(os.environ if base is None else base)
+def environment() -> dict[str, str]:
+    """The environment of a child process: this program's, with unbuffered UTF-8 output."""
+    variables = dict(os.environ)
     variables |= {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "PYTHONUTF8": "1", "PYTHONSAFEPATH": "1"}
     if SOURCE_FOLDER.name not in ("site-packages", "dist-packages"):  # a checkout that is not installed
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, (str(SOURCE_FOLDER), variables.get("PYTHONPATH"))))

@@ -1,6 +1,6 @@
 """Study records of the store: the folder of each study, and the experiments that list the runs of its arms.
 
-Flow: Study panel -> ``add_study``; the study watcher -> ``link_arm`` as runs appear; the tree reads ``studies``.
+Flow: Study panel -> ``add_study``; the study watcher -> ``arm_experiment`` as runs appear; the tree reads ``studies``.
 The config and results of a study are in its folder, so a folder from another computer can be added.
 """
 
@@ -78,12 +78,6 @@ class StudyRecords(Sessions):
             row.name, row.deleted = name, None
             study_id = row.id
         return self.study(study_id)
-
-    def link_arm(self, study_id: int, arm: str, experiment_id: int) -> None:
-        """List the runs of ``arm`` under this experiment."""
-        with self._write() as session:
-            _study_row(session, study_id)
-            session.merge(StudyArmRow(experiment_id=experiment_id, study_id=study_id, arm=arm))
 
     def arm_colors(self, study_id: int) -> dict[str, int]:
         """Palette index of each arm's runs, by arm; without arms that have no runs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing_extensions import TypedDict
 
-from sdgui.worker.verbs import Verb
+from sdgui.worker.verbs import SavedSource, Verb
 
 
 class RowsPart(TypedDict):
@@ -91,14 +91,6 @@ class Overlap(TypedDict):
     """The number of images of one source that are also in the other."""
 
     shared: dict[str, int]
-
-
-class SavedSource(TypedDict):
-    """A manifest that was written."""
-
-    path: str
-    images: int
-    captions: int
 
 
 class HeldOut(TypedDict):

@@ -333,7 +333,7 @@ class Ranking(TypedDict):
     shuffled_bins: Numbers | None
 
 
-class SavedPairs(TypedDict):
+class SavedSource(TypedDict):
     """A manifest that was written."""
 
     path: str
@@ -342,4 +342,4 @@ class SavedPairs(TypedDict):
 
 
 NOISE_OPEN = Verb("noise_open", Ranking)
-NOISE_SAVE = Verb("noise_save", SavedPairs)
+NOISE_SAVE = Verb("noise_save", SavedSource)

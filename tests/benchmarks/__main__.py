@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from pathlib import Path
 
-from core.bench.run import SIZES, run
+from core.bench.results import print_results
 from core.spec.errors import UserError
 
 NAMES = ("syncs", "loader", "shards", "caption", "search", "search_peers", "classify")
+NAMES_WITH_SIZES = ("search", "search_peers", "classify")
 
 
 def main() -> int:
@@ -21,12 +23,16 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.add_argument("--peer", type=Path, metavar="DIR", help="folder with the packages of the other implementation")
     parser.add_argument(
-        "--size", default=SIZES[0], choices=SIZES, help="size of search, search_peers and classify (default: small)"
+        "--size",
+        default="small",
+        choices=("small", "full"),
+        help="size of search, search_peers and classify (default: small)",
     )
     arguments = parser.parse_args()
     try:
-        modules = {name: f"tests.benchmarks.{name}" for name in NAMES}
-        return run(arguments.name, arguments.json, arguments.peer, arguments.size, modules)
+        sizes = (arguments.size,) if arguments.name in NAMES_WITH_SIZES else ()
+        results = importlib.import_module(f"tests.benchmarks.{arguments.name}").run(arguments.peer, *sizes)
+        return print_results(results, arguments.json)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -20,11 +20,12 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from core.bench.results import BenchResult, alternate, result
+from core.bench.results import BenchResult, result
 from core.inference.generation.caption import SpecialTokens
 from core.inference.generation.captions import generate
 from core.inference.generation.coca import CocaDecoder
 from core.spec.generation import GenerationSettings
+from tests.benchmarks.alternating import alternate
 from tests.benchmarks.jpeg import jpeg_rows
 from tests.benchmarks.uncached import UncachedDecoder
 

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from core.bench.results import BenchResult, alternate, result
+from core.bench.results import BenchResult, result
 from core.checkpoint.opening import open_model
 from core.inference.encoder import encode_images
 from core.search.index.build import build_index
 from core.search.index.encoding import BATCH
 from core.spec.children import python_command
+from tests.benchmarks.alternating import alternate
 
 BIG = "open_clip:ViT-B-32"  # random weights: speed does not depend on what was learnt
 LITTLE = "open_clip:sd-tiny"

@@ -54,7 +54,7 @@ SCALES = {
 }
 
 
-def run(peer: Path | None = None, size: str = "small") -> list[BenchResult]:
+def run(size: str) -> list[BenchResult]:
     """Measure all rows; takes about fifteen minutes at full size."""
     scale = SCALES[size]
     if scale.device == "cuda" and not torch.cuda.is_available():

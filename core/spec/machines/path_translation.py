@@ -41,11 +41,11 @@ class PathTranslator:
 
     def to_remote(self, value: Any) -> Any:
         """Translate local paths of images and mirrored runs in plain data to paths on the machine."""
-        return _walk(value, self._remote_path)
+        return map_texts(value, self._remote_path)
 
     def to_local(self, value: Any) -> Any:
         """Translate paths of images on the machine in plain data to local paths."""
-        return _walk(value, self._local_path)
+        return map_texts(value, self._local_path)
 
     def _remote_path(self, name: str) -> str:
         return self._remote_copies.get(name) or self._machine_path(name)
@@ -102,13 +102,14 @@ def _record(folder: Path) -> RemoteRecord | None:
         return None
 
 
-def _walk(value: Any, translate: Callable[[str], str], depth: int = 0) -> Any:
+def map_texts(value: Any, change: Callable[[str], str], depth: int = 0) -> Any:
+    """Plain data with ``change`` applied to each text; dictionary keys and deeply nested values are kept."""
     if isinstance(value, str):
-        return translate(value)
+        return change(value)
     if depth > _MAX_DEPTH:
         return value
     if isinstance(value, dict):
-        return {key: _walk(item, translate, depth + 1) for key, item in value.items()}
+        return {key: map_texts(item, change, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [_walk(item, translate, depth + 1) for item in value]
+        return [map_texts(item, change, depth + 1) for item in value]
     return value

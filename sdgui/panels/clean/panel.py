@@ -32,7 +32,7 @@ from sdgui.widgets.file_dialogs import ask_save
 from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.message import error, info, warning
 from sdgui.worker.replies import Failure
-from sdgui.worker.verbs import SavedPairs
+from sdgui.worker.verbs import SavedSource
 
 _MAX_UNDO = 100  # undo steps
 _ROWS_PER_UPDATE = 200  # rows that are redrawn in one turn of the event loop
@@ -350,7 +350,7 @@ class CleanPanel(Panel):
         self.view.strip.start("Saving the pairs")
         self.work.save(self.ranked, path, replace)
 
-    def _on_saved(self, answer: SavedPairs, model: str) -> None:
+    def _on_saved(self, answer: SavedSource, model: str) -> None:
         self._end_progress()
         self._saved, self._saved_by = str(answer["path"]), model
         pairs = count_with_unit(answer["captions"], "pair")

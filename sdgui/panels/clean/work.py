@@ -28,11 +28,11 @@ from sdgui.store.store import Store
 from sdgui.worker.calls import WorkerCalls
 from sdgui.worker.pool import WorkerPool
 from sdgui.worker.replies import Failure
-from sdgui.worker.verbs import NOISE_OPEN, NOISE_SAVE, Ranking, SavedPairs, Verb
+from sdgui.worker.verbs import NOISE_OPEN, NOISE_SAVE, Ranking, SavedSource, Verb
 
 PANEL = "clean"  # rankings are stored under this name
 MAX_LISTED = 3000  # listed pairs, those with the lowest match scores; counts and thresholds cover all pairs
-CLEANED_TABLE: ExportFormat[Verb[SavedPairs]] = ExportFormat(
+CLEANED_TABLE: ExportFormat[Verb[SavedSource]] = ExportFormat(
     "csv", "Save the cleaned pairs", "Save the remaining pairs as a new table", NOISE_SAVE, "Tables", ".csv", "cleaned"
 )
 
@@ -53,7 +53,7 @@ class CleanWork(QObject):
     progress = Signal(str, int, int)  # activity, finished, total
     ranked = Signal(object)  # RankedPairs
     rank_failed = Signal(object)  # Failure
-    saved = Signal(object, str)  # SavedPairs, the model that ranked the pairs
+    saved = Signal(object, str)  # SavedSource, the model that ranked the pairs
     save_failed = Signal(object)  # Failure
     mark_failed = Signal(str)  # why marks could not be written to the store
 
@@ -164,7 +164,7 @@ class CleanWork(QObject):
         # Clean excludes pairs; ``excluded`` would remove images with all their captions.
         arguments = pairs.save_arguments() | {"data": pairs.data, "to": str(path), "excluded": []}
 
-        def end(outcome: SavedPairs | Failure) -> None:
+        def end(outcome: SavedSource | Failure) -> None:
             self._saving.remove(session)
             self._close_unused(session)
             if isinstance(outcome, Failure):

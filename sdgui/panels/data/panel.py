@@ -38,8 +38,9 @@ from sdgui.widgets.file_dialogs import ask_open, ask_save
 from sdgui.widgets.formats import count, count_with_unit
 from sdgui.widgets.late_parts import is_made
 from sdgui.widgets.message import Remedy, error, info
-from sdgui.worker.data_verbs import Checked, RowsOpened, RowsPart, SavedSource
+from sdgui.worker.data_verbs import Checked, RowsOpened, RowsPart
 from sdgui.worker.replies import Failure
+from sdgui.worker.verbs import SavedSource
 
 _TITLE = "Data"
 _TYPING_PAUSE_MS = 150

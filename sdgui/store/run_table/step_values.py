@@ -30,6 +30,7 @@ from sdgui.store.tables import RunRow, StepValueRow
 MAX_PAIRS = 100  # stored metric-step pairs
 _RUNS_PER_WRITE = 50
 _SUGGESTING_RUNS = 1000  # newest runs whose steps are suggested
+_SUGGESTED_STEPS = 12
 
 Pair = tuple[str, int]  # a metric and a step
 
@@ -104,12 +105,12 @@ class StepValueRecords(Sessions):
                 key = ["metric", "at_step", "run_id"]
                 session.execute(statement.on_conflict_do_update(index_elements=key, set_=newer), rows)
 
-    def steps_of_evaluations(self, most: int = 12) -> list[int]:
+    def steps_of_evaluations(self) -> list[int]:
         """The most frequent steps of best values in the newest runs, in ascending order, as suggestions."""
         evaluated = select(RunRow.best_step).where(RunRow.best_metric != "", RunRow.best_step > 0)
         newest = evaluated.order_by(RunRow.id.desc()).limit(_SUGGESTING_RUNS).subquery()
         query = select(newest.c.best_step).group_by(newest.c.best_step)
-        query = query.order_by(func.count().desc(), newest.c.best_step).limit(most)
+        query = query.order_by(func.count().desc(), newest.c.best_step).limit(_SUGGESTED_STEPS)
         with self._read() as session:
             return sorted(session.scalars(query))
 

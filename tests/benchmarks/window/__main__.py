@@ -21,7 +21,7 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtWidgets import QApplication
 
-from core.bench.results import BenchResult, result, to_json, to_table
+from core.bench.results import BenchResult, print_results, result
 from core.spec.files import write_whole
 from core.spec.presets import preset_config
 from core.spec.run.events import EventWriter, Metrics, RunStarted
@@ -213,9 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.window", description="Measure the window.")
     parser.add_argument("--json", action="store_true", help="a list of results on stdout")
     parsed = parser.parse_args(arguments)
-    results = run()
-    print(to_json(results) if parsed.json else to_table(results))
-    return 0 if all(row.holds for row in results) else 1
+    return print_results(run(), parsed.json)
 
 
 if __name__ == "__main__":

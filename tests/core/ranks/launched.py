@@ -88,7 +88,7 @@ class Launched(Followed):
         self._file = self._output.open("w")
         self.process = subprocess.Popen(
             command, stdout=self._file, stderr=subprocess.STDOUT, start_new_session=True,
-            env=environment(dict(os.environ) | {"OMP_NUM_THREADS": "1"}),
+            env=environment() | {"OMP_NUM_THREADS": "1"},
         )  # fmt: skip
 
     def __enter__(self) -> Launched:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -90,7 +89,7 @@ def test_the_verb_reports_the_refusal_without_torch(config: RunConfig, tmp_path:
     code = f"import sys; from core.__main__ import main; print(main({arguments}), 'torch' in sys.modules)"
     place = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment(dict(os.environ) | place), cwd=tmp_path,
+        [sys.executable, "-c", code], env=environment() | place, cwd=tmp_path,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.stdout.split() == ["1", "False"], done.stderr

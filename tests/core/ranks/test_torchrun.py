@@ -148,7 +148,7 @@ def on_hosts(
         with folder.with_suffix(f".{number}.txt").open("wb") as output:
             started.append(subprocess.Popen(
                 command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-                env=environment(dict(os.environ) | {"GLOO_SOCKET_IFNAME": interface, "OMP_NUM_THREADS": "1"}),
+                env=environment() | {"GLOO_SOCKET_IFNAME": interface, "OMP_NUM_THREADS": "1"},
             ))  # fmt: skip
     try:
         yield started

@@ -123,7 +123,7 @@ def test_paths_of_local_images_are_recognised(tmp_path: Path) -> None:
     value = {"a": [str(one), "a.JPG", str(text)], "b": {str(one): str(one)}, "c": str(tmp_path / "none.png"), "d": [7]}
     assert local_images(value, names) == [str(one)]
     assert local_images(deep, names) == [str(one)]
-    for none in ([deep], str(there), f"{one}\0.png", "/" + "x" * 5000 + ".png", str(tmp_path)):
+    for none in ([[deep]], str(there), f"{one}\0.png", "/" + "x" * 5000 + ".png", str(tmp_path)):
         assert local_images(none, names) == []
     assert parse_message(b'{"a": 1}') == {"a": 1}
     assert parse_message(b"[1]") is parse_message(b"{") is parse_message(b" {}") is None

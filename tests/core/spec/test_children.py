@@ -15,10 +15,13 @@ _REPORT = "import os, sys; print(os.getsid(0) == os.getpid(), repr(sys.stdin.rea
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no sessions there")
 @pytest.mark.parametrize("detached", [False, True])
-def test_a_detached_child_has_no_input_and_its_own_session(tmp_path: Path, detached: bool) -> None:
+def test_a_detached_child_has_no_input_and_its_own_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, detached: bool
+) -> None:
     out, err = tmp_path / "out", tmp_path / "err"
     with out.open("wb") as stdout, err.open("wb") as stderr:
         child = start_program([sys.executable, "-c", _REPORT], stdout, stderr, detached)
         assert child.wait(timeout=60) == 0, err.read_text()
     assert out.read_text().split() == [str(detached), "''", "True"]
-    assert environment({"PYTHONPATH": "mine"})["PYTHONPATH"].split(os.pathsep)[-1] == "mine"
+    monkeypatch.setenv("PYTHONPATH", "mine")
+    assert environment()["PYTHONPATH"].split(os.pathsep)[-1] == "mine"

@@ -15,6 +15,7 @@ from sdgui.experiments.tree_model import ExperimentModel
 from sdgui.store.changes import Changes
 from sdgui.store.records import BestPoint, Progress, Run
 from sdgui.store.store import Store
+from tests.sdgui.store.folders import link_arm
 
 
 class Follower:
@@ -86,7 +87,7 @@ def test_reloading_removes_deleted_rows_and_summarises_studies(
     one, other = an_experiment(store, "one"), an_experiment(store, "other")
     runs = [a_run(store, one), a_run(store, one), a_run(store, other)]
     study = store.add_study(tmp_path / "study", "mine").id
-    store.link_arm(study, "a", one)
+    link_arm(store, study, "a", one)
     model.reload()
     parent = model.experiment_index(one).parent()
     assert (parent.data(), parent.data(Role.DETAIL)) == ("mine", "Study \u00b7 1 arm \u00b7 2 runs")
@@ -125,7 +126,7 @@ def test_an_arm_of_a_study_shows_the_mean_of_its_seeds(model: ExperimentModel, s
     a_run(store, alone, best=0.5)
     study = store.add_study(tmp_path / "study", "mine").id
     for name, experiment in (("arm", arm), ("alone", alone)):
-        store.link_arm(study, name, experiment)
+        link_arm(store, study, name, experiment)
     model.reload()
     assert model.experiment_index(arm).data(Role.BEST) == "mean 37.5 %"
     assert model.experiment_index(alone).data(Role.BEST) == "50.0 %", "of one seed there is no mean"
@@ -157,7 +158,7 @@ def test_the_arms_of_a_study_are_below_it(model: ExperimentModel, store: Store, 
     model.reload()
     study = store.add_study(tmp_path / "study", "mine")
     for name, arm in zip("ab", arms, strict=True):
-        store.link_arm(study.id, name, arm)
+        link_arm(store, study.id, name, arm)
     model.refresh(Changes(studies=frozenset((study.id,)), experiments=frozenset(arms)))
     item = model.study_index(study.id)
     assert [model.index(row, 0, item).data() for row in range(model.rowCount(item))] == ["a", "b"]

@@ -20,6 +20,7 @@ from sdgui.shared.services import Selection
 from sdgui.store.changes import Changes
 from sdgui.store.records import Progress
 from sdgui.store.store import Store
+from tests.sdgui.store.folders import link_arm
 
 
 class Follower(QObject):
@@ -67,7 +68,7 @@ class Tree:
         """Both experiments are arms of one study."""
         study = self.store.add_study(folder, "mine").id
         for name, arm in (("a", self.first), ("b", self.second)):
-            self.store.link_arm(study, name, arm)
+            link_arm(self.store, study, name, arm)
         self.panel.refresh(Changes(frozenset((self.first, self.second)), studies=frozenset((study,))))
         return study
 

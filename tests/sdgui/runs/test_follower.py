@@ -18,6 +18,7 @@ from sdgui.runs.live import RunProgress
 from sdgui.store.records import Experiment, MetricSummary, Progress, Run, StoreError
 from sdgui.store.store import Store
 from tests.sdgui.driving import last_step
+from tests.sdgui.store.folders import link_arm
 
 WAIT_MS = 20000
 GONE = RunStatus(pid=2**22 + 4321, started=1.0, heartbeat=1.0)
@@ -136,7 +137,7 @@ def test_a_run_of_a_moved_study_is_followed_in_its_new_folder(
 ) -> None:
     assert experiment.config is not None
     study = store.add_study(tmp_path / "before", "study")
-    store.link_arm(study.id, "clip", experiment.id)
+    link_arm(store, study.id, "clip", experiment.id)
     there = RunDir(tmp_path / "before" / "runs" / "clip-s0")
     there.create()
     there.config.write_text(experiment.config.to_json())

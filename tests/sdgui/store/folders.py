@@ -1,10 +1,11 @@
-"""Run folders as a trainer leaves them."""
+"""Run folders as a trainer leaves them, and experiments as arms of a study."""
 
 from __future__ import annotations
 
 from core.spec.run.events import EventWriter, Metrics, RunFinished, RunStarted
 from sdgui.store.records import Run
 from sdgui.store.store import Store
+from sdgui.store.tables import StudyArmRow
 
 
 def make_folder(run: Run, store: Store, steps: int = 3) -> None:
@@ -18,3 +19,9 @@ def make_folder(run: Run, store: Store, steps: int = 3) -> None:
         writer.write(Metrics(step=step, values={"train/loss": 1.0 / step}))
     writer.write(RunFinished(step=steps))
     writer.close()
+
+
+def link_arm(store: Store, study_id: int, arm: str, experiment_id: int) -> None:
+    """Make an existing experiment an arm of the study."""
+    with store._write() as session:
+        session.add(StudyArmRow(experiment_id=experiment_id, study_id=study_id, arm=arm))

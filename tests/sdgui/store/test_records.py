@@ -24,7 +24,7 @@ from sdgui.store.records import BestPoint, MetricSummary, Progress, RunLabel, St
 from sdgui.store.run_table.tagging import TagChange
 from sdgui.store.store import Store
 from tests.sdgui.store.conftest import OpenStore
-from tests.sdgui.store.folders import make_folder
+from tests.sdgui.store.folders import link_arm, make_folder
 
 
 def test_an_experiment_survives_reopening(open_store: OpenStore, tmp_path: Path) -> None:
@@ -172,9 +172,9 @@ def test_runs_are_numbered_within_their_experiment_outside_the_bin(store: Store)
 def test_a_run_keeps_its_colour_and_runs_of_an_arm_have_shades_of_one(store: Store) -> None:
     apart, *arms = (store.add_experiment(preset_config("clip", "tiny"), name) for name in ("apart", "one", "other"))
     studies = [store.add_study(store.studies_folder / name, name) for name in ("before", "this")]
-    store.link_arm(studies[0].id, "elsewhere", apart.id)
+    link_arm(store, studies[0].id, "elsewhere", apart.id)
     for arm in arms:
-        store.link_arm(studies[1].id, arm.name, arm.id)
+        link_arm(store, studies[1].id, arm.name, arm.id)
     seeds = [store.add_run(arm.id) for _ in range(2) for arm in arms]  # seed by seed, as a study trains
     labels = store.run_labels([run.id for run in seeds])
     assert [labels[run.id].color for run in seeds] == [0, 1, 20, 21], "shades of two colours"
@@ -186,7 +186,7 @@ def test_a_run_keeps_its_colour_and_runs_of_an_arm_have_shades_of_one(store: Sto
     store.delete_experiment(arms[0].id, permanently=True)
     remaining = store.run_labels([seeds[1].id, *single])
     assert [remaining[run].color for run in (seeds[1].id, *single)] == [1, 2, 22], "whatever is deleted"
-    store.link_arm(studies[0].id, "joined", store.add_experiment(preset_config("clip", "tiny"), "joined").id)
+    link_arm(store, studies[0].id, "joined", store.add_experiment(preset_config("clip", "tiny"), "joined").id)
     assert store.run_labels(single)[single[0]].color == 2
 
 

@@ -12,6 +12,7 @@ from core.spec.run.folder import RunDir
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 from tests.sdgui.store.conftest import OpenStore
+from tests.sdgui.store.folders import link_arm
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def trained(folder: Path) -> Path:
 def with_a_study(store: Store) -> int:
     study = store.add_study(store.studies_folder / "noisy", "noisy")
     arm = store.add_experiment(preset_config("clip", "tiny"), "clip")
-    store.link_arm(study.id, "clip", arm.id)
+    link_arm(store, study.id, "clip", arm.id)
     store.import_run(trained(study.folder / "runs" / "clip-s0"), arm.id)
     return study.id
 

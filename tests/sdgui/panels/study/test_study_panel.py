@@ -27,6 +27,7 @@ from sdgui.store.studies import StudyRecord
 from sdgui.widgets.message import error
 from tests.sdgui.panels.study.studying import a_study
 from tests.sdgui.panels.study.test_study_parts import a_run, a_snapshot
+from tests.sdgui.store.folders import link_arm
 
 
 @pytest.fixture
@@ -265,7 +266,7 @@ def test_the_form_is_submitted_once(
 def test_deleting_and_restoring_a_study_updates_the_tree(qtbot: QtBot, panel: StudyPanel, services: Services) -> None:
     study = listed(panel, "mine")
     experiment = services.store.add_experiment(preset_config("clip", "tiny"), "clip")
-    services.store.link_arm(study.id, "clip", experiment.id)
+    link_arm(services.store, study.id, "clip", experiment.id)
     becomes(services, study, a_snapshot("done"))
     received = list[Changes]()
     panel.changed.connect(received.append)
@@ -288,7 +289,7 @@ def test_extending_a_study_adds_seeds_and_experiments_that_are_no_arms_yet(
     study = listed(panel, "mine")
     experiment = services.store.add_experiment(preset_config("clip", "tiny"), "own")
     services.store.add_experiment(preset_config("coca", "tiny"), "another")
-    services.store.link_arm(study.id, "clip", experiment.id)
+    link_arm(services.store, study.id, "clip", experiment.id)
     panel.refresh()
     becomes(services, study, a_snapshot("done", a_study(name="mine")))
     panel.toolbar.extend.click()

@@ -131,7 +131,9 @@ def test_the_steps_at_which_most_runs_were_best_are_offered(file_store: Store, m
         best = BestPoint("val/teacher/mean_recall", 0.5, step)
         file_store.record(file_store.add_run(experiment).id, Progress(RunState.RUNNING, 1, best=best))
     assert file_store.steps_of_evaluations() == [10, 20, 30, 40]
-    assert file_store.steps_of_evaluations(most=3) == [10, 30, 40]
+    with monkeypatch.context() as patch:
+        patch.setattr(step_values, "_SUGGESTED_STEPS", 3)
+        assert file_store.steps_of_evaluations() == [10, 30, 40]
     monkeypatch.setattr(step_values, "_SUGGESTING_RUNS", 3)
     assert file_store.steps_of_evaluations() == [20, 30, 40], "of the newest runs that were evaluated"
 
