@@ -1,4 +1,4 @@
-"""What the kills of ``search_peers`` report."""
+"""The benchmark ``search_peers`` kills writers of an index; ours loses no row."""
 
 from __future__ import annotations
 

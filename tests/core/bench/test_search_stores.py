@@ -1,4 +1,4 @@
-"""The stores of the benchmark ``search_peers`` do the same work; peers that are not installed are skipped."""
+"""All stores of the benchmark ``search_peers`` find the same rows; peers that are not installed are skipped."""
 
 from __future__ import annotations
 

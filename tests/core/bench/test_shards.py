@@ -1,4 +1,4 @@
-"""Rows beyond what a process could hold: synthetic shards, opened by a process of its own."""
+"""Synthetic shards with more rows than fit in memory, opened in a separate process."""
 
 from __future__ import annotations
 

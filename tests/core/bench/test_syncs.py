@@ -1,4 +1,4 @@
-"""No preset's step makes the host wait for the device, or leaves anything behind on another one."""
+"""No preset's training step waits for the device, or leaves tensors on another device."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def former(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", each_preset(quick=("sd-coca", "mixmatch", "silc", "dino", "albef", "slip")))
 def test_a_training_step_never_synchronises(name: str, source: Path, former: Path, tmp_path: Path) -> None:
-    """Views on the device, networks, losses, backward, clipping, optimiser and average, with shapes alone."""
+    """Views on the device, networks, losses, backward pass, clipping, optimiser and average, on the meta device."""
     counter = SyncCounter()
     with on_meta(run_config(name, source, former), tmp_path / "run") as loop:
         parts = loop.parts

@@ -1,4 +1,4 @@
-"""``python -m core caption`` as a person runs it, and the files that it and the window write."""
+"""``python -m core caption`` and the caption files that it writes."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ def test_a_table_created_meanwhile_is_not_replaced(tmp_path: Path) -> None:
 
 
 def test_captions_so_far_are_written_to_a_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not to a file that a killed program left, nor through a link that somebody put in its place."""
+    """Neither to a file that a killed program left, nor through a link in its place."""
     monkeypatch.setattr("secrets.token_hex", lambda _count: "0")
     (tmp_path / "outside").write_text("theirs", encoding="utf-8")
     (tmp_path / "a.partial-0.csv").symlink_to(tmp_path / "outside")

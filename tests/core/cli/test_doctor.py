@@ -1,4 +1,4 @@
-"""``doctor`` finds what is missing, and names the command that mends it."""
+"""``doctor`` reports missing parts with the command that installs each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.spec import installed
 
 @pytest.fixture
 def no_programs(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, str]]:
-    """What the programs that load Qt and torch answer; they are not started."""
+    """Replaces the output of the programs that load Qt and torch."""
     answers = {doctor._QT_PROGRAM: ("6.11.3 9", ""), doctor._TORCH_PROGRAM: ("2.13.0 cpu", "")}
     monkeypatch.setattr(doctor, "_run", lambda program, _variables: answers[program])
     return answers
@@ -23,7 +23,7 @@ def no_programs(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, str]]:
 def test_a_healthy_installation_is_reported_as_such(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Qt is started for this one; torch, which loads for seconds, when the wheel is checked."""
+    """Really starts Qt; torch, which takes seconds to load, is tested with the wheel."""
     start = doctor._run
     monkeypatch.setattr(doctor, "_TIMEOUT_S", 600)  # a busy machine is not a fault of the installation
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""The verb ``data`` on real files: figures, a leak, a duplicate, a broken file, a part held out."""
+"""The command ``data`` on real files: statistics, leaks, duplicates, damaged files and a validation split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The list of runs: what has ended is read once, what changed is read again, and a list that was cut short goes on."""
+"""``runs list``: ended runs are cached, changed runs are read again, and a truncated list can be continued."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_finished_runs_are_read_once_and_changed_ones_again(tmp_path: Path, monk
     assert {name: read_row(run).best[1].best for name, run in (("one", one), ("other", other))} == {
         "one": 0.5,
         "other": 0.25,
-    }, "as the whole row has it"
+    }, "the same as in the full row"
     read: list[str] = []
     full = run_tables.read_row
 
@@ -64,7 +64,7 @@ def test_finished_runs_are_read_once_and_changed_ones_again(tmp_path: Path, monk
     assert shown(tmp_path) == {"one": ("done", 8, 8, 0.75), "other": ("interrupted", 6, 8, 0.25)}
     assert read == ["one", "other"]
     (tmp_path / "cache" / "listed-runs.json").write_text('{"a": 1}')
-    assert shown(tmp_path)["one"] == ("done", 8, 8, 0.75), "a cache that cannot be read is made anew"
+    assert shown(tmp_path)["one"] == ("done", 8, 8, 0.75), "an unreadable cache is replaced"
 
 
 def test_a_folder_that_cannot_be_read_stops_no_list(tmp_path: Path) -> None:
@@ -123,4 +123,4 @@ def test_a_truncated_list_continues_where_it_stopped(tmp_path: Path, monkeypatch
         listed_rows(tmp_path, runs(tmp_path))
     read.clear()
     assert len(shown(tmp_path)) == 7
-    assert len(read) == 3, "four of five were kept"
+    assert len(read) == 3, "four of five were cached"

@@ -1,4 +1,4 @@
-"""``sdgui-core mcp``: the SDK's own client calls each tool of a real process."""
+"""``sdgui-core mcp``: the MCP SDK's client calls each tool of a server process."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Call = Callable[..., Awaitable[Any]]
 
 
 def served(home: Path, use: Callable[[Any, Call], Awaitable[None]], *options: str) -> None:
-    """``use(client, call)`` with a server of ``home``; ``call`` gives a tool's JSON, or its error as text."""
+    """Run ``use(client, call)`` with a server of ``home``; ``call`` returns a tool's JSON, or its error as text."""
 
     async def run() -> None:
         words = ["-m", "core", "mcp", "--home", str(home), *options]

@@ -1,4 +1,4 @@
-"""Every option of a verb reaches what it is about, and the exit status says how it ended."""
+"""Options of commands are applied, and exit codes report the outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names, notes, logs and answers from anyone are printed without what a terminal would obey."""
+"""Names, notes, logs and answers are printed without terminal escape sequences."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ for line in sys.stdin:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run and a machine of somebody who writes to terminals."""
+    """A run and a machine with terminal escapes in their names and notes."""
     home = tmp_path / "home"
     run = RunDir(home / "runs" / "one")
     run.create()

@@ -1,4 +1,4 @@
-"""Runs and machines without the window: launched on a machine, asked, read, compared, fetched, by the verbs alone."""
+"""Runs and machines on the command line: launching, controlling, showing, comparing and fetching runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Said = tuple[int, str, str]
 
 
 def say(*words: str) -> Said:
-    """Exit status, stdout and stderr of a verb."""
+    """Exit status, stdout and stderr of a command."""
     out, err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main(words)
@@ -35,7 +35,7 @@ def say(*words: str) -> Said:
 
 @pytest.fixture
 def home(tmp_path: Path, runs_there: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home that knows the machine ``near``, whose program is a child of this process."""
+    """A home with the machine ``near``, whose program is a child of this process."""
     home = tmp_path / "home"
     MachineList(home).put(Machine(name="near", runs=str(runs_there)))
     plain = machines_module.Host
@@ -93,7 +93,7 @@ def test_a_list_asks_the_machines_first(
     wait_for(lambda: there.events.exists() and b"run_finished" in there.events.read_bytes())
     listed = ("runs", "list", "--json", *at_home)
     [row] = json.loads(say(*listed, "--cached")[1])
-    assert row["state"] != "done", "nobody followed it"
+    assert row["state"] != "done", "it was not followed"
     MachineList(home).remove("near")
     code, out, err = say(*listed)
     assert json.loads(out) == [row]

@@ -1,4 +1,4 @@
-"""Custom code that is wrong in some way ends a run in one sentence that names it; its log has the traceback."""
+"""An error in custom code fails the run with one sentence that names the code; the log has the traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of a config become arguments of the user's classes and functions, and are checked before the call."""
+"""Settings become arguments of custom classes and functions, and are validated before the call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The copies of custom code in a run folder: made once, compared on resuming, sent to other machines."""
+"""Copies of custom code in a run folder: written once, compared on resuming, sent to other machines."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def half(kept: Path, user_folders: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
-    """A run of this user whose last checkpoint and ending are gone, so that it goes on when it is trained again."""
+    """A run of this user without its last checkpoint and end event, so that training continues."""
     shutil.copytree(kept / "user", user_folders, dirs_exist_ok=True)
     return put_back(kept, monkeypatch)
 
@@ -71,7 +71,7 @@ def test_a_run_without_a_checkpoint_takes_the_current_file(half: RunDir) -> None
 
 
 def test_the_copy_trains_where_the_original_file_is_missing(half: RunDir) -> None:
-    """As on a machine that a run was sent to."""
+    """As on a machine to which a run was sent."""
     sent = RunDir(half.path.parent / "machine" / "run")
     sent.create()
     unpack_code(sent, pack_code(half))

@@ -1,4 +1,4 @@
-"""Every example of docs/howto/extend.md, taken from the page: it trains by its command, and resumes bit for bit."""
+"""Every example of docs/howto/extend.md trains with the command on the page, and resumes bit for bit."""
 
 from __future__ import annotations
 

@@ -59,13 +59,13 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def foreign(kept: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
-    """A stranger's run: this user has started none of its code, and has not the file that it was copied from."""
+    """Another user's run: this user has never run its code, and does not have the original file."""
     return put_back(kept, monkeypatch)
 
 
 @pytest.fixture
 def trace(kept: Path) -> Path:
-    """Is there once the planted code has run."""
+    """Exists once the planted code has run."""
     return kept / "work" / "trace"
 
 
@@ -104,7 +104,7 @@ def test_a_worker_names_the_copies_and_opens_the_model_once_they_are_allowed(for
     assert failed()["code"] == {digest: str(copy.absolute())}
     assert not trace.exists()
     allow([digest])
-    assert "code" not in failed(), "it is opened, and then refused for want of a decoder"
+    assert "code" not in failed(), "the model is opened, and then refused because it has no decoder"
     assert trace.exists()
 
 
@@ -122,7 +122,7 @@ def test_foreign_code_runs_once_allowed(
 def test_opening_a_network_without_custom_towers_needs_no_code(
     tmp_path: Path, user_folders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The head of a loss is left out: only training needs it."""
+    """The head of a loss is not loaded, since only training needs it."""
     monkeypatch.chdir(tmp_path)
     trace = tmp_path / "trace"
     assert train_with(tmp_path, PLANTED.format(trace=str(trace)), objective("Loss")) == 0
@@ -168,7 +168,7 @@ def test_a_copy_that_does_not_match_its_index_is_refused(foreign: RunDir, trace:
 def test_a_module_that_a_foreign_config_names_is_not_imported(
     foreign: RunDir, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither one that lies beside it nor one that is installed, such as one that runs commands."""
+    """Neither a module beside it nor an installed one that could run commands."""
     shutil.copyfile(foreign.path / "code" / "mine.py", tmp_path / "planted_module.py")
     monkeypatch.syspath_prepend(tmp_path)
     for module in ("planted_module:build", "os:system"):
@@ -184,7 +184,7 @@ def test_a_module_that_a_foreign_config_names_is_not_imported(
 
 
 def test_a_foreign_chain_runs_no_file_that_its_stages_name(tmp_path: Path) -> None:
-    """Also one that is there: the stranger may have guessed where it lies."""
+    """Not even an existing file, whose path may have been guessed."""
     planted, trace = tmp_path / "planted.py", tmp_path / "trace"
     planted.write_text(f"from pathlib import Path\nPath({str(trace)!r}).touch()\ndef build(model): return model\n")
     config = core.preset("clip", "tiny", {"towers.build": f"{planted}:build", "data.train": "x.csv"})

@@ -1,4 +1,4 @@
-"""Custom code over several processes, and with compiled blocks: the same losses as in one process."""
+"""Custom code gives the same losses over several processes, and with compiled blocks, as in one process."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_two_ranks_train_like_one_process(shard: int, config: RunConfig, tmp_pat
 def test_compiled_blocks_give_the_same_losses(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Captured by the compiler's front end; what it makes of the blocks is another's code."""
+    """With the compiler's front end only (the eager backend)."""
     monkeypatch.setattr(assembly, "compile_blocks", lambda blocks: compile_blocks(blocks, backend="eager"))
     plain, compiled = RunDir(tmp_path / "plain"), RunDir(tmp_path / "compiled")
     train(config, plain, quiet=True)

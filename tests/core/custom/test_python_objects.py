@@ -1,4 +1,4 @@
-"""``core.train`` with objects: losses, data sets and callbacks, as files give them; resumed with the same objects."""
+"""``core.train`` with Python objects as losses, data sets and callbacks; runs resume with the same objects."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COLOURS, SHAPES = ("red", "green", "blue"), ("circle", "square")
 
 
 class Gap(nn.Module):
-    """The distance between images and captions, with a scale that is learnt and a count of calls."""
+    """The distance between images and captions, with a learnable scale and a buffer that counts calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ def flat(student: Output) -> Tensor:
 
 
 class Shapes:
-    """Images in every form that an item may have."""
+    """A data set with images of every accepted type."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -67,7 +67,7 @@ class Broken(core.Callback):
 
 
 class Heard(core.Callback):
-    """Remembers what it is called with."""
+    """Records its calls."""
 
     def __init__(self) -> None:
         self.steps: list[int] = []
@@ -101,7 +101,7 @@ def test_objects_are_trained_reported_and_resumed(tmp_path: Path) -> None:
     frame = core.read_run(tmp_path / "run")
     assert frame["train/Gap"].dropna().tolist() == pytest.approx(heard.losses)
     assert "train/flat" in frame
-    assert given.calls == 0, "the caller's object stays as it is"
+    assert given.calls == 0, "the caller's object is not changed"
 
     whole, resumed = RunDir(tmp_path / "run"), RunDir(tmp_path / "resumed")
     shutil.copytree(whole.path, resumed.path)

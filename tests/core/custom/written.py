@@ -1,4 +1,4 @@
-"""Training of a tiny model with code that a test writes into a file, by the command line."""
+"""Helpers that write custom code into a file and train a tiny model with it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run_of(folder: Path) -> RunDir:
 
 
 def keep_trained(folder: Path, train: Callable[[Path], object]) -> Path:
-    """``folder``/work as ``train`` leaves it, to be put back by `put_back` for each test of a module."""
+    """Train in ``folder``/work and keep a copy, which `put_back` restores for each test of a module."""
     work = folder / "work"
     work.mkdir()
     with pytest.MonkeyPatch.context() as patch:
@@ -55,7 +55,7 @@ def keep_trained(folder: Path, train: Callable[[Path], object]) -> Path:
 
 
 def put_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
-    """The run in ``folder``/work as it was trained; work is the working folder."""
+    """Restore ``folder``/work, make it the working folder, and return its run."""
     work = folder / "work"
     shutil.rmtree(work)
     shutil.copytree(folder / "kept", work)

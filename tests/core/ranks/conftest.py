@@ -1,4 +1,4 @@
-"""Every test of core.ranks shares one image cache."""
+"""All tests of core.ranks share one image cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranks as forked processes, which have torch loaded already: a fraction of a second each."""
+"""Ranks as forked processes, which start in a fraction of a second because torch is already loaded."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PATIENCE = 120.0
 
 
 def over_ranks(size: int, call: Callable[[Team], T]) -> list[T]:
-    """What ``call`` gives on each of ``size`` ranks; a failure of one is raised here with its traceback."""
+    """The results of ``call`` on each of ``size`` ranks; fails with the traceback of a rank that fails."""
     store = dist.TCPStore("127.0.0.1", 0, None, is_master=True, wait_for_workers=False)
     context = multiprocessing.get_context("fork")
     started = []
@@ -69,7 +69,7 @@ def _rank(rank: int, size: int, port: int, call: Callable[[Team], Any], pipe: Co
 
 @contextmanager
 def opened(config: RunConfig, folder: Path, team: Team = ALONE) -> Iterator[Loop]:
-    """A run in training, as this rank has it."""
+    """The training loop of this rank."""
     run = RunDir(folder)
     if team.is_leader:
         run.create()
@@ -82,7 +82,7 @@ def opened(config: RunConfig, folder: Path, team: Team = ALONE) -> Iterator[Loop
 
 
 def steps_of(loop: Loop, count: int) -> list[dict[str, float]]:
-    """What each of the next ``count`` steps reports."""
+    """The reports of the next ``count`` steps."""
     reports = []
     for batch in loop.parts.loader.batches(loop.step, min(loop.total_steps, loop.step + count)):
         report = loop.train_step(batch)
@@ -94,7 +94,7 @@ def steps_of(loop: Loop, count: int) -> list[dict[str, float]]:
 
 
 def weights_of(loop: Loop) -> dict[str, Any]:
-    """The student's weights and the teacher's, whole, as arrays (tensors would be sent by reference)."""
+    """The full weights of student and teacher, as arrays (tensors would be sent by reference)."""
     found = on_host(loop.network.state_dict(), keep=True)
     if loop.teacher is not None:
         found |= {f"teacher.{name}": value for name, value in on_host(loop.teacher.state_dict(), keep=True).items()}

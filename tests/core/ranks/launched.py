@@ -1,4 +1,4 @@
-"""A run under torchrun, as a user starts it: real processes, which tests end in every way there is."""
+"""A run under torchrun in real processes, which tests stop or kill."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PATIENCE = 600.0  # seconds; the start of several programs on a busy machine
 
 
 class Followed:
-    """A run over ranks, by what it writes into its folder; ``output`` is what its processes print.
+    """A run over ranks, read from its folder; ``output`` is the output of its processes.
 
     Subclasses have ``ended``, ``ranks`` (the processes, in their order), ``terminate`` (SIGTERM to torchrun) and
     ``wait`` (the exit status, and the seconds until the end).
@@ -70,7 +70,7 @@ class Followed:
         return [event.step for event in self.since() if isinstance(event, CheckpointSaved)]
 
     def started(self) -> int:
-        """The step that this start went on from."""
+        """The step at which this start resumed."""
         return next(event.step for event in self.since() if isinstance(event, RunStarted))
 
 
@@ -130,9 +130,9 @@ class Launched(Followed):
 
 
 class Forked(Followed):
-    """The same ranks as forked processes, which have torch loaded already, and this process in torchrun's place.
+    """The same ranks as forked processes with torch already loaded; this process replaces torchrun.
 
-    As torchrun's agent it holds the store that they meet at, passes SIGTERM on, and ends the others when one fails.
+    Like torchrun's agent, it has the rendezvous store, forwards SIGTERM, and ends the other ranks when one fails.
     """
 
     def __init__(self, config: RunConfig, folder: Path, size: int = 2) -> None:

@@ -1,4 +1,4 @@
-"""The settings under which every preset is trained over ranks, with all that depends on a whole batch switched on."""
+"""Settings for training every preset over ranks, with everything enabled that depends on the whole batch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def labelled_pairs(folder: Path) -> Path:
 
 
 def former_run(data: Path, folder: Path) -> Path:
-    """A run of one epoch for presets whose teacher is a former one; it tells classes apart."""
+    """A run of one epoch with a classifier, as the frozen teacher of some presets."""
     settings = [f"data.train={data}", "data.label=group", "objectives.classification.weight=1", "runtime.threads=1"]
     config = override(preset_config("clip", "tiny"), [*settings, "optim.batch_size=12", "optim.epochs=1"])
     train(config, RunDir(folder), quiet=True)
@@ -34,7 +34,7 @@ def former_run(data: Path, folder: Path) -> Path:
 
 
 def config_of(preset: str, data: Path, former: Path, *settings: str) -> RunConfig:
-    """The preset at a batch that 2, 3 and 4 ranks divide (4 where it has unlabelled rows besides), in fp32 on the CPU.
+    """The preset in fp32 on the CPU, with a batch divisible by 2, 3 and 4 ranks (4 if it also has unlabelled rows).
 
     Pairs are weighted by self-confidence, and views interpolated, wherever its objectives allow it.
     """

@@ -1,4 +1,4 @@
-"""What happens in one rank happens in all: unreadable images, losses that are not finite, requests, failures."""
+"""Events on one rank reach all ranks: unreadable images, non-finite losses, requests and failures."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_an_image_unreadable_on_one_rank_is_replaced_on_all(tmp_path: Path) -> N
 
 
 def test_ranks_with_different_data_are_reported(tmp_path: Path) -> None:
-    """As hosts have them whose copies of a manifest are not of one day; a copy elsewhere is the same."""
+    """An older copy of a manifest is reported; an equal copy in another folder is not."""
     first, second, other = (labelled_pairs(tmp_path / name) for name in ("first", "second", "other"))
     lines = other.read_text().splitlines()
     other.write_text("\n".join([lines[0], lines[2], lines[1], *lines[3:]]) + "\n")
@@ -74,12 +74,12 @@ def test_ranks_with_different_data_are_reported(tmp_path: Path) -> None:
 
 
 def exhaust() -> None:
-    """Ask for more memory than any machine has."""
+    """Allocate more memory than any machine has."""
     torch.empty(1 << 60, dtype=torch.uint8)
 
 
 def refuse() -> None:
-    """What a GPU's allocator raises."""
+    """Raise the error of a GPU's allocator."""
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
 
 

@@ -1,4 +1,4 @@
-"""Input that no rank can train: rank 0 alone says why, in a sentence, all end, and the run has failed."""
+"""Input that cannot be trained: rank 0 reports the reason once, all ranks exit, and the run has failed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.core.ranks.settings import config_of, labelled_pairs
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``train.csv``, and the folder ``shards`` with the same pairs in four tars, indexed."""
+    """``train.csv``, and the folder ``shards`` with the same pairs in four indexed tars."""
     manifest = labelled_pairs(tmp_path_factory.mktemp("pairs"))
     write_shards(open_source(manifest), manifest.parent / "shards", lambda done, total: None, rows=9)
     for tar in manifest.parent.glob("shards/*.tar"):
@@ -30,7 +30,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cut(tars: list[Path]) -> None:
-    """In the midst of an image."""
+    """Truncate a tar in the middle of an image."""
     with tarfile.open(tars[1]) as tar:
         largest = max(tar.getmembers(), key=lambda member: member.size)
     tars[1].write_bytes(tars[1].read_bytes()[: largest.offset_data + largest.size // 2])
@@ -61,7 +61,7 @@ def take_captions_away(tars: list[Path]) -> None:
 
 
 def shards_of(source: Path, folder: Path, harm: Callable[[list[Path]], None]) -> str:
-    """The setting that names a copy of the shards, harmed."""
+    """The setting that names a damaged copy of the shards."""
     shutil.copytree(source.parent / "shards", folder)
     harm(sorted(folder.glob("*.tar")))
     return f"data.train={folder}"

@@ -1,4 +1,4 @@
-"""Losses of own rows by gathered keys against those of the whole batch in one process: values and every gradient."""
+"""Losses over gathered rows equal those of the whole batch in one process, in value and in every gradient."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _losses() -> dict[str, Loss]:
 
 
 def _rows(whole: Output, team: Team, learns: bool) -> tuple[Output, list[Tensor]]:
-    """This rank's rows of ``whole``, and the tensors that gradients are asked of."""
+    """This rank's rows of ``whole``, and the tensors whose gradients are compared."""
     count = B // team.size
     own = slice(team.launch.rank * count, (team.launch.rank + 1) * count)
     leaves: list[Tensor] = []
@@ -62,7 +62,7 @@ def _rows(whole: Output, team: Team, learns: bool) -> tuple[Output, list[Tensor]
 
 
 def _values(team: Team) -> dict[str, list[list[float]]]:
-    """Of each loss: its value, then the gradient of every number of this rank's rows."""
+    """For each loss: its value, and the gradients with respect to this rank's rows."""
     found = {}
     for name, loss in _losses().items():
         student, leaves = _rows(output_of(B, D, 1, (None, mix_of(B, 0.7))), team, learns=True)
@@ -86,7 +86,7 @@ def test_local_rows_against_gathered_keys_equal_the_whole_batch() -> None:
 
 
 def test_rows_are_fetched_from_the_rank_that_has_them() -> None:
-    """In any order, of ranks with other numbers of rows, and their gradients go back."""
+    """In any order, with different numbers of rows per rank; gradients are sent back."""
     counts = [2, 0, 3]
     everything = torch.arange(5.0)[:, None] * torch.ones(2)
     wanted = [torch.tensor([4, 0, 0]), torch.tensor([3]), torch.tensor([1, 2])]
@@ -105,7 +105,7 @@ def test_rows_are_fetched_from_the_rank_that_has_them() -> None:
 
 
 def test_row_routing_is_exchanged_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To the rows' device, by the way that pins what goes to a GPU, and once for both ways."""
+    """It is copied with pinned memory, once for forward and backward."""
     crossed: list[list[int]] = []
 
     def count(numbers: Tensor, device: torch.device) -> Tensor:

@@ -1,4 +1,4 @@
-"""Over ranks, dropout is each rank's own, and what objectives draw is that of all; both go on after a resume."""
+"""Dropout differs between ranks, random draws of objectives are shared, and both continue after a resume."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_dropout_differs_by_rank_and_other_draws_agree(tmp_path: Path) -> None:
     config = config_of("clip", labelled_pairs(tmp_path / "pairs"), tmp_path)
 
     def drawn(team: Team, first: int, last: int) -> tuple[list[float], list[float]]:
-        """What dropout and objectives would draw within each step from ``first`` on."""
+        """The random numbers of dropout and objectives in each step from ``first`` on."""
         own, shared = list[float](), list[float]()
 
         def note() -> None:

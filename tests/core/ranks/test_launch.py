@@ -1,4 +1,4 @@
-"""How processes find which of a run they are, meet, and choose a device; what cannot be is told by all alike."""
+"""Ranks from environment variables, connecting them, and the choice of devices; all ranks report the same error."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_port_in_use_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_launch_without_its_gpu_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The run has failed, and is not one that is still starting."""
+    """The run is shown as failed, not as starting."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     place = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
     for name, value in place.items():

@@ -1,4 +1,4 @@
-"""What a launch cannot train is told before the trainer is loaded: by rank 0 of one host, and recorded in the run."""
+"""Launches that cannot train are refused before torch is loaded: rank 0 reports and records the reason."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FIRST = Launch(0, 2, 0, 2)
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
-    """One that two processes can train, as far as can be told early."""
+    """A config that passes the early checks for two processes."""
     monkeypatch.chdir(tmp_path)
     for name in ("train.csv", "there-0.tar"):
         (tmp_path / name).touch()

@@ -1,4 +1,4 @@
-"""Every preset over ranks: losses, gradients and weights are those of one process with the same global batch."""
+"""Every preset over ranks has the losses and gradients of one process with the same global batch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def former(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def apart(one: list[dict[str, float]], other: list[dict[str, float]]) -> tuple[float, float]:
-    """The greatest difference of a loss, and of the gradient's norm in shares of it, over all steps."""
+    """The greatest absolute difference of a loss, and relative difference of the gradient norm, over all steps."""
     losses, norms = [0.0], [0.0]
     for left, right in zip(one, other, strict=True):
         assert left.keys() == right.keys()
@@ -76,7 +76,7 @@ def test_two_ranks_draw_the_text_anchors_of_one_process(data: Path, former: Path
 def test_fsdp_finds_every_output_in_a_pytree(
     data: Path, former: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As it looks for them before torch 2.13, which knows no data classes."""
+    """Before torch 2.13, FSDP does not look into data classes."""
 
     def in_trees(output: Any) -> tuple[Tensor, ...]:
         return tuple(leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor) and leaf.requires_grad)
@@ -90,7 +90,7 @@ def test_fsdp_finds_every_output_in_a_pytree(
 def test_only_the_root_may_be_wrapped(
     shard: int, data: Path, former: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One unit of all weights gives what a unit for each block gives; whole, and split in two."""
+    """One FSDP unit gives the same losses as a unit per block; unsharded, and sharded over two ranks."""
     by_block = sharding.shard_module
     monkeypatch.setattr(sharding, "shard_module", lambda root, blocks, mesh: by_block(root, (), mesh))
     check("sd-clip", data, former, tmp_path, 2, 10, f"runtime.shard={shard}")

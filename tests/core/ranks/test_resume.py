@@ -1,4 +1,4 @@
-"""A run saved over some ranks goes on over others: the same weights, rows and losses."""
+"""A checkpoint resumes on another number of ranks with the same weights, rows and losses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOSS = 1e-5
 
 
 def saved_and_resumed(folder: Path, wholes: tuple[int, ...], before: int, after: int, *settings: str) -> None:
-    """Train over two ranks, save, go on there; and from the checkpoint over each of ``wholes``."""
+    """Train over two ranks, save and continue; then resume the checkpoint on each number of ranks in ``wholes``."""
     data = labelled_pairs(folder / "pairs")
     config = config_of("sd-clip-every-step", data, folder, *settings)
 
@@ -62,12 +62,12 @@ def test_a_run_saved_on_two_ranks_resumes_on_one_three_and_four(tmp_path: Path) 
 
 @pytest.mark.slow
 def test_sharded_weights_resume_unsharded(tmp_path: Path) -> None:
-    """Two ranks with half of the weights each; then one process, and four ranks in pairs."""
+    """Saved on two ranks that share the weights; resumed on four ranks."""
     saved_and_resumed(tmp_path, (4,), 3, 10, "runtime.shard=2")
 
 
 def test_a_checkpoint_written_in_a_thread_has_the_state_of_its_step(tmp_path: Path) -> None:
-    """Training goes on while it is written, and must not reach into it; it is announced when it is whole."""
+    """Training continues meanwhile without changing it; it is announced when it is complete."""
     data = labelled_pairs(tmp_path / "pairs")
     config = config_of("clip", data, tmp_path, "checkpoint.keep=2")
     with opened(config, tmp_path / "run") as loop:

@@ -1,4 +1,4 @@
-"""Where weights are split, no rank ever holds whole networks: neither to save nor to validate."""
+"""With sharded weights, no rank holds a whole network, neither when saving nor when validating."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def config(tmp_path: Path) -> RunConfig:
 
 
 class LiveElements:
-    """Elements that were gathered and are still held, the most at a time, of the largest tensor, and of all."""
+    """Counts gathered elements: now alive, most at a time, of the largest tensor, and in total."""
 
     def __init__(self) -> None:
         self.now = self.highest = self.largest = self.total = 0
@@ -58,7 +58,7 @@ def state(folder: Path, part: str) -> dict[str, Tensor]:
 
 
 def validated(loop: Loop) -> tuple[list[int], dict[str, float]]:
-    """How many blocks were whole as each was called while the networks were validated; and what was found."""
+    """The number of unsharded blocks at each call of a block during validation, and the metrics."""
     networks = [loop.network, *(loop.teacher.networks if loop.teacher else ())]
     blocks = [block for network in networks for block in network.blocks()]
     whole = list[int]()
@@ -84,7 +84,7 @@ def validated(loop: Loop) -> tuple[list[int], dict[str, float]]:
 def test_validating_and_saving_gather_one_block_or_tensor_at_a_time(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run that was stopped between a step and its validation begins with it."""
+    """A run that was stopped between a step and its validation starts with the validation."""
     live = LiveElements()
     monkeypatch.setattr(tensors, "full_tensor", live.gather)
 

@@ -1,4 +1,4 @@
-"""Shards over ranks: each reads its own streams, and the run is that of one process."""
+"""Shards over ranks: each rank reads its own streams, and the losses are those of one process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_two_ranks_train_like_one_process(shards: Path, tmp_path: Path) -> None:
-    """Four streams of nine rows, two to each rank; pairs weighted by self-confidence."""
+    """Four streams of nine rows, two for each rank; pairs weighted by self-confidence."""
     config = config_of("sd-clip-every-step", shards, shards)
     assert config.noise.self_confidence > 0
 

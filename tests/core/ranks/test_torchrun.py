@@ -1,4 +1,4 @@
-"""Runs under torchrun, ended in every way: what is saved, what is told, and how soon all processes are gone."""
+"""Runs under torchrun that are stopped or killed: what is saved and reported, and when all processes have exited."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ENDINGS: dict[str, Callable[[Followed], None]] = {
 
 
 def _terminate_twice(run: Followed) -> None:
-    """As a scheduler does: the workers get it, and torchrun, which passes it on."""
+    """Like a scheduler: signal the workers, and torchrun, which forwards the signal."""
     for rank in run.ranks():
         os.kill(rank, signal.SIGTERM)
     time.sleep(0.02)
@@ -55,7 +55,7 @@ def config(tmp_path: Path) -> RunConfig:
 def test_a_killed_rank_interrupts_the_run(
     launched: Callable[[RunConfig, Path], Launched | Forked], times: int, config: RunConfig, tmp_path: Path
 ) -> None:
-    """Any rank at any moment; each start goes on from the one before.
+    """Any rank at any moment; each start resumes the previous one.
 
     torchrun's own end, once the ranks are gone, is half a second of processor time: on a busy machine it takes longer.
     """
@@ -63,7 +63,7 @@ def test_a_killed_rank_interrupts_the_run(
     for _ in range(times):
         with launched(config, tmp_path / "run") as run:
             run.wait_for_step(done + random.randint(1, 2 * EVERY))
-            assert run.started() >= done - EVERY, "more was lost than a checkpoint's interval"
+            assert run.started() >= done - EVERY, "more than a checkpoint interval was lost"
             os.kill(random.choice(run.ranks()), signal.SIGKILL)
             status, seconds = run.wait()
             ended.append(round(seconds, 1))
@@ -88,7 +88,7 @@ def test_a_stop_requested_on_any_rank_ends_all_with_one_checkpoint(
 
 
 def _ends_as_asked(run: Followed, ending: str, done: int) -> int:
-    """Check how a run that goes on from step ``done`` ends; the step that it saved."""
+    """Check how a run that resumes at step ``done`` ends; returns the step that it saved."""
     run.wait_for_step(done + random.randint(1, 2 * EVERY))
     assert run.started() == done
     ENDINGS[ending](run)
@@ -103,7 +103,7 @@ def _ends_as_asked(run: Followed, ending: str, done: int) -> int:
 
 @contextmanager
 def two_hosts() -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
-    """Two network namespaces with a link between them: (name, interface) of each."""
+    """Two connected network namespaces: (name, interface) of each."""
     hosts = (("sdgui-a", "sdgui-va"), ("sdgui-b", "sdgui-vb"))
 
     def ip(*words: str) -> None:

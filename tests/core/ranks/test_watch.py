@@ -1,4 +1,4 @@
-"""The thread that ends a rank whose main thread waits for others that are gone."""
+"""The watching thread ends a rank whose main thread waits for ranks that have exited."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GONE_TOLD = f"rank 1 (process {os.getpid()}) died"
 
 
 class Word:
-    """Messages, of which a watch asks whether a rank left word of a failure."""
+    """Fake messages, in which a watch looks for failures of other ranks."""
 
     def __init__(self, left: Failure | None = None) -> None:
         self.left, self.asked = left, threading.Semaphore(0)
@@ -31,7 +31,7 @@ class Word:
         return self.left
 
     def wait(self, times: int) -> None:
-        """Until it was asked so many times from now on."""
+        """Wait for ``times`` more polls."""
         while self.asked.acquire(blocking=False):
             pass
         for _ in range(times):
@@ -40,7 +40,7 @@ class Word:
 
 @pytest.fixture(autouse=True)
 def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """SIGTERM has a handler, as in a trainer; looks are short."""
+    """Installs a SIGTERM handler as in a trainer, and shortens the polling interval."""
     monkeypatch.setattr(watching, "POLL_INTERVAL_S", 0.01)
     before = signal.signal(signal.SIGTERM, lambda number, frame: None)
     yield
@@ -48,7 +48,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def watched(word: Word, *peers: Peer) -> tuple[Watch, list[tuple[str, Failure | None]], threading.Event]:
-    """A watch, what it left with, and the event of its leaving."""
+    """A watch, its reported exits, and an event that is set when it exits."""
     left: list[tuple[str, Failure | None]] = []
     ended = threading.Event()
 
@@ -65,7 +65,7 @@ def test_the_watch_exits_on_a_stop_when_a_rank_is_gone() -> None:
     watch, left, ended = watched(word, GONE)
     with watch:
         word.wait(3)
-        assert not left, "nobody asked this rank to end"
+        assert not left, "this rank was not asked to end"
         signal.raise_signal(signal.SIGTERM)
         assert ended.wait(PATIENCE)
     assert left == [(GONE_TOLD, None)]
@@ -93,7 +93,7 @@ def test_the_watch_exits_when_ranks_do_not_agree_in_time(monkeypatch: pytest.Mon
 
 
 def test_the_main_thread_handles_an_announced_exit_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It records the failure at its step; where it waits for the rank that failed, the watch leaves with the word."""
+    """It records the failure at its step; if it waits for the failed rank, the watch exits with the message."""
     failure = Failure(1, "elsewhere", "KeyError", "it broke")
     word = Word(failure)
     watch, left, ended = watched(word, GONE)
@@ -107,7 +107,7 @@ def test_the_main_thread_handles_an_announced_exit_first(monkeypatch: pytest.Mon
 
 
 def test_the_watch_ends_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a run does once its ranks agreed to end may take its time, and no look is waited for."""
+    """After all ranks have agreed to end, the watch no longer exits, and closing it does not wait for a poll."""
     monkeypatch.setattr(watching, "POLL_INTERVAL_S", 1e6)
     watch, left, _ = watched(Word(), GONE)
     with watch:

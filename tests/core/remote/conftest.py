@@ -1,4 +1,4 @@
-"""Machines for tests: this computer through pipes, through ssh on loopback, and a Slurm of two virtual nodes."""
+"""Machines for tests: this computer through pipes, through ssh on loopback, and Slurm with two virtual nodes."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ PATIENCE = float(os.environ.get("SDGUI_TEST_PATIENCE", "120"))  # seconds; a bus
 
 
 def wait_for(what: Callable[[], object], seconds: float = PATIENCE) -> None:
-    """Until ``what`` is true; fails after a long time."""
+    """Wait until ``what`` is true; fails after a long time."""
     until = time.monotonic() + seconds
     while not what():
-        assert time.monotonic() < until, "it did not come to pass"
+        assert time.monotonic() < until, "the condition did not become true"
         time.sleep(0.005)
 
 
 def run_config(name: str = "a run") -> str:
-    """The JSON of a small config; the trainer in miniature only reads its name."""
+    """The JSON of a small config; the fake trainer only reads its name."""
     config = preset_config("clip", "tiny")
     return config.model_copy(update={"name": name}).to_json()
 
 
 @pytest.fixture
 def runs_there(tmp_path: Path) -> Iterator[Path]:
-    """The runs folder of the machine; no trainer outlives the test."""
+    """The runs folder of the machine; trainers are killed after the test."""
     folder = tmp_path / "there"
     yield folder
     for path in folder.glob("*/status.json"):
@@ -57,7 +57,7 @@ def runs_there(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def trainer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Sets the options of the trainer in miniature on the machine."""
+    """Sets the options of the fake trainer."""
 
     def options(text: str) -> None:
         monkeypatch.setenv("FAKE_TRAINER", text)
@@ -72,7 +72,7 @@ def machine(runs_there: Path) -> Machine:
 
 
 def command(machine: Machine) -> list[str]:
-    """The program on ``machine``, with the trainer in miniature."""
+    """The remote program on ``machine``, with the fake trainer."""
     return [sys.executable, str(FAKE), "remote", "--runs", machine.runs]
 
 
@@ -85,7 +85,7 @@ def host(machine: Machine) -> Iterator[Host]:
 
 @pytest.fixture
 def machines(tmp_path: Path, machine: Machine) -> Iterator[Machines]:
-    """The connections of a program whose home is in ``tmp_path``; ``near`` is listed."""
+    """Connections of a program with its home in ``tmp_path`` and the machine ``near``."""
     found = Machines(tmp_path / "home", command=command)
     found.list.put(machine)
     yield found
@@ -103,7 +103,7 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 
 @pytest.fixture
 def ssh_python(tmp_path: Path) -> Path:
-    """An interpreter that runs the program with the trainer in miniature, whatever module it is told."""
+    """A Python that runs the remote program with the fake trainer, whatever module is requested."""
     path = tmp_path / "python"
     path.write_text(f'#!/bin/sh\nshift 2\nexec {shlex.quote(sys.executable)} {shlex.quote(str(FAKE))} "$@"\n')
     path.chmod(0o755)
@@ -120,7 +120,7 @@ def ssh_machine(sshd: Sshd, ssh_python: Path, runs_there: Path, monkeypatch: pyt
 
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A Slurm of this test process; the variables by which its commands find it."""
+    """A Slurm server for this test process; returns the environment variables of its commands."""
     if missing := missing_slurm():
         pytest.skip(f"Slurm cannot be started here, missing: {missing}")
     with virtual_slurm(tmp_path_factory.mktemp("slurm")) as found:

@@ -25,7 +25,7 @@ psutil.Process.create_time = lambda process: created(process) + CLOCK
 
 
 def ahead() -> str:
-    """Python that sets the clock of a process; "" where it is right."""
+    """Python code that shifts the clock of a process; "" for no shift."""
     clock = float(os.environ.get("FAKE_CLOCK", "0"))
     return AHEAD.replace("CLOCK", repr(clock)) if clock else ""
 

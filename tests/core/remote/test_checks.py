@@ -1,4 +1,4 @@
-"""What a check of a machine finds, case by case, and what of a run's folder it gives to whoever fetches it."""
+"""The checks of a machine, one by one, and of the data that a config refers to."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ALL = {"sdgui": "1", "torch": "2", "open_clip_torch": "3", "torchvision": "4", "
 
 
 class Cluster(Slurm):
-    """A Slurm of two partitions, or one that refuses."""
+    """A fake Slurm with two partitions, or one that fails."""
 
     there, words = True, ""
 
@@ -44,7 +44,7 @@ class Cluster(Slurm):
 
 @pytest.fixture
 def healthy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that has all that is needed, and no GPU."""
+    """A machine with all that is needed except a GPU."""
     monkeypatch.setattr(checks, "installed_version", lambda name: ALL.get(name, ""))
     monkeypatch.setattr(checks, "disk_free", lambda runs: 3 << 30)
     monkeypatch.setattr(checks, "gpus", lambda: ([], "no driver", []))

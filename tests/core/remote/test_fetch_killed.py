@@ -1,4 +1,4 @@
-"""A program that is killed while it fetches a checkpoint: nothing is lost, and the next fetch goes on from there."""
+"""A program that is killed while it fetches a checkpoint loses nothing; the next fetch continues."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def test_twenty_kills_of_a_fetch_lose_nothing(tmp_path: Path) -> None:
                 process.stdout.readline()
             process.kill()
         kills += 1
-        assert not (run.checkpoints / step.name).exists(), "it is there whole, or not at all"
+        assert not (run.checkpoints / step.name).exists(), "the checkpoint is complete or absent"
         got = held.read_bytes()
-        assert len(got) >= before, "what was fetched stays"
-        assert content.startswith(got), "nothing is doubled or lost"
+        assert len(got) >= before, "fetched data are kept"
+        assert content.startswith(got), "nothing is fetched twice or lost"
         before = len(got)
     assert before > 0
     done = subprocess.run(fetch, capture_output=True, text=True, check=True)

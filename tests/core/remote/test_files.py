@@ -1,4 +1,4 @@
-"""Files of runs as they are given to those who fetch them: which, in which parts, and how small."""
+"""Files that a machine serves: checkpoints in chunks, and scaled images."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_checkpoints_are_listed_with_their_files_and_pointers(run: RunDir) -> No
     stamps = [(run.checkpoints / "step-00000020" / name).stat().st_mtime_ns for name in ("checkpoint.json",)]
     assert found[1].files[0] == FileFacts(name="checkpoint.json", size=20, stamp=stamps[0])
     assert [one.name for one in found[1].files] == ["checkpoint.json", "student.safetensors"], (
-        "no folders, and no files of the file system"
+        "no folders, and no links out of the run"
     )
     (run.checkpoints / "best").unlink()
     (run.checkpoints / "last").write_text("step-00000010")

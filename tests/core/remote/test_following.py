@@ -1,4 +1,4 @@
-"""A run on a machine and its mirror here, without a line between: what is sent, kept and shown."""
+"""Following a run on a machine and mirroring it, without a connection in between."""
 
 from __future__ import annotations
 
@@ -84,11 +84,11 @@ def test_a_mirror_reports_what_it_has_and_what_is_missing(run: RunDir) -> None:
     mirror.append(part(2, b"cdef"))
     assert (run.events.read_bytes(), mirror.gap, mirror.has_unlisted_checkpoints) == (b"abcdef", False, False)
     mirror.append(part(6, b'{"kind":"checkpoint_saved"}\n'))
-    assert mirror.has_unlisted_checkpoints, "there is a checkpoint to list"
+    assert mirror.has_unlisted_checkpoints, "the new checkpoint must be listed"
     mirror.append(part(0, b"new", restart=True))
     assert run.events.read_bytes() == b"new"
     mirror.append(part(3, b"er", restart=True))
-    assert run.events.read_bytes() == b"newer", "its beginning came before"
+    assert run.events.read_bytes() == b"newer", "its first bytes arrived before"
     mirror.append(part(9, b"later"))
     assert (run.events.read_bytes(), mirror.gap) == (b"newer", True)
     run.events.unlink()

@@ -1,4 +1,4 @@
-"""The probe of GPUs: nvidia-ml-py's own code over a driver in miniature."""
+"""Querying GPUs with the package nvidia-ml-py and a fake driver."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ME = psutil.Process().username()
 
 @dataclass
 class Device:
-    """A GPU, or a part of one. An int in place of a value is NVML's error code for it."""
+    """A GPU or MIG instance. An int in place of a value is NVML's error code."""
 
     name: str = "NVIDIA H100"
     uuid: str | int = "GPU-a"
@@ -122,7 +122,7 @@ class Driver:
 
 @pytest.fixture
 def nvml(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The package itself, which has loaded its library."""
+    """The package nvidia-ml-py, with its library loaded."""
     found = pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed here")
     monkeypatch.setattr(found, "nvmlLib", object())
     return found
@@ -165,7 +165,7 @@ def test_a_mig_gpu_is_listed_by_its_instances(driver: Callable[..., Driver], nvm
         (1, "1", "NVIDIA H100"),
     ]
     assert [gpu.free for gpu in found] == [True, False, True]
-    assert found[1].users == ["(4000000000)"], "a process that this user does not see"
+    assert found[1].users == ["(4000000000)"], "a process that is invisible to this user"
 
 
 def test_unavailable_gpu_values_are_omitted(driver: Callable[..., Driver], nvml: Any) -> None:
@@ -174,7 +174,7 @@ def test_unavailable_gpu_values_are_omitted(driver: Callable[..., Driver], nvml:
     assert (gpu.memory, gpu.load, gpu.users, gpu.free) == (0, None, [], True)
     driver(Device(pids=[os.getpid()]), lacks=("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetMigMode"))
     [gpu], *_ = gpus()
-    assert gpu.users == [], "an older driver than the package is for"
+    assert gpu.users == [], "a driver that is older than the package"
 
 
 def test_a_broken_gpu_hides_no_other_and_is_reported(driver: Callable[..., Driver], nvml: Any, tmp_path: Path) -> None:

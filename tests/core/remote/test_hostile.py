@@ -1,4 +1,4 @@
-"""A machine that answers anything at all, a full disk at either end: nothing is written elsewhere, and it is told."""
+"""A machine that sends arbitrary answers, and full disks on both sides: reported, and no other file is written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HELLO = {"event": "hello", "protocol": PROTOCOL}
 
 
 def says(tmp_path: Path, answer: dict[str, Any], *unasked: object) -> list[str]:
-    """A program that greets, says ``unasked``, and answers every request with ``answer``."""
+    """A remote program that greets, sends ``unasked``, and answers every request with ``answer``."""
     path = tmp_path / "hostile.py"
     lines = [json.dumps(one) if not isinstance(one, str) else one for one in (HELLO, *unasked)]
     path.write_text(
@@ -109,7 +109,7 @@ def test_invalid_lines_are_skipped(tmp_path: Path, run: RunDir) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 192 kB in memory."""
+    """An in-memory file system of 192 kB."""
     place = tmp_path / "small"
     place.mkdir()
     try:
@@ -125,7 +125,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_remote_disk_is_reported_and_nothing_is_lost(
     small_disk: Path, tmp_path: Path, trainer: Callable[[str], None]
 ) -> None:
-    """First there is no room for a run at all; then its trainer finds none for its events."""
+    """First there is no space for the run; then none for its events."""
     trainer("--steps 4000 --delay 0")
     machine = Machine(name="near", runs=str(small_disk / "runs"))
     machines = Machines(tmp_path / "home", command=command)

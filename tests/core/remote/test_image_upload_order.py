@@ -1,4 +1,4 @@
-"""Images on their way to a worker elsewhere, line by line: what goes first, what is held, given up, and told."""
+"""The order of uploads and requests to a remote worker; repeated, cancelled and failed uploads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.core.remote.conftest import wait_for
 
 
 class Parts:
-    """A sender whose worker is a buffer; ``replied`` is what the window was told instead."""
+    """A sender that writes into a buffer; ``replied``: its replies in place of the worker."""
 
     def __init__(self, home: Path) -> None:
         self.names, self.out, self.replied = PathTranslator(home, "gpu"), io.BytesIO(), list[dict[str, Any]]()
@@ -30,7 +30,7 @@ class Parts:
         return [json.loads(line) if line.startswith(b"{") else line for line in self.out.getvalue().splitlines()]
 
     def told(self, number: int) -> list[str]:
-        """Why a request was not passed on."""
+        """The reasons why a request was not forwarded."""
         return [one["message"] for one in self.replied if one["id"] == number and one["event"] == "failed"]
 
     def ask(self, number: int, *images: Path) -> None:

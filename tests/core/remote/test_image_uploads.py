@@ -1,4 +1,4 @@
-"""Images of this computer for a worker elsewhere: sent once, within bounds, and gone at its end."""
+"""Local images for a remote worker are uploaded once, within limits, and deleted with the worker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.core.remote.conftest import wait_for
 
 
 class Line:
-    """A sender here and a worker there, whose verb ``sizes`` opens what it is asked about."""
+    """A sender connected to a worker whose request ``sizes`` opens images."""
 
     def __init__(self, folder: Path) -> None:
         self.names, self.told = PathTranslator(folder / "home", "gpu"), list[dict[str, Any]]()
@@ -98,11 +98,11 @@ def test_images_are_sent_once_and_removed_with_the_worker(line: Line, tmp_path: 
     line.go.set()
     one, two = image(tmp_path / "a b.png"), image(tmp_path / "ü.PNG", 60)
     answer = line.ask(1, one, two, one)
-    assert answer["result"]["images"] == [str(one), str(two), str(one)], "they keep their names here"
+    assert answer["result"]["images"] == [str(one), str(two), str(one)], "the answer has the local paths"
     progress = [(each["done"], each["total"]) for each in line.told if each.get("doing", "").endswith("to gpu")]
     assert progress[0] == (0, 2)
     assert progress[-1] == (2, 2)
-    assert len(progress) > 5, "it is told of each part"
+    assert len(progress) > 5, "progress is reported for each chunk"
     (folder,) = tmp_path.glob("sdgui-sent-*")
     assert folder.stat().st_mode & 0o777 == 0o700
     sent = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -111,9 +111,9 @@ def test_images_are_sent_once_and_removed_with_the_worker(line: Line, tmp_path: 
     assert set(sent) == {path.name for path in folder.iterdir()}, "nothing is sent again"
     image(two, 50)
     line.ask(3, two)
-    assert len(list(folder.iterdir())) == 3, "but what has changed"
+    assert len(list(folder.iterdir())) == 3, "except a changed image"
     there = str(tmp_path / "home" / "remote-images" / "gpu" / "no" / "such.png")
-    assert "no/such.png" in line.ask(4, Path(there))["message"], "what is there is not sent"
+    assert "no/such.png" in line.ask(4, Path(there))["message"], "a remote image is not uploaded"
     line.close()
     assert not folder.exists()
 
@@ -130,7 +130,7 @@ def test_uploads_over_the_workers_limit_are_refused(
 
 
 class Kept(io.BytesIO):
-    """What a worker is asked, line by line."""
+    """A stream that keeps the requests to a worker."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -156,7 +156,7 @@ def test_a_worker_keeps_uploads_in_its_folder(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(receiving.UserError, match="cannot be read"):
         received.append_part(name, 0, "?")
     received.append_part(name, 0, pack_bytes(b"one"))
-    assert not left.exists(), "a killed worker's are removed"
+    assert not left.exists(), "folders of killed workers are removed"
     assert foreign.exists(), "its worker may be alive"
     with pytest.raises(receiving.UserError, match="was lost"):
         received.append_part(name, 7, pack_bytes(b"two"))

@@ -1,4 +1,4 @@
-"""*Install*, to its end: through ssh, with a uv in miniature that downloads nothing, until it answers."""
+"""Installing on a machine through ssh, with a fake uv that downloads nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ fi
 
 @pytest.fixture
 def bare(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """A machine with a home of its own, a uv, and nothing else of ours."""
+    """A machine with its own home and a fake uv, without sdgui."""
     monkeypatch.setenv("SDGUI_SSH", sshd.ssh)
     uv = tmp_path / "bin" / "uv"
     uv.parent.mkdir()
@@ -54,4 +54,4 @@ def test_a_remote_installation_answers(bare: Machine, tmp_path: Path) -> None:
     assert facts.runs == str(tmp_path / "runs")
     based = bare.model_copy(update={"python": sys.executable})
     install(based, lines.append)  # again: in its place, made from a Python of the user's choice
-    assert without_configured_python(based).python == "", "and it is what was made that is used"
+    assert without_configured_python(based).python == "", "the new environment is used"

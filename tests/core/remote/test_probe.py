@@ -1,4 +1,4 @@
-"""What a machine has, as it is looked at: versions, free disk where a folder is yet to come, Slurm's partitions."""
+"""The facts that a machine reports: hardware, versions, free disk space and Slurm partitions."""
 
 from __future__ import annotations
 

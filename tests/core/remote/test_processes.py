@@ -1,4 +1,4 @@
-"""Ending a run's processes on a machine: the one that is meant, with all that it started when it is killed."""
+"""Ending a run's processes: only the right process, and when killed, its children too."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ Started = tuple["subprocess.Popen[bytes]", psutil.Process]
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., Started]]:
-    """Starts a process in a session of its own, with a child."""
+    """Starts a process in its own session, with a child."""
     made: list[Any] = []
 
     def begin(folder: Path = RUN) -> Started:
-        """A trainer of ``folder``."""
+        """Start a trainer of ``folder``."""
         command = [sys.executable, "-S", "-c", CODE, str(folder)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
         assert process.stdout is not None
@@ -78,10 +78,10 @@ def test_only_a_local_trainer_is_terminated(start: Callable[..., Started]) -> No
     end_processes(RUN, job, None, kill=False)
     end_processes(RUN, job, replace(status, host="another"), kill=False)
     end_processes(RUN, job, replace(status, started=status.started - 50), kill=False)
-    assert alive(process, child), "it is none of these"
+    assert alive(process, child), "another process id"
     end_processes(RUN, job, status, kill=False)
     assert process.wait(20) == -signal.SIGTERM
-    assert child.is_running(), "only the trainer is asked"
+    assert child.is_running(), "only the trainer is terminated"
 
 
 def test_a_trainer_or_a_jobs_session_is_killed_with_its_children(start: Callable[..., Started]) -> None:
@@ -92,7 +92,7 @@ def test_a_trainer_or_a_jobs_session_is_killed_with_its_children(start: Callable
     end_processes(RUN, None, replace(status, started=status.started - 50), kill=True)
     end_processes(RUN, job.model_copy(update={"started": job.started - 50}), None, kill=True)
     end_processes(RUN, job.model_copy(update={"pid": 0}), None, kill=True)
-    assert alive(process, child), "another process has its number by now"
+    assert alive(process, child), "its process id was reused"
     end_processes(RUN, None, status, kill=True)
     assert process.wait(20) == -signal.SIGKILL
     assert gone(child)

@@ -1,4 +1,4 @@
-"""Names on both sides: images of another machine, mirrored runs, and the worker there as if it were here."""
+"""A worker on another machine that is used like a local one: translated paths of images and mirrored runs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_remote_checkpoints_are_listed_locally(host: Host, home: Path, runs_ther
 
 
 def test_a_remote_worker_answers_like_a_local_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ssh is replaced by a program that drops its options and the host and gives the rest to a shell."""
+    """ssh is replaced by a program that passes the remote command to a local shell."""
     home, data = tmp_path / "home", tmp_path / "data"
     data.mkdir()
     ssh = tmp_path / "ssh"
@@ -75,7 +75,7 @@ def test_a_remote_worker_answers_like_a_local_one(tmp_path: Path, monkeypatch: p
     (tmp_path / "worker.py").write_text(f"import sys\n{cut}\n")
     left = subprocess.run(command, input=asked, capture_output=True, text=True, cwd=ROOT, check=False)
     assert left.returncode == 1
-    assert "gpu cannot be reached" in left.stderr, "though it had answered before"
+    assert "gpu cannot be reached" in left.stderr, "although it had answered before"
     fake.write_text("#!/bin/sh\necho 'No module named core' >&2; exit 1\n")
     pipe = subprocess.PIPE  # open until the end, as the window's is
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=ROOT) as refused:
@@ -94,7 +94,7 @@ def test_replies_of_a_hostile_worker_only_end_that_worker(
     lines = "".join(json.dumps(one) + "\n" for one in replies) + "[" * 900 + "\n" + "x" * 5000 + '\n{"id": 3}\n'
     assert relay._pass_replies(PathTranslator(home, "gpu"), io.BytesIO(lines.encode()), sender)  # type: ignore[arg-type]
     assert answered == [2]
-    assert len(capsysbinary.readouterr().out.splitlines()) == 4, "nothing after a line that does not end"
+    assert len(capsysbinary.readouterr().out.splitlines()) == 4, "nothing after an endless line"
 
 
 def test_runs_of_a_study_may_be_on_any_machine(home: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Chains on machines: one program there, a mirror a stage here; paused, cut, resumed, requeued."""
+"""Chains on machines: a mirror for each stage; paused, disconnected, resumed and requeued chains."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def chain() -> Chain:
 
 @pytest.fixture
 def stages(tmp_path: Path, chain: Chain) -> list[RunDir]:
-    """The stages' folders here; that of the first is made."""
+    """The local folders of the stages; only the first exists."""
     folder = ChainDir(tmp_path / "home" / "runs" / "two")
     write_chain(folder.path, chain)
     return [folder.stage(chain, place) for place in range(2)]
@@ -85,7 +85,7 @@ def test_stages_started_while_the_window_was_closed_are_found(
     second.close()
     assert begun == [stages[1].path]
     stages[1].config.unlink()
-    assert next_stage(stages[0]) is not None, "made again, when it was killed before it was whole"
+    assert next_stage(stages[0]) is not None, "written again after a kill"
     assert stages[1].config.is_file()
     assert next_stage(stages[1]) is None
 
@@ -100,7 +100,7 @@ def test_a_chain_is_submitted_once_and_invalid_ones_are_refused(
     assert answers[0].folder == str(runs_there / "two" / stage)
     wait_for(lambda: host.run_status(answers[0].folder).result(60).state is RunState.RUNNING)
     second = str(runs_there / "two" / "stage-2-generation-2")
-    assert host.run_status(second).result(60).state is RunState.STARTING, "the chain will come to it"
+    assert host.run_status(second).result(60).state is RunState.STARTING, "the chain has not reached it"
     with pytest.raises(UserError, match="already running"):
         host.submit_chain("two", "stage-2-generation-2", "another").result(60)
     with pytest.raises(UserError, match="not a stage of the chain"):
@@ -166,7 +166,7 @@ def test_a_slurm_chain_is_one_job_that_requeues_at_its_current_stage(
     said("sbatch", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 6")
     wait_for(lambda: state(stages[1]) is RunState.STARTING)
     assert "requeued after preemption" in (stages[1].read_status() or own_status()).doing
-    assert state(stages[0]) is RunState.DONE, "its job waits for another stage"
+    assert state(stages[0]) is RunState.DONE, "the job is for another stage"
     wait_for(lambda: let_go(number) or [state(stage) for stage in stages] == [RunState.DONE] * 2, 600)
     assert [same(stage) for stage in stages] == [True] * 2
     assert stages[1].events.read_bytes().count(b'"run_started"') == 2

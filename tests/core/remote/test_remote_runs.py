@@ -1,4 +1,4 @@
-"""Runs on machines, mirrored: nothing lost or doubled, whatever is cut or killed, and whatever the clocks say."""
+"""Mirrored runs lose and duplicate nothing, whatever is disconnected or killed, and whatever the clocks show."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def remote(machines: Machines) -> Iterator[RemoteRuns]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunDir:
-    """The run folder here, not made yet."""
+    """The local run folder, not created yet."""
     return RunDir(tmp_path / "home" / "runs" / "one")
 
 
@@ -47,13 +47,13 @@ def there(run: RunDir) -> RunDir:
 
 
 def state(run: RunDir) -> RunState:
-    """As whoever follows run folders sees it, while its events are another's business."""
+    """The state according to the local run folder."""
     status = run.read_status()
     return derive_state(status, None)
 
 
 def same(run: RunDir) -> bool:
-    """Whether what is here is what is there, byte for byte."""
+    """Whether the local and remote files are equal, byte for byte."""
     return all(
         (run.path / name).exists() and (run.path / name).read_bytes() == (there(run).path / name).read_bytes()
         for name in MIRRORED_FILES
@@ -155,7 +155,7 @@ def test_a_reopened_window_catches_up(machines: Machines, run: RunDir, trainer: 
 def test_repeated_disconnects_neither_lose_nor_duplicate_events(
     remote: RemoteRuns, machines: Machines, run: RunDir, trainer: Trainer
 ) -> None:
-    """The process that carries the line is killed at random moments while events flow."""
+    """The session's process is killed at random moments while events arrive."""
     trainer("--steps 120 --delay 0.01")
     remote.launch(run, "near", run_config())
     host, draw = machines.host("near"), random.Random(5)
@@ -226,7 +226,7 @@ def big_checkpoint(folder: Path, size: int = 3_000_000) -> Path:
 
 @pytest.fixture
 def fetched(machines: Machines, run: RunDir, runs_there: Path) -> tuple[Host, Path]:
-    """A machine's connection, and a checkpoint of three megabytes there."""
+    """A machine's connection, and a remote checkpoint of three megabytes."""
     step = big_checkpoint(runs_there / "one")
     (runs_there / "one" / "config.json").write_text("{}")
     run.create()

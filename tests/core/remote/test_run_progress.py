@@ -1,4 +1,4 @@
-"""How a run stands by its events, its status and Slurm's word, without a cluster: each case by hand."""
+"""The state of a run from its events, its status and Slurm, case by case without a cluster."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SLURM = Job(token="t", launcher="slurm", submitted=NOW - 1000, job="7")
 
 
 class Cluster(Slurm):
-    """A Slurm that says of every job what it is told to say, and hears what is asked of it."""
+    """A fake Slurm with the same answer for every job; records its calls."""
 
     def __init__(self, says: SlurmJob | str | None = None) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ def write(run: RunDir, *events: Event) -> None:
 
 
 def status(ago: float = 1.0, doing: str = "training", **more: object) -> RunStatus:
-    """Of this process, as the trainer that is there."""
+    """The status of this process as the trainer."""
     return replace(own_status(step=3, doing=doing), heartbeat=NOW - ago, **more)
 
 
@@ -184,7 +184,7 @@ def test_a_study_task_is_done_when_its_program_wrote_a_result(
 
 @pytest.fixture
 def stages(tmp_path: Path) -> list[RunDir]:
-    """The run folders, which are not made, of a chain of two."""
+    """The run folders of a chain of two stages, not created."""
     folder = tmp_path / "chain"
     folder.mkdir()
     config = preset_config("clip", "tiny")
@@ -238,7 +238,7 @@ def test_a_queued_job_is_cancelled_and_a_trainer_is_signalled(run: RunDir) -> No
         assert run.pending_request() == what
         run.clear_control()
     WatchedRun(run, Cluster(None)).request("stop")
-    assert not run.control.exists(), "nobody is there to ask"
+    assert not run.control.exists(), "there is no process to signal"
 
 
 def test_a_trainer_that_cleared_the_request_while_starting_is_asked_again(run: RunDir) -> None:
@@ -253,10 +253,10 @@ def test_a_trainer_that_cleared_the_request_while_starting_is_asked_again(run: R
     run.clear_control()
     write(run, started(400))
     watched.progress(lambda: NOW)
-    assert not run.control.exists(), "it trains, so that it has heard"
+    assert not run.control.exists(), "it trains, so it has seen the request"
     cluster.says = None
     watched.progress(lambda: NOW)
     cluster.says, run.events = RUNS, run.path / "others.jsonl"
     watched = WatchedRun(run, cluster)
     watched.progress(lambda: NOW)
-    assert not run.control.exists(), "what was asked is over with the run that it was asked of"
+    assert not run.control.exists(), "a request ends with its run"

@@ -1,4 +1,4 @@
-"""The commands and scripts that start runs on a machine, and what Slurm's and NVIDIA's programs say, read."""
+"""The commands and scripts that start runs, and parsing of the output of Slurm's commands."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_script_quotes_any_folder_name() -> None:
     assert "#SBATCH --gpus-per-node=2" in head
     assert head[-2:] == ["#SBATCH --account=us", "#SBATCH --mail-type=END"]
     assert "RUN='/home/a person/runs'/\"$SLURM_JOB_NAME\"\n" in script
-    assert script == sbatch_script(machine, RunDir("/home/a person/runs/another")), "the same fits every run"
+    assert script == sbatch_script(machine, RunDir("/home/a person/runs/another")), "the same script for every run"
     assert script.index("module load cuda") < script.index("srun")
     assert "--nproc-per-node=2" in script
     assert "--standalone" in script
@@ -120,7 +120,7 @@ def test_a_job_requests_cpus_for_all_its_processes(
 
 
 class Commands:
-    """Slurm's commands, as a table of what they say."""
+    """Fake Slurm commands with fixed output."""
 
     def __init__(self, **said: str) -> None:
         self.said = said
@@ -165,11 +165,11 @@ def test_squeue_is_called_rarely_for_any_number_of_runs(monkeypatch: pytest.Monk
         now[0] = 100.0 + second
         for job in jobs:
             slurm.job(job)
-    assert commands.asked.count("squeue") <= 6, "every 10 s at most, for all of them"
+    assert commands.asked.count("squeue") <= 6, "at most every 10 s for all jobs"
     asked = commands.asked.count("squeue")
     slurm.cancel(jobs[0])
     slurm.job(jobs[0])
-    assert commands.asked.count("squeue") == asked + 1, "what was done here is seen at once"
+    assert commands.asked.count("squeue") == asked + 1, "our own changes are visible immediately"
 
 
 def test_a_controller_that_does_not_answer_is_not_asked_for_every_run() -> None:
@@ -200,7 +200,7 @@ def test_a_job_that_ends_between_polls_is_noticed(monkeypatch: pytest.MonkeyPatc
     assert states == [("RUNNING", 0), ("PENDING", 1), ("RUNNING", 1), ("COMPLETED", 1)]
     asked = commands.asked.count("scontrol")
     slurm.job("9")
-    assert commands.asked.count("scontrol") == asked, "what has ended is asked about once"
+    assert commands.asked.count("scontrol") == asked, "an ended job is queried once"
 
 
 def test_partitions_and_refusals() -> None:

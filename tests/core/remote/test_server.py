@@ -1,4 +1,4 @@
-"""The program on a machine, spoken to through pipes: runs are started once, followed exactly, asked and ended."""
+"""The remote program over pipes: hardware, checks, and runs that start once."""
 
 from __future__ import annotations
 

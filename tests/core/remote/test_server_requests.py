@@ -1,4 +1,4 @@
-"""The program on a machine, request by request and in one process: what it says unasked, answers, refuses and ends."""
+"""The remote program in this process: greeting, heartbeats, answers and refusals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NEAR = Machine(name="near").model_dump()
 
 
 class Said(io.StringIO):
-    """Replies, of which those without an id, and of a kind, can be asked for."""
+    """The replies of the server, as parsed JSON."""
 
     def all(self, event: str = "") -> list[dict[str, Any]]:
         found = [json.loads(line) for line in self.getvalue().splitlines()]
@@ -126,10 +126,10 @@ def test_unsupported_requests_are_refused_with_a_message(
 
     monkeypatch.setitem(remote._verbs, "ping", lambda asked: broken())
     assert message("ping") == "ZeroDivisionError: by nothing"
-    assert "ZeroDivisionError" in capsys.readouterr().err, "a fault of ours leaves its trace"
+    assert "ZeroDivisionError" in capsys.readouterr().err, "a bug prints its traceback"
     before = len(said.all())
     remote._answer({"do": "dance"})
-    assert len(said.all()) == before, "nobody waits for it"
+    assert len(said.all()) == before, "a request without an id gets no reply"
 
 
 def test_scripts_checks_data_and_files_are_served(remote: Remote, said: Said, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Slurm with two virtual nodes: a job submitted, watched, paused, cancelled, preempted, warned, requeued, resumed."""
+"""Slurm with two virtual nodes: jobs are submitted, paused, cancelled, preempted, requeued and resumed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SLOW = "--steps 3000 --delay 0.02"
 def cluster(
     slurm: dict[str, str], tmp_path: Path, runs_there: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[RemoteRuns]:
-    """Remote runs of a program that knows a machine with Slurm; no job outlives the test."""
+    """Remote runs on a machine with Slurm; jobs are cancelled after the test."""
     for name, value in slurm.items():
         monkeypatch.setenv(name, value)
     machines = Machines(tmp_path / "home", command=command)
@@ -58,7 +58,7 @@ def launch(cluster: RemoteRuns, folder: Path, name: str = "one", script: str = "
 
 
 def state(run: RunDir) -> RunState:
-    """As the window sees it: by the mirrored events and status."""
+    """The state that the window shows, from the mirrored events and status."""
     return folder_progress(run, time.time(), time.time()).state
 
 
@@ -77,7 +77,7 @@ def has_points(run: RunDir) -> bool:
 
 
 def let_go(number: str) -> None:
-    """Slurm lets a requeued job wait two minutes; a test does not."""
+    """Start a requeued job now; Slurm would wait two minutes."""
     subprocess.run(["scontrol", "update", f"jobid={number}", "StartTime=now"], check=False)
 
 
@@ -159,7 +159,7 @@ def test_a_preempted_job_is_saved_requeued_and_continues(cluster: RemoteRuns, tm
 def test_a_job_near_its_time_limit_saves_and_requeues_itself(
     cluster: RemoteRuns, tmp_path: Path, trainer: Trainer
 ) -> None:
-    """The least time limit is a minute; Slurm warns up to a minute early, so that the warning comes soon."""
+    """The shortest time limit is a minute, and Slurm may signal up to a minute early."""
     trainer(SLOW)
     script = cluster.machines.host("slurm").script("one").result(60)
     script = script.replace("--signal=B:USR1@10", "--signal=B:USR1@55\n#SBATCH --time=1")
@@ -191,7 +191,7 @@ def test_an_sbatch_refusal_is_quoted(cluster: RemoteRuns, tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_torchrun_connects_two_nodes(cluster: RemoteRuns, tmp_path: Path, runs_there: Path) -> None:
-    """The script of a machine with two nodes, with a program in place of the trainer that adds up over the ranks."""
+    """The script of a machine with two nodes; instead of the trainer, a program sums over the ranks."""
     machine = cluster.machines.list.find("slurm").model_copy(update={"nodes": 2, "processes": 1})
     cluster.machines.list.put(machine)
     program = tmp_path / "program.py"

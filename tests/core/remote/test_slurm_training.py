@@ -1,4 +1,4 @@
-"""The real trainer in Slurm: preempted, saved, requeued, resumed by itself, its losses are the uninterrupted run's."""
+"""A real training that Slurm preempts and requeues has the losses of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 def cluster(
     slurm: dict[str, str], tmp_path: Path, runs_there: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[RemoteRuns]:
-    """A machine with Slurm whose program is the real one."""
+    """A machine with Slurm and the real remote program."""
     for name, value in slurm.items():
         monkeypatch.setenv(name, value)
     program = [sys.executable, "-m", "core", "remote", "--runs", str(runs_there)]
@@ -42,7 +42,7 @@ def cluster(
 
 
 def losses(run: RunDir) -> dict[int, float]:
-    """The loss after each step; of a step that was trained twice, the last."""
+    """The loss of each step; the last one if a step was repeated."""
     events = EventReader(run.events).read_all()
     return {event.step: event.values["train/loss"] for event in events if isinstance(event, Metrics)}
 

@@ -1,4 +1,4 @@
-"""Through ssh on loopback: a run from launch to end, the line killed, refusals told in a sentence with the remedy."""
+"""Runs over ssh on loopback: disconnected sessions, and refusals with the remedy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.sshd import Sshd, free_port, make_key
 
 @pytest.fixture
 def far(tmp_path: Path, ssh_machine: Machine) -> Iterator[RemoteRuns]:
-    """Remote runs of a program that knows the machine behind ssh."""
+    """Remote runs on the machine behind ssh."""
     machines = Machines(tmp_path / "home")
     machines.list.put(ssh_machine)
     found = RemoteRuns(machines)
@@ -34,7 +34,7 @@ def far(tmp_path: Path, ssh_machine: Machine) -> Iterator[RemoteRuns]:
 
 
 def told(machine: Machine, seconds: float = 60.0) -> UserError:
-    """What a connection to ``machine`` is refused with."""
+    """The error of a connection to ``machine``."""
     host = Host(machine)
     try:
         with pytest.raises((MachineRefused, ConnectionLost)) as caught:

@@ -1,4 +1,4 @@
-"""Starting runs once each on a machine, without starting one: what is written, found again and refused."""
+"""Starting each run once, without starting a process: requests, lost job ids and refusals."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DIRECT, SLURM = Machine(name="near"), Machine(name="cluster", launcher="slurm")
 
 
 class Cluster(Slurm):
-    """A Slurm that takes every script and gives it the number 7."""
+    """A fake Slurm that accepts every script as job 7."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Cluster(Slurm):
 
 
 class Begun:
-    """What was started: each command with its folder and variables, as the process 4194304, which there is not."""
+    """Records started commands with their folder and variables; the process id 4194304 does not exist."""
 
     pid = 1 << 22
 
@@ -151,7 +151,7 @@ def test_a_job_with_a_lost_id_is_found_by_its_name(
     assert job.job == "5"
     cluster.has.clear()
     write_job(run, Job(token="t", launcher="slurm", name=name))
-    assert submit(starter, SLURM).job == "7", "it never came to Slurm"
+    assert submit(starter, SLURM).job == "7", "it was never submitted"
 
 
 class SlowCluster(Cluster):
@@ -216,7 +216,7 @@ def test_a_custom_script_starts_no_chain_and_no_study(starter: Starter, begun: B
     submit_chain(starter, own, script="#!/bin/sh\ntrain chain.json\n")
     assert cluster.taken == [("#!/bin/sh\ntrain chain.json\n", "c")]
     submit_chain(starter, DIRECT.model_copy(update={"script": "#!/bin/sh\n", "launcher": "torchrun"}), token="2")
-    assert len(begun.all) == 1, "only Slurm reads it"
+    assert len(begun.all) == 1, "the config is only read by Slurm's job"
     job = read_job(starter.stage("c", "stage-1-one"))
     assert job is not None
     assert job.launcher == "direct"

@@ -1,4 +1,4 @@
-"""What of a study is done on a machine: which words name it, in which folder, and which files may come with it."""
+"""Jobs of a study on a machine: their names, folders and files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_runs_and_steps_are_named_by_arm_and_number(tmp_path: Path) -> None:
 
 
 def test_jobs_of_different_studies_have_different_slurm_names(tmp_path: Path) -> None:
-    """A repeated request looks for its job by name, and must not find that of another study."""
+    """A repeated request finds its job by name, so names must be unique."""
     tasks = [("a", "b-c", ("run", "3", "9")), ("a-b", "c", ("run", "3", "9")), ("a", "b-c-3", ("step", "0"))]
     names = [parse_study_task(tmp_path, study, (kind, arm, *rest)).name for study, arm, (kind, *rest) in tasks]
     assert len(set(names)) == len(names)
@@ -67,7 +67,7 @@ def test_files_are_written_only_if_they_differ(tmp_path: Path) -> None:
     write_study(tmp_path, "mine", files | {"study.json": "{ }"})
     after = arm.stat()
     assert study.read_bytes() == b"{ }"
-    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns), "it is left as it is"
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns), "an equal file is not rewritten"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Children are started with one environment and no input; a detached one has a session of its own."""
+"""Child processes have our environment and no input; a detached one has its own session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a verb says when its output, its memory or a file fails it: a sentence, and exit status 1."""
+"""A command that fails for lack of disk, memory or a file prints one sentence and exits with status 1."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_out_of_memory_is_a_user_error() -> None:
 
 @pytest.mark.parametrize(("error", "is_told"), [("MemoryError()", False), ("OSError(28, 'full')", True)])
 def test_exit_handlers_that_fail_are_told_unless_memory_ran_out(error: str, is_told: bool) -> None:
-    """Those of a library that was loaded in part cannot work."""
+    """Handlers of a partially loaded library may fail."""
     code = (
         "import atexit, sys; from core import __main__ as program; atexit.register(lambda: 1 / 0); "
         f"program.make_parser = lambda: (_ for _ in ()).throw({error}); sys.exit(program.main(['presets']))"

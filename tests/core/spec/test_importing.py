@@ -1,4 +1,4 @@
-"""What importing the config costs: nothing is loaded or built that most programs never use."""
+"""Importing the config loads no heavy module and builds no validator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The window alone: what needs the trainer says so with the command that adds it, and nothing is left half begun."""
+"""Without the trainer's packages, actions that need them are refused with the install command."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ HIDE = (
 
 @pytest.fixture
 def window_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No module of the trainer can be found."""
+    """Hides the trainer's modules."""
 
     def find_spec(name: str) -> ModuleSpec | None:
         return None if name in installed.PARTS["train"] else importlib.util.find_spec(name)

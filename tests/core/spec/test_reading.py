@@ -1,4 +1,4 @@
-"""The bounded reader: what is a regular file of sane size and content is read, anything else is a sentence."""
+"""The bounded reader: regular files of limited size are read, anything else is a UserError."""
 
 from __future__ import annotations
 

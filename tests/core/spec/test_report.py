@@ -1,4 +1,4 @@
-"""Reports of runs: what they say, that nothing foreign in them is markup, and that they need no other file."""
+"""Reports of runs: results, escaped foreign text, and no reference to other files."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Tags(HTMLParser):
 
 @pytest.fixture
 def runs(tmp_path: Path) -> list[RunDir]:
-    """Two runs; the second was resumed at step 2 and names things as an attacker would."""
+    """Two runs; the second was resumed at step 2 and has hostile names."""
     made = []
     for name, rate in (("one", 1e-3), ("two", 2e-3)):
         run = RunDir(tmp_path / "runs" / name)
@@ -81,7 +81,7 @@ def test_a_report_shows_the_results_of_the_runs(runs: list[RunDir]) -> None:
     report = collect("Rates", runs, NOTE)
     assert report.settings == {"optim.learning_rate": [1e-3, 2e-3]}
     assert list(report.plots())[:2] == ["train/loss", RECALL]
-    assert report.plots()["train/loss"]["two"] == [(1, 4.0), (2, 2.0), (3, 1.0)], "void points are left out"
+    assert report.plots()["train/loss"]["two"] == [(1, 4.0), (2, 2.0), (3, 1.0)], "discarded points are omitted"
     text = to_markdown(report)
     assert "| one | done | 4/4 | 90.0 % (val/student/mean\\_recall, step 4) |  |" in text
     assert "50.0 %" in text

@@ -1,4 +1,4 @@
-"""Words that a spreadsheet would run: marked in every table that is written, and read back as they were."""
+"""Formulas in captions are escaped in every table that is written, and unescaped on reading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The machines that a study is given by name, and whether one of them has to train it all."""
+"""Machines of a study from their names, and whether one of them must train all arms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A store in a folder of its own, on SQLite and on PostgreSQL: what the store promises holds on both."""
+"""Stores on SQLite and PostgreSQL, each in its own home folder."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ OpenStore = Callable[[Path], Store]
 
 @pytest.fixture(scope="session")
 def registry(postgres: PostgresServer) -> str:
-    """The address of a database that is emptied before each test that opens a store in it."""
+    """The address of a database that is emptied before each test."""
     return postgres.new_database()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def open_store(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
-    """Opens the store in a home; every one it opened is closed after the test."""
+    """Opens the store in a home; all stores are closed after the test."""
     address = None
     if request.param == "postgresql":
         server: PostgresServer = request.getfixturevalue("postgres")
@@ -51,7 +51,7 @@ def store(open_store: OpenStore, tmp_path: Path) -> Store:
 
 @pytest.fixture
 def file_store(tmp_path: Path) -> Iterator[Store]:
-    """A store in a file: for what is the file's alone."""
+    """A store in an SQLite file."""
     store = Store.open(tmp_path / "home")
     yield store
     store.close()

@@ -1,4 +1,4 @@
-"""Who changed what: every change that a person makes is on record, with what it took the place of."""
+"""Every change by a user is recorded, with the previous value."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_activity_of_a_run(store: Store, tmp_path: Path) -> None:
     count = len(store.activity())
     store.unqueue(other.id)
     store.reorder_queue([])
-    assert len(store.activity()) == count + 1, "an empty queue was put in no order"
+    assert len(store.activity()) == count + 1, "reordering an empty queue is not recorded"
     assert store.activity_of_others(seen) == []
     store.user = "bob@lab"
     assert [one.id for one in store.activity_of_others(seen)] == [
@@ -134,8 +134,8 @@ def test_one_editing_session_is_one_row_and_changes_by_others_are_kept(
     first = ids()[0]
     edit(599, "ann", 2)
     edit(599, "ann", 3)
-    assert edits() == [("ann", texts[0])], "each within ten minutes of the one before"
-    assert ids()[0] > first, "whoever reads on from the last row sees it"
+    assert edits() == [("ann", texts[0])], "each within ten minutes of the previous one"
+    assert ids()[0] > first, "readers that continue after the last row see it"
     edit(600, "ann", 4)
     assert edits() == [("ann", texts[0]), ("ann", texts[3])]
     edit(1, "bob", 5)
@@ -144,4 +144,4 @@ def test_one_editing_session_is_one_row_and_changes_by_others_are_kept(
     other = store.add_experiment(CONFIG, "two")
     store.edit_experiment(other.id, override(CONFIG, ["name=two", "seed=7"]))
     assert [one.detail for one in store.activity(other.id) if one.what == "edited"] == [other.config_json]
-    assert edits()[2:] == [("bob", texts[4]), ("ann", texts[5])], "what is done to another experiment is another row"
+    assert edits()[2:] == [("bob", texts[4]), ("ann", texts[5])], "an edit of another experiment is a separate row"

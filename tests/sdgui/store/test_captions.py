@@ -1,4 +1,4 @@
-"""The kept list of captions against a dictionary, over any sequence of changes and restarts."""
+"""Stored captions and the basket of fixes: order, undo and restarts."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_the_basket_survives_a_restart_and_the_newest_fix_of_a_pair_counts(
 
 
 def test_changes_of_the_basket_are_undone_step_by_step(store: Store) -> None:
-    """Step by step to the empty basket; an entry that was put back has another id, and is found all the same."""
+    """Down to the empty basket; a restored entry has another id, and is still undone."""
     done = [store.add_fixes("/d.csv", [wrong(f"/{i}.png", "x") for i in range(250)])]
     done.append(store.add_fixes("/d.csv", [Fix(kind="recaptioned", path="/7.png", caption="x", value="y", found=1.0)]))
     done.append(store.remove_fixes([one.id for one in store.fixes()]))

@@ -1,4 +1,4 @@
-"""A colleague's run in a shared registry: its curves come from its machine, or a sentence says why not."""
+"""A colleague's run in a shared registry: its curves are mirrored from the machine, or the reason is shown."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HERE = platform.node()
 
 @pytest.fixture
 def hosts(tmp_path: Path, qapp: object) -> Iterator[Hosts]:
-    """A machine that is this computer, reached through pipes."""
+    """This computer as a machine, through pipes."""
     found = Hosts(tmp_path / "own", command)
     found.put(Machine(name="gpu", host="gpu", runs=str(tmp_path / "there")))
     yield found
@@ -36,7 +36,7 @@ def hosts(tmp_path: Path, qapp: object) -> Iterator[Hosts]:
 
 
 def of_ann(folder: Path, address: RegistryAddress, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A run that Ann launched from her laptop; what this computer's window reads of it."""
+    """A run that Ann launched from her laptop, as this computer's window reads it."""
     monkeypatch.setattr(platform, "node", lambda: "anns-laptop")
     ann = Store.open(folder / "ann", address)
     run = ann.add_run(ann.add_experiment(preset_config("clip", "tiny")).id, place=Place("box"))
@@ -71,7 +71,7 @@ def test_a_colleagues_curves_come_from_the_training_machine(
     follower.start()
     with qtbot.waitSignal(follower.curves_loaded, timeout=60_000) as loaded:
         history = follower.show(run.id)
-    assert loaded.args == [run.id], "nothing has come here yet, and that is all there is"
+    assert loaded.args == [run.id], "nothing has been mirrored yet"
     with qtbot.waitSignal(hosts.colleagues.status_changed, timeout=60_000) as told:
         hosts.colleagues.watch([run])
     assert told.args == [run.id, ""]

@@ -39,11 +39,11 @@ def upgrade():
 
 @pytest.fixture(autouse=True)
 def made_from_a_copy() -> None:
-    """Here every database is made by the revisions."""
+    """Create every database by its migrations."""
 
 
 def scripts_with(folder: Path, extra: str = "", recreate: str = "always") -> Path:
-    """The migrations and one more, as a later release would have."""
+    """The migrations and an additional one, as in a later release."""
     scripts = folder / "migrations"
     shutil.copytree(MIGRATIONS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
     text = LATER.format(extra=extra or "pass", next=NEXT, newest=SCHEMA_VERSION, recreate=recreate)
@@ -78,7 +78,7 @@ def test_the_migrations_create_the_declared_tables(tmp_path: Path) -> None:
 
 
 def test_a_metric_of_a_run_is_found_by_the_key_of_summaries(tmp_path: Path) -> None:
-    """The table of runs asks for it ten thousand times."""
+    """The run table queries it thousands of times."""
     path = filled(tmp_path)
     store = Store.open(tmp_path)
     (run,) = store.runs()
@@ -92,7 +92,7 @@ def test_a_metric_of_a_run_is_found_by_the_key_of_summaries(tmp_path: Path) -> N
     assert rows == [("val/loss", 0.75, 7, 0.5, 3), ("val/recall", None, 7, 0.5, 3)]
     store.delete_run(run.id, permanently=True)
     store.close()
-    assert query(path, "SELECT count(*) FROM summaries") == [(0,)], "they go with their run"
+    assert query(path, "SELECT count(*) FROM summaries") == [(0,)], "they are deleted with their run"
 
 
 def test_the_database_uses_wal_and_enforces_foreign_keys(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_an_older_database_is_copied_then_migrated_with_its_rows(tmp_path: Path)
     engine.dispose()
     assert read_version(path) == NEXT
     assert query(path, "SELECT name, colour FROM experiments") == [("clip", "grey")]
-    assert query(path, "SELECT count(*) FROM runs") == [(1,)], "moving the table must not delete what refers to it"
+    assert query(path, "SELECT count(*) FROM runs") == [(1,)], "replacing the table must not delete referring rows"
     (copy,) = tmp_path.glob(f"sdgui-version-{SCHEMA_VERSION}-*.db")
     assert read_version(copy) == SCHEMA_VERSION
     assert query(copy, "SELECT name FROM experiments") == [("clip",)]

@@ -1,4 +1,4 @@
-"""What is wrong with a database, in a sentence with its remedy; and a server out of reach that no window waits for."""
+"""Database errors as messages with a remedy; and a server that is unreachable does not block the window."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def wrapped(said: str) -> OperationalError:
 )
 def test_errors_of_a_file(error: Exception, kind: type[StoreError], said: str) -> None:
     found = store_error(error, PATH)
-    assert type(found) is kind, "what passes can be tried again"
+    assert type(found) is kind, "temporary errors can be retried"
     assert said in str(found)
     assert str(PATH) in str(found)
 
@@ -150,7 +150,7 @@ def test_a_recently_unreachable_server_is_not_waited_for(
     now[0] += 9.9
     assert ask() == "It is gone.", "at once"
     now[0] += 0.1
-    assert ask() == "asked", "now and then it does ask"
+    assert ask() == "asked", "after ten seconds it is tried again"
     assert ask(ServerGoneError("It is gone.")) == "It is gone."
     assert elsewhere() == "asked", "other threads do wait"
     assert ask() == "asked", "it was reached meanwhile"
@@ -163,5 +163,5 @@ def test_a_recently_unreachable_server_is_not_waited_for(
 
 def test_concurrent_tag_changes_are_merged() -> None:
     assert merged_tags(["a", "b"], ["A", "b", "theirs"], ["a", "Mine"]) == ["A", "theirs", "Mine"]
-    assert merged_tags(["a", "b"], ["b"], ["a", "b", "B"]) == ["b"], "they took a away, and you did not put it there"
+    assert merged_tags(["a", "b"], ["b"], ["a", "b", "B"]) == ["b"], "the other user removed a, and you did not add it"
     assert merged_tags([], ["x"], ["X", "y"]) == ["x", "y"]

@@ -1,4 +1,4 @@
-"""Run folders are imported, and the database is rebuilt from them, whatever lies in them."""
+"""Importing run folders, and rebuilding the database from them, whatever they contain."""
 
 from __future__ import annotations
 
@@ -107,12 +107,12 @@ def test_a_killed_rebuild_is_resumed(file_store: Store, monkeypatch: pytest.Monk
     rebuilt.close()
     read.clear()
     again, _ = Store.rebuild(file_store.home)
-    assert len(read) == 4, "one that was finished begins anew"
+    assert len(read) == 4, "a completed rebuild starts from the beginning"
     again.close()
 
 
 def foreign(path: Path) -> RunDir:
-    """A run folder from elsewhere with a config and nothing else."""
+    """A foreign run folder with only a config."""
     folder = RunDir(path)
     folder.create()
     folder.config.write_text(preset_config("clip", "tiny").to_json())
@@ -154,7 +154,7 @@ def test_importing_garbage_gives_the_reason(file_store: Store, tmp_path: Path) -
 
 
 def test_a_rebuild_skips_unreadable_folders_and_continues(file_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is wrong with a folder; a chain's stages are found too."""
+    """Whatever is wrong with a folder; stages of chains are imported too."""
     names = ("a-good", "b-pipe", "c-fault", "d-link", "e-good", f"f-bin{DELETED}")
     good, pipe, fault, link, last, _ = (foreign(file_store.runs_folder / name) for name in names)
     os.mkfifo(pipe.events)

@@ -1,4 +1,4 @@
-"""Where an imported run goes, and which folders are read when a database is made anew."""
+"""The experiment that an imported run joins, and the folders that a rebuild reads."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_run_joins_the_experiment_of_its_config_or_name_or_a_new_one(store: St
     assert goes(3, "seed=9", "name=third") not in (broken, named, same)
     assert [one.name for one in store.experiments()] == ["clip", "clip", "other", "third"]
     chosen = store.import_run(a_run(tmp_path / "r4"), same)
-    assert chosen.experiment_id == same, "where somebody wants it"
+    assert chosen.experiment_id == same, "in the requested experiment"
     assert [run.id for run in store.runs()] == [1, 2, 3, 4]
 
 

@@ -1,4 +1,4 @@
-"""Runs that scripts log are listed as soon as their folder is there, under the experiment of their project."""
+"""Runs that scripts log are listed as soon as their folder exists, under the experiment of their project."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs wait in an order and are given free devices, each once, whoever takes them."""
+"""Queued runs start in order on free devices, each once, whichever window starts them."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ STEPS = st.lists(
 
 @dataclass(frozen=True)
 class One:
-    """A run that waits, or with what it was given one that trains."""
+    """A queued run, or with ``given`` a running one."""
 
     id: int
     place: Place
@@ -184,7 +184,7 @@ class One:
 
 
 def next_of(waiting: list[One], live: list[One], machines: dict[str, Slots]) -> One | None:
-    """The first that fits. What an earlier one waits for is kept for it."""
+    """The first run that fits; devices that an earlier run waits for are reserved."""
     kept: dict[str, set[str]] = {}
     for run in waiting:
         if (slots := machines.get(run.place.host)) is None:

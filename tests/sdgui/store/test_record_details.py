@@ -1,4 +1,4 @@
-"""What each call of the store changes besides its purpose, and what it leaves alone. On a file: it is quick."""
+"""Side effects of the store's methods, on SQLite."""
 
 from __future__ import annotations
 
@@ -97,13 +97,13 @@ def test_a_waiting_run_stays_waiting_whatever_its_folder_says(store: Store, expe
 def test_the_queue_keeps_places_order_and_former_states(store: Store, experiment: int) -> None:
     first, second, third = (store.add_run(experiment, queued=True).id for _ in range(3))
     store.enqueue(first)
-    assert [run.id for run in store.queue()] == [first, second, third], "it waits already"
+    assert [run.id for run in store.queue()] == [first, second, third], "it is already queued"
     store.reorder_queue([third])
     assert [run.id for run in store.queue()] == [third, first, second]
     store.delete_run(first)
     assert [run.id for run in store.queue()] == [third, second]
     store.restore_run(first)
-    assert [run.id for run in store.queue()] == [third, first, second], "undone, it waits where it waited"
+    assert [run.id for run in store.queue()] == [third, first, second], "after undo, it is at its former position"
     paused = store.add_run(experiment).id
     ended(store, paused, RunState.PAUSED)
     store.enqueue(paused)
@@ -203,7 +203,7 @@ def test_a_folder_is_deleted_with_its_run_only_on_explicit_request(store: Store,
     for run in runs:
         make_folder(run, store)
     store.delete_run(runs[0].id, folder=True)
-    assert runs[0].folder.is_dir(), "it is in the bin, and can be taken out"
+    assert runs[0].folder.is_dir(), "it is in the bin and can be restored"
     store.delete_run(runs[1].id)
     store.delete_run(runs[1].id, permanently=True, folder=True)
     assert not runs[1].folder.exists()
@@ -240,7 +240,7 @@ def test_results_of_a_panel_are_newest_first_and_removed_one_by_one(
     with sqlite3.connect(store.local_file) as database:
         table = PanelResultRow.__tablename__
         database.execute(f"UPDATE {table} SET content = '[1]' WHERE subject = ?", (b"/b",))
-    assert [one[:2] for one in kept()] == [("/a", "y")], "what another program wrote is left out"
+    assert [one[:2] for one in kept()] == [("/a", "y")], "invalid content is skipped"
     assert store.last_result("classify", "/b") is None
     for number in range(41):
         now[0] += 1.0
@@ -252,7 +252,7 @@ def test_a_fix_of_a_later_version_is_kept_unchanged(store: Store) -> None:
     before = time.time()
     added = store.add_fixes("/d.csv", [Fix(kind="wrong", path="/a.png", caption="a"), Fix(kind="wrong", path="/b.png")])
     assert [one.unknown_kind for one in added.added] == ["", ""]
-    assert all(before <= one.fix.found <= time.time() for one in store.fixes()), "found now, where that is not told"
+    assert all(before <= one.fix.found <= time.time() for one in store.fixes()), "the time of finding defaults to now"
     with sqlite3.connect(store.local_file) as database:
         database.execute(f"UPDATE {FixRow.__tablename__} SET kind = 'rotated' WHERE path = ?", (b"/b.png",))
     later = store.fixes()[1]

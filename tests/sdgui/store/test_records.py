@@ -1,4 +1,4 @@
-"""The store's records: what goes in comes out, whatever users type, from any thread, in two windows at once."""
+"""Records of the store: any text, several threads, and two windows at once."""
 
 from __future__ import annotations
 
@@ -180,12 +180,14 @@ def test_a_run_keeps_its_colour_and_runs_of_an_arm_have_shades_of_one(store: Sto
     assert [labels[run.id].color for run in seeds] == [0, 1, 20, 21], "shades of two colours"
     assert store.arm_colors(studies[1].id) == {"one": 0, "other": 1}
     single = [store.add_run(apart.id).id for _ in range(2)]
-    assert [store.run_labels(single)[run].color for run in single] == [2, 22], "an arm too, of another study"
+    assert [store.run_labels(single)[run].color for run in single] == [2, 22], "also for an arm of another study"
     for run in seeds:
         store.mark_failed(run.id, "It ended.")
     store.delete_experiment(arms[0].id, permanently=True)
     remaining = store.run_labels([seeds[1].id, *single])
-    assert [remaining[run].color for run in (seeds[1].id, *single)] == [1, 2, 22], "whatever is deleted"
+    assert [remaining[run].color for run in (seeds[1].id, *single)] == [1, 2, 22], (
+        "colours do not change after a deletion"
+    )
     link_arm(store, studies[0].id, "joined", store.add_experiment(preset_config("clip", "tiny"), "joined").id)
     assert store.run_labels(single)[single[0]].color == 2
 

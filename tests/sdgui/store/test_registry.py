@@ -1,4 +1,4 @@
-"""A registry that a group shares: versions, errors in words, what two write at once, who did what."""
+"""A shared registry: versions, error messages, concurrent edits and authors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_migrations_create_the_declared_tables(postgres: PostgresServer) -> 
 
 
 def test_an_older_registry_is_upgraded_on_request(postgres: PostgresServer, tmp_path: Path) -> None:
-    """By a later release, whose migrations have one more."""
+    """By a later release with an additional migration."""
     address = parse_address(postgres.new_database())
     store = Store.open(tmp_path / "home", address)
     store.add_experiment(preset_config("clip", "tiny"))
@@ -161,7 +161,9 @@ def test_editing_what_another_window_changed_is_refused(open_store: OpenStore, t
     again = override(mine, ["seed=8"])
     ann.rename_experiment(experiment.id, "second")
     assert bob.edit_experiment(experiment.id, again, mine.to_json()).name == "second", "a new name is no conflict"
-    assert bob.edit_experiment(experiment.id, again, began).config == override(again, ["name=second"]), "it stands"
+    assert bob.edit_experiment(experiment.id, again, began).config == override(again, ["name=second"]), (
+        "the first change is kept"
+    )
 
     for note in (
         lambda store, *texts: store.set_run_note(run.id, *texts).note,
@@ -171,7 +173,7 @@ def test_editing_what_another_window_changed_is_refused(open_store: OpenStore, t
         with pytest.raises(ChangedElsewhereError) as caught:
             note(bob, "three", "")
         assert caught.value.stored == "one\ntwo"
-        assert note(bob, "one\ntwo", "") == "one\ntwo", "both wrote the same"
+        assert note(bob, "one\ntwo", "") == "one\ntwo", "equal edits do not conflict"
         assert note(bob, "three", "one\ntwo") == "three"
 
 
@@ -188,7 +190,7 @@ def test_the_author_of_each_action_is_kept(open_store: OpenStore, tmp_path: Path
     bob.delete_run(run.id, permanently=True)
     news = bob.activity_of_others(seen)
     assert [(one.who, one.what) for one in news] == [("ann@desk", "edited"), ("ann@desk", "queued")]
-    assert news[0].detail == first, "what was replaced is kept, of one sitting the first"
+    assert news[0].detail == first, "the replaced value is kept; of one editing session, the first"
     kept = ann.activity(experiment.id)
     assert [one.what for one in kept] == ["deleted permanently", "wrote the note of", "queued", "edited", "made"]
     assert ann.activity(run_id=run.id)[0].who == "bob@lab"
@@ -204,7 +206,7 @@ def test_folders_name_their_computer(postgres: PostgresServer, tmp_path: Path) -
     postgres.execute("UPDATE runs SET folder = 'other-computer::/home/bob/runs/x'", database)
     found = ann.run(run.id)
     assert (found.owner_host, found.is_local, found.folder) == ("other-computer", False, Path("/home/bob/runs/x"))
-    assert ann.take_next({"": Slots(at_once=5)}) is None, "only who has its folder can start it"
+    assert ann.take_next({"": Slots(at_once=5)}) is None, "only the computer with its folder can start it"
     ann.record(run.id, Progress(state=RunState.RUNNING, offset=1))
     postgres.execute("UPDATE runs SET state = 'running', queue_position = NULL", database)
     with pytest.raises(StoreError, match="still active on other-computer"):

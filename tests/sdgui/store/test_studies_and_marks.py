@@ -1,4 +1,4 @@
-"""Studies and marks in the store: listed, moved, binned; home itself may move."""
+"""Studies and marks in the store: listing, moving, the bin, and a moved home folder."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_moved_study_is_found_again_with_its_runs(store: Store, tmp_path: Path
     store.study(study_id).folder.rename(away)
     assert store.move_study(study_id, away).folder == away
     assert [run.folder for run in store.runs()] == [away / "runs" / "clip-s0", apart]
-    assert store.move_study(study_id, away).folder == away, "it is there already"
+    assert store.move_study(study_id, away).folder == away, "it already exists"
     other = store.add_study(tmp_path / "other", "other")
     with pytest.raises(StoreError, match="another study"):
         store.move_study(other.id, away)

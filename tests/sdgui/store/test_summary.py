@@ -1,4 +1,4 @@
-"""The summary of a run: the same however its events are cut, resumed or read again."""
+"""The summary of a run does not depend on how its events are split, resumed or read again."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from sdgui.store.summary import START_SECONDS, STARTING, RunSummary, run_state, 
 
 @st.composite
 def logs(draw: st.DrawFn) -> list[Event]:
-    """Segments of a run: each takes up at a step reached before, and may end by a word or by a kill."""
+    """Segments of a run: each resumes at an earlier step, and ends with an event or a kill."""
     events: list[Event] = []
     reached, now = 0, 1000.0
     for _ in range(draw(st.integers(1, 4))):
@@ -50,7 +50,7 @@ def logs(draw: st.DrawFn) -> list[Event]:
 
 
 def plain(events: list[Event]) -> dict[str, list[tuple[int, float]]]:
-    """The valid points of each metric, by a plain loop."""
+    """The valid points of each metric, computed by a plain loop."""
     points: dict[str, list[tuple[int, float]]] = {}
     for event in events:
         if isinstance(event, RunStarted):
@@ -62,7 +62,7 @@ def plain(events: list[Event]) -> dict[str, list[tuple[int, float]]]:
 
 
 def as_text(summary: RunSummary) -> str:
-    """Comparable though it holds nan."""
+    """A text that can be compared despite nan."""
     return repr((sorted(summary.metrics.items()), summary.step, summary.best, summary.ending, summary.finished))
 
 
@@ -130,7 +130,7 @@ def test_a_failure_is_kept_until_the_run_resumes(tmp_path: Path) -> None:
 
 
 def test_the_time_between_two_segments_is_not_worked() -> None:
-    """A kill after 70 s, a start a day later, 30 s of training, and an end after another 5 s."""
+    """A kill after 70 s, a resume a day later, 30 s of training, and the end after another 5 s."""
     day = 86400.0
     events: list[Event] = [
         RunStarted(step=0, total_steps=9, config_digest="", time=day),
@@ -160,6 +160,6 @@ def test_states_of_a_launch() -> None:
     assert run_state(paused, gone, None, now) is RunState.PAUSED
     assert run_state(paused, mine, None, now) is RunState.RUNNING, "resumed by another program"
     assert run_state(paused, None, paused.time - 50, now) is RunState.PAUSED
-    assert run_state(paused, None, now, now) is RunState.STARTING, "resumed here, a moment ago"
+    assert run_state(paused, None, now, now) is RunState.STARTING, "resumed by this window, a moment ago"
     late = RunFinished(step=4, outcome="done", time=mine.started + 100)
-    assert run_state(late, mine, mine.started, now) is RunState.DONE, "still saying goodbye"
+    assert run_state(late, mine, mine.started, now) is RunState.DONE, "the trainer is still exiting"

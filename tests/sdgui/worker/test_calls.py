@@ -1,4 +1,4 @@
-"""Asking a worker: answers of another type become a failure in words, and nobody waits for ever."""
+"""Requests to a worker: invalid answers become failures, and every request ends."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def calls(qtbot: QtBot, tmp_path: Path) -> Iterator[WorkerCalls]:
 
 
 class Outcome:
-    """What came of one request."""
+    """The outcome of one request."""
 
     def __init__(self) -> None:
         self.done: list[Any] = []
@@ -116,13 +116,13 @@ def test_a_cancelled_request_reports_cancellation_or_nothing(qtbot: QtBot, calls
     assert isinstance(second.failed[0], Cancelled)
     third.ask(calls, DESCRIBE_SOURCE, {"event": "done", "result": FACTS})
     qtbot.waitUntil(lambda: bool(third.done))
-    assert first.failed == [], "a newer question took its place"
+    assert first.failed == [], "replaced by a newer request"
     told: list[int] = []
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(calls._client, "cancel", told.append)
         third.ask(calls, DESCRIBE_SOURCE)
         calls.drop("it")
-    assert len(told) == 1, "the worker stops what nobody waits for"
+    assert len(told) == 1, "the worker cancels unneeded work"
     assert not calls.busy("it")
 
 

@@ -1,4 +1,4 @@
-"""The worker's client: answers, progress, crashes, noise on stdout; the window never waits."""
+"""The worker's client: answers, progress, crashes and other output on stdout; the window never waits."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def worker_file(tmp_path: Path) -> Path:
 
 
 class Heard:
-    """What a client's signals said, in order."""
+    """Records a client's signals in order."""
 
     def __init__(self, client: WorkerClient) -> None:
         self.done: dict[int, object] = {}
@@ -246,7 +246,7 @@ GARBAGE = textwrap.dedent(
 
 @pytest.fixture
 def garbage(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerClient]:
-    """A worker that answers what it likes."""
+    """A worker that sends invalid answers."""
     monkeypatch.setattr(worker_client, "_SHUTDOWN_MS", 100)
     monkeypatch.setattr(worker_client, "_CANCEL_MS", 300)
     monkeypatch.setattr(worker_client, "_MAX_LINE_BYTES", 1 << 20)

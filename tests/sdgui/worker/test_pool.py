@@ -1,4 +1,4 @@
-"""The pool of workers over real processes: how many live, which one goes, what waits, what a crash leaves."""
+"""The pool of worker processes: limits, eviction, waiting requests and crashes."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ Ask = Callable[[str], int]
 
 @pytest.fixture
 def ask(pool: WorkerPool, qtbot: QtBot) -> Ask:
-    """The pid of the process that answers for a key, once it rests again."""
+    """The process id of the worker for a key, once it is idle again."""
 
     def asked(key: str) -> int:
         client = pool.client(key)
@@ -205,7 +205,7 @@ def test_after_a_fetch_requests_are_answered_locally(tmp_path: Path, qtbot: QtBo
     assert words()[-1] == "there"
     there = None
     pool.use_local(Path("/other"))
-    assert words()[-1] == "there", "another run's"
+    assert words()[-1] == "there", "of another run"
     pool.use_local(Path("/run"))
     assert words()[-1] == str(path)
     pool.close()

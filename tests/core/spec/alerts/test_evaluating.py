@@ -46,7 +46,7 @@ def apply(events: Iterable[Event], rules: AlertRules | None = None, recorded: bo
 
 
 def apply_live(events: Iterable[Event]) -> list[Alert]:
-    """As the events arrive, with the silence measured in between; validation and saving show progress in the status."""
+    """Apply the events as they arrive and check for silence in between; the status shows validation and saving."""
     evaluator, alerts = Evaluator(AlertRules()), list[Alert]()
     for event in events:
         last = evaluator.last
@@ -97,7 +97,7 @@ def recorded_runs(folder: Path) -> list[Path]:
 
 
 def test_healthy_runs_do_not_alert(tmp_path: Path) -> None:
-    """Twenty generated runs, and the recorded trainings of the screenshots, by all default rules."""
+    """Twenty generated runs, and the recorded runs of the screenshots, with the default rules."""
     runs = [healthy(seed) for seed in range(20)]
     trained = [EventReader(file).read_all() for file in recorded_runs(tmp_path)]
     assert len(trained) >= 6
@@ -125,7 +125,7 @@ def test_each_cause_alerts_once(events: list[Event], cause: str, time: float) ->
 
 
 def test_a_stalled_run_alerts_once_at_the_next_measurement() -> None:
-    """Ten minutes of silence where events come each ten seconds; five times as long where validation takes longer."""
+    """After ten minutes if events arrive every ten seconds; after five times the longest pause otherwise."""
     evaluator = Evaluator(AlertRules())
     for event in regular():
         evaluator.apply(event)

@@ -118,7 +118,7 @@ def test_relative_paths_are_resolved_against_the_config_file(tmp_path: Path, mon
 
 
 def test_every_field_can_be_shown_in_a_form() -> None:
-    """Title, description and unit are what the form is made of."""
+    """The form needs a title, a description and a unit."""
     schema = RunConfig.model_json_schema()
     for config in [schema, *schema["$defs"].values()]:
         for name, field in config.get("properties", {}).items():

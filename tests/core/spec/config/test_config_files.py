@@ -1,4 +1,4 @@
-"""Configs, settings and prompts as somebody else may hand them over: an answer or a short sentence, at once."""
+"""Configs, settings and prompts from other people are read, or refused quickly with a short message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each contradiction between fields, at the field that mends it; and what is at the border is none."""
+"""Each contradiction between settings is reported at the setting to change; boundary values are accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objectives declare what they need; the rules, the loop and the advice read it and name no objective."""
+"""Objectives declare what they need; other code reads the declarations and names no objective."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_code_outside_objectives_names_no_objective(module: ModuleType) -> None:
 
 
 def alone(name: str, **settings: Any) -> RunConfig:
-    """A config with one objective and nothing that it could need."""
+    """A config with one objective and none of its requirements."""
     weights: dict[str, Any] = {"contrastive": {"weight": 0.0}}
     return RunConfig.model_validate({"objectives": weights | {name: {"weight": 1.0, **settings}}})
 

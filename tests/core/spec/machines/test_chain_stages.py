@@ -1,4 +1,4 @@
-"""Stages of a chain elsewhere without a line: what is handed over, and which mirror is next."""
+"""Chains on a machine, without a connection: submission, and the mirror of the next stage."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RECORD = RemoteRecord(machine="far", folder="/there/c/stage-1-one", token="t", d
 
 
 class Far:
-    """A machine that keeps what it is asked."""
+    """A fake machine that records requests."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[Any, ...]] = []
@@ -82,7 +82,7 @@ def test_the_mirror_of_the_next_stage_is_created_once(stages: list[RunDir], tmp_
     again = next_stage(stages[0])
     assert again is not None
     assert (again.config.read_text(), again.status.exists()) == ("kept", False)
-    assert next_stage(stages[1]) is None, "it is the last"
+    assert next_stage(stages[1]) is None, "there is no stage after the last"
 
 
 def test_names_on_both_machines(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_names_on_both_machines(tmp_path: Path) -> None:
     }
     names.add_copy(f"{tmp_path}/x.png", "/tmp/sent/1.png")
     assert names.to_remote([{"a": f"{tmp_path}/x.png"}, 3, None]) == [{"a": "/tmp/sent/1.png"}, 3, None]
-    assert not names.is_on_machine(f"{tmp_path}/x.png"), "it is this computer's"
+    assert not names.is_on_machine(f"{tmp_path}/x.png"), "the original is a local image"
     here = {
         "/tmp/sent/1.png": f"{tmp_path}/x.png",
         "/data/b.JPEG": f"{root}/data/b.JPEG",
@@ -129,7 +129,7 @@ def test_names_on_both_machines(tmp_path: Path) -> None:
     for _ in range(65):
         deep = [deep]
     assert names.to_local(deep) != deep
-    assert names.to_local([deep]) == [deep], "nobody nests so deep"
+    assert names.to_local([deep]) == [deep], "deeply nested values are kept"
     (run.path / "remote.json").write_text("half a rec")
     assert names.to_remote(str(run.path)) == str(run.path)
 

@@ -1,4 +1,4 @@
-"""A connection over lines that are made up here: what is sent again, how long it waits, what is told and refused."""
+"""A connection with a fake session: repeated requests, back-off, refusals and timeouts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FAR = Machine(name="far", host="user@far")
 
 
 class Spoken:
-    """A line of which a test says what arrives; None is its end."""
+    """A fake session whose replies come from the test; None is its end."""
 
     made: list[Spoken]
     script: list[list[dict[str, Any] | None]]  # what arrives at once on the first lines
@@ -75,7 +75,7 @@ def connection(lines: type[Spoken], told: list[ConnectionState]) -> Iterator[Con
 
 
 class Sink:
-    """What a followed run has, and what it was given."""
+    """A fake sink that records what it receives."""
 
     def __init__(self, has: int) -> None:
         self.has, self.given = has, list[Any]()
@@ -176,7 +176,7 @@ def test_late_calls_fail_and_a_silent_connection_is_closed(
     waited = threading.Semaphore(0)
 
     class Ticking(threading.Event):
-        """Each turn of the clock waits for the test."""
+        """A clock that the test advances."""
 
         def wait(self, timeout: float | None = None) -> bool:
             waited.acquire()
@@ -205,7 +205,7 @@ def test_late_calls_fail_and_a_silent_connection_is_closed(
     wait_for(lambda: line.killed)
     wait_for(lambda: len(lines.made) == 2)
     second = lines.made[1]
-    assert not second.killed, "a shell may load modules before it greets"
+    assert not second.killed, "a shell may load modules before the greeting"
     monkeypatch.setattr(connection_module, "HELLO_SECONDS", -1.0)
     waited.release()
     wait_for(lambda: second.killed)

@@ -1,4 +1,4 @@
-"""A checkpoint in parts from a machine that is made up here: what is asked for when, what is refused, what is named."""
+"""Fetching a checkpoint in chunks from a fake machine: order of requests, and refused answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WEIGHTS = bytes(range(95))
 
 
 class Pretended:
-    """A machine with one checkpoint; ``asked`` are the parts, ``ahead`` how many were under way at each."""
+    """A fake machine with one checkpoint; ``asked``: requested chunks, ``ahead``: open requests at each."""
 
     def __init__(self, **files: bytes) -> None:
         self.files = {f"{name}.safetensors": data for name, data in files.items()}
@@ -56,7 +56,7 @@ class Pretended:
         return SimpleNamespace(result=result)
 
     def changed(self, offset: int) -> dict[str, Any]:
-        """What of an answer is another than it should be."""
+        """Change fields of an answer."""
         return {}
 
 
@@ -157,7 +157,7 @@ def test_a_checkpoint_is_chosen_by_step_name_or_pointer() -> None:
         "0": names[0], "100": names[1], "0100": names[1], "best": names[1], "last": names[2], names[2]: names[2],
     }  # fmt: skip
     found[0] = found[0].model_copy(update={"pointers": ["last"]})
-    assert choose(found, "last").name == names[0], "as its machine says"
+    assert choose(found, "last").name == names[0], "as reported by its machine"
     with pytest.raises(UserError, match=f"has no checkpoint 25 on its machine; available: {', '.join(names)}"):
         choose(found, "25")
     for which in ("last", "best"):

@@ -1,4 +1,4 @@
-"""A run folder from someone else may name a machine, a folder on it and a script: nothing of that is acted on."""
+"""A run folder from someone else may name a machine, a remote folder and a script; none of them is used."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(tmp_path: Path) -> RunDir:
 
 
 class Asked(Machines):
-    """Counts every attempt to reach a machine."""
+    """Counts attempts to reach a machine."""
 
     def __init__(self, home: Path) -> None:
         super().__init__(home)
@@ -87,7 +87,7 @@ def test_a_record_is_valid_only_in_its_own_folder(run: RunDir, tmp_path: Path) -
     assert read_record(run) == record
     copy = RunDir(tmp_path / "home" / "runs" / "sent-back")
     shutil.copytree(run.path, copy.path)
-    assert read_record(copy) is None, "a copy that someone sends back"
+    assert read_record(copy) is None, "a copy from someone else"
     for name, value in (("folder", "/there/two"), ("script", SCRIPT), ("waiting", True), ("machine", "x")):
         raw = json.loads(record_file(run.path).read_text())
         record_file(run.path).write_text(json.dumps({**raw, name: value}))

@@ -1,4 +1,4 @@
-"""What a machine is asked, and its answers: checked, handed on to whoever waits, or told in a sentence."""
+"""Answers of a machine are validated, and invalid ones become errors with the remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""*Install* without a machine: what is packed and sent, what is asked for, and why it did not come to an end."""
+"""Installing without a machine: the package that is sent, the script, and reasons of failures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FAR = Machine(name="far", host="user@far", setup="module load x\n")
 
 @pytest.fixture
 def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """An ssh that is a script; what it was sent lies in the file that is returned."""
+    """A script in place of ssh; returns the file that its input is written to."""
 
     def made(code: str) -> Path:
         program, sent = tmp_path / "ssh", tmp_path / "sent"
@@ -93,7 +93,7 @@ def test_the_install_script_runs_setup_first_and_uses_the_named_python() -> None
     assert lines[1:3] == ["set -e", "module load x"]
     assert 'python=""' in lines
     assert 'python="$HOME"/py' in script("~/py")
-    assert 'python=""' in script("/home/x/venv/bin/python"), "an environment is not made from itself"
+    assert 'python=""' in script("/home/x/venv/bin/python"), "an environment is not created from itself"
     assert without_configured_python(FAR.model_copy(update={"python": "/usr/bin/python3"})) == FAR
 
 

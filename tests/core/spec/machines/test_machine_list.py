@@ -1,4 +1,4 @@
-"""Machines: their settings, the list of them, and what ssh's refusals mean."""
+"""The list of machines, decompression limits and ssh options."""
 
 from __future__ import annotations
 

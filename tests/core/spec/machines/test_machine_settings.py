@@ -1,4 +1,4 @@
-"""What a machine's settings may be: the last that is allowed, the first that is not, and what follows from them."""
+"""Settings of a machine that are refused, with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs on other machines without a line between: what is followed, passed on, handed over later and refused."""
+"""Launching and resuming runs on fake machines: pending, refused and repeated requests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(tmp_path: Path) -> RunDir:
 
 
 class Pretended:
-    """A machine that keeps what it is asked; what it answers is settled by the test."""
+    """A fake machine that records requests; the test settles the answers."""
 
     def __init__(self, name: str) -> None:
         self.machine, self.hello = SimpleNamespace(name=name, host="user@far"), SimpleNamespace(host="far-01")
@@ -63,7 +63,7 @@ class Pretended:
 
 
 class Known:
-    """Machines of which "far" is one."""
+    """Machines that include "far"."""
 
     def __init__(self) -> None:
         self.far = Pretended("far")
@@ -79,7 +79,7 @@ class Known:
 
 @pytest.fixture
 def remote(monkeypatch: pytest.MonkeyPatch) -> RemoteRuns:
-    """Runs on pretended machines; what its thread does, the test does."""
+    """Runs on fake machines, without a thread: tests call its work."""
     monkeypatch.setattr(RemoteRuns, "_work", lambda self: None)
     told: list[tuple[Path, str]] = []
     found = RemoteRuns(Known(), lambda folder, sentence: told.append((folder, sentence)))  # type: ignore[arg-type]
@@ -101,7 +101,7 @@ def test_a_launch_refused_later_is_no_longer_pending(remote: RemoteRuns, run: Ru
     run.config.write_text("{}")
     one = follow(remote, run, RECORD.model_copy(update={"waiting": True}))
     remote._maintain(one)
-    assert far(remote).heard == [("submit", "one", False, [], "")], "it is there: it is resumed"
+    assert far(remote).heard == [("submit", "one", False, [], "")], "the run exists, so it is resumed"
     far(remote).asked[-1].set_exception(UserError("It is no longer there."))
     record, status = read_record(run), run.read_status()
     assert record is not None
@@ -127,7 +127,7 @@ def test_a_run_that_cannot_be_resumed_remotely_gives_the_reason(remote: RemoteRu
 
 
 def answering(host: Pretended, answer: Callable[[], Submitted]) -> None:
-    """From now on it answers a submission at once."""
+    """Answer submissions immediately from now on."""
 
     def submit(name: str, token: str, config: str, devices: Any, script: str, timeout: float, code: Any) -> Future[Any]:
         asked = host._ask("submit", name, bool(config), list(devices), script)
@@ -184,5 +184,5 @@ def test_a_launch_waits_for_the_connection_and_a_refusal_undoes_it(
     assert status.verdict == "starting"
     assert status.note == ("waiting for far: No route." if down else "sending to far")
     if down:
-        assert not remote._attached[run.path].is_submitting, "it is tried again"
+        assert not remote._attached[run.path].is_submitting, "the request is repeated"
     remote.close()

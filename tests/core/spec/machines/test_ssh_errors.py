@@ -1,4 +1,4 @@
-"""What ssh, a shell or Python say when a machine cannot be used, in a sentence with the remedy; paths for a shell."""
+"""Errors of ssh, a remote shell or Python as messages with the remedy; quoting of paths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session's process by hand: replies among other words, what it said last, and its end, heeded or not."""
+"""The process of a session: replies among other output, its stderr, and ending it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_replies_are_json_objects_and_other_lines_are_skipped(start: Start, monk
     before = line.last_read
     assert [line.read(), line.read()] == [{"a": 1}, {"c": 3}]
     assert line.last_read > before
-    assert line.read() is None, "a line that is cut is the end"
+    assert line.read() is None, "a truncated line is the end"
     assert line.end(PATIENCE) == (0, "")
     monkeypatch.setattr(remote_process, "MAX_LINE_BYTES", 10)
     line = start("print('{}'); print('{' + ' ' * 20 + '}'); print('{}')")

@@ -1,4 +1,4 @@
-"""Which preset pays for data and time: the reason says what was measured, and Define warns of too little time."""
+"""Recommended presets: the reasons quote measurements, and too little compute is reported."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ MAIN = ("train/contrastive", "train/classification", "train/loss")
 
 @pytest.fixture(scope="session")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """36 pairs of coloured shapes; the shape is the column of every label that a preset asks for."""
+    """36 pairs of coloured shapes; every label that a preset uses is the shape."""
     source, _ = write_pairs(tmp_path_factory.mktemp("preset-pairs"))
     with source.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -51,7 +51,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def former(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trained run for presets whose teacher is a former one; it compares pairs and tells classes apart."""
+    """A trained run with a classifier, as the frozen teacher of some presets."""
     run = RunDir(tmp_path_factory.mktemp("former") / "run")
     label = next(name for name in pairs.read_text(encoding="utf-8").splitlines()[0].split(",")[2:])
     settings = [f"data.train={pairs}", f"data.label={label}", "objectives.classification.weight=1"]

@@ -1,4 +1,4 @@
-"""What DINO, MaskCLIP and SILC claim of themselves; and advice that scales with the data."""
+"""The claims of DINO, MaskCLIP and SILC; and recommendations that depend on the amount of data."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.core.images import write_pairs
 
 
 class Step:
-    """A preset in its tiny size, ready for single steps."""
+    """A preset at its tiny size, for single training steps."""
 
     def __init__(self, name: str, folder: Path, *settings: str) -> None:
         self.config = override(preset_config(name, "tiny"), ["optim.batch_size=12", *settings])

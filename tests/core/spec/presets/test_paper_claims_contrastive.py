@@ -1,4 +1,4 @@
-"""What the papers claim of the presets that contrast images and texts in other ways."""
+"""Claims of the papers on variants of contrastive training."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_label_smoothing_reduces_the_gradient_of_mismatched_captions_and_bounds_
 
 
 def test_siglip_scores_each_pair_independently() -> None:
-    """A sum over pairs, so that a batch's is that of its parts (inclusion and exclusion); a softmax's is not."""
+    """The loss is a sum over pairs, so a batch's loss follows from its parts (inclusion-exclusion), unlike softmax."""
     made = output_of(3, 8, 4, bias=-3.0)
 
     def total(preset: str, members: list[int]) -> float:

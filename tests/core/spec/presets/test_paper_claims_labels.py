@@ -1,4 +1,4 @@
-"""What the papers claim of the presets that learn classes, on made-up answers and small networks."""
+"""Claims of the papers on semi-supervised and distilled classification, with made-up logits and small networks."""
 
 from __future__ import annotations
 

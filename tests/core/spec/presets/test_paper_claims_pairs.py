@@ -1,4 +1,4 @@
-"""What the papers of the systems that join image and text claim, asked of their presets."""
+"""Claims of the papers on networks that fuse image and text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.core.objectives.little_pairs import flat_pairs, little
 
 
 def built(name: str, size: Size = "tiny") -> tuple[RunConfig, Network, Objectives]:
-    """The preset with a hundred word ids."""
+    """The preset with a vocabulary of one hundred tokens."""
     config = preset_config(name, size)
     torch.manual_seed(4)
     network = build_network(config, little(config.towers.architecture))
@@ -55,7 +55,7 @@ def test_published_hyperparameters_at_full_size() -> None:
 
 
 def test_coca_captions_and_contrasts_in_one_forward_pass() -> None:
-    """Unimodal below, multimodal above: the caption's vector knows no image, its next words do."""
+    """The text embedding does not depend on the image; the next-word logits do."""
     _, network, objectives = built("coca")
     network.eval()
     pairs = flat_pairs()
@@ -70,7 +70,7 @@ def test_coca_captions_and_contrasts_in_one_forward_pass() -> None:
 
 
 def test_sd_coca_distils_word_probabilities_from_the_teacher() -> None:
-    """Distilled captions alone bring a student's words nearer to its teacher's; nothing teaches the teacher."""
+    """Distillation alone moves the student's word probabilities to the teacher's; the teacher gets no gradient."""
     _, network, objectives = built("sd-coca")
     teacher = copy.deepcopy(network).requires_grad_(False).eval()
     with torch.no_grad():
@@ -94,7 +94,7 @@ def test_sd_coca_distils_word_probabilities_from_the_teacher() -> None:
 
 
 def test_uniter_attends_across_modalities_in_every_layer() -> None:
-    """One stream: a patch reaches every word and a word every patch."""
+    """Single stream: every patch attends to every word and vice versa."""
     _, network, _ = built("uniter")
     assert isinstance(network.fusion, MergedFusion)
     block = network.fusion.blocks[0]
@@ -108,7 +108,7 @@ def test_uniter_attends_across_modalities_in_every_layer() -> None:
 
 
 def test_albef_mines_hard_negatives_and_never_the_true_pair() -> None:
-    """Its negatives look more alike than random ones do, over many draws."""
+    """Over many draws, its negatives are more similar than random ones."""
     config, network, objectives = built("albef")
     matching = objective(objectives, "matching")
     image = nn.functional.normalize(torch.tensor([[1.0, 0.1], [1.0, 0.0], [0.0, 1.0], [0.1, 1.0]]), dim=-1)
@@ -140,7 +140,7 @@ def test_mplug_skips_patches_to_the_fused_layers() -> None:
 
 
 def test_vlmo_has_an_expert_per_modality_and_shares_attention() -> None:
-    """Words train the words' expert and the attention, patches theirs and the attention."""
+    """Words train the text expert and the attention; patches the image expert and the attention."""
     _, network, _ = built("vlmo")
     assert isinstance(network.fusion, MergedFusion)
     first, last = network.fusion.blocks
@@ -160,7 +160,7 @@ def test_vlmo_has_an_expert_per_modality_and_shares_attention() -> None:
 
 
 def test_blip_filters_captions_by_its_matching_head() -> None:
-    """Trained to match, it believes true captions more than wrong ones."""
+    """After training, it scores correct captions higher than wrong ones."""
     _, network, objectives = built("blip")
     pairs, matching = flat_pairs(), objective(objectives, "matching")
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)

@@ -1,4 +1,4 @@
-"""Lines that somebody may hand us as a run's events; none of them is one."""
+"""Invalid lines of an events file."""
 
 from __future__ import annotations
 

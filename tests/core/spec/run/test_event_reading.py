@@ -1,4 +1,4 @@
-"""The events of a run that came from anywhere: what is no event is skipped, counted and named; nothing hangs."""
+"""Reading events from untrusted files: invalid lines are skipped, counted and reported, in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_an_overlong_line_is_skipped(tmp_path: Path, limit: int) -> None:
 
 
 def test_a_skipped_line_is_not_resumed_in_the_middle(tmp_path: Path) -> None:
-    """Its rest may look like an event: from an offset that was saved within it, nothing of it counts."""
+    """Its remainder may look like an event; it is skipped when reading starts within the line."""
     path = tmp_path / "events.jsonl"
     path.write_bytes(b"x" * 100 + GOOD + GOOD)
     reader = EventReader(path, offset=100)
@@ -119,7 +119,7 @@ def test_an_endless_tail_takes_neither_time_nor_memory(tmp_path: Path) -> None:
     assert peak < 64 << 20
     assert reader.offset == 3 << 30
     if hasattr(os, "SEEK_DATA"):
-        assert reads < 5, "the hole is leapt over"
+        assert reads < 5, "the hole is skipped"
     with path.open("ab") as file:  # and what comes after it is read
         file.write(b"\n" + GOOD)
     assert messages(reader.read_all()) == ["good"]

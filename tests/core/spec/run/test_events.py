@@ -1,4 +1,4 @@
-"""The event log: every event survives it, whatever is torn, unknown or not a number."""
+"""The event log: round trips, partial lines, unknown kinds and non-finite numbers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ events = st.one_of(
 
 
 def same(left: Event | None, right: Event) -> bool:
-    """Equality in which nan equals nan."""
+    """Equality with nan equal to nan."""
     return repr(left) == repr(right)
 
 

@@ -1,4 +1,4 @@
-"""How a model that was exported is opened elsewhere, whatever its folder is called."""
+"""The code sample for opening an exported model, and the precisions of the formats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The run folder: claims, whole writes, and the state that is told of a run."""
+"""The run folder: exclusive claims, atomic writes and requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the name of a metric says about its values."""
+"""Units and direction of metrics, from their names."""
 
 from __future__ import annotations
 

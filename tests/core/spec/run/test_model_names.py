@@ -1,4 +1,4 @@
-"""What the name of a model stands for now, from folders alone: runs, checkpoints, files, saved models, and nothing."""
+"""Model names of runs, checkpoints, files and saved models, resolved from folders alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from core.spec.run.model_names import (
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunDir:
-    """Steps 5 (student alone), 20 (the best, for its student) and 100; what was begun last is not whole."""
+    """Checkpoints 5 (student only), 20 (best, by its student) and 100; the last one is incomplete."""
     run = RunDir(tmp_path / "run")
     run.create()
     for step, networks, winner in ((5, 1, ""), (20, 2, "student"), (100, 2, "teacher")):
@@ -50,7 +50,7 @@ def test_checkpoints_are_named_by_step_file_and_role(run: RunDir) -> None:
         which: f"step-{step:08d}" for which, step in wanted.items()
     }
     (run.checkpoints / "best").write_text("step-00000200")
-    assert resolve(run, "best") == "step-00000100", "that one is not whole: the newest"
+    assert resolve(run, "best") == "step-00000100", "the best is incomplete, so the newest"
     (run.checkpoints / "last").unlink()
     assert resolve(run, "last") == "step-00000100"
     there = "best, last, step-00000005, step-00000020, step-00000100"

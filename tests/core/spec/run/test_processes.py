@@ -1,4 +1,4 @@
-"""Whether a process is still there: by pid and start, zombies excluded, and what may not be seen is not called dead."""
+"""Whether a process is still running, from its id and start time; zombies and inaccessible processes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_status_names_its_owner() -> None:
     assert (status.pid, status.host) == (os.getpid(), platform.node())
     assert process_alive(status)
     assert status.is_local
-    assert replace(status, host="").is_local, "of before hosts were noted"
+    assert replace(status, host="").is_local, "a status without a host"
     other = replace(status, host="elsewhere")
     assert not other.is_local
     assert process_alive(other)

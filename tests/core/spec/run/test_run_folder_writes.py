@@ -1,4 +1,4 @@
-"""A trainer writes and deletes in its run folder only, wherever links in it lead, and says so when it cannot."""
+"""A trainer writes and deletes only in its run folder, whatever links it contains, and reports failures."""
 
 from __future__ import annotations
 

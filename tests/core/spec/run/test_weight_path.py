@@ -1,4 +1,4 @@
-"""The file with a run's path of weights: written, read again, and refused if it is damaged or hostile."""
+"""The file with the weight path of a run: round trip, and refusal of damaged or hostile files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def test_a_written_path_is_read_again(tmp_path: Path) -> None:
     path = read_path(tmp_path)
     assert path == WeightPath(40, 0.9, 0.5, points)
     assert path.chosen.gained == 0.3
-    assert path.chosen.shares(path.initial) == {"old": pytest.approx(0.95)}, "a set with an initial 0 has no share"
+    assert path.chosen.shares(path.initial) == {"old": pytest.approx(0.95)}, (
+        "an initial value of 0 has no relative retention"
+    )
     assert path.points[2].retained(path.initial) == pytest.approx(0.5)
 
 

@@ -1,4 +1,4 @@
-"""One store of known runs for all tests that only read it, on either database."""
+"""A store of known runs, on either database, for tests that only read it."""
 
 from __future__ import annotations
 

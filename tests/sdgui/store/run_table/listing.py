@@ -19,7 +19,7 @@ def recall(rate: float, seed: int) -> float:
 
 
 def fill(store: Store) -> list[int]:
-    """Nine runs: three rates by three seeds; returns their ids, seeds of a rate together."""
+    """Add nine runs, three learning rates with three seeds; returns their ids, grouped by rate."""
     ids = []
     for rate in RATES:
         for seed in SEEDS:

@@ -1,4 +1,4 @@
-"""Every fact of a run as a filter compares it and as a cell shows it: two runs that differ in all, and one new."""
+"""Every fact of a run in filters, cells and sorting."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def point(value: float, last: float) -> MetricSummary:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, dict[int, str]]]:
-    """``one`` is done and ``two`` trains; ``new`` waits and has reported nothing. Tests only read them."""
+    """``one`` has failed, ``two`` is running, and ``new`` is queued. Tests only read them."""
     store, ids = Store.open(tmp_path_factory.mktemp("home")), dict[int, str]()
     for name, settings in (
         ("one", ["optim.learning_rate=0.001"]),

@@ -1,4 +1,4 @@
-"""Words of a filter: where each token lies, what a name stands for, what a value means, and how much is too much."""
+"""Filters: positions of tokens, meanings of names and values, and limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The filter's grammar: what is written is what is read, and what cannot be read is told at its place."""
+"""The grammar of filters: printed filters parse to themselves, and errors have a position."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Filters, order, groups and cells: the same on SQLite and PostgreSQL."""
+"""Filters, order, groups and cells are the same on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def test_a_run_without_a_known_config_has_no_settings(store: Store) -> None:
 def test_configs_are_read_from_the_folders(
     file_store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, binary: bool
 ) -> None:
-    """Those of an earlier version's runs; and, by an older SQLite, those that it cannot read."""
+    """For runs of an earlier version; and for runs that an older SQLite cannot read."""
     run = file_store.add_run(file_store.add_experiment(preset_config("sd-clip", "tiny")).id)
     make_folder(run, file_store)
     waits = file_store.add_run(file_store.add_experiment(preset_config("coca", "tiny")).id, queued=True)

@@ -1,4 +1,4 @@
-"""Metrics at a step: read from run folders once, and of runs that go on, what was appended alone."""
+"""Metrics at a step: each run folder is read once, and then only what was appended."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def evaluated(step: int, value: float) -> Evaluated:
 
 
 def append(store: Store, run: Run, *events: Event, rewritten: bool = False) -> None:
-    """As the trainer and the follower do."""
+    """Append events, and record them as the follower does."""
     run.folder.mkdir(parents=True, exist_ok=True)
     writer = EventWriter(run.dir.events)
     for event in events:
@@ -60,7 +60,7 @@ def test_runs_are_compared_at_a_step(store: Store) -> None:
     high, low, short = grown(store, 0.2, 0.62, 0.5), grown(store, 0.3, 0.4, 0.9), grown(store, 0.7)
     pairs = {(RECALL, 25), ("val/student/image_to_text_R@1", 25), ("train/loss", 20)}
     assert store.fill_step_values(pairs) == FillResult(2, 0)
-    assert at(store, f"at({RECALL}, 25)", high, low, short) == [0.62, 0.4, None], "one has not come to step 25"
+    assert at(store, f"at({RECALL}, 25)", high, low, short) == [0.62, 0.4, None], "one run has not reached step 25"
     assert at(store, "at(train/loss, 20)", high) == [0.05]
     assert listed(store, f"at({RECALL}, 25) > 50%") == {high.id}
     assert listed(store, "at(val/R@1, 25) >= 0.4") == {high.id, low.id}, "a short name is the best of both networks"
@@ -85,7 +85,7 @@ def test_runs_are_compared_at_a_step(store: Store) -> None:
 def test_a_resumed_run_is_read_further(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     run = grown(store, 0.2)
     pair = {(RECALL, 20)}
-    assert store.fill_step_values(pair) == FillResult(0, 0), "it has not come to step 20"
+    assert store.fill_step_values(pair) == FillResult(0, 0), "it has not reached step 20"
     append(store, run, evaluated(20, 0.5), evaluated(30, 0.6))
     assert store.fill_step_values(pair) == FillResult(1, 0)
     from_where = []
@@ -95,10 +95,10 @@ def test_a_resumed_run_is_read_further(store: Store, monkeypatch: pytest.MonkeyP
     from_where.clear()
     assert store.fill_step_values(pair) == FillResult(0, 0)
     assert from_where
-    assert min(from_where) > 0, "from where it was read to"
+    assert min(from_where) > 0, "from the last offset on"
     append(store, run, RunStarted(step=10, total_steps=40, config_digest="x"), evaluated(20, 0.55), evaluated(30, 0.7))
     assert store.fill_step_values(pair) == FillResult(0, 0)
-    assert at(store, f"at({RECALL}, 20)", run) == [0.55], "the points after the step that it was resumed from are void"
+    assert at(store, f"at({RECALL}, 20)", run) == [0.55], "points after the resumed step are discarded"
 
 
 def test_unreadable_runs_are_skipped(file_store: Store) -> None:
