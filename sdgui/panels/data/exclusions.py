@@ -1,13 +1,13 @@
 """Saves the excluded images of a source in a file of the home folder, so that they survive a restart.
 
-Flow: panel -> ``write`` in the background, and ``read`` when the source is opened again.
+Flow: panel -> ``update`` in the background, and ``read`` when the source is opened again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from core.spec.config import expand_user
@@ -23,15 +23,24 @@ def file_of(home: Path, source: str) -> Path:
     return home / FOLDER / f"{hashlib.sha256(location.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}.json"
 
 
-def write(home: Path, source: str, paths: Sequence[str]) -> None:
-    """Save the excluded ``paths``; without any, remove the file. Raises OSError if the file cannot be written."""
+def update(home: Path, source: str, excluded: Iterable[str], included: Iterable[str] = ()) -> None:
+    """Exclude the paths ``excluded``, and no longer those ``included``; exclusions by other windows remain.
+
+    Without any exclusion, the file is removed. Raises OSError if the file cannot be read or written.
+    """
+    import filelock  # noqa: PLC0415  (not needed for reading)
+
     file = file_of(home, source)
-    if not paths:
-        file.unlink(missing_ok=True)
-        return
     file.parent.mkdir(parents=True, exist_ok=True)
-    content = json.dumps({"source": source, "excluded": list(paths)})
-    write_whole(file, content.encode("utf-8", "surrogatepass"))
+    with filelock.FileLock(file.parent / "lock"):
+        paths = dict.fromkeys([*read(home, source), *excluded])  # a set in the order of exclusion
+        for path in included:
+            paths.pop(path, None)
+        if paths:
+            content = json.dumps({"source": source, "excluded": list(paths)})
+            write_whole(file, content.encode("utf-8", "surrogatepass"))
+        else:
+            file.unlink(missing_ok=True)
 
 
 def read(home: Path, source: str) -> list[str]:

@@ -33,7 +33,7 @@ class SourceRows:
     labels: dict[str, list[str]] = field(default_factory=dict)
     excluded: set[int] = field(default_factory=set)
     problem_rows: dict[str, frozenset[int]] = field(default_factory=dict)
-    stored_exclusions: frozenset[str] | None = None  # excluded images in the file, listed or not; None until it is read
+    stored_exclusions: frozenset[str] = frozenset()  # excluded images in the file, listed or not
     _texts: list[str] = field(default_factory=list)  # case-folded captions of each row
     _undo: list[list[int]] = field(default_factory=list)  # rows that were excluded or included, per step
 
@@ -51,8 +51,7 @@ class SourceRows:
         for name, values in labels.items():
             self.labels.setdefault(name, [""] * first).extend(values)
         added = range(first, len(self.paths))
-        if self.stored_exclusions:
-            self.excluded.update(row for row in added if self.paths[row] in self.stored_exclusions)
+        self.excluded.update(row for row in added if self.paths[row] in self.stored_exclusions)
         return added
 
     def filtered(self, row_filter: Filter, among: range | None = None) -> list[int]:
@@ -109,13 +108,9 @@ class SourceRows:
     def restore_exclusions(self, paths: Iterable[str]) -> list[int]:
         """Exclude the images of the file, also those that are listed later; returns the excluded rows."""
         self.stored_exclusions = stored = frozenset(paths)
-        rows = [row for row, path in enumerate(self.paths) if path in stored] if stored else []
+        rows = [row for row, path in enumerate(self.paths) if path in stored]
         self.excluded.update(rows)
         return rows
-
-    def exclusions_to_store(self) -> list[str]:
-        """Paths of the excluded images, including stored ones that are not listed."""
-        return [*self.excluded_paths(), *sorted((self.stored_exclusions or frozenset()).difference(self.paths))]
 
     def excluded_paths(self) -> list[str]:
         """Paths of the excluded images."""

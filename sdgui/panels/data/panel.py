@@ -221,11 +221,8 @@ class DataPanel(Panel):
     def _restore_exclusions(self, rows: SourceRows, paths: list[str]) -> None:
         if rows is not self.rows:
             return  # another source was opened in the meantime
-        is_changed = bool(rows.excluded)
         if restored := rows.restore_exclusions(paths):
             self._redraw(restored)
-        if is_changed:
-            self._write_exclusions()
 
     def _on_open_failed(self, failure: Failure) -> None:
         if len(self.rows):
@@ -317,20 +314,21 @@ class DataPanel(Panel):
         """Exclude ``rows`` or include them again; None toggles."""
         changed = self.rows.toggle(rows) if excluded is None else self.rows.exclude(rows, excluded)
         self._redraw(changed)
-        self._write_exclusions()
+        self._save_exclusions(changed)
         if unlisted_count := sum(row >= len(self.rows) for row in rows):
             self.view.bar.show_message(info(f"Not excluded: {count_with_unit(unlisted_count, 'unlisted image')}."))
 
     def undo(self) -> None:
         """Undo the last exclusion."""
-        self._redraw(self.rows.undo())
-        self._write_exclusions()
+        changed = self.rows.undo()
+        self._redraw(changed)
+        self._save_exclusions(changed)
 
-    def _write_exclusions(self) -> None:
-        """Save the exclusions in a separate turn of the event loop, since there may be very many."""
+    def _save_exclusions(self, changed: Sequence[int]) -> None:
         rows = self.rows
-        if rows.stored_exclusions is not None:  # otherwise they are saved once the stored ones are read
-            QTimer.singleShot(0, self, lambda: self.work.write_exclusions(rows.source, rows.exclusions_to_store()))
+        excluded = [rows.paths[row] for row in changed if row in rows.excluded]
+        included = [rows.paths[row] for row in changed if row not in rows.excluded]
+        self.work.update_exclusions(rows.source, excluded, included)
 
     def _redraw(self, rows: Sequence[int]) -> None:
         self.gallery_rows.renew(rows)

@@ -75,10 +75,10 @@ class DataWork(QObject):
         )
 
     # Exclusions
-    def write_exclusions(self, source: str, paths: Sequence[str]) -> None:
-        """Write the exclusions in the background."""
-        home, excluded = self._home, list(paths)
-        self._files.run(lambda: exclusions.write(home, source, excluded), None, self.exclusions_failed.emit)
+    def update_exclusions(self, source: str, excluded: Sequence[str], included: Sequence[str]) -> None:
+        """Save changes of the exclusions in the background."""
+        home = self._home
+        self._files.run(lambda: exclusions.update(home, source, excluded, included), None, self.exclusions_failed.emit)
 
     def read_exclusions(self, source: str, done: Callable[[list[str]], object]) -> None:
         """Read the exclusions of ``source`` in the background and pass them to ``done``."""

@@ -77,8 +77,8 @@ def test_exclusions_of_each_source_are_stored_in_their_own_file(
     monkeypatch.chdir(tmp_path)
     assert exclusions.file_of(tmp_path, "a.csv") == exclusions.file_of(tmp_path, str(tmp_path / "a.csv"))
     tmp_path = tmp_path / "home" / "that is new"
-    exclusions.write(tmp_path, "/pairs.csv", [])  # nothing was there
-    exclusions.write(tmp_path, "/pairs.csv", ["/a", "/b\udc80"])
+    exclusions.update(tmp_path, "/pairs.csv", [], ["/c"])  # nothing was excluded
+    exclusions.update(tmp_path, "/pairs.csv", ["/a", "/b\udc80"])
     assert exclusions.read(tmp_path, "/pairs.csv") == ["/a", "/b\udc80"]
     assert exclusions.read(tmp_path, "/other.csv") == []
     exclusion_file = exclusions.file_of(tmp_path, "/pairs.csv").relative_to(tmp_path)
@@ -88,7 +88,8 @@ def test_exclusions_of_each_source_are_stored_in_their_own_file(
     for unusable in ('{"excluded": 3}', "[1]", "{"):
         exclusions.file_of(tmp_path, "/pairs.csv").write_text(unusable)
         assert exclusions.read(tmp_path, "/pairs.csv") == []
-    exclusions.write(tmp_path, "/pairs.csv", [])
+    exclusions.update(tmp_path, "/pairs.csv", ["/a", "/b"])
+    exclusions.update(tmp_path, "/pairs.csv", [], ["/a", "/b"])
     assert not exclusions.file_of(tmp_path, "/pairs.csv").exists()
 
 
@@ -184,11 +185,12 @@ def test_one_source_is_read_at_a_time_and_a_check_has_its_own_process(works: Wor
     assert works.signals[5:] == ["open_failed", "save_failed", "check_failed"]
 
 
-def test_exclusions_are_stored_in_the_home_and_a_full_disk_is_reported(
+def test_exclusions_of_two_windows_are_joined_in_the_home_and_a_full_disk_is_reported(
     qtbot: QtBot, works: Works, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     excluded: list[list[str]] = []
-    works.work.write_exclusions("/one.csv", ["/a", "/b"])
+    exclusions.update(tmp_path, "/one.csv", ["/a"])  # by another window
+    works.work.update_exclusions("/one.csv", ["/b"], [])
     works.work.wait()
     assert exclusions.read(tmp_path, "/one.csv") == ["/a", "/b"]
     works.work.read_exclusions("/one.csv", excluded.append)
@@ -197,8 +199,8 @@ def test_exclusions_are_stored_in_the_home_and_a_full_disk_is_reported(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(exclusions, "write", full)
-    works.work.write_exclusions("/one.csv", [])
+    monkeypatch.setattr(exclusions, "update", full)
+    works.work.update_exclusions("/one.csv", ["/c"], [])
     qtbot.waitUntil(lambda: works.signals == ["exclusions_failed"])
 
 
@@ -209,4 +211,7 @@ def test_exclusions_that_cannot_be_read_are_reported_and_not_taken_for_none(
     exclusions.file_of(tmp_path, "/one.csv").mkdir(parents=True)
     works.work.read_exclusions("/one.csv", read.append)
     qtbot.waitUntil(lambda: works.signals == ["exclusions_failed"])
-    assert not read, "the next exclusion would overwrite them"
+    assert not read
+    works.work.update_exclusions("/one.csv", ["/a"], [])
+    qtbot.waitUntil(lambda: works.signals == ["exclusions_failed"] * 2)
+    assert exclusions.file_of(tmp_path, "/one.csv").is_dir(), "nothing was overwritten"

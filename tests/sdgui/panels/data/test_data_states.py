@@ -130,7 +130,7 @@ def test_an_exclusion_while_rows_are_still_read_keeps_the_stored_ones(
     qtbot: QtBot, panel: DataPanel, tmp_path: Path
 ) -> None:
     home = panel._services.store.home
-    exclusions.write(home, "/one.csv", ["/p/b.png", "/p/c.png", "/p/z.png"])
+    exclusions.update(home, "/one.csv", ["/p/b.png", "/p/c.png", "/p/z.png"])
     panel.open("/one.csv")
     panel.work.part.emit(part("a", "b"))
     qtbot.waitUntil(lambda: len(panel.rows) == 2)
@@ -141,7 +141,7 @@ def test_an_exclusion_while_rows_are_still_read_keeps_the_stored_ones(
     qtbot.waitUntil(lambda: panel.rows.excluded == {0, 1, 2})
     qtbot.waitUntil(lambda: len(exclusions.read(home, "/one.csv")) == 4)
     panel.exclude([1], excluded=False)
-    qtbot.waitUntil(lambda: exclusions.read(home, "/one.csv") == ["/p/a.png", "/p/c.png", "/p/z.png"])
+    qtbot.waitUntil(lambda: exclusions.read(home, "/one.csv") == ["/p/c.png", "/p/z.png", "/p/a.png"])
 
 
 def test_stored_exclusions_of_the_source_before_are_not_applied(
