@@ -18,7 +18,7 @@ from core.checkpoint.opening import Subject
 from core.metrics.inputs import EvaluationError
 from core.metrics.outcome import TASKS, Outcome, Queries, Task
 from core.metrics.statistics import Difference, Interval, intervals
-from core.spec.reading import MEGABYTE, read_json, validate
+from core.spec.reading import MEGABYTE, read_json_of, validate
 from core.spec.run.metric_names import is_evaluation_share
 
 REPORT_VERSION = 1
@@ -158,10 +158,7 @@ def read_report(path: Path) -> Report:
     Raises EvaluationError for an unreadable file, another kind of file, or a later version.
     """
     name = f"the report {path}"
-    try:
-        raw = read_json(path, MAX_REPORT_BYTES, error=EvaluationError)
-    except FileNotFoundError as error:
-        raise EvaluationError(f"cannot read {name}: {error.strerror}; check the path.") from error
+    raw = read_json_of(name, path, MAX_REPORT_BYTES, EvaluationError)
     version, task = (raw.get("v"), raw.get("task")) if isinstance(raw, dict) else (None, None)
     if isinstance(version, int) and (version > REPORT_VERSION or (isinstance(task, str) and task not in TASKS)):
         raise EvaluationError(f"{name} was written by a later version of sdgui; update sdgui.")

@@ -25,12 +25,11 @@ from core.spec.config import (
     override,
     with_absolute_paths,
 )
-from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.presets import PRESETS, SIZES, Size, preset_config
 from core.spec.presets.preset import merge, settings_size
 from core.spec.presets.stages import STAGES
-from core.spec.reading import MEGABYTE, excerpt, parse_json, read_json
+from core.spec.reading import MEGABYTE, excerpt, has_json_key, parse_json, read_json_of
 from core.spec.run.folder import RunDir
 
 CHAIN_VERSION: Literal[1] = 1
@@ -177,20 +176,13 @@ def write_chain(folder: Path, chain: Chain) -> Path:
 
 def is_chain(path: Path) -> bool:
     """Whether the file contains a chain rather than a single config; False if it cannot be read."""
-    try:
-        raw = read_json(path, MAX_CHAIN_BYTES)
-    except (FileNotFoundError, UserError):
-        return False
-    return isinstance(raw, dict) and "stages" in raw
+    return has_json_key(path, MAX_CHAIN_BYTES, "stages")
 
 
 def read_chain(path: Path) -> Chain:
     """The chain in a file. Raises ConfigError if the file is missing or invalid."""
     subject = f"the chain {path}"
-    try:
-        return _validate(read_json(path, MAX_CHAIN_BYTES, error=ConfigError), subject)
-    except FileNotFoundError as error:
-        raise ConfigError(f"cannot read {subject}: {error.strerror}; check the path.") from error
+    return _validate(read_json_of(subject, path, MAX_CHAIN_BYTES, ConfigError), subject)
 
 
 def parse_chain(text: str, subject: str) -> Chain:

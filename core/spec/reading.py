@@ -129,6 +129,23 @@ def read_json(
     return parse_json(read_bytes(path, limit, root=root, error=error), excerpt(str(path)), error=error)
 
 
+def read_json_of(subject: str, path: Path, limit: int, error: type[UserError]) -> Any:
+    """`read_json` of a file that the user has named; ``error`` names ``subject`` if the file is missing."""
+    try:
+        return read_json(path, limit, error=error)
+    except FileNotFoundError as problem:
+        raise error(f"cannot read {subject}: {problem.strerror}; check the path.") from problem
+
+
+def has_json_key(path: Path, limit: int, key: str) -> bool:
+    """Whether the file contains a JSON object with ``key``; False if it cannot be read."""
+    try:
+        raw = read_json(path, limit)
+    except (FileNotFoundError, UserError):
+        return False
+    return isinstance(raw, dict) and key in raw
+
+
 def parse_json(content: bytes | str, source: str, *, error: type[UserError] = UnreadableError) -> Any:
     """Parse JSON into plain data with at most `MAX_DEPTH` levels of nesting, 64-bit integers and finite numbers.
 

@@ -26,7 +26,7 @@ from core.spec.config import (
     read_config,
 )
 from core.spec.presets import PRESETS, SIZES, Size, preset_config
-from core.spec.reading import MEGABYTE, excerpt, read_json
+from core.spec.reading import MEGABYTE, excerpt, read_json_of
 
 STUDY_VERSION: Literal[2] = 2
 Task = Literal["retrieval", "zero-shot", "linear-probe", "fused-probe", "knn", "captioning", "localisation", "noise"]
@@ -295,9 +295,7 @@ def read_study(path: Path) -> Study:
     """The study in a file. Raises ConfigError if the file is missing or invalid."""
     subject = f"the study {path}"
     try:
-        return Study.model_validate(read_json(path, MAX_STUDY_BYTES, error=ConfigError))
-    except FileNotFoundError as error:
-        raise ConfigError(f"cannot read {subject}: {error.strerror}; check the path.") from error
+        return Study.model_validate(read_json_of(subject, path, MAX_STUDY_BYTES, ConfigError))
     except ValidationError as error:
         sizes = f" (sizes: {', '.join(SIZES)})" if "size" in field_errors(error) else ""
         raise ConfigError(f"{subject} cannot be used{sizes}:\n{field_lines(error, 'study')}") from error

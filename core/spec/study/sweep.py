@@ -16,9 +16,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from core.spec.config import ConfigError, RunConfig, Section, Text, field_lines, field_names
-from core.spec.errors import UserError, nearest
+from core.spec.errors import nearest
 from core.spec.presets import Size
-from core.spec.reading import excerpt, first_problem, read_json
+from core.spec.reading import excerpt, first_problem, has_json_key, read_json_of
 from core.spec.run.metric_names import higher_is_better, lower_is_better
 from core.spec.study.config import (
     MAX_BUDGET_SECONDS,
@@ -338,18 +338,10 @@ def parse_sweep(raw: Any, origin: str) -> Sweep:
 
 def is_sweep_file(path: Path) -> bool:
     """Whether a file contains a sweep (with a ``space``) rather than a study."""
-    try:
-        raw = read_json(path, MAX_STUDY_BYTES)
-    except (FileNotFoundError, UserError):
-        return False
-    return isinstance(raw, dict) and "space" in raw
+    return has_json_key(path, MAX_STUDY_BYTES, "space")
 
 
 def read_sweep(path: Path) -> Sweep:
     """Read a sweep from a file. Raises ConfigError if the file is missing or invalid."""
     origin = f"the sweep {path}"
-    try:
-        raw = read_json(path, MAX_STUDY_BYTES, error=ConfigError)
-    except FileNotFoundError as error:
-        raise ConfigError(f"cannot read {origin}: {error.strerror}; check the path.") from error
-    return parse_sweep(raw, origin)
+    return parse_sweep(read_json_of(origin, path, MAX_STUDY_BYTES, ConfigError), origin)
