@@ -33,9 +33,9 @@ def test_a_healthy_installation_is_reported_as_such(
     )
     monkeypatch.setattr(doctor, "_missing_libraries", lambda _qt: [])  # of X11's platform, which a server may lack
     assert main(["doctor", "--json", "--home", str(tmp_path / "new" / "home")]) == 0
-    told = json.loads(capsys.readouterr().out)
-    states = {check["name"]: check["state"] for check in told["checks"]}
-    assert told["ok"]
+    output = json.loads(capsys.readouterr().out)
+    states = {check["name"]: check["state"] for check in output["checks"]}
+    assert output["ok"]
     assert {states[what] for what in ("Python", "Window", "Qt", "Fonts", "Trainer", "Experiments")} == {"ok"}
     assert not (tmp_path / "new").exists()
 
@@ -50,16 +50,16 @@ def test_each_missing_part_has_its_remedy(
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None if name == "ssh" else f"/usr/bin/{name}")
     monkeypatch.setattr(installed, "find_spec", lambda _name: None)
     assert main(["doctor", "--home", str(tmp_path)]) == 1
-    told = capsys.readouterr().out
-    assert "error     Qt's libraries  no libxcb-cursor.so.0\n" in told
-    assert "-> sudo apt-get install libxcb-cursor0\n" in told
-    assert "optional  Trainer         not installed" in told
-    assert "[train]" in told
-    assert "optional  Other machines  no ssh" in told
+    output = capsys.readouterr().out
+    assert "error     Qt's libraries  no libxcb-cursor.so.0\n" in output
+    assert "-> sudo apt-get install libxcb-cursor0\n" in output
+    assert "optional  Trainer         not installed" in output
+    assert "[train]" in output
+    assert "optional  Other machines  no ssh" in output
     monkeypatch.setattr(installed, "find_spec", lambda name: None if name == "torch" else object())
     assert main(["doctor", "--home", str(tmp_path)]) == 1
-    told = capsys.readouterr().out
-    assert "error     Trainer         incomplete (no torch): it cannot train\n" in told
+    output = capsys.readouterr().out
+    assert "error     Trainer         incomplete (no torch): it cannot train\n" in output
     no_programs[doctor._TORCH_PROGRAM] = ("", "libcudart.so.12: cannot open shared object file")
     monkeypatch.undo()
     monkeypatch.setattr(doctor, "_run", lambda program, _variables: no_programs[program])

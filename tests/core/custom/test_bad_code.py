@@ -93,8 +93,8 @@ def test_errors_in_custom_code_are_one_sentence(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert train_with(tmp_path, code, *settings.split("; ")) == 1
-    told = capsys.readouterr().err.strip().splitlines()[-1]
+    message = capsys.readouterr().err.strip().splitlines()[-1]
     (failed,) = [event for event in EventReader(run_of(tmp_path).events).read_all() if isinstance(event, RunFailed)]
-    assert told == f"error: {failed.message}"
-    assert re.search(sentence, told), told
+    assert message == f"error: {failed.message}"
+    assert re.search(sentence, message), message
     assert "Traceback" in failed.traceback

@@ -66,7 +66,7 @@ class Broken(core.Callback):
         raise ZeroDivisionError("in a callback")
 
 
-class Heard(core.Callback):
+class RecordingCallback(core.Callback):
     """Records its calls."""
 
     def __init__(self) -> None:
@@ -90,16 +90,16 @@ class Heard(core.Callback):
 def test_objects_are_trained_reported_and_resumed(tmp_path: Path) -> None:
     config = core.preset("clip", "tiny", SHORT)
     data = {"train": Shapes(12), "val": Shapes(14)}
-    given, heard = Gap(), Heard()
+    given, callback = Gap(), RecordingCallback()
     outcome = core.train(
-        config, tmp_path / "run", objectives=[(given, 0.5), flat], dataset=data, callbacks=[heard], quiet=True
+        config, tmp_path / "run", objectives=[(given, 0.5), flat], dataset=data, callbacks=[callback], quiet=True
     )
     assert outcome == "done"
-    assert heard.steps == [1, 2, 3, 4]
-    assert heard.ends == ["done"]
-    assert list(heard.validations) == [2, 4]
+    assert callback.steps == [1, 2, 3, 4]
+    assert callback.ends == ["done"]
+    assert list(callback.validations) == [2, 4]
     frame = core.read_run(tmp_path / "run")
-    assert frame["train/Gap"].dropna().tolist() == pytest.approx(heard.losses)
+    assert frame["train/Gap"].dropna().tolist() == pytest.approx(callback.losses)
     assert "train/flat" in frame
     assert given.calls == 0, "the caller's object is not changed"
 

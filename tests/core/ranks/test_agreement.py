@@ -57,15 +57,15 @@ def test_ranks_with_different_data_are_reported(tmp_path: Path) -> None:
     other.write_text("\n".join([lines[0], lines[2], lines[1], *lines[3:]]) + "\n")
 
     def begin(team: Team) -> list[str]:
-        said = []
+        results = []
         for here in (second, other):
             config = config_of("clip", first if team.is_leader else here, tmp_path)
             try:
                 with opened(config, tmp_path / "run", team) as loop:
-                    said.append(f"{len(loop.parts.train)} pairs")
+                    results.append(f"{len(loop.parts.train)} pairs")
             except TrainingError as error:
-                said.append(str(error))
-        return said
+                results.append(str(error))
+        return results
 
     for same, apart in over_ranks(2, begin):
         assert same == "36 pairs"
@@ -111,8 +111,8 @@ def test_out_of_memory_on_one_rank_ends_all_with_a_user_error(
     one, other = over_ranks(2, train)
     assert one.startswith("TrainingError: rank 1 on ")
     assert other.startswith("TrainingError: out of memory on ")
-    for said in (one, other):
-        assert "at step 2 with 6 pairs on each of 2 ranks; set optim.micro_batch to 3 or less" in said
+    for message in (one, other):
+        assert "at step 2 with 6 pairs on each of 2 ranks; set optim.micro_batch to 3 or less" in message
 
 
 def test_too_many_unreadable_images_on_one_rank_end_all(tmp_path: Path) -> None:

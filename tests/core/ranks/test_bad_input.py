@@ -60,16 +60,16 @@ def take_captions_away(tars: list[Path]) -> None:
         path_beside(path).unlink()
 
 
-def shards_of(source: Path, folder: Path, harm: Callable[[list[Path]], None]) -> str:
+def shards_of(source: Path, folder: Path, damage: Callable[[list[Path]], None]) -> str:
     """The setting that names a damaged copy of the shards."""
     shutil.copytree(source.parent / "shards", folder)
-    harm(sorted(folder.glob("*.tar")))
+    damage(sorted(folder.glob("*.tar")))
     return f"data.train={folder}"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("harm", "told"),
+    ("damage", "message"),
     [
         (cut, "has changed since it was indexed"),
         (cut_unindexed, "is truncated in the member at byte"),
@@ -79,9 +79,9 @@ def shards_of(source: Path, folder: Path, harm: Callable[[list[Path]], None]) ->
     ],
 )
 def test_shards_that_cannot_be_read(
-    harm: Callable[[list[Path]], None], told: str, source: Path, tmp_path: Path
+    damage: Callable[[list[Path]], None], message: str, source: Path, tmp_path: Path
 ) -> None:
-    check(told, source, tmp_path, shards_of(source, tmp_path / "shards", harm))
+    check(message, source, tmp_path, shards_of(source, tmp_path / "shards", damage))
 
 
 @pytest.mark.slow
@@ -90,11 +90,11 @@ def test_streams_that_cannot_be_shared(source: Path, tmp_path: Path) -> None:
     check("3 processes cannot share the", source, tmp_path, shards, size=3)
 
 
-def check(told: str, source: Path, folder: Path, *settings: str, size: int = 2) -> None:
+def check(message: str, source: Path, folder: Path, *settings: str, size: int = 2) -> None:
     config = override(config_of("clip", source, folder), list(settings))
     with Forked(config, folder / "run", size) as run:
         status, _ = run.wait()
         assert status == 1
         assert run.output.count("error: ") == 1, run.output
-        assert told in run.output
+        assert message in run.output
         assert run.state() is RunState.FAILED

@@ -78,18 +78,18 @@ def command(machine: Machine) -> list[str]:
 
 @pytest.fixture
 def host(machine: Machine) -> Iterator[Host]:
-    found = Host(machine, command=command(machine))
-    yield found
-    found.close()
+    host = Host(machine, command=command(machine))
+    yield host
+    host.close()
 
 
 @pytest.fixture
 def machines(tmp_path: Path, machine: Machine) -> Iterator[Machines]:
     """Connections of a program with its home in ``tmp_path`` and the machine ``near``."""
-    found = Machines(tmp_path / "home", command=command)
-    found.list.put(machine)
-    yield found
-    found.close()
+    machines = Machines(tmp_path / "home", command=command)
+    machines.list.put(machine)
+    yield machines
+    machines.close()
 
 
 @pytest.fixture(scope="session")

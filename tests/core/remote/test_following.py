@@ -40,13 +40,13 @@ def test_problems_of_following_are_reported_once(run: RunDir, monkeypatch: pytes
     followed = _FollowedRun(WatchedRun(run, Slurm()), {})
     problem: list[Exception] = []
 
-    def stand() -> RemoteStatus:
+    def progress() -> RemoteStatus:
         if problem:
             raise problem[0]
         return RemoteStatus(folder="f", state=RunState.RUNNING)
 
-    monkeypatch.setattr(followed.watched, "progress", stand)
-    told = []
+    monkeypatch.setattr(followed.watched, "progress", progress)
+    reported = []
     problems: list[Exception | None] = [
         UserError("no disk."), UserError("no disk."), OSError(5, "Input/output error"), None, ValueError("a bug")
     ]  # fmt: skip
@@ -55,8 +55,8 @@ def test_problems_of_following_are_reported_once(run: RunDir, monkeypatch: pytes
         clock[0] += 2.0
         sent.clear()
         following._poll(followed)
-        told.append([(one["event"], one.get("message")) for one in sent])
-    assert told == [
+        reported.append([(one["event"], one.get("message")) for one in sent])
+    assert reported == [
         [("trouble", "no disk.")],
         [],
         [("trouble", f"{run.path} cannot be read: Input/output error.")],

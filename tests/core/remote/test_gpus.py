@@ -190,15 +190,15 @@ def test_a_broken_gpu_hides_no_other_and_is_reported(driver: Callable[..., Drive
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "message"),
     [
         ("NVML_ERROR_LIBRARY_NOT_FOUND", "no NVIDIA driver (NVML Shared Library Not Found)"),
         ("NVML_ERROR_DRIVER_NOT_LOADED", "no NVIDIA driver (Driver Not Loaded)"),
         ("NVML_ERROR_LIB_RM_VERSION_MISMATCH", "restart the machine"),
     ],
 )
-def test_without_a_driver_there_are_no_gpus(driver: Callable[..., Driver], nvml: Any, code: str, told: str) -> None:
+def test_without_a_driver_there_are_no_gpus(driver: Callable[..., Driver], nvml: Any, code: str, message: str) -> None:
     driver(Device(), init=getattr(nvml, code))
     found, by, _ = gpus()
     assert found == []
-    assert told in by
+    assert message in by

@@ -27,7 +27,7 @@ from tests.core.remote.test_remote_runs import state
 HELLO = {"event": "hello", "protocol": PROTOCOL}
 
 
-def says(tmp_path: Path, answer: dict[str, Any], *unasked: object) -> list[str]:
+def program_that_sends(tmp_path: Path, answer: dict[str, Any], *unasked: object) -> list[str]:
     """A remote program that greets, sends ``unasked``, and answers every request with ``answer``."""
     path = tmp_path / "hostile.py"
     lines = [json.dumps(one) if not isinstance(one, str) else one for one in (HELLO, *unasked)]
@@ -50,7 +50,7 @@ def run(tmp_path: Path) -> RunDir:
 
 
 def hostile(tmp_path: Path, answer: dict[str, Any], *unasked: object) -> Host:
-    return Host(Machine(name="near"), command=says(tmp_path, answer, *unasked))
+    return Host(Machine(name="near"), command=program_that_sends(tmp_path, answer, *unasked))
 
 
 @pytest.mark.parametrize(
@@ -155,11 +155,11 @@ def test_a_full_local_disk_is_reported_and_caught_up_later(
     machine = Machine(name="near", runs=str(runs_there))
     machines = Machines(tmp_path / "home", command=command)
     machines.list.put(machine)
-    told: list[str] = []
-    remote = RemoteRuns(machines, lambda folder, sentence: told.append(sentence))
+    messages: list[str] = []
+    remote = RemoteRuns(machines, lambda folder, sentence: messages.append(sentence))
     run = RunDir(small_disk / "one")
     remote.launch(run, "near", run_config())
-    wait_for(lambda: any("free some space" in sentence for sentence in told))
+    wait_for(lambda: any("free some space" in sentence for sentence in messages))
     there = runs_there / "one" / "events.jsonl"
     wait_for(lambda: b"run_finished" in there.read_bytes())
     subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)

@@ -17,7 +17,7 @@ from core.spec.machines.path_translation import PathTranslator
 from tests.core.remote.conftest import wait_for
 
 
-class Parts:
+class BufferedSender:
     """A sender that writes into a buffer; ``replied``: its replies in place of the worker."""
 
     def __init__(self, home: Path) -> None:
@@ -29,7 +29,7 @@ class Parts:
     def sent(self) -> list[Any]:
         return [json.loads(line) if line.startswith(b"{") else line for line in self.out.getvalue().splitlines()]
 
-    def told(self, number: int) -> list[str]:
+    def failures(self, number: int) -> list[str]:
         """The reasons why a request was not forwarded."""
         return [one["message"] for one in self.replied if one["id"] == number and one["event"] == "failed"]
 
@@ -38,14 +38,14 @@ class Parts:
 
 
 @pytest.fixture
-def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Parts]:
+def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BufferedSender]:
     monkeypatch.setattr(image_uploads, "CHUNK_BYTES", 10)
     monkeypatch.setattr(image_uploads, "_READY_POLL_SECONDS", 0.002)
-    found = Parts(tmp_path / "home")
-    yield found
-    found.sender.worker_ended()
-    found.sender.close()
-    wait_for(found.closed.is_set)
+    buffered_sender = BufferedSender(tmp_path / "home")
+    yield buffered_sender
+    buffered_sender.sender.worker_ended()
+    buffered_sender.sender.close()
+    wait_for(buffered_sender.closed.is_set)
 
 
 def image(path: Path, size: int) -> Path:
@@ -53,7 +53,7 @@ def image(path: Path, size: int) -> Path:
     return path
 
 
-def test_images_that_the_worker_lost_are_sent_again(parts: Parts, tmp_path: Path) -> None:
+def test_images_that_the_worker_lost_are_sent_again(parts: BufferedSender, tmp_path: Path) -> None:
     one, two = image(tmp_path / "a.png", 5), image(tmp_path / "b.png", 15)
     parts.sender.ready("/there")
     parts.ask(1, one)
@@ -81,7 +81,7 @@ def test_images_that_the_worker_lost_are_sent_again(parts: Parts, tmp_path: Path
     parts.ask(5, one)
     wait_for(lambda: 5 not in sender._pending)
     assert [line["do"] for line in parts.sent()[9:]] == ["receive"], "nothing more of it"
-    assert parts.told(5) == [], "the worker has told it"
+    assert parts.failures(5) == [], "the worker has told it"
     sender._write = write
     parts.ask(6, one)
     wait_for(lambda: parts.sent()[-1].get("do") == "x")
@@ -89,7 +89,7 @@ def test_images_that_the_worker_lost_are_sent_again(parts: Parts, tmp_path: Path
 
 
 def test_failed_uploads_are_reported_with_the_remedy(
-    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parts: BufferedSender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(image_uploads, "MAX_UPLOAD_BYTES", 3 << 20)
     one, two = image(tmp_path / "a.png", 5), image(tmp_path / "b.png", 5)
@@ -97,16 +97,16 @@ def test_failed_uploads_are_reported_with_the_remedy(
         file.truncate((3 << 20) - 5)
     parts.sender.ready("")
     parts.ask(1, one)
-    wait_for(lambda: parts.told(1))
-    assert parts.told(1) == ["sdgui on gpu does not accept uploaded images; update sdgui on that machine."]
+    wait_for(lambda: parts.failures(1))
+    assert parts.failures(1) == ["sdgui on gpu does not accept uploaded images; update sdgui on that machine."]
     monkeypatch.setattr(image_uploads, "CHUNK_BYTES", 1 << 20)
     parts.sender.ready("/there")
     parts.ask(2, one, two)
     wait_for(lambda: parts.sent() and parts.sent()[-1].get("do") == "x")
     three = image(tmp_path / "c.png", 1)
     parts.ask(3, three)
-    wait_for(lambda: parts.told(3))
-    (message,) = parts.told(3)
+    wait_for(lambda: parts.failures(3))
+    (message,) = parts.failures(3)
     assert message.startswith("the 0 MB of images exceed the 0 MB that can still be uploaded to the worker on gpu;")
 
 

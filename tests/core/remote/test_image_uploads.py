@@ -84,9 +84,9 @@ class Line:
 def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
     monkeypatch.setattr(receiving.tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(image_uploads, "CHUNK_BYTES", 1000)
-    found = Line(tmp_path)
-    yield found
-    found.close()
+    line = Line(tmp_path)
+    yield line
+    line.close()
 
 
 def image(path: Path, side: int = 40) -> Path:
@@ -129,7 +129,7 @@ def test_uploads_over_the_workers_limit_are_refused(
     assert line.ask(3, tmp_path / "gone.png")["event"] == "failed"
 
 
-class Kept(io.BytesIO):
+class RequestLog(io.BytesIO):
     """A stream that keeps the requests to a worker."""
 
     def __init__(self) -> None:
@@ -173,7 +173,7 @@ def test_an_unreadable_image_is_reported_and_its_request_cancelled(
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(image_uploads, "open_regular", denied)
-    one, told, out = image(tmp_path / "a.png"), list[dict[str, Any]](), Kept()
+    one, told, out = image(tmp_path / "a.png"), list[dict[str, Any]](), RequestLog()
     sender = Sender(PathTranslator(tmp_path / "home", "gpu"), "gpu", out, told.append)
     sender.ready("/there")
     sender.put(as_line({"id": 1, "do": "sizes", "images": [str(one)]}))

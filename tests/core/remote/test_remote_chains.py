@@ -23,8 +23,8 @@ from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, own_status
 from sdgui.store.summary import folder_progress
 from tests.core.remote.conftest import command, wait_for
-from tests.core.remote.test_remote_runs import remote, same, there
-from tests.core.remote.test_slurm import cluster, let_go, listed, said
+from tests.core.remote.test_remote_runs import files_are_equal, remote, remote_run
+from tests.core.remote.test_slurm import cluster, listed, output_of, release_requeued
 
 __all__ = ["cluster", "remote"]  # fixtures
 Trainer = Callable[[str], None]
@@ -65,9 +65,9 @@ def test_each_stage_is_mirrored_and_a_paused_one_resumes_as_the_chain(
     wait_for(lambda: not stages[1].control.exists())
     remote.resume(stages[1])
     wait_for(lambda: [state(stage) for stage in stages] == [RunState.DONE] * 2)
-    wait_for(lambda: all(same(stage) for stage in stages))
+    wait_for(lambda: all(files_are_equal(stage) for stage in stages))
     teacher = json.loads(stages[1].config.read_text())["teacher"]["checkpoint"]
-    assert teacher == str(there(stages[0]).path)
+    assert teacher == str(remote_run(stages[0]).path)
 
 
 @pytest.mark.slow
@@ -163,11 +163,11 @@ def test_a_slurm_chain_is_one_job_that_requeues_at_its_current_stage(
     wait_for(lambda: stages[1].events.exists() and b'"metrics"' in stages[1].events.read_bytes())
     assert state(stages[0]) is RunState.DONE
     [number] = listed()
-    said("sbatch", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 6")
+    output_of("sbatch", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 6")
     wait_for(lambda: state(stages[1]) is RunState.STARTING)
     assert "requeued after preemption" in (stages[1].read_status() or own_status()).doing
     assert state(stages[0]) is RunState.DONE, "the job is for another stage"
-    wait_for(lambda: let_go(number) or [state(stage) for stage in stages] == [RunState.DONE] * 2, 600)
-    assert [same(stage) for stage in stages] == [True] * 2
+    wait_for(lambda: release_requeued(number) or [state(stage) for stage in stages] == [RunState.DONE] * 2, 600)
+    assert [files_are_equal(stage) for stage in stages] == [True] * 2
     assert stages[1].events.read_bytes().count(b'"run_started"') == 2
     wait_for(lambda: not listed())

@@ -29,9 +29,9 @@ Trainer = Callable[[str], None]
 
 @pytest.fixture
 def remote(machines: Machines) -> Iterator[RemoteRuns]:
-    found = RemoteRuns(machines)
-    yield found
-    found.close()
+    remote_runs = RemoteRuns(machines)
+    yield remote_runs
+    remote_runs.close()
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def run(tmp_path: Path) -> RunDir:
     return RunDir(tmp_path / "home" / "runs" / "one")
 
 
-def there(run: RunDir) -> RunDir:
+def remote_run(run: RunDir) -> RunDir:
     record = read_record(run)
     assert record is not None
     return RunDir(record.folder)
@@ -52,12 +52,12 @@ def state(run: RunDir) -> RunState:
     return derive_state(status, None)
 
 
-def same(run: RunDir) -> bool:
+def files_are_equal(run: RunDir) -> bool:
     """Whether the local and remote files are equal, byte for byte."""
     return all(
-        (run.path / name).exists() and (run.path / name).read_bytes() == (there(run).path / name).read_bytes()
+        (run.path / name).exists() and (run.path / name).read_bytes() == (remote_run(run).path / name).read_bytes()
         for name in MIRRORED_FILES
-        if (there(run).path / name).exists() and (there(run).path / name).stat().st_size
+        if (remote_run(run).path / name).exists() and (remote_run(run).path / name).stat().st_size
     )
 
 
@@ -65,9 +65,9 @@ def test_a_remote_run_is_mirrored_to_a_local_run_folder(remote: RemoteRuns, run:
     trainer("--steps 40 --delay 0.02")
     remote.launch(run, "near", run_config())
     wait_for(lambda: state(run) is RunState.RUNNING)
-    (there(run).path.parent / "hurry").touch()
+    (remote_run(run).path.parent / "hurry").touch()
     wait_for(lambda: state(run) is RunState.DONE)
-    wait_for(lambda: same(run))
+    wait_for(lambda: files_are_equal(run))
     status = run.read_status()
     assert status is not None
     assert (status.step, status.total_steps) == (40, 40)
@@ -80,7 +80,7 @@ def test_a_run_that_its_machine_cannot_read_is_reported(machines: Machines, run:
     remote = RemoteRuns(machines, lambda folder, sentence: reported.append(sentence))
     remote.launch(run, "near", run_config())
     wait_for(lambda: state(run) is RunState.RUNNING)
-    job = there(run).path / "job.json"
+    job = remote_run(run).path / "job.json"
     content = job.read_bytes()
     job.write_text("{")
     wait_for(lambda: reported)
@@ -99,12 +99,12 @@ def test_local_requests_reach_the_remote_trainer(remote: RemoteRuns, run: RunDir
     run.ask("pause")
     wait_for(lambda: state(run) is RunState.PAUSED)
     wait_for(lambda: not run.control.exists())
-    assert b'"outcome":"paused"' in there(run).events.read_bytes()
+    assert b'"outcome":"paused"' in remote_run(run).events.read_bytes()
     remote.resume(run)
     wait_for(lambda: state(run) is RunState.RUNNING)
     run.ask("stop")
     wait_for(lambda: state(run) is RunState.STOPPED)
-    wait_for(lambda: same(run))
+    wait_for(lambda: files_are_equal(run))
 
 
 def test_an_unresponsive_trainer_is_terminated_on_the_second_request(
@@ -126,7 +126,7 @@ def test_a_clock_that_is_off_by_hours_does_not_matter(
     monkeypatch.setenv("FAKE_CLOCK", "-7200")
     remote.launch(run, "near", run_config())
     wait_for(lambda: state(run) is RunState.RUNNING)
-    status, own = run.read_status(), there(run).read_status()
+    status, own = run.read_status(), remote_run(run).read_status()
     assert status is not None
     assert own is not None
     assert abs(time.time() - own.heartbeat) > 7000
@@ -141,13 +141,13 @@ def test_a_reopened_window_catches_up(machines: Machines, run: RunDir, trainer: 
     first.launch(run, "near", run_config())
     wait_for(lambda: run.events.exists() and b'"metrics"' in run.events.read_bytes())
     first.close()
-    (there(run).path.parent / "hurry").touch()
-    wait_for(lambda: there(run).events.read_bytes().endswith(b'"outcome":"done"}\n'))
-    assert not same(run)
+    (remote_run(run).path.parent / "hurry").touch()
+    wait_for(lambda: remote_run(run).events.read_bytes().endswith(b'"outcome":"done"}\n'))
+    assert not files_are_equal(run)
     again = Machines(tmp_path / "home", command=command)
     second = RemoteRuns(again)
     second.attach_unsettled([run.path])
-    wait_for(lambda: state(run) is RunState.DONE and same(run))
+    wait_for(lambda: state(run) is RunState.DONE and files_are_equal(run))
     second.close()
 
 
@@ -169,7 +169,7 @@ def test_repeated_disconnects_neither_lose_nor_duplicate_events(
             wait_for(lambda: host.state.kind != "ready")
             host.retry()
     wait_for(lambda: state(run) is RunState.DONE)
-    wait_for(lambda: same(run))
+    wait_for(lambda: files_are_equal(run))
     assert BACK_OFF[-1] <= 30.0
 
 
@@ -190,8 +190,8 @@ def test_a_launch_while_disconnected_arrives_later_and_once(
     machines.host("near")._command = command(machine)
     machines.host("near").retry()
     launching.join()
-    wait_for(lambda: state(run) is RunState.DONE and same(run))
-    assert there(run).events.read_bytes().count(b'"run_started"') == 1
+    wait_for(lambda: state(run) is RunState.DONE and files_are_equal(run))
+    assert remote_run(run).events.read_bytes().count(b'"run_started"') == 1
     remote.close()
 
 
@@ -250,7 +250,7 @@ def test_a_locally_deleted_run_is_no_longer_followed(remote: RemoteRuns, run: Ru
     trainer("--steps 3000 --delay 0.02")
     remote.launch(run, "near", run_config())
     wait_for(lambda: run.events.exists())
-    folder = there(run)
+    folder = remote_run(run)
 
     def deleted() -> bool:
         shutil.rmtree(run.path, ignore_errors=True)  # what is just being written may come and go meanwhile
@@ -270,10 +270,10 @@ def test_a_run_followed_by_another_program_can_be_resumed(
     wait_for(lambda: run.events.exists() and b'"metrics"' in run.events.read_bytes())
     run.ask("pause")
     wait_for(lambda: state(run) is RunState.PAUSED)
-    (there(run).path.parent / "hurry").touch()
+    (remote_run(run).path.parent / "hurry").touch()
     another, before = RemoteRuns(machines), read_record(run)
     with pytest.raises(InUse):
         another.resume(run)
     assert read_record(run) == before
     another.resume_without_following(run)
-    wait_for(lambda: state(run) is RunState.DONE and same(run))
+    wait_for(lambda: state(run) is RunState.DONE and files_are_equal(run))

@@ -122,16 +122,16 @@ def test_a_job_requests_cpus_for_all_its_processes(
 class Commands:
     """Fake Slurm commands with fixed output."""
 
-    def __init__(self, **said: str) -> None:
-        self.said = said
+    def __init__(self, **outputs: str) -> None:
+        self.outputs = outputs
         self.asked: list[str] = []
 
     def __call__(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         self.asked.append(command[0])
-        said = self.said.get(command[0])
-        if said is None:
+        outputs = self.outputs.get(command[0])
+        if outputs is None:
             return subprocess.CompletedProcess(command, 1, "", f"{command[0]}: error: Invalid job id specified")
-        return subprocess.CompletedProcess(command, 0, said, "")
+        return subprocess.CompletedProcess(command, 0, outputs, "")
 
 
 def test_job_states_are_parsed_from_slurm() -> None:
@@ -179,9 +179,9 @@ def test_a_controller_that_does_not_answer_is_not_asked_for_every_run() -> None:
         with pytest.raises(SlurmError, match="squeue failed"):
             slurm.job(job)
     assert commands.asked == ["squeue"]
-    commands.said["squeue"] = "1|PENDING|None|N/A|\n"
+    commands.outputs["squeue"] = "1|PENDING|None|N/A|\n"
     slurm.forget()
-    commands.said["scontrol"] = "JobState=PENDING"
+    commands.outputs["scontrol"] = "JobState=PENDING"
     assert slurm.job("1") is not None
 
 
@@ -192,8 +192,8 @@ def test_a_job_that_ends_between_polls_is_noticed(monkeypatch: pytest.MonkeyPatc
     slurm = Slurm(commands)
     states = []
     for state, restarts in (("RUNNING", 0), ("PENDING", 1), ("RUNNING", 1), ("", 1)):
-        commands.said["squeue"] = f"9|{state}|None|2026-01-02T03:04:05|n1\n" if state else ""
-        commands.said["scontrol"] = shown.format(state or "COMPLETED", restarts)
+        commands.outputs["squeue"] = f"9|{state}|None|2026-01-02T03:04:05|n1\n" if state else ""
+        commands.outputs["scontrol"] = shown.format(state or "COMPLETED", restarts)
         found = slurm.job("9")
         assert found is not None
         states.append((found.state, found.restarts))

@@ -26,7 +26,7 @@ from tests.core.remote.conftest import wait_for
 NEAR = Machine(name="near").model_dump()
 
 
-class Said(io.StringIO):
+class Output(io.StringIO):
     """The replies of the server, as parsed JSON."""
 
     def all(self, event: str = "") -> list[dict[str, Any]]:
@@ -35,27 +35,27 @@ class Said(io.StringIO):
 
 
 @pytest.fixture
-def said() -> Said:
-    return Said()
+def output() -> Output:
+    return Output()
 
 
 @pytest.fixture
-def remote(tmp_path: Path, said: Said) -> Iterator[Remote]:
-    found = Remote(io.StringIO(), said, tmp_path / "runs")
-    yield found
-    found._follower.stop()
+def remote(tmp_path: Path, output: Output) -> Iterator[Remote]:
+    remote = Remote(io.StringIO(), output, tmp_path / "runs")
+    yield remote
+    remote._follower.stop()
 
 
-def asked(remote: Remote, said: Said, do: str, **more: Any) -> dict[str, Any]:
+def request(remote: Remote, output: Output, do: str, **more: Any) -> dict[str, Any]:
     """The answer to one request."""
-    before = len(said.all())
+    before = len(output.all())
     remote._answer({"id": 3, "do": do, **more})
-    [reply] = [one for one in said.all()[before:] if "id" in one]  # a followed run may be told of meanwhile
+    [reply] = [one for one in output.all()[before:] if "id" in one]  # a followed run may be told of meanwhile
     assert reply["id"] == 3
     return reply
 
 
-def run_there(remote: Remote, name: str = "one", **status: Any) -> RunDir:
+def remote_run(remote: Remote, name: str = "one", **status: Any) -> RunDir:
     run = RunDir(remote._runs / name)
     run.create()
     run.config.write_text(preset_config("clip", "tiny").to_json())
@@ -64,11 +64,11 @@ def run_there(remote: Remote, name: str = "one", **status: Any) -> RunDir:
     return run
 
 
-def test_the_server_greets_once_answers_in_order_and_exits_with_its_input(tmp_path: Path, said: Said) -> None:
+def test_the_server_greets_once_answers_in_order_and_exits_with_its_input(tmp_path: Path, output: Output) -> None:
     lines = ['{"id": 1, "do": "ping"}', '{"do": "ping"}', "no request", "[1]", '{"id": 2}', '{"id": 4, "do": "ping"}']
-    remote = Remote(io.StringIO("\n".join(lines) + "\n"), said, tmp_path)
+    remote = Remote(io.StringIO("\n".join(lines) + "\n"), output, tmp_path)
     remote.serve()
-    hello, *replies = said.all()
+    hello, *replies = output.all()
     assert (hello["event"], hello["protocol"], hello["host"]) == ("hello", PROTOCOL, platform.node())
     assert hello["python"] == platform.python_version()
     assert [(one["event"], one["id"]) for one in replies] == [
@@ -80,19 +80,19 @@ def test_the_server_greets_once_answers_in_order_and_exits_with_its_input(tmp_pa
 
 
 def test_the_server_sends_heartbeats_and_exits_after_long_silence(
-    remote: Remote, said: Said, monkeypatch: pytest.MonkeyPatch
+    remote: Remote, output: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended: list[int] = []
     monkeypatch.setattr(server_module, "ALIVE_SECONDS", 0.002)
     monkeypatch.setattr(os, "_exit", ended.append)
     beat = threading.Thread(target=remote._send_heartbeats)
     beat.start()
-    wait_for(lambda: len(said.all("alive")) > 2)
+    wait_for(lambda: len(output.all("alive")) > 2)
     assert ended == []
-    assert abs(said.all("alive")[0]["time"] - time.time()) < 60
+    assert abs(output.all("alive")[0]["time"] - time.time()) < 60
     remote._last_heard = time.monotonic() - 119.0
-    count = len(said.all("alive"))
-    wait_for(lambda: len(said.all("alive")) > count + 1)
+    count = len(output.all("alive"))
+    wait_for(lambda: len(output.all("alive")) > count + 1)
     assert ended == []
     remote._last_heard = time.monotonic() - 121.0
     wait_for(lambda: ended)
@@ -102,10 +102,10 @@ def test_the_server_sends_heartbeats_and_exits_after_long_silence(
 
 
 def test_unsupported_requests_are_refused_with_a_message(
-    remote: Remote, said: Said, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    remote: Remote, output: Output, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def message(do: str, **more: Any) -> str:
-        reply = asked(remote, said, do, **more)
+        reply = request(remote, output, do, **more)
         assert reply["event"] == "failed"
         return str(reply["message"])
 
@@ -117,43 +117,44 @@ def test_unsupported_requests_are_refused_with_a_message(
     assert message("check", machine={"name": "a/b"}).startswith("the machine's settings")
     for do in ("control", "end", "checkpoints", "read"):
         more: dict[str, Any] = {"what": "stop", "how": "kill", "file": "a", "offset": 0, "length": 1}
-        said_so = "the run folder /no/where does not exist on this machine; it was moved or deleted."
-        assert message(do, folder="/no/where", **more) == said_so
+        expected = "the run folder /no/where does not exist on this machine; it was moved or deleted."
+        assert message(do, folder="/no/where", **more) == expected
     assert capsys.readouterr().err == ""
 
     def broken() -> Any:
         raise ZeroDivisionError("by nothing")
 
-    monkeypatch.setitem(remote._verbs, "ping", lambda asked: broken())
+    monkeypatch.setitem(remote._verbs, "ping", lambda request: broken())
     assert message("ping") == "ZeroDivisionError: by nothing"
     assert "ZeroDivisionError" in capsys.readouterr().err, "a bug prints its traceback"
-    before = len(said.all())
+    before = len(output.all())
     remote._answer({"do": "dance"})
-    assert len(said.all()) == before, "a request without an id gets no reply"
+    assert len(output.all()) == before, "a request without an id gets no reply"
 
 
-def test_scripts_checks_data_and_files_are_served(remote: Remote, said: Said, tmp_path: Path) -> None:
+def test_scripts_checks_data_and_files_are_served(remote: Remote, output: Output, tmp_path: Path) -> None:
     slurm = NEAR | {"launcher": "slurm"}
-    script = asked(remote, said, "script", machine=slurm, name="one", devices=[1])["result"]["script"]
+    script = request(remote, output, "script", machine=slurm, name="one", devices=[1])["result"]["script"]
     assert "config.json" in script
     assert "--gpus-per-node=1" in script
-    chain = asked(remote, said, "script", machine=slurm, name="c", stage="stage-1-a", devices=[])["result"]["script"]
+    reply = request(remote, output, "script", machine=slurm, name="c", stage="stage-1-a", devices=[])
+    chain = reply["result"]["script"]
     assert "chain.json" in chain
     own = slurm | {"script": "#!/bin/sh\n"}
-    assert asked(remote, said, "script", machine=own, name="one", devices=[])["result"] == {"script": "#!/bin/sh\n"}
-    findings = asked(remote, said, "check", machine=NEAR)["result"]["findings"]
+    assert request(remote, output, "script", machine=own, name="one", devices=[])["result"] == {"script": "#!/bin/sh\n"}
+    findings = request(remote, output, "check", machine=NEAR)["result"]["findings"]
     assert [one["name"] for one in findings] == ["Python", "Packages", "Runs folder", "Disk", "GPUs"]
     config = preset_config("clip", "tiny")
     config = config.model_copy(update={"data": config.data.model_copy(update={"train": "/no/pairs.csv"})})
-    found = asked(remote, said, "check_data", config=config.to_json())["result"]["findings"]
+    found = request(remote, output, "check_data", config=config.to_json())["result"]["findings"]
     assert [one["name"] for one in found] == ["Training data"]
-    found = asked(remote, said, "check", machine=NEAR, config=config.to_json())["result"]["findings"]
+    found = request(remote, output, "check", machine=NEAR, config=config.to_json())["result"]["findings"]
     assert found[-1]["name"] == "Training data"
-    facts = asked(remote, said, "data_facts", paths={"train": "/no/pairs.csv"})["result"]["data"]
+    facts = request(remote, output, "data_facts", paths={"train": "/no/pairs.csv"})["result"]["data"]
     assert (facts[0]["name"], facts[0]["pairs"], "pairs.csv" in facts[0]["problem"]) == ("train", 0, True)
-    run = run_there(remote)
-    part = asked(remote, said, "read", folder=str(run.path), file="config.json", offset="0", length="4")["result"]
+    run = remote_run(remote)
+    part = request(remote, output, "read", folder=str(run.path), file="config.json", offset="0", length="4")["result"]
     assert part["size"] == run.config.stat().st_size
-    assert asked(remote, said, "checkpoints", folder=str(run.path))["result"] == {"checkpoints": []}
-    assert asked(remote, said, "images", paths=["/none.png"], side="64")["result"] == {"images": {}}
-    assert asked(remote, said, "probe")["result"]["runs"] == str(remote._runs)
+    assert request(remote, output, "checkpoints", folder=str(run.path))["result"] == {"checkpoints": []}
+    assert request(remote, output, "images", paths=["/none.png"], side="64")["result"] == {"images": {}}
+    assert request(remote, output, "probe")["result"]["runs"] == str(remote._runs)

@@ -19,7 +19,7 @@ from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
 from sdgui.store.summary import folder_progress
 from tests.core.remote.conftest import command, run_config, wait_for
-from tests.core.remote.test_remote_runs import same
+from tests.core.remote.test_remote_runs import files_are_equal
 
 Trainer = Callable[[str], None]
 SLOW = "--steps 3000 --delay 0.02"
@@ -34,9 +34,9 @@ def cluster(
         monkeypatch.setenv(name, value)
     machines = Machines(tmp_path / "home", command=command)
     machines.list.put(Machine(name="slurm", runs=str(runs_there), launcher="slurm", partition="low", warning=10))
-    found = RemoteRuns(machines)
-    yield found
-    found.close()
+    remote_runs = RemoteRuns(machines)
+    yield remote_runs
+    remote_runs.close()
     for number in listed():
         subprocess.run(["scancel", "--full", "--signal=KILL", number], check=False)
         subprocess.run(["scancel", number], check=False)
@@ -44,10 +44,10 @@ def cluster(
 
 
 def listed() -> list[str]:
-    return said("squeue", "-h", "-o", "%i").split()
+    return output_of("squeue", "-h", "-o", "%i").split()
 
 
-def said(*command: str) -> str:
+def output_of(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ).stdout
 
 
@@ -76,7 +76,7 @@ def has_points(run: RunDir) -> bool:
     return run.events.exists() and b'"metrics"' in run.events.read_bytes()
 
 
-def let_go(number: str) -> None:
+def release_requeued(number: str) -> None:
     """Start a requeued job now; Slurm would wait two minutes."""
     subprocess.run(["scontrol", "update", f"jobid={number}", "StartTime=now"], check=False)
 
@@ -98,7 +98,7 @@ def test_a_job_is_submitted_watched_paused_and_resumed(cluster: RemoteRuns, tmp_
     wait_for(lambda: state(run) is RunState.RUNNING and points(run)[-1] > before)
     run.ask("stop")
     wait_for(lambda: state(run) is RunState.STOPPED)
-    wait_for(lambda: same(run))
+    wait_for(lambda: files_are_equal(run))
     assert points(run) == list(range(1, points(run)[-1] + 1))
 
 
@@ -106,8 +106,8 @@ def test_a_pending_job_shows_its_reason_and_can_be_cancelled(
     cluster: RemoteRuns, tmp_path: Path, trainer: Trainer
 ) -> None:
     trainer(SLOW)
-    said("sbatch", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 300")
-    wait_for(lambda: "R" in said("squeue", "-h", "-o", "%t"))
+    output_of("sbatch", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 300")
+    wait_for(lambda: "R" in output_of("squeue", "-h", "-o", "%t"))
     run = launch(cluster, tmp_path)
     wait_for(lambda: "waits for free resources" in doing(run) or "other jobs come first" in doing(run))
     assert state(run) is RunState.STARTING
@@ -122,7 +122,7 @@ def test_a_job_cancelled_in_slurm_is_reported(cluster: RemoteRuns, tmp_path: Pat
     run = launch(cluster, tmp_path)
     wait_for(lambda: state(run) is RunState.RUNNING and has_points(run))
     [number] = listed()
-    said("scancel", number)
+    output_of("scancel", number)
     wait_for(lambda: state(run) is RunState.INTERRUPTED)
     assert f"job {number} was cancelled" in note(run)
 
@@ -145,13 +145,13 @@ def test_a_preempted_job_is_saved_requeued_and_continues(cluster: RemoteRuns, tm
     run = launch(cluster, tmp_path)
     wait_for(lambda: state(run) is RunState.RUNNING and has_points(run))
     [number] = listed()
-    said("sbatch", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 6")
+    output_of("sbatch", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 6")
     wait_for(lambda: state(run) is RunState.STARTING and "requeued after preemption" in doing(run))
     assert b'"outcome":"paused"' in run.events.read_bytes()
     saved = points(run)[-1]
-    wait_for(lambda: let_go(number) or (state(run) is RunState.RUNNING and points(run)[-1] > saved))
+    wait_for(lambda: release_requeued(number) or (state(run) is RunState.RUNNING and points(run)[-1] > saved))
     run.ask("stop")
-    wait_for(lambda: state(run) is RunState.STOPPED and same(run))
+    wait_for(lambda: state(run) is RunState.STOPPED and files_are_equal(run))
     assert points(run) == list(range(1, points(run)[-1] + 1))
 
 
@@ -169,9 +169,9 @@ def test_a_job_near_its_time_limit_saves_and_requeues_itself(
     wait_for(lambda: "requeued after time limit" in doing(run))
     assert state(run) is RunState.STARTING
     saved = points(run)[-1]
-    wait_for(lambda: let_go(number) or (state(run) is RunState.RUNNING and points(run)[-1] > saved))
+    wait_for(lambda: release_requeued(number) or (state(run) is RunState.RUNNING and points(run)[-1] > saved))
     run.ask("stop")
-    wait_for(lambda: state(run) is RunState.STOPPED and same(run))
+    wait_for(lambda: state(run) is RunState.STOPPED and files_are_equal(run))
     assert points(run) == list(range(1, points(run)[-1] + 1))
 
 

@@ -20,7 +20,7 @@ from core.spec.run.status import RunState
 from core.training.train import train
 from tests.core.images import write_pairs
 from tests.core.remote.conftest import wait_for
-from tests.core.remote.test_slurm import has_points, let_go, listed, said, state
+from tests.core.remote.test_slurm import has_points, listed, output_of, release_requeued, state
 
 pytestmark = pytest.mark.slow
 
@@ -36,9 +36,9 @@ def cluster(
     machines = Machines(tmp_path / "home", command=lambda machine: program)
     setup = "export OMP_NUM_THREADS=1"
     machines.list.put(Machine(name="slurm", runs=str(runs_there), launcher="slurm", partition="low", setup=setup))
-    found = RemoteRuns(machines)
-    yield found
-    found.close()
+    remote_runs = RemoteRuns(machines)
+    yield remote_runs
+    remote_runs.close()
 
 
 def losses(run: RunDir) -> dict[int, float]:
@@ -55,9 +55,9 @@ def test_a_preempted_run_equals_an_uninterrupted_one(cluster: RemoteRuns, tmp_pa
     cluster.launch(run, "slurm", config)
     wait_for(lambda: state(run) is RunState.RUNNING and has_points(run))
     [number] = listed()
-    said("sbatch", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 3")
+    output_of("sbatch", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 3")
     wait_for(lambda: state(run) is RunState.STARTING)
-    wait_for(lambda: let_go(number) or time.sleep(1) or state(run) is RunState.DONE, 300)
+    wait_for(lambda: release_requeued(number) or time.sleep(1) or state(run) is RunState.DONE, 300)
     starts = [event.step for event in EventReader(run.events).read_all() if isinstance(event, RunStarted)]
     assert len(starts) == 2
     assert 0 < starts[1] < 450

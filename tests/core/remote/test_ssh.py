@@ -19,7 +19,7 @@ from core.spec.machines.ssh import ConnectionLost, MachineRefused
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
 from tests.core.remote.conftest import run_config, wait_for
-from tests.core.remote.test_remote_runs import same, state, there
+from tests.core.remote.test_remote_runs import files_are_equal, remote_run, state
 from tests.sshd import Sshd, free_port, make_key
 
 
@@ -28,12 +28,12 @@ def far(tmp_path: Path, ssh_machine: Machine) -> Iterator[RemoteRuns]:
     """Remote runs on the machine behind ssh."""
     machines = Machines(tmp_path / "home")
     machines.list.put(ssh_machine)
-    found = RemoteRuns(machines)
-    yield found
-    found.close()
+    remote_runs = RemoteRuns(machines)
+    yield remote_runs
+    remote_runs.close()
 
 
-def told(machine: Machine, seconds: float = 60.0) -> UserError:
+def connection_error(machine: Machine, seconds: float = 60.0) -> UserError:
     """The error of a connection to ``machine``."""
     host = Host(machine)
     try:
@@ -55,8 +55,8 @@ def test_a_run_over_ssh_survives_a_killed_connection(far: RemoteRuns, tmp_path: 
         assert host._session is not None
         host._session.kill()
         wait_for(lambda: host.state.kind != "ready")
-    wait_for(lambda: state(run) is RunState.DONE and same(run))
-    assert there(run).path.parent == Path(far.machines.list.find("far").runs)
+    wait_for(lambda: state(run) is RunState.DONE and files_are_equal(run))
+    assert remote_run(run).path.parent == Path(far.machines.list.find("far").runs)
 
 
 def test_a_changed_host_key_is_refused_with_the_remedy(sshd: Sshd, ssh_machine: Machine, tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_changed_host_key_is_refused_with_the_remedy(sshd: Sshd, ssh_machine: 
     before = known.read_text() if known.exists() else None
     known.write_text(f"[127.0.0.1]:{sshd.port} {kind} {key}\n")
     try:
-        error = told(ssh_machine)
+        error = connection_error(ssh_machine)
     finally:
         known.unlink()
         if before is not None:
@@ -81,7 +81,7 @@ def test_ssh_never_asks_for_a_password(sshd: Sshd, ssh_machine: Machine) -> None
     before = keys.read_bytes()
     keys.write_bytes(b"")
     try:
-        error = told(ssh_machine)
+        error = connection_error(ssh_machine)
     finally:
         keys.write_bytes(before)
     assert isinstance(error, MachineRefused)
@@ -89,20 +89,20 @@ def test_ssh_never_asks_for_a_password(sshd: Sshd, ssh_machine: Machine) -> None
 
 
 def test_missing_python_and_another_version(ssh_machine: Machine, tmp_path: Path) -> None:
-    error = told(ssh_machine.model_copy(update={"python": "/no/such/python"}))
+    error = connection_error(ssh_machine.model_copy(update={"python": "/no/such/python"}))
     assert isinstance(error, MachineRefused)
     assert "/no/such/python" in str(error)
     assert "Press Install on the machine's page" in str(error)
     old = tmp_path / "old"
     old.write_text("#!/bin/sh\necho \"error: argument VERB: invalid choice: 'remote'\" >&2; exit 2\n")
     old.chmod(0o755)
-    error = told(ssh_machine.model_copy(update={"python": str(old)}))
+    error = connection_error(ssh_machine.model_copy(update={"python": str(old)}))
     assert isinstance(error, MachineRefused)
     assert "another version" in str(error)
     other = tmp_path / "other-protocol"
     other.write_text('#!/bin/sh\necho \'{"event": "hello", "protocol": 99, "version": "9.9"}\'; exec cat >/dev/null\n')
     other.chmod(0o755)
-    error = told(ssh_machine.model_copy(update={"python": str(other)}))
+    error = connection_error(ssh_machine.model_copy(update={"python": str(other)}))
     assert isinstance(error, MachineRefused)
     assert "protocol 99" in str(error)
 
@@ -113,7 +113,7 @@ def test_an_unreachable_host_may_come_back(
     config = tmp_path / "config"
     config.write_text(sshd.config.read_text().replace(f"Port {sshd.port}", f"Port {free_port()}"))
     monkeypatch.setenv("SDGUI_SSH", f"ssh -F {config}")
-    error = told(ssh_machine, 3.0)
+    error = connection_error(ssh_machine, 3.0)
     assert isinstance(error, ConnectionLost)
     assert "cannot be reached" in str(error)
 

@@ -50,7 +50,7 @@ class Cluster(Slurm):
         return self.says
 
 
-class Begun:
+class StartedCommands:
     """Records started commands with their folder and variables; the process id 4194304 does not exist."""
 
     pid = 1 << 22
@@ -64,11 +64,11 @@ class Begun:
 
 
 @pytest.fixture
-def begun(monkeypatch: pytest.MonkeyPatch) -> Begun:
-    found = Begun()
-    monkeypatch.setattr(starting, "start_trainer", found)
+def commands(monkeypatch: pytest.MonkeyPatch) -> StartedCommands:
+    started_commands = StartedCommands()
+    monkeypatch.setattr(starting, "start_trainer", started_commands)
     monkeypatch.setattr(starting, "start_time", lambda pid: 5.0)
-    return found
+    return started_commands
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_invalid_run_names(starter: Starter, name: str) -> None:
 
 
 def test_foreign_folders_and_those_without_a_config_are_left_alone(
-    starter: Starter, begun: Begun, tmp_path: Path
+    starter: Starter, commands: StartedCommands, tmp_path: Path
 ) -> None:
     run = RunDir(tmp_path / "one")
     run.create()
@@ -106,35 +106,43 @@ def test_foreign_folders_and_those_without_a_config_are_left_alone(
     for devices in (["0; rm"], ["0", "x" * 65], ["-", "a b"]):
         with pytest.raises(UserError, match="is not a device"):
             submit(starter, name="two", devices=devices)
-    assert begun.all == []
+    assert commands.all == []
     assert not (tmp_path / "two").exists()
     submit(starter, name="two", devices=["MIG-1a-2b"])
 
 
-def test_a_request_finds_its_process_even_if_unrecorded(starter: Starter, begun: Begun, tmp_path: Path) -> None:
+def test_a_request_finds_its_process_even_if_unrecorded(
+    starter: Starter, commands: StartedCommands, tmp_path: Path
+) -> None:
     run = RunDir(tmp_path / "one")
     run.create()
     run.config.write_text(run_config())
-    dead = replace(own_status(), pid=begun.pid + 1, started=1000.0)
-    for began, found in ((998.5, begun.pid + 1), (1001.5, begun.pid + 1), (1002.5, begun.pid)):
+    dead = replace(own_status(), pid=commands.pid + 1, started=1000.0)
+    for began, found in (
+        (998.5, commands.pid + 1),
+        (1001.5, commands.pid + 1),
+        (1002.5, commands.pid),
+    ):
         run.write_status(dead)
         write_job(run, Job(token="t", submitted=began))  # its program was killed before it noted the process
         assert submit(starter).pid == found
 
 
-def test_a_trainer_on_another_computer_with_the_same_folders_is_left_alone(starter: Starter, begun: Begun) -> None:
+def test_a_trainer_on_another_computer_with_the_same_folders_is_left_alone(
+    starter: Starter, commands: StartedCommands
+) -> None:
     """A cluster's name may lead to several login nodes."""
     submit(starter)
     run = starter.run("one")
     run.write_status(replace(own_status(), host="another login node"))
     with pytest.raises(UserError, match="is already running"):
         submit(starter, token="2", config="")
-    assert len(begun.all) == 1
+    assert len(commands.all) == 1
     writer = EventWriter(run.events)
     writer.write(RunFinished(step=3, outcome="paused"))
     writer.close()
     submit(starter, token="2", config="")
-    assert len(begun.all) == 2
+    assert len(commands.all) == 2
 
 
 @pytest.mark.parametrize(("name", "asked"), [("", "one"), ("study-arm", "study-arm")])
@@ -207,7 +215,9 @@ def submit_chain(starter: Starter, machine: Machine = DIRECT, stage: str = "stag
     return starter.submit_chain(machine, "c", stage, **given)
 
 
-def test_a_custom_script_starts_no_chain_and_no_study(starter: Starter, begun: Begun, cluster: Cluster) -> None:
+def test_a_custom_script_starts_no_chain_and_no_study(
+    starter: Starter, commands: StartedCommands, cluster: Cluster
+) -> None:
     own = SLURM.model_copy(update={"script": "#!/bin/sh\n"})
     with pytest.raises(UserError, match="cannot start a chain"):
         submit_chain(starter, own)
@@ -216,7 +226,7 @@ def test_a_custom_script_starts_no_chain_and_no_study(starter: Starter, begun: B
     submit_chain(starter, own, script="#!/bin/sh\ntrain chain.json\n")
     assert cluster.taken == [("#!/bin/sh\ntrain chain.json\n", "c")]
     submit_chain(starter, DIRECT.model_copy(update={"script": "#!/bin/sh\n", "launcher": "torchrun"}), token="2")
-    assert len(begun.all) == 1, "the config is only read by Slurm's job"
+    assert len(commands.all) == 1, "the config is only read by Slurm's job"
     job = read_job(starter.stage("c", "stage-1-one"))
     assert job is not None
     assert job.launcher == "direct"

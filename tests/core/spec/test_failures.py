@@ -56,8 +56,8 @@ def test_out_of_memory_is_a_user_error() -> None:
     assert "error: not enough memory" in done.stderr
 
 
-@pytest.mark.parametrize(("error", "is_told"), [("MemoryError()", False), ("OSError(28, 'full')", True)])
-def test_exit_handlers_that_fail_are_told_unless_memory_ran_out(error: str, is_told: bool) -> None:
+@pytest.mark.parametrize(("error", "is_reported"), [("MemoryError()", False), ("OSError(28, 'full')", True)])
+def test_exit_handlers_that_fail_are_told_unless_memory_ran_out(error: str, is_reported: bool) -> None:
     """Handlers of a partially loaded library may fail."""
     code = (
         "import atexit, sys; from core import __main__ as program; atexit.register(lambda: 1 / 0); "
@@ -66,11 +66,11 @@ def test_exit_handlers_that_fail_are_told_unless_memory_ran_out(error: str, is_t
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment())
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
-    assert ("ZeroDivisionError" in done.stderr) == is_told
+    assert ("ZeroDivisionError" in done.stderr) == is_reported
 
 
 @pytest.mark.parametrize(
-    ("error", "says"),
+    ("error", "message"),
     [
         (UserError("mend it."), "mend it."),
         (MemoryError(), "not enough memory"),
@@ -81,8 +81,8 @@ def test_exit_handlers_that_fail_are_told_unless_memory_ran_out(error: str, is_t
         (OSError(28, "No space left on device", "/full/x.csv"), "cannot write /full/x.csv: No space left on device"),
     ],
 )
-def test_user_errors_print_one_sentence(error: Exception, says: str) -> None:
-    assert says in (sentence(error) or "")
+def test_user_errors_print_one_sentence(error: Exception, message: str) -> None:
+    assert message in (sentence(error) or "")
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,9 +70,9 @@ def test_a_missing_extra_is_named_with_its_install_command(tmp_path: Path, monke
 
 
 def test_an_extra_that_cannot_be_imported_is_a_user_error() -> None:
-    told = sentence(ModuleNotFoundError("No module named 'faiss'", name="faiss.swigfaiss"))
-    assert told is not None
-    assert "The trainer is not installed" in told
+    message = sentence(ModuleNotFoundError("No module named 'faiss'", name="faiss.swigfaiss"))
+    assert message is not None
+    assert "The trainer is not installed" in message
     other = sentence(ModuleNotFoundError("No module named 'nothing'", name="nothing"))
     assert other is not None
     assert "reinstall" in other
@@ -88,9 +88,9 @@ def test_verbs_without_the_trainer_are_user_errors(tmp_path: Path) -> None:
         [sys.executable, "-c", program], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
     )
     assert done.returncode == len(VERBS)
-    told = done.stderr.splitlines()
-    assert len(told) == len(VERBS)
-    assert all(line.startswith("error: The trainer is not installed on this computer") for line in told)
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(VERBS)
+    assert all(line.startswith("error: The trainer is not installed on this computer") for line in lines)
     assert not (tmp_path / "run").exists()
 
 
@@ -103,8 +103,8 @@ def test_the_window_refuses_unsupported_actions_and_leaves_nothing(tmp_path: Pat
         with pytest.raises(UserError, match="The trainer is not installed"):
             begin(experiment.id)
     assert store.runs() == []
-    there = launcher.enqueue(experiment.id, place=Place("gpu", ""))  # another machine has a trainer of its own
-    assert there.machine == "gpu"
+    remote_run = launcher.enqueue(experiment.id, place=Place("gpu", ""))  # another machine has a trainer of its own
+    assert remote_run.machine == "gpu"
     with qtbot.waitSignal(demo.failed) as failed:
         demo.make()
     assert "The trainer is not installed" in failed.args[0]

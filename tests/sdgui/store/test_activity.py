@@ -19,7 +19,7 @@ from sdgui.store.run_table.tagging import TagChange
 from sdgui.store.store import Store
 
 CONFIG = preset_config("clip", "tiny")
-Told = tuple[str, str, int | None, int | None, str]
+Row = tuple[str, str, int | None, int | None, str]
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def store(file_store: Store) -> Store:
     return file_store
 
 
-def told(found: list[Activity]) -> list[Told]:
+def rows(found: list[Activity]) -> list[Row]:
     """Oldest first."""
     return [(one.what, one.name, one.experiment_id, one.run_id, one.detail) for one in reversed(found)]
 
@@ -44,7 +44,7 @@ def test_activity_of_an_experiment(store: Store) -> None:
     store.delete_experiment(made)
     store.restore_experiment(made)
     store.delete_experiment(made, permanently=True)
-    assert told(store.activity(made)) == [
+    assert rows(store.activity(made)) == [
         ("made", "one", made, None, ""),
         ("renamed", "two", made, None, "one"),
         ("edited", "two", made, None, before),
@@ -55,7 +55,7 @@ def test_activity_of_an_experiment(store: Store) -> None:
         ("restored", "two", made, None, ""),
         ("deleted permanently", "two", made, None, ""),
     ]
-    assert told(store.activity(copy)) == [("made", "two copy", copy, None, "")]
+    assert rows(store.activity(copy)) == [("made", "two copy", copy, None, "")]
     assert {one.who for one in store.activity()} == {store.user}
     assert len(store.activity()) == 10
     assert store.last_activity() == store.activity()[0].id
@@ -84,12 +84,12 @@ def test_activity_of_a_run(store: Store, tmp_path: Path) -> None:
         ("tagged", ""), ("wrote the note of", "mine"), ("deleted", ""), ("restored", ""),
         ("deleted permanently", ""),
     ]  # fmt: skip
-    assert told(store.activity(run_id=run.id)) == [(what, *about, detail) for what, detail in wanted]
-    assert told(store.activity(run_id=other.id)) == [("queued", other.key, made, other.id, "")]
-    assert ("reordered the queue", "", None, None, "") in told(store.activity())
+    assert rows(store.activity(run_id=run.id)) == [(what, *about, detail) for what, detail in wanted]
+    assert rows(store.activity(run_id=other.id)) == [("queued", other.key, made, other.id, "")]
+    assert ("reordered the queue", "", None, None, "") in rows(store.activity())
     assert len(store.activity(made)) == 1 + len(wanted) + 1
     listed = store.add_imported(made, str(tmp_path / "run-abc1"), CONFIG, Progress(RunState.STARTING, 0))
-    assert told(store.activity(run_id=listed)) == [("listed", "abc1", made, listed, "")]
+    assert rows(store.activity(run_id=listed)) == [("listed", "abc1", made, listed, "")]
     store.reorder_queue([])
     count = len(store.activity())
     store.unqueue(other.id)
@@ -108,7 +108,7 @@ def test_activity_of_a_study(store: Store) -> None:
     store.delete_study(study)
     store.restore_study(study)
     whats = ["created the study", "deleted the study", "restored the study"]
-    assert told(store.activity()) == [(what, "noisy", None, None, "") for what in whats]
+    assert rows(store.activity()) == [(what, "noisy", None, None, "") for what in whats]
 
 
 def test_one_editing_session_is_one_row_and_changes_by_others_are_kept(

@@ -29,10 +29,10 @@ HERE = platform.node()
 @pytest.fixture
 def hosts(tmp_path: Path, qapp: object) -> Iterator[Hosts]:
     """This computer as a machine, through pipes."""
-    found = Hosts(tmp_path / "own", command)
-    found.put(Machine(name="gpu", host="gpu", runs=str(tmp_path / "there")))
-    yield found
-    found.close()
+    hosts = Hosts(tmp_path / "own", command)
+    hosts.put(Machine(name="gpu", host="gpu", runs=str(tmp_path / "there")))
+    yield hosts
+    hosts.close()
 
 
 def of_ann(folder: Path, address: RegistryAddress, monkeypatch: pytest.MonkeyPatch) -> Run:
@@ -57,10 +57,10 @@ def test_a_colleagues_curves_come_from_the_training_machine(
     run = of_ann(tmp_path, address, monkeypatch)
     assert not run.is_local
     there = RunDir(tmp_path / "there" / "one")
-    with qtbot.waitSignal(hosts.colleagues.status_changed, timeout=60_000) as told:
+    with qtbot.waitSignal(hosts.colleagues.status_changed, timeout=60_000) as status:
         hosts.colleagues.watch([run])
-    assert told.args is not None
-    assert "gpu does not show the curves of this run" in told.args[1]
+    assert status.args is not None
+    assert "gpu does not show the curves of this run" in status.args[1]
     hosts.colleagues.watch([])
 
     there.create()
@@ -72,9 +72,9 @@ def test_a_colleagues_curves_come_from_the_training_machine(
     with qtbot.waitSignal(follower.curves_loaded, timeout=60_000) as loaded:
         history = follower.show(run.id)
     assert loaded.args == [run.id], "nothing has been mirrored yet"
-    with qtbot.waitSignal(hosts.colleagues.status_changed, timeout=60_000) as told:
+    with qtbot.waitSignal(hosts.colleagues.status_changed, timeout=60_000) as status:
         hosts.colleagues.watch([run])
-    assert told.args == [run.id, ""]
+    assert status.args == [run.id, ""]
     for step in (1, 2, 3):
         writer.write(Metrics(step=step, values={"train/loss": 1.0 / step}))
     qtbot.waitUntil(lambda: list(history.curve("train/loss").steps) == [1, 2, 3], timeout=60_000)
@@ -87,7 +87,7 @@ def test_a_colleagues_curves_come_from_the_training_machine(
     own.close()
 
     far = replace(run, remote_folder=("another", "/there"))
-    with qtbot.waitSignal(hosts.colleagues.status_changed, timeout=60_000) as told:
+    with qtbot.waitSignal(hosts.colleagues.status_changed, timeout=60_000) as status:
         hosts.colleagues.watch([far])
-    assert told.args is not None
-    assert "on another, which is not one of your machines; add it" in told.args[1]
+    assert status.args is not None
+    assert "on another, which is not one of your machines; add it" in status.args[1]

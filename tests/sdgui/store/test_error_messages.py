@@ -22,12 +22,12 @@ PATH = Path("/home/x/sdgui.db")
 ADDRESS = parse_address("postgresql://ann:secret@db.lab:5433/group")
 
 
-def wrapped(said: str) -> OperationalError:
-    return OperationalError("SELECT 1", {}, Exception(said))
+def wrapped(message: str) -> OperationalError:
+    return OperationalError("SELECT 1", {}, Exception(message))
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "said"),
+    ("error", "kind", "message"),
     [
         (wrapped("file is not a database"), StoreError, "is damaged (file is not a database). Rebuild it from the run"),
         (wrapped("database disk image is malformed"), StoreError, "is damaged (database disk image is malformed)."),
@@ -50,15 +50,15 @@ def wrapped(said: str) -> OperationalError:
         (wrapped("no such table: x"), StoreUnavailableError, "cannot be used: no such table: x."),
     ],
 )
-def test_errors_of_a_file(error: Exception, kind: type[StoreError], said: str) -> None:
-    found = store_error(error, PATH)
-    assert type(found) is kind, "temporary errors can be retried"
-    assert said in str(found)
-    assert str(PATH) in str(found)
+def test_errors_of_a_file(error: Exception, kind: type[StoreError], message: str) -> None:
+    translated = store_error(error, PATH)
+    assert type(translated) is kind, "temporary errors can be retried"
+    assert message in str(translated)
+    assert str(PATH) in str(translated)
 
 
-def refused(said: str, state: str = "", invalid: bool = False) -> StoreError:
-    cause: Any = Exception(said)
+def refused(message: str, state: str = "", invalid: bool = False) -> StoreError:
+    cause: Any = Exception(message)
     cause.sqlstate = state
     error: Any = OperationalError("SELECT 1", {}, cause)
     error.connection_invalidated = invalid
@@ -66,7 +66,7 @@ def refused(said: str, state: str = "", invalid: bool = False) -> StoreError:
 
 
 @pytest.mark.parametrize(
-    ("said", "state", "kind", "sentence"),
+    ("message", "state", "kind", "sentence"),
     [
         ("x", "28P01", StoreError, "rejected the user name or password of ann. Correct the password in ~/.pgpass"),
         ('password authentication failed for user "ann"', "", StoreError, "rejected the user name or password of ann."),
@@ -102,11 +102,11 @@ def refused(said: str, state: str = "", invalid: bool = False) -> StoreError:
         ("the relation does not exist", "", StoreUnavailableError, "cannot be used"),
     ],
 )
-def test_errors_of_a_server(said: str, state: str, kind: type[StoreError], sentence: str) -> None:
-    found = refused(said, state)
-    assert type(found) is kind
-    assert sentence in str(found)
-    assert "secret" not in str(found)
+def test_errors_of_a_server(message: str, state: str, kind: type[StoreError], sentence: str) -> None:
+    translated = refused(message, state)
+    assert type(translated) is kind
+    assert sentence in str(translated)
+    assert "secret" not in str(translated)
 
 
 def test_a_lost_connection_is_recognised_by_the_drivers_message() -> None:
@@ -139,11 +139,11 @@ def test_a_recently_unreachable_server_is_not_waited_for(
         return "asked"
 
     def elsewhere() -> str:
-        found: list[str] = []
-        thread = threading.Thread(target=lambda: found.append(ask()))
+        results: list[str] = []
+        thread = threading.Thread(target=lambda: results.append(ask()))
         thread.start()
         thread.join()
-        return found[0]
+        return results[0]
 
     assert [ask(), ask(StoreError("No such table.")), ask()] == ["asked", "No such table.", "asked"]
     assert ask(ServerGoneError("It is gone.")) == "It is gone."

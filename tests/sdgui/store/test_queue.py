@@ -175,7 +175,7 @@ STEPS = st.lists(
 
 
 @dataclass(frozen=True)
-class One:
+class QueuedRun:
     """A queued run, or with ``given`` a running one."""
 
     id: int
@@ -183,7 +183,7 @@ class One:
     given: str = ""
 
 
-def next_of(waiting: list[One], live: list[One], machines: dict[str, Slots]) -> One | None:
+def next_of(waiting: list[QueuedRun], live: list[QueuedRun], machines: dict[str, Slots]) -> QueuedRun | None:
     """The first run that fits; devices that an earlier run waits for are reserved."""
     kept: dict[str, set[str]] = {}
     for run in waiting:
@@ -215,11 +215,11 @@ def test_the_queue_matches_a_plain_list(file_store: Store) -> None:
     def holds(steps: list[tuple[str, Any]]) -> None:
         for run in store.runs():
             store.delete_run(run.id, permanently=True)
-        waiting, live = list[One](), list[One]()
+        waiting, live = list[QueuedRun](), list[QueuedRun]()
         for name, what in steps:
             at = what[0] if name == "send" else what
             if name == "add":
-                waiting.append(One(store.add_run(experiment, True, what).id, what))
+                waiting.append(QueuedRun(store.add_run(experiment, True, what).id, what))
             elif name == "take":
                 there = {host: machines[host] for host in what}
                 taken, expected = store.take_next(there), next_of(waiting, live, there)

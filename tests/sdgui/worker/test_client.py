@@ -68,7 +68,7 @@ def worker_file(tmp_path: Path) -> Path:
     return path
 
 
-class Heard:
+class Signals:
     """Records a client's signals in order."""
 
     def __init__(self, client: WorkerClient) -> None:
@@ -90,8 +90,8 @@ def client(qtbot: QtBot, worker_file: Path) -> Iterator[WorkerClient]:
 
 
 @pytest.fixture
-def heard(client: WorkerClient) -> Heard:
-    return Heard(client)
+def signals(client: WorkerClient) -> Signals:
+    return Signals(client)
 
 
 Wait = Callable[[Callable[[], bool]], None]
@@ -102,41 +102,41 @@ def wait(qtbot: QtBot) -> Wait:
     return lambda condition: qtbot.waitUntil(condition, timeout=WAIT_MS)
 
 
-def test_no_process_starts_before_it_is_needed(client: WorkerClient, heard: Heard, wait: Wait) -> None:
+def test_no_process_starts_before_it_is_needed(client: WorkerClient, signals: Signals, wait: Wait) -> None:
     assert client.state == "off"
     number = client.request("echo", text="Grüße 👋\n{}")
-    wait(lambda: number in heard.done)
-    assert heard.done[number]["text"] == "Grüße 👋\n{}"
-    assert heard.progress == [(number, "reading", 1, 2)]
+    wait(lambda: number in signals.done)
+    assert signals.done[number]["text"] == "Grüße 👋\n{}"
+    assert signals.progress == [(number, "reading", 1, 2)]
     wait(lambda: client.state == "ready")
-    assert heard.states[0] == "starting"
+    assert signals.states[0] == "starting"
 
 
-def test_a_process_started_ahead_answers_the_first_request(client: WorkerClient, heard: Heard, wait: Wait) -> None:
+def test_a_process_started_ahead_answers_the_first_request(client: WorkerClient, signals: Signals, wait: Wait) -> None:
     client.warm_up()
     client.warm_up()
     wait(lambda: client.state == "ready")
     number = client.request("echo", text="a")
-    wait(lambda: number in heard.done and client.state == "ready")
-    assert heard.states == ["starting", "ready", "busy", "ready"], "one process"
+    wait(lambda: number in signals.done and client.state == "ready")
+    assert signals.states == ["starting", "ready", "busy", "ready"], "one process"
 
 
-def test_answers_match_their_requests(client: WorkerClient, heard: Heard, wait: Wait) -> None:
+def test_answers_match_their_requests(client: WorkerClient, signals: Signals, wait: Wait) -> None:
     numbers = [client.request("echo", text=str(place)) for place in range(20)]
-    wait(lambda: len(heard.done) == 20)
-    assert [heard.done[number]["text"] for number in numbers] == [str(place) for place in range(20)]
-    assert len({heard.done[number]["pid"] for number in numbers}) == 1
+    wait(lambda: len(signals.done) == 20)
+    assert [signals.done[number]["text"] for number in numbers] == [str(place) for place in range(20)]
+    assert len({signals.done[number]["pid"] for number in numbers}) == 1
 
 
-def test_invalid_lines_parts_large_lines_and_failures(client: WorkerClient, heard: Heard, wait: Wait) -> None:
+def test_invalid_lines_parts_large_lines_and_failures(client: WorkerClient, signals: Signals, wait: Wait) -> None:
     numbers = [client.request("noise"), client.request("slowly"), client.request("large", size=3_000_000)]
-    wait(lambda: len(heard.done) == 3)
-    assert heard.failed == {}
-    assert list(heard.done) == numbers
-    assert len(heard.done[numbers[2]]["text"]) == 3_000_000
+    wait(lambda: len(signals.done) == 3)
+    assert signals.failed == {}
+    assert list(signals.done) == numbers
+    assert len(signals.done[numbers[2]]["text"]) == 3_000_000
     number = client.request("fail")
-    wait(lambda: number in heard.failed)
-    assert heard.failed == {number: Failure("No such checkpoint.", "more")}
+    wait(lambda: number in signals.failed)
+    assert signals.failed == {number: Failure("No such checkpoint.", "more")}
 
 
 @pytest.mark.parametrize("allowed", [True, False])
@@ -152,60 +152,60 @@ def test_a_model_that_needs_code_is_asked_about_and_opened_once_allowed(
         answer(allowed)
 
     client = WorkerClient([sys.executable, "-S", "-u", str(worker_file)], ask_code=ask)
-    heard = Heard(client)
+    signals = Signals(client)
     number = client.request("foreign", allowed=str(tmp_path / "allowed"))
-    wait(lambda: number in heard.done or number in heard.failed)
+    wait(lambda: number in signals.done or number in signals.failed)
     assert asked == [{"ab" * 32: Path("/run/code/x.py")}]
-    assert (heard.done if allowed else heard.failed).keys() == {number}
+    assert (signals.done if allowed else signals.failed).keys() == {number}
     client.close()
 
 
-def test_a_request_is_cancelled(client: WorkerClient, heard: Heard, wait: Wait) -> None:
+def test_a_request_is_cancelled(client: WorkerClient, signals: Signals, wait: Wait) -> None:
     number = client.request("sleep")  # which this worker never answers
     client.cancel(number)
-    wait(lambda: number in heard.failed)
-    assert isinstance(heard.failed[number], Cancelled)
+    wait(lambda: number in signals.failed)
+    assert isinstance(signals.failed[number], Cancelled)
     client.cancel(number)  # too late, and harmless
 
 
-def test_a_crash_fails_open_requests_and_the_next_one_works(client: WorkerClient, heard: Heard, wait: Wait) -> None:
+def test_a_crash_fails_open_requests_and_the_next_one_works(client: WorkerClient, signals: Signals, wait: Wait) -> None:
     numbers = [client.request("crash"), client.request("echo", text="never")]
-    wait(lambda: len(heard.failed) == 2)
-    failure = heard.failed[numbers[1]]
+    wait(lambda: len(signals.failed) == 2)
+    failure = signals.failed[numbers[1]]
     assert "code 3" in failure.text
     assert failure.details.endswith("Fatal: out of memory")
     again = client.request("echo", text="back")
-    wait(lambda: again in heard.done)
+    wait(lambda: again in signals.done)
 
 
 def test_a_worker_that_cannot_start_fails_the_request_asynchronously(qtbot: QtBot, wait: Wait) -> None:
     client = WorkerClient(["/no/such/worker"])
-    heard = Heard(client)
+    signals = Signals(client)
     number = client.request("echo", text="x")
-    assert heard.failed == {}
-    wait(lambda: number in heard.failed)
-    assert "could not be started" in heard.failed[number].text
+    assert signals.failed == {}
+    wait(lambda: number in signals.failed)
+    assert "could not be started" in signals.failed[number].text
     assert client.state == "off"
     client.close()
 
 
 def test_shutdown_ends_the_process_and_a_later_request_starts_another(
-    client: WorkerClient, heard: Heard, wait: Wait
+    client: WorkerClient, signals: Signals, wait: Wait
 ) -> None:
     first = client.request("echo", text="a")
-    wait(lambda: first in heard.done)
-    pid = heard.done[first]["pid"]
+    wait(lambda: first in signals.done)
+    pid = signals.done[first]["pid"]
     client.shutdown()
     assert client.state == "off"
     second = client.request("echo", text="b")
-    wait(lambda: second in heard.done and not psutil.pid_exists(pid))
-    assert heard.done[second]["pid"] != pid
+    wait(lambda: second in signals.done and not psutil.pid_exists(pid))
+    assert signals.done[second]["pid"] != pid
 
 
-def test_closing_leaves_no_process(client: WorkerClient, heard: Heard, wait: Wait) -> None:
+def test_closing_leaves_no_process(client: WorkerClient, signals: Signals, wait: Wait) -> None:
     number = client.request("echo", text="a")
-    wait(lambda: number in heard.done)
-    pid = heard.done[number]["pid"]
+    wait(lambda: number in signals.done)
+    pid = signals.done[number]["pid"]
     client.request("sleep")
     client.close()
     wait(lambda: not psutil.pid_exists(pid))
@@ -258,7 +258,7 @@ def garbage(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 def test_an_answer_of_another_type_is_a_failure_with_a_message(garbage: WorkerClient, wait: Wait) -> None:
-    heard = Heard(garbage)
+    signals = Signals(garbage)
     for reply in (
         {"event": "done", "result": 5},
         {"event": "done"},
@@ -267,42 +267,42 @@ def test_an_answer_of_another_type_is_a_failure_with_a_message(garbage: WorkerCl
         {"event": "failed", "message": 5, "details": {"a": 1}},
     ):
         number = garbage.request("answer", replies=[reply])
-        wait(lambda number=number: number in heard.failed)
-        assert heard.done == {}
-        assert isinstance(heard.failed[number].text, str)
-        assert heard.failed[number].text.endswith(".")
+        wait(lambda number=number: number in signals.failed)
+        assert signals.done == {}
+        assert isinstance(signals.failed[number].text, str)
+        assert signals.failed[number].text.endswith(".")
 
 
 def test_malformed_progress_does_no_harm(garbage: WorkerClient, wait: Wait) -> None:
-    heard = Heard(garbage)
+    signals = Signals(garbage)
     odd = ["x", None, True, 1e300, -5, 2**70, [1], {}]
     replies: list[object] = [{"event": "progress", "doing": one, "done": one, "total": one} for one in odd]
     replies += ['{"event": "progress", "id": 1, "done": NaN, "total": Infinity}', '{"event": "progress", "id": true}']
     replies += [f'{{"event": "done", "id": 1, "result": {"[" * 100_000}', f'{{"id": 1, "done": {"9" * 5000}}}']
     number = garbage.request("answer", replies=[*replies, {"event": "done", "result": {"fine": True}}])
-    wait(lambda: number in heard.done)
-    assert {done for _, _, done, _ in heard.progress} == {0, 2**31 - 1}
+    wait(lambda: number in signals.done)
+    assert {done for _, _, done, _ in signals.progress} == {0, 2**31 - 1}
 
 
 @pytest.mark.parametrize("do", ["flood", "endless"])
 def test_a_worker_that_can_never_answer_is_replaced(garbage: WorkerClient, wait: Wait, do: str) -> None:
-    heard = Heard(garbage)
+    signals = Signals(garbage)
     number = garbage.request(do)
-    wait(lambda: number in heard.failed)
-    assert "Try again" in heard.failed[number].text
+    wait(lambda: number in signals.failed)
+    assert "Try again" in signals.failed[number].text
     again = garbage.request("answer", replies=[{"event": "done", "result": {}}])
-    wait(lambda: again in heard.done)
+    wait(lambda: again in signals.done)
 
 
 @pytest.mark.parametrize("do", ["hang", "mute"])
 def test_a_worker_that_ignores_a_cancellation_is_ended(garbage: WorkerClient, wait: Wait, do: str) -> None:
-    heard = Heard(garbage)
+    signals = Signals(garbage)
     number = garbage.request(do)
     garbage.cancel(number)
-    wait(lambda: number in heard.failed)
-    assert isinstance(heard.failed[number], Cancelled)
+    wait(lambda: number in signals.failed)
+    assert isinstance(signals.failed[number], Cancelled)
     again = garbage.request("answer", replies=[{"event": "done", "result": {}}])
-    wait(lambda: again in heard.done)
+    wait(lambda: again in signals.done)
 
 
 @pytest.mark.parametrize("do", ["hang", "ready then silent", "mute"])
@@ -311,23 +311,23 @@ def test_a_silent_worker_is_noticed_without_a_cancellation(
 ) -> None:
     monkeypatch.setattr(heartbeat, "TICK_MS", 50)
     monkeypatch.setattr(heartbeat, "STARTING_TICKS", 20)
-    heard = Heard(garbage)
+    signals = Signals(garbage)
     number = garbage.request(do)
-    wait(lambda: number in heard.failed)
-    assert heard.failed[number].text.startswith("The worker has not responded for ")
-    assert not isinstance(heard.failed[number], Cancelled)
+    wait(lambda: number in signals.failed)
+    assert signals.failed[number].text.startswith("The worker has not responded for ")
+    assert not isinstance(signals.failed[number], Cancelled)
     again = garbage.request("answer", replies=[{"event": "done", "result": {}}])
-    wait(lambda: again in heard.done)
+    wait(lambda: again in signals.done)
 
 
 def test_a_heartbeat_keeps_a_worker_without_progress(
     garbage: WorkerClient, wait: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heartbeat, "TICK_MS", 100)
-    heard = Heard(garbage)
+    signals = Signals(garbage)
     number = garbage.request("alive", beats=40)  # longer than silence is allowed to last
-    wait(lambda: number in heard.done)
-    assert heard.failed == {}
+    wait(lambda: number in signals.done)
+    assert signals.failed == {}
 
 
 def test_silence_counts_only_while_an_answer_is_awaited(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:

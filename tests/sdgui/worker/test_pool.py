@@ -69,11 +69,11 @@ def ask(pool: WorkerPool, qtbot: QtBot) -> Ask:
 
     def asked(key: str) -> int:
         client = pool.client(key)
-        heard: dict[int, Any] = {}
-        client.done.connect(lambda number, result: heard.update({number: result}))
+        signals: dict[int, Any] = {}
+        client.done.connect(lambda number, result: signals.update({number: result}))
         number = client.request("pid")
-        qtbot.waitUntil(lambda: number in heard and client.state == "ready", timeout=10000)
-        return int(heard[number]["pid"])
+        qtbot.waitUntil(lambda: number in signals and client.state == "ready", timeout=10000)
+        return int(signals[number]["pid"])
 
     return asked
 
@@ -104,9 +104,9 @@ def test_when_all_are_busy_a_request_waits_and_may_be_cancelled(pool: WorkerPool
     busy = [pool.client(key) for key in ("a", "b")]
     numbers = [client.request("sleep") for client in busy]  # never answered
     waiting, given_up = pool.client("c"), pool.client("d")
-    heard: list[int] = []
+    signals: list[int] = []
     failed: list[tuple[int, object]] = []
-    waiting.done.connect(lambda number, _result: heard.append(number))
+    waiting.done.connect(lambda number, _result: signals.append(number))
     given_up.failed.connect(lambda number, failure: failed.append((number, failure)))
     number, other = waiting.request("pid"), given_up.request("pid")
     assert (waiting.state, given_up.state) == ("waiting", "waiting")
@@ -115,7 +115,7 @@ def test_when_all_are_busy_a_request_waits_and_may_be_cancelled(pool: WorkerPool
     qtbot.waitUntil(lambda: failed == [(other, Cancelled())])
     assert given_up.state == "off"
     busy[0].cancel(numbers[0])
-    qtbot.waitUntil(lambda: heard == [number], timeout=10000)
+    qtbot.waitUntil(lambda: signals == [number], timeout=10000)
     assert busy[0].state == "off"
     qtbot.waitUntil(lambda: busy[0].state == "off")
 
@@ -194,13 +194,13 @@ def test_after_a_fetch_requests_are_answered_locally(tmp_path: Path, qtbot: QtBo
     path.write_text(WORKER)
     there: list[str] | None = [sys.executable, "-S", "-u", str(path), "there"]
     pool = WorkerPool([sys.executable, "-S", "-u", str(path)], remote_command=lambda _key: there)
-    client, heard = pool.client("/run@best"), dict[int, Any]()
-    client.done.connect(lambda number, result: heard.update({number: result}))
+    client, signals = pool.client("/run@best"), dict[int, Any]()
+    client.done.connect(lambda number, result: signals.update({number: result}))
 
     def words() -> list[str]:
         number = client.request("pid")
-        qtbot.waitUntil(lambda: number in heard and client.state == "ready", timeout=10000)
-        return psutil.Process(int(heard[number]["pid"])).cmdline()
+        qtbot.waitUntil(lambda: number in signals and client.state == "ready", timeout=10000)
+        return psutil.Process(int(signals[number]["pid"])).cmdline()
 
     assert words()[-1] == "there"
     there = None

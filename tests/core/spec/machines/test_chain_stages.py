@@ -20,7 +20,7 @@ CONFIG = preset_config("clip", "tiny")
 RECORD = RemoteRecord(machine="far", folder="/there/c/stage-1-one", token="t", devices=["2"], script="#!")
 
 
-class Far:
+class FakeHost:
     """A fake machine that records requests."""
 
     def __init__(self) -> None:
@@ -48,8 +48,8 @@ def stages(tmp_path: Path) -> list[RunDir]:
     return found
 
 
-def handed(run: RunDir, config: str) -> tuple[Any, ...]:
-    far: Any = Far()
+def submission(run: RunDir, config: str) -> tuple[Any, ...]:
+    far: Any = FakeHost()
     answer: Any = submit(far, run, RECORD, config, 7.0)
     assert answer == "asked"
     return tuple(far.heard[0])
@@ -58,14 +58,14 @@ def handed(run: RunDir, config: str) -> tuple[Any, ...]:
 def test_runs_are_handed_over_singly_and_stages_as_their_chain(stages: list[RunDir], tmp_path: Path) -> None:
     plain = RunDir(tmp_path / "plain")
     plain.create()
-    assert handed(plain, "{}") == ("submit", "plain", "t", "{}", ["2"], "#!", 7.0, {})
+    assert submission(plain, "{}") == ("submit", "plain", "t", "{}", ["2"], "#!", 7.0, {})
     config = (tmp_path / "c" / "chain.json").read_text()
-    assert handed(stages[0], "{}") == ("chain", "c", "stage-1-one", "t", config, ["2"], "#!", 7.0)
-    assert handed(stages[1], "") == ("chain", "c", "stage-2-two", "t", "", ["2"], "#!", 7.0)
+    assert submission(stages[0], "{}") == ("chain", "c", "stage-1-one", "t", config, ["2"], "#!", 7.0)
+    assert submission(stages[1], "") == ("chain", "c", "stage-2-two", "t", "", ["2"], "#!", 7.0)
     with pytest.raises(
         UserError, match="The stages before stage-2-two are on this computer, so this stage cannot be resumed on far"
     ):
-        handed(stages[1], "{}")
+        submission(stages[1], "{}")
 
 
 def test_the_mirror_of_the_next_stage_is_created_once(stages: list[RunDir], tmp_path: Path) -> None:

@@ -24,10 +24,10 @@ HELLO = {"event": "hello", "protocol": PROTOCOL, "version": "1", "host": "far-01
 FAR = Machine(name="far", host="user@far")
 
 
-class Spoken:
+class FakeSession:
     """A fake session whose replies come from the test; None is its end."""
 
-    made: list[Spoken]
+    made: list[FakeSession]
     script: list[list[dict[str, Any] | None]]  # what arrives at once on the first lines
     ends: tuple[int | None, str] = (255, "")
 
@@ -54,8 +54,8 @@ class Spoken:
 
 
 @pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> type[Spoken]:
-    class Lines(Spoken):
+def lines(monkeypatch: pytest.MonkeyPatch) -> type[FakeSession]:
+    class Lines(FakeSession):
         made, script = [], []
 
     monkeypatch.setattr(connection_module, "RemoteProcess", Lines)
@@ -63,18 +63,18 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> type[Spoken]:
 
 
 @pytest.fixture
-def told() -> list[ConnectionState]:
+def reported() -> list[ConnectionState]:
     return []
 
 
 @pytest.fixture
-def connection(lines: type[Spoken], told: list[ConnectionState]) -> Iterator[Connection]:
-    found = Connection(FAR, told.append, ["program"])
-    yield found
-    found.close()
+def connection(lines: type[FakeSession], reported: list[ConnectionState]) -> Iterator[Connection]:
+    connection = Connection(FAR, reported.append, ["program"])
+    yield connection
+    connection.close()
 
 
-class Sink:
+class FakeSink:
     """A fake sink that records what it receives."""
 
     def __init__(self, has: int) -> None:
@@ -93,9 +93,9 @@ class Sink:
         self.given.append(trouble.message)
 
 
-def test_unanswered_requests_are_repeated(lines: type[Spoken], connection: Connection) -> None:
+def test_unanswered_requests_are_repeated(lines: type[FakeSession], connection: Connection) -> None:
     lines.script = [[]]
-    sink = Sink(3)
+    sink = FakeSink(3)
     connection.follow("/there/one", sink)
     asked = [connection.call("probe"), connection.call("runs", folder="x")]
     wait_for(lambda: lines.made)
@@ -136,7 +136,7 @@ def test_unanswered_requests_are_repeated(lines: type[Spoken], connection: Conne
 
 
 def test_a_missing_ssh_is_reported_with_its_remedy(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(command: Any) -> Spoken:
+    def missing(command: Any) -> FakeSession:
         raise FileNotFoundError(2, "No such file or directory")
 
     monkeypatch.setattr(connection_module, "RemoteProcess", missing)
@@ -153,7 +153,7 @@ def test_a_missing_ssh_is_reported_with_its_remedy(connection: Connection, monke
     ],
 )
 def test_a_refusal_is_reported_at_once_and_the_next_call_retries(
-    lines: type[Spoken], connection: Connection, first: Any, ends: tuple[int, str], sentence: str
+    lines: type[FakeSession], connection: Connection, first: Any, ends: tuple[int, str], sentence: str
 ) -> None:
     lines.script, lines.ends = [first], ends
     asked = connection.call("probe")
@@ -171,7 +171,7 @@ def test_a_refusal_is_reported_at_once_and_the_next_call_retries(
 
 
 def test_late_calls_fail_and_a_silent_connection_is_closed(
-    lines: type[Spoken], connection: Connection, monkeypatch: pytest.MonkeyPatch
+    lines: type[FakeSession], connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited = threading.Semaphore(0)
 
@@ -212,8 +212,8 @@ def test_late_calls_fail_and_a_silent_connection_is_closed(
 
 
 def test_each_machine_has_one_connection_until_its_settings_change(tmp_path: Path) -> None:
-    told: list[tuple[str, ConnectionState]] = []
-    machines = Machines(tmp_path, lambda name, state: told.append((name, state)), lambda machine: [machine.python])
+    reported: list[tuple[str, ConnectionState]] = []
+    machines = Machines(tmp_path, lambda name, state: reported.append((name, state)), lambda machine: [machine.python])
     machines.list.put(FAR.model_copy(update={"python": "/none"}))
     first = machines.host("far")
     assert machines.host("far") is first
@@ -223,7 +223,7 @@ def test_each_machine_has_one_connection_until_its_settings_change(tmp_path: Pat
     second = machines.host("far")
     assert second is not first
     assert (first.state.kind, second.state.kind) == ("closed", "off")
-    assert told == [("far", ConnectionState("closed"))]
+    assert reported == [("far", ConnectionState("closed"))]
     with pytest.raises(UserError, match="there is no machine near; known: far"):
         machines.host("near")
     machines.close()

@@ -22,7 +22,7 @@ from core.spec.run.folder import RunDir
 WEIGHTS = bytes(range(95))
 
 
-class Pretended:
+class FakeHost:
     """A fake machine with one checkpoint; ``asked``: requested chunks, ``ahead``: open requests at each."""
 
     def __init__(self, **files: bytes) -> None:
@@ -75,7 +75,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
     return run
 
 
-def fetch(host: Pretended, run: RunDir, which: str = "last", **more: Any) -> Path:
+def fetch(host: FakeHost, run: RunDir, which: str = "last", **more: Any) -> Path:
     return fetch_checkpoint(host, run, which, **more)  # type: ignore[arg-type]
 
 
@@ -94,7 +94,7 @@ REPLACED = "step-00000040 was replaced on its machine while it was being fetched
 def test_a_file_that_changes_during_a_fetch_is_refused_and_fetched_again(
     run: RunDir, wrong: dict[str, Any], said: str
 ) -> None:
-    host = Pretended(student=WEIGHTS)
+    host = FakeHost(student=WEIGHTS)
     host.changed = lambda offset: wrong if offset == 30 else {}  # type: ignore[method-assign]
     with pytest.raises(UserError, match=re.escape(said)):
         fetch(host, run)
@@ -102,7 +102,7 @@ def test_a_file_that_changes_during_a_fetch_is_refused_and_fetched_again(
     assert not (run.checkpoints / "best").exists()
     held = run.checkpoints / ".step-00000040.fetch.tmp"
     assert (held / "student.safetensors").read_bytes() == WEIGHTS[:30]
-    good = Pretended(student=WEIGHTS)
+    good = FakeHost(student=WEIGHTS)
     fetch(good, run)
     assert good.asked[0] == ("student.safetensors", 30, 10), "it goes on from there"
     assert (run.checkpoints / "step-00000040" / "student.safetensors").read_bytes() == WEIGHTS
@@ -117,7 +117,7 @@ def test_partial_data_of_another_file_is_dropped(run: RunDir, stale: str) -> Non
     text = stamps.get(stale, json.dumps({"student.safetensors": 7}))
     if stale != "none":
         (held / ".stamps.json").write_text(text)
-    host = Pretended(student=WEIGHTS)
+    host = FakeHost(student=WEIGHTS)
     folder = fetch(host, run)
     assert host.asked[0] == ("student.safetensors", 0, 10)
     assert (folder / "student.safetensors").read_bytes() == WEIGHTS
@@ -125,7 +125,7 @@ def test_partial_data_of_another_file_is_dropped(run: RunDir, stale: str) -> Non
 
 
 def test_a_full_disk_is_reported_before_the_first_request(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    host, free = Pretended(student=WEIGHTS), [94]
+    host, free = FakeHost(student=WEIGHTS), [94]
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free[0]))
     with pytest.raises(
         UserError, match=r"step-00000040 needs 0 MB more, but the disk of .* has only 0 MB free; free some"
@@ -145,7 +145,7 @@ def test_a_run_with_local_checkpoints_has_none_to_fetch(tmp_path: Path, record: 
     if record is not None:
         write_record(run, record)
     with pytest.raises(UserError, match=r"is trained on this computer|was not written by you"):
-        fetch(Pretended(), run)
+        fetch(FakeHost(), run)
 
 
 def test_a_checkpoint_is_chosen_by_step_name_or_pointer() -> None:

@@ -32,7 +32,7 @@ def run(tmp_path: Path) -> RunDir:
     return run
 
 
-class Asked(Machines):
+class CountingHost(Machines):
     """Counts attempts to reach a machine."""
 
     def __init__(self, home: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_record_by_another_user_contacts_no_machine(
         write_record(other, RemoteRecord(machine="gpu", folder="/there/own"))
     received(run, **fields)
     run.ask("stop")
-    machines = Asked(tmp_path / "home")
+    machines = CountingHost(tmp_path / "home")
     remote = RemoteRuns(machines)
     assert remote.catch_up([run.path], 0.5) == {}
     remote.attach(run)

@@ -29,7 +29,7 @@ def run(tmp_path: Path) -> RunDir:
     return run
 
 
-class Pretended:
+class FakeHost:
     """A fake machine that records requests; the test settles the answers."""
 
     def __init__(self, name: str) -> None:
@@ -62,13 +62,13 @@ class Pretended:
         self.heard.append(("unfollow", folder))
 
 
-class Known:
+class FakeMachines:
     """Machines that include "far"."""
 
     def __init__(self) -> None:
-        self.far = Pretended("far")
+        self.far = FakeHost("far")
 
-    def host(self, name: str) -> Pretended:
+    def host(self, name: str) -> FakeHost:
         if name != "far":
             raise UserError(f"there is no machine {name}.")
         return self.far
@@ -81,13 +81,13 @@ class Known:
 def remote(monkeypatch: pytest.MonkeyPatch) -> RemoteRuns:
     """Runs on fake machines, without a thread: tests call its work."""
     monkeypatch.setattr(RemoteRuns, "_work", lambda self: None)
-    told: list[tuple[Path, str]] = []
-    found = RemoteRuns(Known(), lambda folder, sentence: told.append((folder, sentence)))  # type: ignore[arg-type]
-    found.told = told  # type: ignore[attr-defined]
-    return found
+    messages: list[tuple[Path, str]] = []
+    remote_runs = RemoteRuns(FakeMachines(), lambda folder, sentence: messages.append((folder, sentence)))  # type: ignore[arg-type]
+    remote_runs.messages = messages  # type: ignore[attr-defined]
+    return remote_runs
 
 
-def far(remote: RemoteRuns) -> Pretended:
+def far(remote: RemoteRuns) -> FakeHost:
     return remote.machines.far  # type: ignore[attr-defined,no-any-return]
 
 
@@ -126,7 +126,7 @@ def test_a_run_that_cannot_be_resumed_remotely_gives_the_reason(remote: RemoteRu
     assert far(remote).heard == []
 
 
-def answering(host: Pretended, answer: Callable[[], Submitted]) -> None:
+def answering(host: FakeHost, answer: Callable[[], Submitted]) -> None:
     """Answer submissions immediately from now on."""
 
     def submit(name: str, token: str, config: str, devices: Any, script: str, timeout: float, code: Any) -> Future[Any]:

@@ -67,7 +67,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, dict
     store.close()
 
 
-FOUND = {
+EXPECTED = {
     "name = 'one clip'": "one",
     "experiment: TWO": "two",
     "state = failed": "one",
@@ -139,9 +139,9 @@ FOUND = {
 def test_filters_by_every_fact(runs: tuple[Store, dict[int, str]]) -> None:
     store, names = runs
     catalogue = store.catalogue()
-    found = {text: [names[run_id] for run_id in store.run_ids(RunQuery(parse(text, catalogue)))] for text in FOUND}
-    assert {text: " ".join(sorted(some)) for text, some in found.items()} == {
-        text: " ".join(sorted(wanted.split())) for text, wanted in FOUND.items()
+    actual = {text: [names[run_id] for run_id in store.run_ids(RunQuery(parse(text, catalogue)))] for text in EXPECTED}
+    assert {text: " ".join(sorted(some)) for text, some in actual.items()} == {
+        text: " ".join(sorted(wanted.split())) for text, wanted in EXPECTED.items()
     }
 
 

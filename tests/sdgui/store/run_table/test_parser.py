@@ -82,11 +82,11 @@ def test_a_printed_filter_parses_to_itself(expression: Expression) -> None:
 @given(st.text("abn or:<>=!()\"',%1.~\\\n", max_size=30) | st.text(max_size=30))
 @settings(max_examples=15, deadline=None)
 def test_any_text_parses_or_is_reported_at_its_position(text: str) -> None:
-    told = _told(text)
-    assert told is None or (0 <= told.start < told.end <= len(text) + 1 and str(told).endswith((".", "?")))
+    problem = problem_of(text)
+    assert problem is None or (0 <= problem.start < problem.end <= len(text) + 1 and str(problem).endswith((".", "?")))
 
 
-def _told(text: str) -> ExpressionError | None:
+def problem_of(text: str) -> ExpressionError | None:
     try:
         parse(text, CATALOGUE)
     except ExpressionError as error:
