@@ -39,6 +39,7 @@ _RECENT = "models/recent"
 _REMEMBERED = 8
 _NO_CAPTIONS = "This model cannot caption: its architecture is not CoCa."
 _NO_CHECKPOINT = "This run has not saved a checkpoint yet."
+_NO_CHECKPOINTS_LEFT = "The checkpoints of this run were deleted."
 _GONE = "This model no longer exists."
 _FOLDER_MISSING = "The folder of this run no longer exists."
 _RANDOM = "no weights"
@@ -95,6 +96,16 @@ def run_entry(store: Store, run: Run | None, needs: Needs) -> ModelEntry:
     return _run_entry(run, experiment.name, store.run_count(run.experiment_id, run.id), needs)
 
 
+def listed_entry(store: Store, entry: ModelEntry, needs: Needs) -> ModelEntry | None:
+    """The store's run in the folder of ``entry``; None if there is none."""
+    if entry.kind != "run":
+        return None
+    try:
+        return run_entry(store, store.run_in(Path(entry.name)), needs)
+    except StoreError:
+        return None
+
+
 def _run_entry(run: Run, experiment: str, ordinal: int, needs: Needs) -> ModelEntry:
     title = f"{experiment} · run {ordinal}"
     facts = run_facts(run.dir)
@@ -111,6 +122,11 @@ def _reason(trained: bool, captions: bool, needs: Needs) -> str:
     if needs == "caption" and not captions:
         return _NO_CAPTIONS
     return "" if trained else _NO_CHECKPOINT
+
+
+def missing_reason(folder: Path) -> str:
+    """Why a run in ``folder`` that had checkpoints has none any more."""
+    return _NO_CHECKPOINTS_LEFT if folder.exists() else _FOLDER_MISSING
 
 
 def pretrained_entries(needs: Needs) -> list[ModelEntry]:

@@ -6,6 +6,7 @@ cannot use are grey, with the reason below. New checkpoints of live runs appear 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,8 @@ from sdgui.shared.pickers.entries import (
     folder_entry,
     included_entries,
     interpolation_problem,
+    listed_entry,
+    missing_reason,
     pretrained_entries,
     recent_choices,
     remember,
@@ -192,7 +195,7 @@ class ModelChip(ChipButton):
         if model:
             title = Path(run_and_checkpoint(model)[0] or model).name
             entry = choice_entry(ModelChoice(model, "", title), self._needs)
-            self._initial_title = (self._listed_entry(entry) or entry).title
+            self._initial_title = (listed_entry(self._services.store, entry, self._needs) or entry).title
 
     def _emit_interpolated(self) -> None:
         self._emit_choice()
@@ -218,21 +221,21 @@ class ModelChip(ChipButton):
         store, needs = self._services.store, self._needs
 
         def choose(entries: list[ModelEntry]) -> None:
-            usable = next((entry for entry in entries if not entry.reason), None)
-            if usable is not None and self._entry is None:
-                self._use_entry(usable)
+            if self._entry is None:
+                self._use_first(entries)
 
         self._tasks.run(lambda: [*run_entries(store, needs), *included_entries(needs)], choose)
 
     def choose_included(self) -> None:
         """Choose an included model, if this panel can use one."""
-        entry = next((entry for entry in included_entries(self._needs) if not entry.reason), None)
-        if entry is not None:
-            self._use_entry(entry)
+        self._use_first(included_entries(self._needs))
 
     def restore(self) -> bool:
         """Choose the most recent model that this panel can use; False if there is none."""
-        entries = [choice_entry(choice, self._needs) for choice in recent_choices(self._services.settings)]
+        return self._use_first(choice_entry(choice, self._needs) for choice in recent_choices(self._services.settings))
+
+    def _use_first(self, entries: Iterable[ModelEntry]) -> bool:
+        """Choose the first usable entry; False if there is none."""
         entry = next((entry for entry in entries if not entry.reason), None)
         return entry is not None and self._use_entry(entry)
 
@@ -255,8 +258,12 @@ class ModelChip(ChipButton):
     def refresh(self) -> None:
         """Check for new checkpoints of the chosen run; an open list is read again."""
         entry = self._entry
-        if entry is not None and entry.kind == "run" and run_facts(RunDir(entry.name)) != self._facts:
-            self._set_run(entry, self._checkpoint, self._network)
+        if entry is not None and entry.kind == "run" and (facts := run_facts(RunDir(entry.name))) != self._facts:
+            if facts.steps:
+                self._entry = replace(entry, reason="")
+                self._set_run(entry, self._checkpoint, self._network)
+            else:
+                self._entry, self._facts = replace(entry, reason=missing_reason(Path(entry.name))), facts
             self._emit_choice()
         if "popover" in vars(self) and self.popover.isVisible():
             self._fill()
@@ -267,10 +274,9 @@ class ModelChip(ChipButton):
         store, needs, choices = self._services.store, self._needs, recent_choices(self._services.settings)
 
         def read() -> Groups:
-            recent = [self._renamed_entry(choice_entry(choice, needs)) for choice in choices[:_MAX_RECENT]]
-            recent = [entry for entry in recent if not entry.reason]
+            recent = (self._renamed_entry(choice_entry(choice, needs)) for choice in choices[:_MAX_RECENT])
             return [
-                ("Recent", recent),
+                ("Recent", [entry for entry in recent if not entry.reason]),
                 ("Runs", run_entries(store, needs)),
                 ("Included", included_entries(needs)),
                 ("Pretrained, by open_clip", pretrained_entries(needs)),
@@ -287,23 +293,13 @@ class ModelChip(ChipButton):
     def _renamed_entry(self, entry: ModelEntry) -> ModelEntry:
         """A recent choice with its current title, since its run may have been renamed."""
         choice = entry.recent
-        current = self._listed_entry(entry)
+        current = listed_entry(self._services.store, entry, self._needs)
         if choice is None or current is None:
             return entry
         checkpoint = run_and_checkpoint(choice.model)[1]
         checkpoint = f"step {count(int(checkpoint))}" if checkpoint.isdecimal() else checkpoint
         title = " · ".join(filter(None, (current.title, choice.network, checkpoint)))
         return replace(entry, title=title, metric=current.metric, about=current.about)
-
-    def _listed_entry(self, entry: ModelEntry) -> ModelEntry | None:
-        """The store's run in the entry's folder."""
-        store = self._services.store
-        if entry.kind != "run":
-            return None
-        try:
-            return run_entry(store, store.run_in(Path(entry.name)), self._needs)
-        except StoreError:
-            return None
 
     # Choosing
     def _use_entry(self, entry: ModelEntry) -> bool:
@@ -312,7 +308,11 @@ class ModelChip(ChipButton):
             self.refused.emit(f"{entry.title} cannot be used here. {entry.reason}")
             return False
         recent = entry.recent
-        current = self._listed_entry(entry) if entry.run_id is None or recent is not None else None
+        current = (
+            listed_entry(self._services.store, entry, self._needs)
+            if entry.run_id is None or recent is not None
+            else None
+        )
         title, run_id = (current.title, current.run_id) if current is not None else (entry.title, entry.run_id)
         if current is None and recent is not None and entry.kind != "open_clip":
             title = Path(entry.name).name
@@ -361,9 +361,9 @@ class ModelChip(ChipButton):
     def _show(self) -> None:
         choice = self.choice()
         self.setText(self.short_title() or _NOTHING)
-        self.set_muted(self._entry is None)
-        about = f"{choice.title}\n{choice.model}\n" if choice is not None else ""
-        self.setToolTip(plain_tip(f"{about}Click to choose another model"))
+        self.set_muted(choice is None)
+        lines = (choice.title, choice.model) if choice is not None else (self._entry.reason,) if self._entry else ()
+        self.setToolTip(plain_tip("\n".join([*lines, "Click to choose another model"])))
         self.setAccessibleDescription(choice.title if choice is not None else _NOTHING)
         self.shown.emit()
 

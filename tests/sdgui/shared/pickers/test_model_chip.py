@@ -169,6 +169,27 @@ def test_new_checkpoints_of_the_selected_run_are_announced_and_the_selection_sta
     assert len(heard.renewed) == len(heard.changed) == 1
 
 
+def test_a_selected_run_without_its_folder_cannot_be_used_until_the_folder_is_back(
+    services: Services, chip: ModelChip, tmp_path: Path
+) -> None:
+    run = run_of(services)
+    save(run.dir, 100, "student")
+    assert chip.choose_run(run.id)
+    title = chip.text()
+    run.folder.rename(tmp_path / "moved")
+    chip.refresh()
+    assert (chip.choice(), chip.text()) == (None, title)
+    assert "no longer exists" in chip.toolTip()
+    (tmp_path / "moved").rename(run.folder)
+    chip.refresh()
+    choice = chip.choice()
+    assert choice is not None
+    assert "step 100" in choice.title
+    shutil.rmtree(run.dir.checkpoints)
+    chip.refresh()
+    assert "were deleted" in chip.toolTip()
+
+
 def test_models_that_cannot_caption_are_disabled_with_the_reason(services: Services, qtbot: QtBot) -> None:
     save(run_of(services, "plain").dir, 10)
     save(run_of(services, "coca").dir, 10, captions=True)
