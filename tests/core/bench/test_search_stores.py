@@ -1,4 +1,4 @@
-"""All stores of the benchmark ``search_peers`` find the same rows; peers that are not installed are skipped."""
+"""All stores of the benchmark ``search_peers`` find the same rows; ours survives kills."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from core.search.index.manifest import SEGMENT_ROWS
 from core.search.index.nearest import top_k
 from core.search.index.storage import Vectors
+from tests.benchmarks import search_kills
 from tests.benchmarks.search import DIM
 from tests.benchmarks.search_stores import STORES, Store, is_tenth
 
@@ -54,3 +55,10 @@ def test_verifies_every_vector_after_an_increment(store: Store, vectors: Vectors
     mixed[ROWS + 7] = vectors[7]
     with pytest.raises(ValueError, match="differ"):
         store.verified_rows(tmp_path / "store", mixed)
+
+
+@pytest.mark.slow
+def test_our_index_survives_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_kills, "KILLS", 2)
+    monkeypatch.setattr(search_kills, "KILLED", ("ours",))
+    assert [row.ratio for row in search_kills.kill_rows(tmp_path)] == [1, 1]

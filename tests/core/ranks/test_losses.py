@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.distributed.fsdp._fully_shard import _fsdp_state
 from torch.utils._pytree import tree_leaves
 
+from core.data.sources.opening import open_source
+from core.data.sources.shards.writing import write_shards
 from core.ranks import sharding
 from core.spec.presets import preset_names
 from core.training.team.team import ALONE, Team
@@ -101,3 +103,16 @@ def test_only_the_root_may_be_wrapped(
 @pytest.mark.parametrize("preset", preset_names())
 def test_every_preset_runs_over_ranks(preset: str, ranks: int, data: Path, former: Path, tmp_path: Path) -> None:
     check(preset, data, former, tmp_path, ranks, 10)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pairs")
+    write_shards(open_source(labelled_pairs(folder)), folder / "shards", lambda done, total: None, rows=10)
+    return folder / "shards"
+
+
+def test_two_ranks_read_their_own_streams_of_shards(shards: Path, tmp_path: Path) -> None:
+    """Four streams of nine rows, two for each rank; pairs weighted by self-confidence."""
+    assert config_of("sd-clip-every-step", shards, shards).noise.self_confidence > 0
+    check("sd-clip-every-step", shards, shards, tmp_path, 2, 2)

@@ -1,16 +1,23 @@
-"""The checks of a machine, one by one, and of the data that a config refers to."""
+"""The checks of a machine one by one, of the data that a config refers to, and the facts that a machine reports."""
 
 from __future__ import annotations
 
+import os
+import platform
 import shutil
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 from PIL import Image
 
 from core.data.inspection.statistics import fingerprint
 from core.data.sources.opening import open_source
 from core.remote import checks
+from core.remote import probe as probe_module
+from core.remote.probe import probe
 from core.remote.slurm import Slurm, SlurmError
 from core.spec.config import override
 from core.spec.machines.answers import Gpu, Partition
@@ -151,3 +158,20 @@ def test_the_paths_of_a_config_are_checked(tmp_path: Path, monkeypatch: pytest.M
     rows = open_source(pairs).rows
     assert (facts[0].name, facts[0].pairs, facts[0].digest) == ("one", len(rows), fingerprint(rows))
     assert (facts[1].name, facts[1].pairs, bool(facts[1].problem)) == ("two", 0, True)
+
+
+def test_facts_describe_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = SimpleNamespace(total=(7 << 20) + 5, available=3 << 20)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr(probe_module, "gpus", lambda: ([Gpu(index=3)], "nvml", ["GPU 4: lost"]))
+    monkeypatch.setattr(os, "getloadavg", lambda: (1.5, 2.5, 3.5))
+    monkeypatch.setattr(probe_module, "installed_version", lambda name: {"torch": "2.9"}.get(name, ""))
+    facts = probe(tmp_path / "runs", Cluster())
+    assert (facts.memory, facts.memory_free, facts.load) == (7, 3, 1.5)
+    assert (facts.gpus, facts.gpus_note) == ([Gpu(index=3)], "nvml; GPU 4: lost")
+    assert (facts.version, facts.torch, facts.python) == ("a checkout", "2.9", platform.python_version())
+    assert (facts.slurm, facts.partitions) == ("23.11", Cluster().partitions())
+    assert (facts.host, facts.system, facts.runs) == (platform.node(), platform.platform(), str(tmp_path / "runs"))
+    assert facts.cores == len(os.sched_getaffinity(0))
+    assert abs(facts.time - time.time()) < 60
+    assert facts.disk_free > 0

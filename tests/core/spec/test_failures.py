@@ -1,4 +1,4 @@
-"""A command that fails for lack of disk, memory or a file prints one sentence and exits with status 1."""
+"""Commands that fail print one sentence and exit with status 1; child processes have our environment and no input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from core import __main__ as program
-from core.spec.children import environment, python_command
+from core.spec.children import environment, python_command, start_program
 from core.spec.errors import UserError
 from core.spec.failures import sentence
 
@@ -120,3 +120,20 @@ def test_child_programs_import_nothing_from_the_current_folder(tmp_path: Path) -
     assert done.returncode == 0
     assert "sd-clip" in done.stdout
     assert "not ours" not in done.stdout
+
+
+_REPORT = "import os, sys; print(os.getsid(0) == os.getpid(), repr(sys.stdin.read()), sys.flags.safe_path)"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no sessions there")
+@pytest.mark.parametrize("detached", [False, True])
+def test_a_detached_child_has_no_input_and_its_own_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, detached: bool
+) -> None:
+    out, err = tmp_path / "out", tmp_path / "err"
+    with out.open("wb") as stdout, err.open("wb") as stderr:
+        child = start_program([sys.executable, "-c", _REPORT], stdout, stderr, detached)
+        assert child.wait(timeout=60) == 0, err.read_text()
+    assert out.read_text().split() == [str(detached), "''", "True"]
+    monkeypatch.setenv("PYTHONPATH", "mine")
+    assert environment()["PYTHONPATH"].split(os.pathsep)[-1] == "mine"

@@ -1,4 +1,4 @@
-"""Watching run folders, and sending: real processes, a real command and a real server."""
+"""Watching run folders and sending alerts once, with real processes, a real command and a real server."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 
 from core.__main__ import main
 from core.spec.alerts.evaluating import Alert
+from core.spec.alerts.log import ALERTS_FILE, AlertLog
 from core.spec.alerts.rules import AlertRules, Rules
 from core.spec.alerts.sending import send
 from core.spec.alerts.watching import RunAlert, Watcher, replay
@@ -222,3 +223,16 @@ def test_the_command_prints_alerts_of_a_run_until_it_ends(
     assert main(["runs", "watch", "one", "--home", str(tmp_path), "--json"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert json.loads(line)["run"] == "one"
+
+
+RUN = Path("/runs/one")
+
+
+def test_an_alert_after_a_line_that_a_killed_program_did_not_finish_is_sent_once(tmp_path: Path) -> None:
+    stalled, failed = Alert("stalled", "No step for 9 minutes.", 3, 1.7e9), Alert("failed", "Failed.", 5, 1.7e9)
+    assert AlertLog(tmp_path).claim(RUN, stalled)
+    with (tmp_path / ALERTS_FILE).open("ab") as file:
+        file.write(b'{"run": "/runs/one", "key": "fai')
+    assert AlertLog(tmp_path).claim(RUN, failed)
+    another = AlertLog(tmp_path)
+    assert [another.claim(RUN, alert) for alert in (stalled, failed)] == [False, False]

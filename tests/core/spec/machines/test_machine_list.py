@@ -1,9 +1,10 @@
-"""The list of machines, decompression limits and ssh options."""
+"""The list of machines, refused settings, decompression limits and ssh options."""
 
 from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import filelock
 import pytest
@@ -93,3 +94,33 @@ def test_a_list_being_written_by_another_program_is_left_alone(tmp_path: Path, m
         with pytest.raises(MachineError, match=r"is being written by another program; try again\."):
             change()
     assert [one.name for one in machines.machines()] == ["far"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"name": ""}, "a machine's name must have 1 to 100 characters"),
+        ({"name": "x" * 101}, "1 to 100"),
+        ({"name": "a/b"}, "no slashes"),
+        ({"name": " a"}, "1 to 100"),
+        ({"name": "a\n"}, "1 to 100"),
+        ({"host": "a" + "b" * 255}, "not a valid ssh name"),
+        ({"host": "-oProxyCommand=true"}, "not a valid ssh name"),
+        ({"host": "a;b"}, "not a valid ssh name"),
+        ({"host": "$(x)"}, "not a valid ssh name"),
+        ({"host": "a\nb"}, "not a valid ssh name"),
+        ({"python": "a\nb"}, "one line of at most 2,000"),
+        ({"runs": "x" * 2001}, "one line"),
+        ({"setup": "x" * 20_001}, "at most 20,000"),
+        ({"setup": "\x1b[2J"}, "20,000"),
+        ({"sbatch": "#SBATCH -a\nrm -rf /"}, "each line of sbatch must start with '#SBATCH ', not 'rm -rf /'"),
+        ({"sbatch": "#SBATCH"}, "must start with"),
+        ({"script": "echo"}, "must begin with"),
+        ({"script": "#!" + "x" * 99_999}, "at most 100,000"),
+        ({"script": "#!\0"}, "100,000"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_refused_settings_and_their_reasons(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Machine.model_validate({"name": "a"} | settings)
