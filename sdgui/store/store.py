@@ -386,4 +386,4 @@ def _delete_folder(folder: Path) -> None:
     try:
         shutil.rmtree(folder)
     except OSError as error:
-        raise StoreError(f"{folder} was only partly deleted: {error.strerror}; delete it by hand.") from error
+        raise StoreError(f"{folder} was only partly deleted: {error.strerror}; delete it yourself.") from error

@@ -251,7 +251,7 @@ def read_period(field: Field, text: str, now: float) -> tuple[float, float]:
         try:
             start = time.strptime(text, date_format)
             end = [number + (index == last_field) for index, number in enumerate(start)]  # the next day, month, ...
-            return time.mktime(start), time.mktime(time.struct_time([*end[:8], -1]))  # -1: DST is determined anew
+            return time.mktime(start), time.mktime(time.struct_time([*end[:8], -1]))  # -1: mktime determines DST
         except (ValueError, OverflowError):
             continue
     try:

@@ -293,7 +293,7 @@ def test_a_table_has_absolute_paths_for_images_in_other_folders(tmp_path: Path) 
     (tmp_path / "t").mkdir()
     with CaptionTable(tmp_path / "t" / "a.csv") as table:
         table.write(image(tmp_path / "t" / "in" / "a.png", "x"))
-        table.write(CaptionedImage(str(tmp_path / "out.png"), [Candidate("by hand")], {}))
+        table.write(CaptionedImage(str(tmp_path / "out.png"), [Candidate("typed")], {}))
     with (tmp_path / "t" / "a.csv").open(encoding="utf-8", newline="") as file:
         first, second = csv.DictReader(file)
     assert first["filepath"] == str(Path("in") / "a.png")

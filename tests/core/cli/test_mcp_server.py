@@ -105,7 +105,7 @@ def test_tools_answer_as_the_verbs_do(tmp_path: Path) -> None:
     assert sorted(path.name for path in (home / "runs").iterdir()) == ["first-1", "second-2"]
 
 
-def test_bad_input_gets_a_sentence_and_the_server_goes_on(tmp_path: Path) -> None:
+def test_bad_input_is_reported_and_the_server_continues(tmp_path: Path) -> None:
     home = tmp_path / "home"
     trained(home, "first-1", 0.5)
     outside = trained(tmp_path / "elsewhere", "outside", 0.5)

@@ -1,7 +1,7 @@
-"""A run folder of somebody else's with code in it: listing, reading, opening and resuming it run none of that code.
+"""Another user's run folder with code: listing, reading, opening and resuming the run executes none of that code.
 
-The planted code leaves a trace when it runs. Each door is tried with a copy in ``code/`` whose digest is right, as a
-stranger's trainer would have left it, and with places and links that lead elsewhere.
+The planted code leaves a trace when it runs. Each entry point is tried with a copy in ``code/`` that has the right
+digest, as another user's trainer leaves it, and with paths and links out of the folder.
 """
 
 from __future__ import annotations

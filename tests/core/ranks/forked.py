@@ -63,7 +63,7 @@ def _rank(rank: int, size: int, port: int, call: Callable[[Team], Any], pipe: Co
         open_group(launch, messages, torch.device("cpu"), PATIENCE / 2)
         pipe.send((call(Team(launch, messages)),))
         dist.destroy_process_group()
-    except BaseException:  # noqa: BLE001  (told to the test)
+    except BaseException:  # noqa: BLE001  (sent to the test)
         pipe.send(f"rank {rank}: {traceback.format_exc()}")
 
 

@@ -38,7 +38,7 @@ def test_rank_and_world_size_come_from_the_environment(given: dict[str, str], ex
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "sentence"),
     [
         ({"RANK": "x"}, "the environment variable RANK is x, not a number up to"),
         ({"LOCAL_WORLD_SIZE": "-2"}, "LOCAL_WORLD_SIZE is -2"),
@@ -48,8 +48,8 @@ def test_rank_and_world_size_come_from_the_environment(given: dict[str, str], ex
         ({"LOCAL_WORLD_SIZE": "5"}, "LOCAL_WORLD_SIZE 5 is not a valid rank"),
     ],
 )
-def test_an_impossible_environment_is_reported(given: dict[str, str], told: str) -> None:
-    with pytest.raises(LaunchError, match=told):
+def test_an_impossible_environment_is_reported(given: dict[str, str], sentence: str) -> None:
+    with pytest.raises(LaunchError, match=sentence):
         from_environment(SECOND | given)
 
 

@@ -1,4 +1,4 @@
-"""The program on a machine with a trainer in miniature in place of ``core train``: all else is the real one.
+"""The remote program with a fake trainer in place of ``core train``; everything else is real.
 
 ``FAKE_TRAINER`` holds the trainer's options; ``FAKE_CLOCK`` seconds by which this machine's clock is ahead.
 """

@@ -59,6 +59,6 @@ def test_twenty_kills_of_a_fetch_lose_nothing(tmp_path: Path) -> None:
         before = len(got)
     assert before > 0
     done = subprocess.run(fetch, capture_output=True, text=True, check=True)
-    assert int(done.stdout.split()[1]) >= before, "it goes on from there"
+    assert int(done.stdout.split()[1]) >= before, "it continues from there"
     assert (run.checkpoints / step.name / "student.safetensors").read_bytes() == content
     assert (run.checkpoints / "last").read_text() == step.name

@@ -25,13 +25,13 @@ class Line:
     """A sender connected to a worker whose request ``sizes`` opens images."""
 
     def __init__(self, folder: Path) -> None:
-        self.names, self.told = PathTranslator(folder / "home", "gpu"), list[dict[str, Any]]()
+        self.names, self.received = PathTranslator(folder / "home", "gpu"), list[dict[str, Any]]()
         ends = [os.pipe() for _ in range(2)]
         requests, replies = os.fdopen(ends[0][0], encoding="utf-8"), os.fdopen(ends[1][1], "w", encoding="utf-8")
         self.back = os.fdopen(ends[1][0], encoding="utf-8")
         self.worker = server.Worker(requests, replies)
         self.worker._verbs["sizes"] = self._sizes
-        self.sender = Sender(self.names, "gpu", os.fdopen(ends[0][1], "wb"), self.told.append)
+        self.sender = Sender(self.names, "gpu", os.fdopen(ends[0][1], "wb"), self.received.append)
         self.go = threading.Event()
         self._threads = [threading.Thread(target=one, daemon=True) for one in (self._serve, self._read)]
         self._streams = (requests, replies, self.back)
@@ -57,7 +57,7 @@ class Line:
                 self.sender.ready(reply["receives"])
             elif reply["event"] in ("done", "failed"):
                 self.sender.record_answer(reply["id"], reply["event"] == "failed")
-            self.told.append(self.names.to_local(reply))
+            self.received.append(self.names.to_local(reply))
 
     def ask(self, number: int, *images: Path) -> dict[str, Any]:
         self.send(number, *images)
@@ -68,8 +68,8 @@ class Line:
 
     def answer(self, number: int) -> dict[str, Any]:
         ends = ("done", "failed")
-        wait_for(lambda: any(one.get("id") == number and one["event"] in ends for one in list(self.told)))
-        return next(one for one in self.told if one.get("id") == number and one["event"] in ends)
+        wait_for(lambda: any(one.get("id") == number and one["event"] in ends for one in list(self.received)))
+        return next(one for one in self.received if one.get("id") == number and one["event"] in ends)
 
     def close(self) -> None:
         self.go.set()
@@ -99,7 +99,7 @@ def test_images_are_sent_once_and_removed_with_the_worker(line: Line, tmp_path: 
     one, two = image(tmp_path / "a b.png"), image(tmp_path / "ü.PNG", 60)
     answer = line.ask(1, one, two, one)
     assert answer["result"]["images"] == [str(one), str(two), str(one)], "the answer has the local paths"
-    progress = [(each["done"], each["total"]) for each in line.told if each.get("doing", "").endswith("to gpu")]
+    progress = [(each["done"], each["total"]) for each in line.received if each.get("doing", "").endswith("to gpu")]
     assert progress[0] == (0, 2)
     assert progress[-1] == (2, 2)
     assert len(progress) > 5, "progress is reported for each chunk"
@@ -173,13 +173,13 @@ def test_an_unreadable_image_is_reported_and_its_request_cancelled(
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(image_uploads, "open_regular", denied)
-    one, told, out = image(tmp_path / "a.png"), list[dict[str, Any]](), RequestLog()
-    sender = Sender(PathTranslator(tmp_path / "home", "gpu"), "gpu", out, told.append)
+    one, replies, out = image(tmp_path / "a.png"), list[dict[str, Any]](), RequestLog()
+    sender = Sender(PathTranslator(tmp_path / "home", "gpu"), "gpu", out, replies.append)
     sender.ready("/there")
     sender.put(as_line({"id": 1, "do": "sizes", "images": [str(one)]}))
     sender.put(as_line({"id": 2, "do": "sizes", "images": []}))
     wait_for(lambda: out.lines)
-    assert told == [
+    assert replies == [
         {
             "id": 1,
             "event": "failed",
@@ -208,10 +208,10 @@ def test_chunks_of_cancelled_requests_are_dropped_and_wrong_ones_reported_once(
         worker._receive({**part, **wrong})
     (kept,) = worker._received.folder.iterdir()
     assert kept.read_bytes() == b"x"
-    told = [json.loads(line) for line in replies.getvalue().splitlines()]
-    assert [(one["id"], one["event"]) for one in told] == [(3, "failed"), (4, "failed")]
-    assert "is not a valid name" in told[0]["message"]
-    assert told[1]["message"].startswith("a part of an image is wrong: ValueError")
+    answers = [json.loads(line) for line in replies.getvalue().splitlines()]
+    assert [(one["id"], one["event"]) for one in answers] == [(3, "failed"), (4, "failed")]
+    assert "is not a valid name" in answers[0]["message"]
+    assert answers[1]["message"].startswith("a part of an image is wrong: ValueError")
     worker._received.remove()
 
 
@@ -279,7 +279,7 @@ def test_images_that_the_worker_lost_are_sent_again(parts: BufferedSender, tmp_p
     parts.ask(5, one)
     wait_for(lambda: 5 not in sender._pending)
     assert [line["do"] for line in parts.sent()[9:]] == ["receive"], "nothing more of it"
-    assert parts.failures(5) == [], "the worker has told it"
+    assert parts.failures(5) == [], "the worker has reported it"
     sender._write = write
     parts.ask(6, one)
     wait_for(lambda: parts.sent()[-1].get("do") == "x")

@@ -110,7 +110,7 @@ UNKNOWN_JOB = "Slurm no longer knows job 7, and the run did not record an end; r
         (replace(RUNS, began=None), [started(900)], "running", ""),
         (replace(RUNS, began=None), [started(1100)], "starting", f"{STARTING} on n1 (Slurm job 7)"),
         (SlurmJob("TIMEOUT", began=NOW - 500), [started(400), finished(100)], "paused", ""),
-        (SlurmJob("TIMEOUT", began=NOW - 500), [finished(900)], "paused", ""),  # it ended before it was begun anew
+        (SlurmJob("TIMEOUT", began=NOW - 500), [finished(900)], "paused", ""),  # ended before the job started
         (SlurmJob("CANCELLED", began=NOW - 500), [finished(1100)], "interrupted",
          "Slurm job 7 was cancelled in Slurm; resume the run from its last checkpoint."),
         (SlurmJob("TIMEOUT", began=NOW - 500, restarts=1), [finished(900)], "interrupted",

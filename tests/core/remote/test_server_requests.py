@@ -53,7 +53,9 @@ def request(remote: Remote, output: Output, do: str, **more: Any) -> dict[str, A
     """The answer to one request."""
     before = len(output.all())
     remote._answer({"id": 3, "do": do, **more})
-    [reply] = [one for one in output.all()[before:] if "id" in one]  # a followed run may be told of meanwhile
+    [reply] = [
+        one for one in output.all()[before:] if "id" in one
+    ]  # there may be notifications of followed runs in between
     assert reply["id"] == 3
     return reply
 

@@ -57,7 +57,7 @@ def test_out_of_memory_is_a_user_error() -> None:
 
 
 @pytest.mark.parametrize(("error", "is_reported"), [("MemoryError()", False), ("OSError(28, 'full')", True)])
-def test_exit_handlers_that_fail_are_told_unless_memory_ran_out(error: str, is_reported: bool) -> None:
+def test_failing_exit_handlers_are_reported_unless_memory_ran_out(error: str, is_reported: bool) -> None:
     """Handlers of a partially loaded library may fail."""
     code = (
         "import atexit, sys; from core import __main__ as program; atexit.register(lambda: 1 / 0); "
@@ -72,7 +72,7 @@ def test_exit_handlers_that_fail_are_told_unless_memory_ran_out(error: str, is_r
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (UserError("mend it."), "mend it."),
+        (UserError("fix it."), "fix it."),
         (MemoryError(), "not enough memory"),
         (SystemError("error return without exception set"), "not enough memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 1 byte"), "not enough memory"),

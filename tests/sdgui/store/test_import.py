@@ -84,7 +84,7 @@ def test_a_killed_rebuild_is_resumed(file_store: Store, monkeypatch: pytest.Monk
     for _ in range(4):
         make_folder(file_store.add_run(experiment.id), file_store)
     file_store.close()
-    told: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
     read, full = list[str](), store_module.folder_progress
 
     def killed(folder: RunDir, *rest: Any) -> Progress:
@@ -96,8 +96,8 @@ def test_a_killed_rebuild_is_resumed(file_store: Store, monkeypatch: pytest.Monk
     with monkeypatch.context() as patch:
         patch.setattr(store_module, "folder_progress", killed)
         with pytest.raises(KeyboardInterrupt):
-            Store.rebuild(file_store.home, lambda *done: told.append(done))
-    assert told == [(1, 4), (2, 4), (3, 4)]
+            Store.rebuild(file_store.home, lambda *done: progress.append(done))
+    assert progress == [(1, 4), (2, 4), (3, 4)]
     first = list(read)
     noted = lambda folder, *rest: (read.append(folder.path.name), full(folder, *rest))[1]  # noqa: E731
     monkeypatch.setattr(store_module, "folder_progress", noted)

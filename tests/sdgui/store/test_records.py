@@ -87,8 +87,8 @@ def test_a_config_that_no_longer_validates_is_listed_with_its_problem(file_store
     with pytest.raises(StoreError, match=r"optim\.epochs"):
         file_store.add_run(made.id)
     assert file_store.runs() == []
-    mended = file_store.edit_experiment(made.id, preset_config("clip", "tiny"))
-    assert mended.problem == ""
+    fixed = file_store.edit_experiment(made.id, preset_config("clip", "tiny"))
+    assert fixed.problem == ""
 
 
 def test_invalid_json_is_kept_and_shown(file_store: Store) -> None:

@@ -72,7 +72,7 @@ def test_an_invalid_address_is_refused(text: str, remedy: str) -> None:
         parse_address(text)
 
 
-def test_a_password_is_shown_nowhere() -> None:
+def test_a_password_is_never_shown() -> None:
     address = parse_address("postgres://ann:se%40cret@db:5433/group?sslmode=require")
     assert str(address) == "postgresql+psycopg://ann@db:5433/group"
     assert "cret" not in str(registry_error(OSError("connection refused"), address))

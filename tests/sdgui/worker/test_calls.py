@@ -117,12 +117,12 @@ def test_a_cancelled_request_reports_cancellation_or_nothing(qtbot: QtBot, calls
     third.ask(calls, DESCRIBE_SOURCE, {"event": "done", "result": FACTS})
     qtbot.waitUntil(lambda: bool(third.done))
     assert first.failed == [], "replaced by a newer request"
-    told: list[int] = []
+    cancelled: list[int] = []
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(calls._client, "cancel", told.append)
+        patched.setattr(calls._client, "cancel", cancelled.append)
         third.ask(calls, DESCRIBE_SOURCE)
         calls.drop("it")
-    assert len(told) == 1, "the worker cancels unneeded work"
+    assert len(cancelled) == 1, "the worker cancels unneeded work"
     assert not calls.busy("it")
 
 

@@ -86,7 +86,7 @@ def test_a_killed_trainer_alerts_at_the_next_poll_once_across_programs(
     assert [alert.alert.cause for alert in replay([run], AlertRules())] == ["failed"]
 
 
-def test_a_finished_run_is_not_taken_for_a_killed_one(tmp_path: Path, process: subprocess.Popen[bytes]) -> None:
+def test_a_finished_run_is_not_reported_as_killed(tmp_path: Path, process: subprocess.Popen[bytes]) -> None:
     now = clock(process)
     run = run_of(tmp_path, process)
     watcher = Watcher(tmp_path)

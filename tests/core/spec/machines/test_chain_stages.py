@@ -55,7 +55,7 @@ def submission(run: RunDir, config: str) -> tuple[Any, ...]:
     return tuple(far.heard[0])
 
 
-def test_runs_are_handed_over_singly_and_stages_as_their_chain(stages: list[RunDir], tmp_path: Path) -> None:
+def test_runs_are_submitted_singly_and_stages_as_their_chain(stages: list[RunDir], tmp_path: Path) -> None:
     plain = RunDir(tmp_path / "plain")
     plain.create()
     assert submission(plain, "{}") == ("submit", "plain", "t", "{}", ["2"], "#!", 7.0, {})

@@ -104,7 +104,7 @@ def test_a_file_that_changes_during_a_fetch_is_refused_and_fetched_again(
     assert (held / "student.safetensors").read_bytes() == WEIGHTS[:30]
     good = FakeHost(student=WEIGHTS)
     fetch(good, run)
-    assert good.asked[0] == ("student.safetensors", 30, 10), "it goes on from there"
+    assert good.asked[0] == ("student.safetensors", 30, 10), "it continues from there"
     assert (run.checkpoints / "step-00000040" / "student.safetensors").read_bytes() == WEIGHTS
 
 

@@ -36,5 +36,5 @@ def test_of_losses_and_ranks_lower_is_better(metric: str) -> None:
 
 
 @pytest.mark.parametrize("metric", ["accum_steps", "train/grad_accum", "heatmap", "vaccine_rate", "our@home"])
-def test_a_part_of_a_word_says_nothing(metric: str) -> None:
+def test_a_part_of_a_word_is_not_matched(metric: str) -> None:
     assert (higher_is_better(metric), lower_is_better(metric), is_share(metric)) == (False, False, False)
