@@ -23,7 +23,7 @@ from sdgui.panels.runs.table.cells import (
     title_of,
 )
 from sdgui.panels.runs.table.layout import fields_of
-from sdgui.panels.runs.table.reader import CellsOfRun, GroupKeys, Listing, TableReader
+from sdgui.panels.runs.table.reader import STATE, CellsOfRun, GroupKeys, Listing, TableReader
 from sdgui.panels.runs.table.rows import Row, Rows
 from sdgui.store.run_table.fields import Field, Source, fact
 from sdgui.widgets.formats import count_with_unit
@@ -39,7 +39,6 @@ _CHECK = Qt.ItemDataRole.CheckStateRole
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 NAME = fact("name")
-_STATE = fact("state")
 WAITING = "…"
 
 
@@ -214,7 +213,7 @@ class RunTableModel(QAbstractTableModel):
         if role == _ALIGN:
             return _RIGHT if self._is_right(row, column) else _LEFT
         if role == _ICON:
-            return self._icon(row, column) if field is _STATE or field == _STATE else None
+            return self._icon(row, column) if field == STATE else None
         text = self._group_cell(row, column) if row.run_id is None else self._run_cell(row.run_id, column)
         if role == _TIP:
             return plain_tip(text) if len(text) > 12 or column == 0 else None
@@ -226,7 +225,7 @@ class RunTableModel(QAbstractTableModel):
         if row.run_id is None:
             return self._group_cell(row, column), self._is_right(row, column), ""
         cells = self._cells.get(row.run_id)
-        state = str(cells.values[column]) if cells is not None and field == _STATE else ""
+        state = str(cells.values[column]) if cells is not None and field == STATE else ""
         return self._run_cell(row.run_id, column), self._is_right(row, column), state
 
     def _run_cell(self, run_id: int, column: int) -> str:
@@ -236,6 +235,8 @@ class RunTableModel(QAbstractTableModel):
             return WAITING
         if column == 0:
             return cells.name
+        if cells.folder_missing and self.fields[column] == STATE:
+            return "folder missing"
         return text_of(self.fields[column], cells.values[column], self._styles[column])
 
     def _group_cell(self, row: Row, column: int) -> str:

@@ -18,13 +18,14 @@ from sdgui.panels.runs.table.layout import STEPS_KEY, TableLayout, fields_of, qu
 from sdgui.panels.runs.table.rows import Rows
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.store.run_table.expressions import ExpressionError, fields_in
-from sdgui.store.run_table.fields import Catalogue, Field
+from sdgui.store.run_table.fields import Catalogue, Field, fact
 from sdgui.store.run_table.parser import parse
 from sdgui.store.run_table.queries import RunQuery
 from sdgui.store.run_table.step_values import FillResult, step_pairs
 from sdgui.store.store import Store
 
 GroupKeys = tuple[Any, ...]  # identifies a group: its value of each field that runs are grouped by
+STATE = fact("state")
 _FILL_SECONDS = 1.0  # duration of reading run folders, after which intermediate results are shown
 
 
@@ -35,6 +36,7 @@ class CellsOfRun:
     name: str
     values: tuple[Any, ...]
     color: int = 0
+    folder_missing: bool = False  # only if the state is requested
 
 
 @dataclass(frozen=True)
@@ -139,8 +141,10 @@ class TableReader(QObject):
 def cells_of(store: Store, run_ids: Sequence[int], fields: Sequence[Field]) -> dict[int, CellsOfRun]:
     """Read names and values of the runs that are not deleted."""
     values, labels = store.run_cells(run_ids, fields), store.run_labels(run_ids)
+    runs = store.runs_by_id(run_ids).values() if STATE in fields else ()
+    missing = {run.id for run in runs if run.folder_missing}
     return {
-        run_id: CellsOfRun(labels[run_id].name, cells, labels[run_id].color)
+        run_id: CellsOfRun(labels[run_id].name, cells, labels[run_id].color, run_id in missing)
         for run_id, cells in values.items()
         if run_id in labels
     }

@@ -356,3 +356,28 @@ def test_rows_follow_active_runs(qtbot: QtBot, tmp_path: Path) -> None:
     assert table.bar.filter.text() == "state = done", "what is being typed stays"
     assert table.model.rowCount() == len(runs) - 1, "a run that ended is no longer among those that run"
     store.close()
+
+
+def test_the_state_of_a_run_says_that_its_folder_is_missing(qtbot: QtBot, tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    run_id = fill(store)[0]
+    run = store.run(run_id)
+    assert run is not None
+    run.folder.mkdir(parents=True, exist_ok=True)
+    store.record(run_id, Progress(RunState.DONE, offset=10, step=20, total_steps=20))
+    table = RunTable(store, QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat))
+    qtbot.addWidget(table)
+    table.show()
+    table.start()
+    settle(table)
+    table.show_layout(replace(table.current_layout, columns=("state",), filter="state = done"))
+    settle(table)
+    row = table.model.rows.row_of(run_id)
+    assert row is not None
+    assert shown(table, "state")[row] == "done"
+    table._live_timer.setInterval(0)
+    run.folder.rename(tmp_path / "moved")
+    table.progressed(run_id)
+    qtbot.waitUntil(lambda: not table._live_timer.isActive())
+    assert shown(table, "state")[row] == "folder missing"
+    store.close()
