@@ -27,8 +27,8 @@ class Failures(QObject):
 
     _happened = Signal(str, str)
 
-    def __init__(self, log: Path, parent: QObject | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, log: Path) -> None:
+        super().__init__()
         self.log = log
         self.dialog: FailureDialog | None = None
         self._happened.connect(self._show)

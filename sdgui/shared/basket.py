@@ -22,7 +22,7 @@ from core.spec.shards import names_shards
 from sdgui.runs.background_tasks import StoreWriter
 from sdgui.store.local.fixes import BasketChange, StoredFix
 from sdgui.store.store import Store
-from sdgui.widgets.actions import Action, MenuItem
+from sdgui.widgets.actions import Action
 from sdgui.widgets.plain_text import plain_tip
 
 if TYPE_CHECKING:  # the window opens before a gallery is needed
@@ -47,8 +47,8 @@ class Basket(QObject):
 
     changed = Signal(int)  # number of fixes
 
-    def __init__(self, store: Store, writer: StoreWriter, parent: QObject | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, store: Store, writer: StoreWriter) -> None:
+        super().__init__()
         self._store, self._writer = store, writer
         self._undo: list[BasketChange] = []
         self.count = 0
@@ -111,8 +111,6 @@ def basket_action(
     tip: str,
     find: Callable[[C], Finding | None],
     basket: Callable[[C], Basket],
-    enabled: Callable[[C], bool] | None = None,
-    menus: tuple[MenuItem, ...] = (),
 ) -> Action[C]:
     """Make the action "Add to the basket" for a panel's table of actions.
 
@@ -127,9 +125,7 @@ def basket_action(
         if finding is not None:
             basket(context).add(finding)
 
-    return Action(
-        name, group, "Add to the &basket", tip, run, BASKET_SHORTCUT, enabled, icon="ph.shopping-bag", menus=menus
-    )
+    return Action(name, group, "Add to the &basket", tip, run, BASKET_SHORTCUT, icon="ph.shopping-bag")
 
 
 def offer_in_menu(

@@ -48,8 +48,8 @@ def plain_plot(parent: QWidget | None, left: pg.AxisItem, bottom: pg.AxisItem, b
     return plot
 
 
-def nearest_point(box: pg.ViewBox, position: QPointF, x: Floats, y: Floats, reach: float = 12.0) -> int | None:
-    """The index of the nearest point (x, y) within ``reach`` pixels of a scene position; None if there is none."""
+def nearest_point(box: pg.ViewBox, position: QPointF, x: Floats, y: Floats) -> int | None:
+    """The index of the nearest point (x, y) within 12 pixels of a scene position; None if there is none."""
     if not len(x):
         return None
     (x0, x1), (y0, y1) = box.viewRange()
@@ -58,7 +58,7 @@ def nearest_point(box: pg.ViewBox, position: QPointF, x: Floats, y: Floats, reac
     dy = (y - mouse.y()) / ((y1 - y0) or 1.0) * box.height()
     distance = np.nan_to_num(np.hypot(dx, dy), nan=np.inf)
     best = int(np.argmin(distance))
-    return best if distance[best] <= reach else None
+    return best if distance[best] <= 12.0 else None
 
 
 class PlotAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped

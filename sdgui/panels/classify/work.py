@@ -37,11 +37,11 @@ class ClassifySession(QObject):
         self._results: dict[Evaluation, str] = {}  # evaluation -> key of its result
         self._probes: dict[Evaluation, str] = {}  # evaluation -> key of its probe, if read from a file
 
-    def calls(self, model: str, title: str = "") -> WorkerCalls:
+    def calls(self, model: str) -> WorkerCalls:
         """The calls to the worker of ``model``; interpolated weights share the worker of their run."""
         model = tuned_name(model)
         if model not in self._calls:
-            calls = self._calls[model] = WorkerCalls(self._pool.client(model, title), self)
+            calls = self._calls[model] = WorkerCalls(self._pool.client(model), self)
             calls.progress.connect(self.working)
         return self._calls[model]
 

@@ -50,10 +50,9 @@ class ThumbnailService(QObject):
     arrived = Signal(str, object)  # path, the ids of the requesting clients
     _loaded = Signal(str, object)
 
-    def __init__(self, threads: int = THREADS, max_bytes: int = MAX_BYTES, parent: QObject | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._numbers = itertools.count(1)
-        self._limit = max_bytes
         self._cache: OrderedDict[str, Thumbnail] = OrderedDict()
         self._cache_bytes = 0
         self._seen: dict[int, set[str]] = {}  # the requests of each client
@@ -63,7 +62,7 @@ class ThumbnailService(QObject):
         self._lock = Lock()
         self.closed = False
         self.pool = QThreadPool(self)
-        self.pool.setMaxThreadCount(threads)
+        self.pool.setMaxThreadCount(THREADS)
         self._loaded.connect(self._store, Qt.ConnectionType.QueuedConnection)
         if (app := QCoreApplication.instance()) is not None:
             app.aboutToQuit.connect(self.close)
@@ -153,7 +152,7 @@ class ThumbnailService(QObject):
         old = self._cache.pop(key, None)
         self._cache[key] = thumbnail
         self._cache_bytes += thumbnail.size - (old.size if old is not None else 0)
-        while self._cache_bytes > self._limit and len(self._cache) > 1:
+        while self._cache_bytes > MAX_BYTES and len(self._cache) > 1:
             self._cache_bytes -= self._cache.popitem(last=False)[1].size
         self.arrived.emit(key, frozenset(request.clients))
 

@@ -43,9 +43,9 @@ class TypedPrompts:
 class PromptDraft:
     """Prompts with undo. ``typed``: the current text; ``base``: the set that ``reset`` restores."""
 
-    def __init__(self, base: str = DEFAULT_TEMPLATES) -> None:
-        self.base = base
-        self.typed = TypedPrompts.of(_read(base))
+    def __init__(self) -> None:
+        self.base = DEFAULT_TEMPLATES
+        self.typed = TypedPrompts.of(_read(self.base))
         self.undo_stack: list[TypedPrompts] = []
         self.redo_stack: list[TypedPrompts] = []
 

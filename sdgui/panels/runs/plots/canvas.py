@@ -36,8 +36,8 @@ class PlotCanvas(QWidget):
     menu_requested = Signal(QPoint)  # position on the screen
     redrawn = Signal()
 
-    def __init__(self, kind: AxisKind = "value", wheel_needs_ctrl: bool = False, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, kind: AxisKind = "value", wheel_needs_ctrl: bool = False) -> None:
+        super().__init__()
         self._kind: AxisKind = kind
         self.wheel_needs_ctrl = wheel_needs_ctrl  # if so, the wheel alone scrolls the page
         self._shared_extent: tuple[float, float] | None = None  # x range of the linked plots' data

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from PySide6.QtCore import QPoint, Qt, Signal
-from PySide6.QtWidgets import QFrame, QWidget
+from PySide6.QtWidgets import QFrame
 
 from sdgui.panels.runs.plots.canvas import PlotCanvas
 from sdgui.panels.runs.plots.charts import Chart
@@ -26,8 +26,8 @@ class PlotCard(QFrame):
     pin_requested = Signal(str)  # chart id
     menu_requested = Signal(str, QPoint)  # chart id, position on the screen
 
-    def __init__(self, chart: Chart, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, chart: Chart) -> None:
+        super().__init__()
         self.chart = chart
         self.series: dict[str, Series] = {}
         self.host: PlotCard | None = None  # the card that draws this card's series

@@ -31,7 +31,7 @@ def test_class_names_round_trip() -> None:
 
 
 def test_templates_and_names_share_one_undo_history() -> None:
-    draft = PromptDraft("simple")
+    draft = PromptDraft()
     first = draft.typed
     assert not draft.put_names("cat", "cat"), "a class that is called by its label is not named"
     assert draft.put_names("cat", "kitten, tom")
@@ -49,17 +49,17 @@ def test_templates_and_names_share_one_undo_history() -> None:
     assert draft.put_templates("a {}")
     assert not draft.redo(), "another edit has taken its place"
     assert draft.reset()
-    assert draft.typed == TypedPrompts.of(read_prompts("simple"))
+    assert draft.typed == TypedPrompts.of(read_prompts(DEFAULT_TEMPLATES))
     assert draft.undo(), "going back is an edit like any other"
 
 
 def test_unusable_prompts_and_missing_files_fall_back_to_another_set(
     tmp_path: Path,
 ) -> None:
-    draft, mine = PromptDraft("simple"), tmp_path / "mine.txt"
+    draft, mine = PromptDraft(), tmp_path / "mine.txt"
     assert draft.put_templates("an icon")
-    assert draft.begin("photo")
-    assert (draft.problem, draft.typed) == ("", TypedPrompts.of(read_prompts("photo")))
+    assert draft.begin("simple")
+    assert (draft.problem, draft.typed) == ("", TypedPrompts.of(read_prompts("simple")))
     mine.write_text("a drawing of a {}.\n")
     assert draft.begin(str(mine))
     assert draft.put_templates("a {}")

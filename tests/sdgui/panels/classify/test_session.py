@@ -49,7 +49,7 @@ class Calls(QObject):
 
 
 class Pool:
-    def client(self, model: str, _title: str) -> str:
+    def client(self, model: str) -> str:
         return model
 
 

@@ -83,7 +83,8 @@ def test_large_images_are_scaled_and_rotated(tmp_path: Path) -> None:
 
 
 def test_outdated_requests_are_dropped_and_the_latest_come_first(images: list[Path], qtbot) -> None:
-    service = ThumbnailService(threads=1)
+    service = ThumbnailService()
+    service.pool.setMaxThreadCount(1)
     thumbnails = Thumbnails(service=service)
     came: list[str] = []
     thumbnails.ready.connect(came.append)
@@ -101,7 +102,7 @@ def test_outdated_requests_are_dropped_and_the_latest_come_first(images: list[Pa
 
 
 def test_closing_during_reads_ends_at_once(images: list[Path]) -> None:
-    service = ThumbnailService(threads=2)
+    service = ThumbnailService()
     thumbnails = Thumbnails(service=service)
     for path in images * 20:
         thumbnails.get(path)

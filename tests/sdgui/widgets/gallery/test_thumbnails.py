@@ -21,7 +21,7 @@ from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.gallery.images import read_image
 from sdgui.widgets.gallery.thumbnail_files import load_thumbnail, prune
-from sdgui.widgets.gallery.thumbnail_service import MAX_BYTES, THREADS, ThumbnailService, thumbnail_service
+from sdgui.widgets.gallery.thumbnail_service import THREADS, ThumbnailService, thumbnail_service
 from sdgui.widgets.gallery.thumbnails import Thumbnails
 
 
@@ -93,9 +93,10 @@ def test_all_galleries_share_threads_and_memory(qtbot: QtBot, images: list[Path]
     assert loads.most <= THREADS
 
 
-def test_memory_is_bounded_over_all_panels(qtbot: QtBot, images: list[Path]) -> None:
-    assert ThumbnailService()._limit == MAX_BYTES == 256 << 20
-    service = ThumbnailService(max_bytes=500_000)  # three of these images
+def test_memory_is_bounded_over_all_panels(
+    qtbot: QtBot, service: ThumbnailService, images: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_BYTES", 500_000)  # three of these images
     panels = [Thumbnails(service=service) for _ in range(6)]
     for number, path in enumerate(images):
         panels[number % 6].get(path)
@@ -104,7 +105,6 @@ def test_memory_is_bounded_over_all_panels(qtbot: QtBot, images: list[Path]) -> 
     assert service._cache_bytes == sum(thumbnail.size for thumbnail in service._cache.values())
     assert panels[5].get(images[11]) is not None
     assert panels[0].get(images[0]) is None, "it had to go"
-    service.close()
 
 
 def test_only_the_caller_is_notified(qtbot: QtBot, service: ThumbnailService, images: list[Path]) -> None:
