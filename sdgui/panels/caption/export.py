@@ -53,7 +53,7 @@ def count_sidecars(images: Sequence[CaptionedImage], progress: Progress) -> int:
     return sum(sidecar_of(image.path).exists() for image in _with_progress(images, progress))
 
 
-def export_sidecars(images: Sequence[CaptionedImage], progress: Progress, force: bool = False) -> ExportResult:
+def export_sidecars(images: Sequence[CaptionedImage], progress: Progress, force: bool) -> ExportResult:
     """Write ``NAME.txt`` next to each image; existing files are overwritten only with ``force``."""
     sidecars, exported, skipped = Sidecars(force), list[CaptionedImage](), list[tuple[str, str]]()
     for image in _with_progress(images, progress):

@@ -125,7 +125,7 @@ class Retraining(QObject):
         if self._page is not None:
             self._page.cancel("page")
 
-    def retrain(self, trained: TrainedRun, fixed: str, seeds: int = 1) -> None:
+    def retrain(self, trained: TrainedRun, fixed: str, seeds: int) -> None:
         """Queue the config of ``trained`` twice in a new experiment: on its data, and on the data ``fixed``.
 
         Repeats this for ``seeds`` consecutive seeds, starting with the seed of ``trained``.

@@ -36,7 +36,7 @@ class Thumbnail:
     def __init__(
         self,
         image: QImage | None,
-        reason: str = "",
+        reason: str,
         side: int = THUMBNAIL_SIDE,
         missing: bool = False,
         stamp: Stamp = None,
@@ -63,7 +63,7 @@ def file_stamp(path: Path) -> Stamp:
     return facts.st_size, facts.st_mtime_ns
 
 
-def load_thumbnail(path: Path, cache_dir: Path | None, side: int = THUMBNAIL_SIDE) -> Thumbnail:
+def load_thumbnail(path: Path, cache_dir: Path | None, side: int) -> Thumbnail:
     """Load from the disk cache, otherwise from the image; never raises: an unreadable image has a reason."""
     fetch_image(path)
     try:

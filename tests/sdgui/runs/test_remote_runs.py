@@ -26,7 +26,7 @@ from sdgui.runs.machines.remote_access import RemoteImages, shown_samples, worke
 from sdgui.runs.models import run_facts
 from sdgui.store.summary import run_state
 from sdgui.widgets.gallery.images import set_image_fetcher
-from sdgui.widgets.gallery.thumbnail_files import load_thumbnail
+from sdgui.widgets.gallery.thumbnail_files import THUMBNAIL_SIDE, load_thumbnail
 
 NOW = 1.8e9
 RUNNING = RunStatus(pid=3, started=NOW, heartbeat=NOW, verdict="running", host="gpu (remote)")
@@ -136,11 +136,11 @@ def test_remote_images_are_shown(tmp_path: Path, machines: Machines) -> None:
     assert path == home / "remote-images" / "near" / str(image).lstrip("/")
     set_image_fetcher(RemoteImages(home, machines).fetch)
     try:
-        thumbnail = load_thumbnail(path, None)
+        thumbnail = load_thumbnail(path, None, THUMBNAIL_SIDE)
         assert thumbnail.image is not None
         assert thumbnail.image.width() == 2 * thumbnail.image.height()
-        assert load_thumbnail(path.with_name("none.png"), None).missing
-        assert load_thumbnail(tmp_path / "remote_access.png", None).missing
+        assert load_thumbnail(path.with_name("none.png"), None, THUMBNAIL_SIDE).missing
+        assert load_thumbnail(tmp_path / "remote_access.png", None, THUMBNAIL_SIDE).missing
     finally:
         set_image_fetcher(None)
         machines.close()

@@ -113,7 +113,7 @@ def prediction_line(true: str, predicted: str, image: Mapping[str, Any]) -> str:
     return f"true: {true}, predicted: {predicted} ({percent(image['probability'])}){tied}"
 
 
-def mistake_items(images: Sequence[Mapping[str, Any]], first: int = 0) -> list[GalleryItem]:
+def mistake_items(images: Sequence[Mapping[str, Any]], first: int) -> list[GalleryItem]:
     """Gallery items with the true and the predicted class."""
     return [
         GalleryItem(

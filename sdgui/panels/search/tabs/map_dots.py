@@ -70,7 +70,7 @@ def dots_image(
     image_count: int,
     width: int,
     height: int,
-    size: int = 1,
+    size: int,
 ) -> QImage:
     """An image of discs over triangles with ``colors`` (N,) at ``pixels`` (N, 2). ``size``: scale of the symbols."""
     canvas = np.zeros((height, width), np.uint32)

@@ -250,7 +250,7 @@ def test_sidecars_have_their_provenance_beside_them_and_keep_a_users(made: list[
     mine = Path(made[0].path).with_suffix(".txt")
     mine.write_text("my own")
     assert count_sidecars(made, no_progress) == 1
-    written = export_sidecars(made, no_progress)
+    written = export_sidecars(made, no_progress, force=False)
     assert written.written == 2
     assert written.skipped == [(made[0].path, f"{mine} already exists.")]
     assert mine.read_text() == "my own"
@@ -265,9 +265,9 @@ def test_sidecars_have_their_provenance_beside_them_and_keep_a_users(made: list[
 
 def test_a_later_export_keeps_the_provenance_of_an_earlier_one(made: list[CaptionedImage]) -> None:
     first, second = made[:2]
-    export_sidecars([first], no_progress)
+    export_sidecars([first], no_progress, force=False)
     later = {**ABOUT, "step": 60}
-    export_sidecars([CaptionedImage(second.path, second.captions, later)], no_progress)
+    export_sidecars([CaptionedImage(second.path, second.captions, later)], no_progress, force=False)
     told = json.loads((Path(first.path).parent / SIDECAR_PROVENANCE).read_text())["captions"]
     assert told == {Path(first.path).name: ABOUT, Path(second.path).name: later}
     export_sidecars([CaptionedImage(first.path, first.captions, later)], no_progress, force=True)
@@ -278,7 +278,7 @@ def test_a_later_export_keeps_the_provenance_of_an_earlier_one(made: list[Captio
 def test_a_pipe_with_the_provenance_name_is_left_alone(made: list[CaptionedImage]) -> None:
     pipe = Path(made[0].path).parent / SIDECAR_PROVENANCE
     os.mkfifo(pipe)
-    assert export_sidecars(made[:1], no_progress).written == 1
+    assert export_sidecars(made[:1], no_progress, force=False).written == 1
     assert pipe.is_fifo()
     assert (pipe.parent / "captions-2.provenance.json").is_file()
 

@@ -74,7 +74,7 @@ def test_the_pair_is_queued_on_the_data_before_and_after(
     *_, trained = dialog.work.trained_on(str(tmp_path / "pairs.csv"))
     for _ in range(2):
         with qtbot.waitSignal(dialog.work.retrained):
-            dialog.work.retrain(trained, str(fixed))
+            dialog.work.retrain(trained, str(fixed), 1)
     titles = [each.title for each in dialog.work.pairs()]
     assert titles == ["clip with fixes 3", "clip with fixes 2", "clip with fixes"], "the newest first"
 

@@ -73,7 +73,7 @@ def test_large_images_are_scaled_and_rotated(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees
     Image.new("RGB", (2000, 1000), (255, 0, 0)).save(path, exif=exif)
-    thumbnail = load_thumbnail(path, None)
+    thumbnail = load_thumbnail(path, None, THUMBNAIL_SIDE)
     assert thumbnail.image is not None
     assert thumbnail.image.height() == THUMBNAIL_SIDE
     assert thumbnail.image.width() == THUMBNAIL_SIDE // 2
@@ -267,4 +267,4 @@ def test_an_image_in_a_tar_is_shown_like_any_other(tmp_path: Path, qapp: object)
     assert read_image(Path(member_path(tar, 512, 10**9, "0.png")))[1].startswith(f"an image in {tar} has")
     assert "cut off" in read_image(Path(member_path(tar, 512, 10**6, "0.png")))[1]
     tar.unlink()
-    assert load_thumbnail(path, None).missing
+    assert load_thumbnail(path, None, THUMBNAIL_SIDE).missing

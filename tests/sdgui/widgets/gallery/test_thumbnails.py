@@ -20,7 +20,7 @@ from sdgui.widgets.gallery import thumbnail_service as module
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.gallery.images import read_image
-from sdgui.widgets.gallery.thumbnail_files import load_thumbnail, prune
+from sdgui.widgets.gallery.thumbnail_files import THUMBNAIL_SIDE, load_thumbnail, prune
 from sdgui.widgets.gallery.thumbnail_service import THREADS, ThumbnailService, thumbnail_service
 from sdgui.widgets.gallery.thumbnails import Thumbnails
 
@@ -237,16 +237,16 @@ def test_non_files_are_never_waited_for(
 def test_the_disk_cache_is_used_and_follows_changes(tmp_path: Path) -> None:
     path, cache = tmp_path / "a.png", tmp_path / "cache"
     Image.new("RGB", (300, 300), (255, 0, 0)).save(path)
-    load_thumbnail(path, cache)
+    load_thumbnail(path, cache, THUMBNAIL_SIDE)
     cached = list(cache.glob("??/*"))
     assert len(cached) == 1
     QImage(8, 8, QImage.Format.Format_RGB32).save(str(cached[0]), "PNG")  # to see that it is the one that is read
-    cached = load_thumbnail(path, cache)
+    cached = load_thumbnail(path, cache, THUMBNAIL_SIDE)
     assert cached.image is not None
     assert cached.image.width() == 8
     Image.new("RGB", (300, 300), (0, 0, 255)).save(path)
     os.utime(path, (1, 1))
-    fresh = load_thumbnail(path, cache)
+    fresh = load_thumbnail(path, cache, THUMBNAIL_SIDE)
     assert fresh.image is not None
     assert fresh.image.pixelColor(5, 5).blue() == 255
 
@@ -255,7 +255,7 @@ def test_an_unwritable_cache_does_not_matter(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.new("RGB", (30, 30)).save(path)
     (tmp_path / "file").write_text("in the way")
-    assert load_thumbnail(path, tmp_path / "file").image is not None
+    assert load_thumbnail(path, tmp_path / "file", THUMBNAIL_SIDE).image is not None
 
 
 def test_the_cache_on_disk_is_pruned_once_a_day(tmp_path: Path) -> None:

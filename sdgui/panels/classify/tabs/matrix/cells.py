@@ -72,9 +72,7 @@ class ConfusionCells:
         indices = np.flatnonzero(inside)
         return list(zip(y[indices].tolist(), x[indices].tolist(), self.count[indices].tolist(), strict=True))
 
-    def levels(
-        self, left: float, top: float, scale: float, width: int, height: int, mistakes_only: bool = False
-    ) -> Levels:
+    def levels(self, left: float, top: float, scale: float, width: int, height: int, mistakes_only: bool) -> Levels:
         """Levels (H, W), one per pixel, of the part from cell (``left``, ``top``) on at ``scale`` pixels per cell.
 
         0: empty, 1 to 255: diagonal, from 257: mistakes. If several cells share a pixel, the strongest is shown.

@@ -40,7 +40,7 @@ def test_every_pixel_shows_the_strongest_cell_it_covers(
     cells = ConfusionCells(size, true, predicted, counts[true, predicted])
     cells.set_order(order)
     width, height = 11, 7
-    found = cells.levels(left, top, scale, width, height)
+    found = cells.levels(left, top, scale, width, height, mistakes_only=False)
     expected = np.zeros((height, width), dtype=int)
     for y in range(height):
         for x in range(width):
@@ -62,7 +62,7 @@ def test_every_pixel_shows_the_strongest_cell_it_covers(
 
 def test_mistakes_have_their_own_scale_and_can_be_shown_alone() -> None:
     cells = ConfusionCells(2, [0, 0, 1], [0, 1, 1], [1, 1, 3])
-    levels = cells.levels(0, 0, 1, 2, 2)
+    levels = cells.levels(0, 0, 1, 2, 2, mistakes_only=False)
     assert 0 < levels[0, 0] < COLOUR_LEVELS < levels[0, 1]
     assert levels[1, 0] == 0
     assert cells.levels(0, 0, 1, 2, 2, mistakes_only=True)[0, 0] == 0
