@@ -215,7 +215,7 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
         "Experiment",
         "Try the de&mo",
         "Create the demo data and two experiments",
-        lambda window: window.start_demo(),
+        lambda window: window.experiment_commands.add_demo("search"),
         "Ctrl+Shift+D",
     ),
     Action(
@@ -223,7 +223,7 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
         "Experiment",
         "Train t&he demo",
         "Show the demo's experiment, ready to launch; it trains in a few minutes without a GPU",
-        lambda window: window.start_demo("define"),
+        lambda window: window.experiment_commands.add_demo("define"),
         "Ctrl+Alt+D",
     ),
     Action(

@@ -301,10 +301,6 @@ class MainWindow(QMainWindow):
         self.services.follower.poll_now()
         self._on_changed(Changes(runs=run_ids))
 
-    def start_demo(self, panel: str = "search") -> None:
-        """Create missing demo data and experiments; then ``show_demo`` shows ``panel``."""
-        self.experiment_commands.add_demo(panel)
-
     # Opening and closing
     def _restore(self) -> None:
         settings = self.services.settings

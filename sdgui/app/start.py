@@ -54,11 +54,6 @@ _DISPLAY_REMEDY = (
 _SCHEMES: dict[str, Scheme] = {"system": "system", "light": "light", "dark": "dark"}
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line; ``--version`` and ``--help`` print and exit."""
-    return make_parser().parse_args(arguments)
-
-
 def make_parser() -> argparse.ArgumentParser:
     """The options of ``sdgui``; the reference is generated from them too."""
     parser = argparse.ArgumentParser(
@@ -199,7 +194,7 @@ def open_window(home: Path, demo: bool, registry: RegistryAddress | None = None)
     if not has_trainer():
         QTimer.singleShot(0, window, lambda: window.show_message(no_trainer_message()))
     if demo:
-        QTimer.singleShot(0, window, window.start_demo)
+        QTimer.singleShot(0, window, partial(window.experiment_commands.add_demo, "search"))
     return window
 
 
@@ -224,7 +219,7 @@ def refuse(sentence: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Open the window and stay until it is closed."""
-    parsed = parse(arguments)
+    parsed = make_parser().parse_args(arguments)
     if parsed.install_desktop or parsed.uninstall_desktop:
         return change_desktop(parsed.install_desktop)
     if parsed.upgrade_registry:

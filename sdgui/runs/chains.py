@@ -86,7 +86,6 @@ class ChainWatch(QObject):
     Works in a background thread: listing a stage reads all of its events, which may be many megabytes.
     """
 
-    stage_added = Signal(int)  # run id: a new stage was added to the store
     trouble = Signal(str)  # why chains cannot be followed at present
 
     def __init__(self, store: Store, parent: QObject | None = None) -> None:
@@ -139,11 +138,10 @@ class ChainWatch(QObject):
                 continue
             try:
                 tags = [stage.path.name]
-                run = self._store.import_run(stage.path, first.experiment_id, tags, first_stage=first.id)
+                self._store.import_run(stage.path, first.experiment_id, tags, first_stage=first.id)
             except StoreError:  # retried at the next poll
                 continue
             if self.poller.ending.is_set():
                 return False
             missing.remove(stage)
-            self.stage_added.emit(run.id)
         return bool(missing) and alive

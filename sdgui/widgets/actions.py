@@ -86,7 +86,7 @@ class Actions(QObject):
             self._register(record, context, record.scope(context) if record.scope is not None else scope)
         self.update(context)
 
-    def _register(self, record: Action[C], context: C, scope: QWidget | None) -> QAction:
+    def _register(self, record: Action[C], context: C, scope: QWidget | None) -> None:
         keys = [record.shortcuts] if isinstance(record.shortcuts, str) else record.shortcuts
         action = QAction(record.title, self._window)
         action.setObjectName(record.id)
@@ -100,7 +100,6 @@ class Actions(QObject):
         if record.icon:
             action.setIcon(theme().icon(record.icon, record.icon_color))
         self._registered[record.id] = _Registered(record, context, action, scope)
-        return action
 
     def update(self, context: object) -> None:
         """Update titles and enabled state of the actions on ``context``."""

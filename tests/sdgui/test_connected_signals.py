@@ -119,7 +119,6 @@ EARS = {
 
 # Offered to whoever takes the part elsewhere, to `sdgui.app.start`, and to tests.
 NOBODYS = {
-    "ChainWatch.stage_added",
     "MainWindow.panels_imported", "PlotCanvas.redrawn",
     "ViewsPreview.drawn",
 }  # fmt: skip

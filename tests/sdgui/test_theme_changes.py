@@ -13,7 +13,8 @@ from pytestqt.qtbot import QtBot
 
 import sdgui
 from sdgui.panels.classify.tabs.point_plot import PointLine, PointPlot
-from sdgui.panels.clean.histogram import BINS, ScoreHistogram
+from sdgui.panels.clean.histogram import ScoreHistogram
+from sdgui.panels.clean.model import BINS
 from sdgui.panels.data.figures import Bar, Bars
 from sdgui.panels.home.cards import Sparkline
 from sdgui.panels.runs.plots.canvas import PlotCanvas

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QLabel, QWidget
 
+from sdgui.panels.clean.model import BINS
 from sdgui.widgets.formats import count
 from sdgui.widgets.input_boxes import NoWheelDoubleSpinBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
@@ -18,7 +19,6 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import PlotAxis, still_plot, style_axes
 from sdgui.widgets.style.theme import SPACE, hide_spin_buttons, set_role, theme
 
-BINS = 1000  # match scores are counted in thousandths
 BARS = 50  # each bar sums several bins
 
 

@@ -9,8 +9,8 @@ from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QPushButton, QSplitter, QStackedWidget, QWidget
 
-from sdgui.panels.clean.histogram import BINS, ScoreHistogram
-from sdgui.panels.clean.model import Pair, PairFilter, RankedPairs
+from sdgui.panels.clean.histogram import ScoreHistogram
+from sdgui.panels.clean.model import BINS, Pair, PairFilter, RankedPairs
 from sdgui.panels.clean.source import CleanSource
 from sdgui.panels.clean.table import PairsTable
 from sdgui.shared.basket import BASKET_SHORTCUT

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-BINS = 1000
+BINS = 1000  # match scores are counted in thousandths
 PairFilter = Literal["all", "below", "unmarked", "mismatched", "correct", "shuffled"]
 Sorting = Literal["rank", "caption", "suggestion", "clean_probability", "mark", "shuffled"]
 Key = tuple[str, str]  # path, caption

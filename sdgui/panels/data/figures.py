@@ -49,13 +49,13 @@ class FiguresPage(QWidget):
         self.values.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self.values.setToolTip("Press Enter or double-click to show the images with this value")
         self._no_label = PlainLabel("This data has no labels.", self, role="muted")
+        words_heading = PlainLabel("Words per caption", self, role="title")
+        self._captions_heading = PlainLabel("Captions per image", self, role="title")
         left = vbox(self.summary)
-        for text, bars in (("Words per caption", self.words), ("Captions per image", self.captions)):
-            heading = PlainLabel(text, self, role="title")
+        for heading, bars in ((words_heading, self.words), (self._captions_heading, self.captions)):
             left.addSpacing(SPACE)
             left.addWidget(heading)
             left.addWidget(bars)
-        self._captions_heading = heading
         left.addStretch(1)
         head = hbox(PlainLabel("&Label", self, role="title", buddy=self.label), self.label, None, spacing=STYLE_SPACING)
         right = vbox(head, self._no_label, (self.values, 1))

@@ -22,7 +22,6 @@ from core.data.dataset import PairDataset, open_dataset
 from core.data.loader import evaluation_batches
 from core.evaluation.interpolation import evaluate_path
 from core.inference.encoder import UNPROJECTED, encode_dataset, encode_layers, encode_texts
-from core.metrics.classification.calibration import calibration_error
 from core.metrics.classification.labels import index_labels
 from core.metrics.classification.linear_probe import linear_probe
 from core.metrics.classification.logistic import ProbeData
@@ -43,6 +42,7 @@ from tests.benchmarks.adapting.data import anchor_texts, read_rows
 CPU = torch.device("cpu")
 SETTINGS = ("runtime.device=cpu", "runtime.threads=1", "runtime.log_every=50", "checkpoint.every_steps=100")
 BATCH_SIZE = 256  # images per batch in evaluation
+CALIBRATION_BINS = 15
 Curve = dict[str, list[float]]  # measure -> its value at each alpha
 
 
@@ -169,6 +169,18 @@ class Evaluation:
             "top1": float(hits.double().mean()),
             "ece": calibration_error(confidence, hits),
         }
+
+
+def calibration_error(confidence: Tensor, hits: Tensor, bins: int = CALIBRATION_BINS) -> float:
+    """Expected calibration error, 0 to 1 (Guo et al. 2017, "On calibration of modern neural networks", equation 3).
+
+    ``confidence`` (N,): probability of each prediction; ``hits`` (N,): whether it was correct. Bins have equal width
+    and are weighted by their rows.
+    """
+    bin_index = (confidence.double() * bins).ceil().long().clamp(1, bins) - 1  # (0, 1/bins], (1/bins, 2/bins], ...
+    gaps = torch.zeros(bins, dtype=torch.float64)
+    gaps.index_add_(0, bin_index, confidence.double() - hits.double())
+    return float(gaps.abs().sum() / max(1, len(confidence)))
 
 
 def run_cell(

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.metrics.classification.calibration import calibration_error
+from tests.benchmarks.adapting.cell import calibration_error
 from tests.benchmarks.adapting.config import AdaptStudy, read_adapt_study
 from tests.benchmarks.adapting.little_study import CONFIG, curve
 from tests.benchmarks.adapting.paths import Curves, best_with_at_least, difference, nested_test

@@ -49,7 +49,7 @@ def measure(app: QApplication, folder: Path) -> SearchTimes:
     subprocess.run([*core_command(), "demo-data", str(data)], check=True, capture_output=True, env=environment())
     with opened(app, home) as window:
         freeze_permanent_objects(window)
-        window.start_demo()  # finds its data made
+        window.experiment_commands.add_demo("search")  # finds its data made
         panel = window.show_panel("search")
         assert isinstance(panel, SearchPanel)
         one, turns = _type(app, panel, data / "val.csv", compare=False)

@@ -190,8 +190,8 @@ def test_an_experiment_is_created_from_a_file_a_folder_or_a_selected_run(monkeyp
         assert do(told, action) == [(f"experiment_commands.{call}", Path("/a/chosen"))]
     assert do(told, "new") == [("dialogs.chooser.open",)]
     assert do(told, "rebuild") == [("experiment_commands.rebuild",)]
-    assert do(told, "demo") == [("start_demo",)]
-    assert do(told, "train_demo") == [("start_demo", "define")]
+    assert do(told, "demo") == [("experiment_commands.add_demo", "search")]
+    assert do(told, "train_demo") == [("experiment_commands.add_demo", "define")]
     assert do(told, "empty_bin", dialogs=SimpleNamespace(window=1)) == [("experiment_commands.empty_bin", 1)]
     search = Noted(told, "search")
     assert do(told, "pretrained", show_panel={"search": search}.get) == [("search.ask_model",)]

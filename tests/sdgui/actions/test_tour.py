@@ -26,7 +26,7 @@ def button(window: MainWindow, action: str) -> QToolButton:
 def test_the_demo_offers_a_tour_once_and_enter_walks_through_it(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window()
     window.resize(1280, 720)
-    window.start_demo()
+    window.experiment_commands.add_demo("search")
     qtbot.waitUntil(lambda: bool(shown(window)))
     focused = QApplication.focusWidget()
     assert focused is not None
@@ -41,7 +41,7 @@ def test_the_demo_offers_a_tour_once_and_enter_walks_through_it(qtbot: QtBot, op
         assert window.rect().contains(tour.geometry())
         press(qtbot, window, Qt.Key.Key_Return, NONE)
     assert shown(window) == []
-    window.start_demo()
+    window.experiment_commands.add_demo("search")
     settle(window)
     assert shown(window) == []
 

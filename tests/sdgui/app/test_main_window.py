@@ -48,7 +48,7 @@ def test_the_demo_opens_on_a_search_with_the_included_model(qtbot: QtBot, open_w
     window.show_panel("define")
     assert shown_experiment(window) == "sd-clip demo"
     assert [e.name for e in window.services.store.experiments()] == ["clip demo", "sd-clip demo"]
-    window.start_demo()
+    window.experiment_commands.add_demo("search")
     settle(window)
     assert len(window.services.store.experiments()) == 2
 

@@ -28,7 +28,7 @@ from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from sdgui.app import start
 from sdgui.app.collecting import freeze_permanent_objects
-from sdgui.app.start import home_folder, keep_place, main, make_services, no_trainer_message, open_path, parse
+from sdgui.app.start import home_folder, keep_place, main, make_parser, make_services, no_trainer_message, open_path
 from sdgui.store.records import THIS_COMPUTER, Place, StoreError
 from sdgui.store.store import Store
 from tests.sdgui.driving import OpenWindow
@@ -188,7 +188,7 @@ def test_paths_on_the_command_line_are_imported_or_read(tmp_path: Path) -> None:
     open_path(window, tmp_path)
     open_path(window, file)
     assert done == [("import", tmp_path), ("new", file)]
-    parsed = parse([str(file), "--demo", "--home", "x"])
+    parsed = make_parser().parse_args([str(file), "--demo", "--home", "x"])
     assert (parsed.path, parsed.demo, parsed.home, parsed.rebuild) == (file, True, Path("x"), False)
     assert home_folder(None, demo=True) == home_folder(None, demo=False) / "demo"
     assert home_folder(Path("~/x"), demo=False) == Path.home() / "x"

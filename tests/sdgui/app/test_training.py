@@ -134,7 +134,7 @@ def test_closing_asks_and_keeps_or_stops_the_run(qtbot: QtBot, open_window: Open
 
 def test_a_launch_waits_for_the_demo_data(qtbot: QtBot, open_window: OpenWindow, tmp_path: Path) -> None:
     window = open_window("--steps", "3", demo_options=("--until", str(tmp_path / "go")))
-    window.start_demo()
+    window.experiment_commands.add_demo("search")
     settle(window)
     window.show_panel("define")
     press(qtbot, window, Qt.Key.Key_Return)

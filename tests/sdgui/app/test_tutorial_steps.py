@@ -52,7 +52,7 @@ def test_every_button_of_the_tutorial_exists_and_works_as_described(
     qtbot: QtBot, open_window: OpenWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     window = open_window("--steps", "100000", "--delay", "0.01")
-    window.start_demo()
+    window.experiment_commands.add_demo("search")
     named, before = named_in(TUTORIAL), "open"
     assert {*_SHOWN_BY_ITSELF, *_LEADS_TO, *_OPENS} <= {name for name, _ in named}
     for name, keys in named:

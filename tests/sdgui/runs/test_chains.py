@@ -197,14 +197,13 @@ CHAIN = Chain(name="c", stages=[ChainStage(name=name, config=CONFIG) for name in
 
 
 class Watched:
-    """A chain of three stages of which the first is listed, and what was found of the others."""
+    """A chain of three stages of which the first is listed."""
 
     def __init__(self, store: Store, experiment: Experiment) -> None:
         self.store, self.folder = store, store.runs_folder / "a-chain"
         self.first = store.import_run(write_chain(self.folder, CHAIN), experiment.id)
         store.request_place(self.first.id, Place("far", "3"))
-        self.watch, self.found = ChainWatch(store), list[int]()
-        self.watch.stage_added.connect(self.found.append)
+        self.watch = ChainWatch(store)
 
     def stage(self, place: int) -> RunDir:
         return ChainDir(self.folder).stage(CHAIN, place)
@@ -225,14 +224,14 @@ def watched(qapp: object, store: Store, experiment: Experiment) -> Watched:
 def test_stages_are_listed_as_they_start(watched: Watched, experiment: Experiment) -> None:
     watched.first.dir.write_status(own_status())
     assert watched.watch._poll(), "more may come"
-    assert watched.found == []
+    assert watched.listed() == ["stage-1-one"]
     watched.begins(1)
     assert watched.watch._poll()
-    second = watched.store.run(watched.found[0])
+    second = watched.store.runs()[1]
     assert (second.folder, second.experiment_id) == (watched.stage(1).path, experiment.id)
     assert (second.machine, second.devices_asked, second.tags) == ("far", "3", ("stage-2-two",))
     assert watched.watch._poll()
-    assert len(watched.found) == 1, "once"
+    assert watched.listed() == ["stage-1-one", "stage-2-two"], "once"
     watched.begins(2)
     assert not watched.watch._poll(), "it was the last"
     assert watched.listed() == ["stage-1-one", "stage-2-two", "stage-3-three"]
@@ -241,7 +240,7 @@ def test_stages_are_listed_as_they_start(watched: Watched, experiment: Experimen
 def test_a_stage_in_the_bin_stays_there(watched: Watched) -> None:
     watched.begins(1)
     watched.watch._poll()
-    watched.store.delete_run(watched.found[0])
+    watched.store.delete_run(watched.store.runs()[1].id)
     watched.watch._poll()
     assert watched.listed() == ["stage-1-one"]
 
@@ -260,14 +259,13 @@ def test_a_stage_that_could_not_be_listed_is_retried(watched: Watched, monkeypat
 
     monkeypatch.setattr(watched.store, "import_run", held)
     assert watched.watch._poll(), "one is missing"
-    assert len(watched.found) == 1, "the other one is listed"
+    assert watched.listed() == ["stage-1-one", "stage-3-three"], "the other one is listed"
     assert not watched.watch._poll(), "none is missing"
-    assert len(watched.found) == 2
     assert {(run.folder.name, run.tags, run.machine) for run in watched.store.runs()[1:]} == {
         ("stage-2-two", ("stage-2-two",), "far"), ("stage-3-three", ("stage-3-three",), "far"),
     }  # fmt: skip
     watched.watch._poll()
-    assert len(watched.found) == 2
+    assert len(watched.listed()) == 3
 
 
 def test_an_unreachable_database_is_retried_and_a_damaged_chain_is_not(
@@ -303,6 +301,6 @@ def test_no_error_ends_the_watch(qtbot: QtBot, watched: Watched, monkeypatch: py
     watched.watch.start()
     qtbot.waitUntil(lambda: bool(told))
     monkeypatch.setattr(chains, "chain_file", found)
-    qtbot.waitUntil(lambda: len(watched.found) == 1)
+    qtbot.waitUntil(lambda: len(watched.listed()) == 2)
     watched.watch.stop()
     assert told == [f"Chains of runs cannot be followed: OSError: [Errno {errno.ESTALE}] Stale file handle."], "once"
