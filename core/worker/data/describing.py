@@ -27,8 +27,8 @@ def describe_source(source: str, progress: Reporter, images_only: bool = False) 
     """Describe ``source``: pairs, images, labels (name -> number of classes), bad, reasons, format.
 
     ``captions``: images with one caption, with two, ..., with `MAX_CAPTIONS` or more; ``samples``: paths of images
-    spread over the source; ``sampled``: labels are not counted. ``images_only`` also accepts a folder of images without
-    captions. Raises DataError like ``open_source``.
+    spread over the source; ``labels_unknown``: only an index was read, without labels. ``images_only`` also accepts
+    a folder of images without captions. Raises DataError like ``open_source``.
     """
     progress("reading the data", 0, 0)
     if is_shards(source):
@@ -40,7 +40,7 @@ def describe_source(source: str, progress: Reporter, images_only: bool = False) 
         images = read_uncaptioned(folder, progress) if images_only and folder.is_dir() else None
         if images is None or not images.rows:
             raise
-        samples = [row.file for row in images.rows[:MAX_SAMPLES]]
+        samples = [row.file for row in sample_evenly(images.rows)]
         return {**_base_answer(source, images.format, images.bad, samples), "images": len(images.rows)}
     counts = [0] * MAX_CAPTIONS
     for row in source_rows.rows:
@@ -65,13 +65,13 @@ def _describe_shards(source: str, progress: Reporter) -> dict[str, Any]:
     """Describe shards from their index only, since there may be millions of rows: one pair per row, no label counts."""
     shards = Shards.open(source, progress)
     bad_rows = shards.bad_rows()
-    check_bad_share(source, bad_rows, len(shards) + shards.bad_count(), 1.0, shards.bad_count())
+    check_bad_share(source, bad_rows, len(shards) + shards.bad_count(), max_share=1.0, count=shards.bad_count())
     return {
         **_base_answer(source, SHARDS, bad_rows, [shards.path(row) for row in sample_evenly(range(len(shards)))]),
         "pairs": len(shards),
         "images": len(shards),
         "bad": shards.bad_count(),
-        "sampled": True,
+        "labels_unknown": True,
     }
 
 
@@ -87,14 +87,14 @@ def _base_answer(source: str, format: str, bad: Sequence[BadRow], samples: list[
         "reasons": [str(row) for row in bad[:MAX_REASONS]],
         "captions": [],
         "samples": samples,
-        "sampled": False,
+        "labels_unknown": False,
     }
 
 
 def _class_counts(source: Source) -> dict[str, int]:
     """The number of distinct non-empty values of each label, the most useful label for classification first.
 
-    Labels that every image has come first; of these, the label with the fewest classes, but at least two.
+    First are the labels that no image lacks; among those, labels with at least two classes, the fewest classes first.
     """
     mappings = {id(row.labels): row.labels for row in source.rows}.values()  # rows share their mappings
     values = {name: {labels.get(name, "") for labels in mappings} for name in source.label_names}

@@ -71,7 +71,7 @@ def _training_problems(facts: SourceFacts, config: RunConfig) -> dict[str, str]:
     """Problems of the training data with these settings."""
     problems: dict[str, str] = {}
     label, labels = config.data.label, facts["labels"]
-    if label and label not in labels and not facts.get("sampled", False):
+    if label and label not in labels and not facts.get("labels_unknown", False):
         available = ", ".join(map(repr, labels)) or "none"
         problems["data.label"] = f"The training data has no label {label!r}; available: {available}."
     elif label in labels and labels[label] < 2:

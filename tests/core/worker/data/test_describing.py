@@ -52,7 +52,7 @@ def test_a_table_is_counted(tmp_path: Path) -> None:
         "reasons": [],
         "captions": [2, 1, 0, 0, 0, 0],
         "samples": [str(tmp_path / f"{number}.png") for number in range(3)],
-        "sampled": False,
+        "labels_unknown": False,
     }
     assert heard.said[0] == ("reading the data", 0, 0)
     reasons = describe_source(str(tmp_path / "pairs.csv"), heard)["reasons"]
@@ -84,6 +84,13 @@ def test_images_without_captions_are_accepted_only_where_captions_are_optional(t
     facts = describe_source(str(tmp_path), Heard(), images_only=True)
     assert (facts["images"], facts["pairs"], facts["format"]) == (3, 0, WITHOUT_CAPTIONS)
     assert facts["samples"] == [str(tmp_path / name) for name in ("a.png", "c.jpg", "deep.PNG")]
+
+
+def test_samples_of_images_without_captions_are_spread_over_the_folder(tmp_path: Path) -> None:
+    for number in range(16):
+        (tmp_path / f"{number:02}.png").write_bytes(b"")
+    samples = describe_source(str(tmp_path), Heard(), images_only=True)["samples"]
+    assert samples == [str(tmp_path / f"{number:02}.png") for number in range(0, 16, 2)]
 
 
 def test_a_folder_of_images_that_cannot_be_read_is_a_bad_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
