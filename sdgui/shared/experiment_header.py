@@ -124,7 +124,7 @@ class PlaceButton(QPushButton):
             self.places.addAction(self._choice(title, Place(host)))
             return
         menu = self.places.addMenu(title)
-        menu.addAction(self._choice("First that is free", Place(host)))
+        menu.addAction(self._choice("First free GPU", Place(host)))
         menu.addSeparator()
         for gpu in gpus:
             menu.addAction(self._choice(_device(gpu), Place(host, gpu.device)))

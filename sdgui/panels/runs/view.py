@@ -96,7 +96,9 @@ class TabsView(QWidget):
             self.retention, "Retention", "What the runs gain on new data against what they retain of old data"
         )
         self._add_tab(self.compare, "Compare", "Settings and metrics of the ticked or selected runs, side by side")
-        self._add_tab(self.board, "Side by side", "Results of the overlaid runs for the same captions at one step")
+        self._add_tab(
+            self.board, "Side by side", "Compare what the overlaid runs return for the same captions at one step"
+        )
         self._add_tab(
             self.samples,
             "&Samples",

@@ -80,7 +80,7 @@ def test_machines_are_offered_with_their_devices(button: PlaceButton, hosts: Hos
     assert isinstance(inner, QWidget)
     devices = [action for action in inner.actions() if not action.isSeparator()]
     assert [(action.text(), action.isChecked()) for action in devices] == [
-        ("First that is free", False), ("GPU 0 · A100 · 2.0 of 4.0 GiB in use", False), ("GPU 1 · free", True),
+        ("First free GPU", False), ("GPU 0 · A100 · 2.0 of 4.0 GiB in use", False), ("GPU 1 · free", True),
         ("GPU 2 · free", False), ("All 2 GPUs", False),
     ]  # fmt: skip
     places = []
