@@ -30,7 +30,7 @@ class Endpoints:
     def __init__(self) -> None:
         self._last: tuple[Hashable, Any] | None = None
 
-    def get(self, key: Hashable, load: Callable[[], tuple[N, N]]) -> tuple[N, N]:
+    def get_or_load(self, key: Hashable, load: Callable[[], tuple[N, N]]) -> tuple[N, N]:
         """The tuned and the initial network of ``key``; loaded unless they are cached."""
         if self._last is not None and self._last[0] == key:
             networks: tuple[N, N] = self._last[1]

@@ -100,15 +100,13 @@ def open_model(name: str | os.PathLike[str], weights: str = "", progress: Progre
     """
     source = locate(os.fspath(name), weights)
     if isinstance(source, InterpolatedModel) and source.initial_is_from_config:
-        check_downloaded(source.name)
+        check_downloaded(source.name)  # the config of a run, which may be another person's, must not start a download
     if isinstance(source, OpenClipModel):
         runtime = set_up(RuntimeConfig(precision="fp32"))
         network = open_network(source, runtime.device, progress).eval()
-        subject = Subject(
-            model=source.architecture,
-            dataset="",
-            pretrained="" if source.pretrained == source.architecture else source.pretrained,
-        )
+        # A model folder contains both: its path is shown once.
+        pretrained = "" if source.pretrained == source.architecture else source.pretrained
+        subject = Subject(model=source.architecture, dataset="", pretrained=pretrained)
         return Model(network, runtime, subject, PublishedData(resizing=_resizing(source)), notes=_notes(source))
     tuned = source.tuned if isinstance(source, InterpolatedModel) else source
     config, _ = _config(tuned)
@@ -154,7 +152,7 @@ def open_network(
             tuned, initial = (open_network(end, device, progress) for end in ends)
             return tuned, initial
 
-        tuned, initial = ENDPOINTS.get((device, *map(_source_key, ends)), load)
+        tuned, initial = ENDPOINTS.get_or_load((device, *map(_source_key, ends)), load)
         return interpolate(tuned, initial, source.alpha)
     with torch.random.fork_rng(devices=[]):
         if isinstance(source, RunNetwork):

@@ -58,7 +58,7 @@ def caption_images(
     max_batch = batch or largest_batch(settings)
     run = _CaptionRun(model, settings, len(inputs), progress, log)
     batch_size = min(FIRST_BATCH, max_batch)
-    # Reads only one batch ahead, since reading competes for the CPU with the first captions.
+    # Reads ahead only as many images as the next batch may have, since reading competes for the CPU with the captions.
     with closing(
         read_ahead(inputs, model.side, model.data, lambda: min(GROWTH * batch_size, 2 * max_batch))
     ) as reading:

@@ -31,7 +31,7 @@ class ViewOutput:
     local: bool = False  # a small crop
 
     @cached_property
-    def every_image(self) -> Tensor:
+    def gathered_image(self) -> Tensor:
         """``image`` of all ranks, with gradient."""
         with torch.enable_grad():  # the result is cached, and the first caller may run without gradient
             return all_gather_with_grad(self.image)
@@ -57,7 +57,7 @@ class Output:
         return self.image_features[len(self.image_features) - len(self.distilled) :]
 
     @cached_property
-    def every_text(self) -> Tensor:
+    def gathered_text(self) -> Tensor:
         """``text`` of all ranks, with gradient."""
         with torch.enable_grad():
             return all_gather_with_grad(self.text)

@@ -52,7 +52,7 @@ class Contrastive(Objective):
         with torch.autocast(image.device.type, enabled=False):
             if self.kind == "sigmoid":
                 return self._sigmoid_loss(student)
-            logits = both_logits(image, text, student.clean.every_image, student.every_text, scale)  # (B, B) each
+            logits = both_logits(image, text, student.clean.gathered_image, student.gathered_text, scale)  # (B, B) each
             weights = student.pair_weights
             loss = (self._cross_entropy(logits[0], weights) + self._cross_entropy(logits[1], weights)) / 2
         return loss, {
@@ -67,7 +67,7 @@ class Contrastive(Objective):
     def _sigmoid_loss(self, student: Output) -> tuple[Tensor, Report]:
         if student.logit_bias is None:
             raise ValueError("the sigmoid loss needs a logit bias, but the towers have none")
-        logits = student.logit_scale.float() * student.clean.image.float() @ student.every_text.float().T
+        logits = student.logit_scale.float() * student.clean.image.float() @ student.gathered_text.float().T
         logits = logits + student.logit_bias.float()
         signs = 2 * one_hot_pairs(logits) - 1
         loss = weighted_mean(-F.logsigmoid(signs * logits).sum(dim=1), student.pair_weights)

@@ -70,7 +70,7 @@ class DistillSimilarity(Objective):
             loss = torch.stack(losses).mean()
             mean_entropy = (entropy(q_text) + entropy(q_image)) / 2
             if self.queue is not None and self.training:
-                self.queue.push(teacher.distilled[0].every_image, teacher.every_text)
+                self.queue.push(teacher.distilled[0].gathered_image, teacher.gathered_text)
         return loss, {
             "diag/similarity_kl": loss.detach(),
             "diag/teacher_similarity_entropy_over_ln_batch": mean_entropy / math.log(max(2, q_text.shape[1])),
@@ -99,12 +99,14 @@ class DistillSimilarity(Objective):
             return pair_logits(output, view)
         filled = self.queue.filled_slots()
         return (
-            similarities(image, teacher.every_text.float(), self.queue.text, filled, scale),
-            similarities(text, teacher.distilled[0].every_image.float(), self.queue.image, filled, scale),
+            similarities(image, teacher.gathered_text.float(), self.queue.text, filled, scale),
+            similarities(text, teacher.distilled[0].gathered_image.float(), self.queue.image, filled, scale),
         )
 
 
 def pair_logits(output: Output, view: int) -> Both:
     """Image-to-text (B, B) and text-to-image (B, B) logits of a distilled view."""
     view_output = output.distilled[view]
-    return both_logits(view_output.image, output.text, view_output.every_image, output.every_text, output.logit_scale)
+    return both_logits(
+        view_output.image, output.text, view_output.gathered_image, output.gathered_text, output.logit_scale
+    )

@@ -125,7 +125,7 @@ class Matching(Objective):
         if same.all():
             return None
         with torch.no_grad():
-            images, texts = output.clean.every_image.float(), output.every_text.float()
+            images, texts = output.clean.gathered_image.float(), output.gathered_text.float()
             similarities = output.logit_scale.float() * images @ texts.T  # (B, B)
             if self.negatives == "random":
                 similarities = torch.zeros_like(similarities)

@@ -63,22 +63,23 @@ def on_host(tensors: Mapping[str, Tensor], keep: bool, copy: bool = False) -> di
     return host_tensors
 
 
-def as_trees(value: Any) -> Any:
+def register_as_trees(value: Any) -> Any:
     """``value``, with its dataclasses registered as pytree nodes.
 
-    Before torch 2.13, FSDP finds outputs only in pytrees; it gathers weights again when a gradient reaches an output.
+    FSDP gathers a module's weights again when a gradient reaches one of its outputs. Before torch 2.13, it finds those
+    outputs only in pytrees.
     """
     if is_dataclass(value) and not isinstance(value, type):
         names = tuple(field.name for field in fields(value) if field.init)
         _register(type(value), names)
         for name in names:
-            as_trees(getattr(value, name))
+            register_as_trees(getattr(value, name))
     elif isinstance(value, Mapping):
         for item in value.values():
-            as_trees(item)
+            register_as_trees(item)
     elif isinstance(value, (tuple, list)):
         for item in value:
-            as_trees(item)
+            register_as_trees(item)
     return value
 
 

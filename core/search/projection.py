@@ -119,8 +119,8 @@ def _fit_opentsne(vectors: Floats, progress: Progress) -> Layout:
     total = sum(MANY_ITERATIONS)
     dimensions = min(DIMENSIONS, *vectors.shape)
     reduced = _pca(dimensions).fit_transform(vectors)
-    number = min(len(reduced) - 1, 3 * PERPLEXITY)
-    precomputed = nearest_neighbors.PrecomputedNeighbors(*neighbours(reduced, number, progress))
+    neighbour_count = min(len(reduced) - 1, 3 * PERPLEXITY)
+    precomputed = nearest_neighbors.PrecomputedNeighbors(*neighbours(reduced, neighbour_count, progress))
     progress("computing affinities", 0, 0)
     affinities = affinity.PerplexityBasedNN(perplexity=PERPLEXITY, knn_index=precomputed, n_jobs=-1)
     start = initialization.rescale(reduced[:, :2].astype(np.float64))
@@ -160,8 +160,8 @@ def _interpolate(reduced: npt.NDArray[Any], fitted: Rows, layout: Layout) -> Lay
     """The coordinates of all points: fitted points keep theirs, others get a weighted mean of their neighbours."""
     from sklearn.neighbors import KNeighborsRegressor  # noqa: PLC0415
 
-    neighbours = KNeighborsRegressor(min(NEIGHBOURS, len(fitted)), weights=lambda away: 1 / (away**2 + 1e-6))
-    coordinates: Layout = neighbours.fit(reduced[fitted], layout).predict(reduced)
+    regression = KNeighborsRegressor(min(NEIGHBOURS, len(fitted)), weights=lambda distance: 1 / (distance**2 + 1e-6))
+    coordinates: Layout = regression.fit(reduced[fitted], layout).predict(reduced)
     coordinates[fitted] = layout
     return coordinates
 
@@ -176,7 +176,7 @@ def _scale(layout: npt.NDArray[Any]) -> Layout:
 def as_json(
     collection: Collection, points: Points, layout: Layout, method: str, packed: bool = False
 ) -> dict[str, Any]:
-    """The map as JSON: for each image x, y, row, path, labels; for each caption x, y, text, caption, row.
+    """The map as JSON: for each image x, y, row, path, labels; for each caption x, y, text (its number), caption, row.
 
     ``packed``: write arrays (`pack_points`) if there are more than `MAX_PLAIN` points.
     """

@@ -62,9 +62,9 @@ class EmbeddedQuery:
     notes: list[str] = field(default_factory=list)
 
 
-def read_terms(raw: Any, sign: float = 1.0, kind: str = "text") -> list[Term]:
-    """Parse terms in JSON: an object with ``text``, ``image`` or ``row`` and optionally ``weight``; or the value of the
-    field ``kind`` alone; or a list of these.
+def read_terms(raw: Any, sign: float = 1.0, bare_field: str = "text") -> list[Term]:
+    """Parse terms in JSON: an object with ``text``, ``image`` or ``row`` and optionally ``weight``; or a bare
+    string or number, which is the value of ``bare_field``; or a list of these.
 
     ``sign`` multiplies every weight. Raises QueryError for anything else.
     """
@@ -76,7 +76,7 @@ def read_terms(raw: Any, sign: float = 1.0, kind: str = "text") -> list[Term]:
         raise QueryError(f"a query consists of texts, images and rows, not {raw!r}.")
     terms = []
     for raw_term in raw:
-        fields = {kind: raw_term} if isinstance(raw_term, (str, int)) else raw_term
+        fields = {bare_field: raw_term} if isinstance(raw_term, (str, int)) else raw_term
         if not isinstance(fields, dict) or not set(fields) <= {"text", "image", "row", "weight"}:
             raise QueryError(f"a term must have text, image or row, and may have a weight; {raw_term!r} is not valid.")
         try:

@@ -97,8 +97,8 @@ class Loop:
         self._save_intervals = (every or self.parts.loader.steps_per_epoch, *((keep_every,) if keep_every else ()))
         if warning := micro_batch_warning(self.network, config.optim.micro_batch, config.optim.batch_size):
             self._log(warning)
-        if self.parts.retain:  # needs the initial weights, which a checkpoint would replace
-            self._on_first_rank(self.validator.measure_initial)  # written in ``run``, after the start event
+        if self.parts.retain:  # measured here, since resuming replaces the initial weights; ``run`` writes the values
+            self._on_first_rank(self.validator.measure_initial)
         self.progress = self.checkpointing.resume()
         self._saved_step = self.progress.step or None  # None before the first checkpoint
         self._pending_save: PendingSave | None = None  # None once the checkpoint's event is written
@@ -201,8 +201,8 @@ class Loop:
         mean_losses = mean_over_ranks(local_losses.detach())
         names = [f"train/{name}" for name in losses]
         skipped = self._guard.record_step(self.step, names, mean_losses, norm)
-        if self.optimizer.defaults["fused"]:  # as on CPU, CUDA and MPS
-            self.optimizer.found_inf = skipped  # type: ignore[attr-defined]  # if 1, the fused kernel updates nothing
+        if self.optimizer.defaults["fused"]:  # on CPU, CUDA and MPS: the kernel updates nothing if found_inf is 1
+            self.optimizer.found_inf = skipped  # type: ignore[attr-defined]
         self._running_statistics.restore(skipped)
         return mean_losses.sum(), metrics, norm, skipped
 
@@ -248,8 +248,8 @@ class Loop:
         if self.validator.is_due(self.step):
             self._write_metrics(wait=True)
             share_done = self.step / self.total_steps
-            score, network = self._on_first_rank(lambda: self.validator.validate(self.step, share_done))
-            improved = self.progress.record_score(score, network)
+            score, network_name = self._on_first_rank(lambda: self.validator.validate(self.step, share_done))
+            improved = self.progress.record_score(score, network_name)
             self.callbacks.on_validation(self.step, self.validator.values)
         if improved or self.step == self.total_steps or any(self.step % steps == 0 for steps in self._save_intervals):
             self.save()
@@ -258,9 +258,10 @@ class Loop:
         """Return rank 0's result of ``call`` on every rank. If weights are sharded, all ranks run ``call``."""
         if self.team.size == 1:
             return call()
-        # Not sharded: FSDP still wraps the networks (with one shard), and only rank 0 runs ``call``, so all units are
-        # unsharded before it. Sharded: all ranks run ``call``, and each block gathers its own weights in ``forward``.
-        # Sharded, with captioning: cached decoding bypasses the blocks' ``forward``, so they are unsharded before too.
+        # FSDP wraps the networks even if their weights are not sharded. In that case only rank 0 runs ``call``, so all
+        # weights are gathered before it: gathering within ``call`` would wait for the other ranks.
+        # If weights are sharded, all ranks run ``call``, and each block gathers its own weights in ``forward``. Cached
+        # decoding of captions bypasses that ``forward``, so for captioning they are gathered before as well.
         gather_blocks = not self.team.sharded or self.config.objectives.captioning.weight > 0
         with unsharded_parts(self.parts.student, self.teacher, gather_blocks):
             if self.team.sharded:

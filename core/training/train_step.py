@@ -82,8 +82,8 @@ class StepLosses:
         if teacher is None or not objectives.need_teacher:
             return None
         self._unshard_teacher()
-        # Autocast caches cast weights. In a context shared with the student, its pass would reuse the teacher's
-        # gradient-free casts of shared weights, which would then get no gradient.
+        # Autocast caches cast weights. If one context covered both passes, the student's would reuse casts that the
+        # teacher's made without gradient, and weights that both share would get no gradient.
         with self._autocast():
             return teacher.targets(batch, objectives.teacher_head_outputs)
 

@@ -200,8 +200,8 @@ class SearchSession(Session):
             return self._known_caption(loaded, int(caption), options, progress)
         terms = [
             *read_terms(texts),
-            *read_terms(images, kind="image"),
-            *read_terms(rows, kind="row"),
+            *read_terms(images, bare_field="image"),
+            *read_terms(rows, bare_field="row"),
             *read_terms(minus, sign=-1.0),
         ]
         answer = loaded.searcher.search(Query(tuple(terms), prompts), options)

@@ -46,6 +46,7 @@ def _start_from(kind: str) -> Callable[[Window], None]:
     return _on_current_run(lambda window, run: window.experiment_commands.start_from(run, kind))
 
 
+# The first request stops a run; another, while the run is stopping, ends it at once.
 _STOP = _on_current_run(lambda window, run: window.run_commands.stop(run))
 
 

@@ -64,14 +64,14 @@ class LastWrites(QObject):
         self.is_abandoned = False
         writer.idle.connect(self.on_saved)
 
-    def may_close(self) -> bool:
-        """Whether the window may close now; if not, it is closed later."""
+    def wait(self) -> bool:
+        """Whether writes are pending. If so, a message says so, and the window is closed after them."""
         if self.is_abandoned or not (self._writer.pending or self._window.stack.is_saving()):
-            return True
+            return False
         self._failures = self._writer.failures
         text = "Saving the last changes; then the window closes."
         self._window.show_message(Message("info", text))
-        return False
+        return True
 
     def on_saved(self, is_written: bool = True) -> None:
         """Close the waiting window when the writer or a panel has finished, or report that a write failed."""

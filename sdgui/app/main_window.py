@@ -351,9 +351,9 @@ class MainWindow(QMainWindow):
             event.ignore()
             self._ask_before_closing(alive)
             return
-        if not self._last_writes.is_abandoned:  # it would start the failed writes again, and was called before
+        if not self._last_writes.is_abandoned:  # after abandoned writes, remembering would start them again
             self._remember()
-        if not self._last_writes.may_close():  # it shows what is being written, and closes the window afterwards
+        if self._last_writes.wait():
             event.ignore()
             return
         self.services.demo.cancel()

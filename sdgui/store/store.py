@@ -147,7 +147,9 @@ class Store(
             if report is not None:
                 report(number, len(folders))
             try:
-                if not (only_new and (row := listed.get(self._folder_text(folder))) and row.offset):
+                row = listed.get(self._folder_text(folder))
+                has_read_events = row is not None and row.offset > 0
+                if not (only_new and has_read_events):
                     self._import(folder, None, experiments_by_key, listed)
             except UserError as error:
                 problems.append(str(error))
@@ -227,7 +229,7 @@ class Store(
         return ids
 
     def import_logged(self) -> list[str]:
-        """Add runs that scripts have started to log in the runs folder since the last call; returns error messages.
+        """Add runs that scripts have begun to log to the runs folder since the last call; returns error messages.
 
         Cheap if nothing was added to the folder. A call stops after `_IMPORT_SECONDS`; the next one continues.
         """

@@ -17,15 +17,15 @@ from core.ranks.collectives import first_row, size
 Both = tuple[Tensor, Tensor]  # image-to-text, text-to-image
 
 
-def both_logits(image: Tensor, text: Tensor, every_image: Tensor, every_text: Tensor, scale: Tensor) -> Both:
+def both_logits(image: Tensor, text: Tensor, gathered_image: Tensor, gathered_text: Tensor, scale: Tensor) -> Both:
     """Image-to-text and text-to-image logits, (b, B) each, of this rank's (b, D) against all (B, D) features.
 
     Logits are ``scale`` times the products. In a single process, the second is the transpose of the first.
     """
-    to_text = scale.float() * image.float() @ every_text.float().T
+    to_text = scale.float() * image.float() @ gathered_text.float().T
     if size() == 1:
         return to_text, to_text.T
-    return to_text, scale.float() * text.float() @ every_image.float().T
+    return to_text, scale.float() * text.float() @ gathered_image.float().T
 
 
 def true_columns(logits: Tensor) -> Tensor:

@@ -32,7 +32,9 @@ def self_confidence(student: Output, power: float) -> Tensor:
     """
     with torch.autocast(student.text.device.type, enabled=False):
         clean = student.clean
-        logits = both_logits(clean.image, student.text, clean.every_image, student.every_text, student.logit_scale)
+        logits = both_logits(
+            clean.image, student.text, clean.gathered_image, student.gathered_text, student.logit_scale
+        )
         by_text = (
             values_of_true_pairs(logits[1].log_softmax(dim=1))
             if size() > 1

@@ -180,9 +180,12 @@ def _value(text: str) -> Any:
 
 
 def _assign(raw: dict[str, Any], path: list[str], value: Any, text: str = "") -> None:
+    """Set the field ``path`` of ``raw`` to ``value``, or to ``text`` if the field is a text and ``value`` is not.
+
+    ``text``: what the user typed; a name such as "2024.10" stays as typed.
+    """
     for part in path[:-1]:
         raw = raw.setdefault(part, {})
-    # A text field keeps input such as "2024.10" as text.
     raw[path[-1]] = text if isinstance(raw.get(path[-1]), str) and not isinstance(value, str) else value
 
 

@@ -23,8 +23,8 @@ _BATCH_MS = 250  # changes of the run within this time are combined
 class RunFollowing(QObject):
     """Selects a run in the source bar once it has a checkpoint.
 
-    ``run_id``: the run last selected in this way. It is not selected again until ``use``, so that a model that the user
-    chooses afterwards stays.
+    ``selected_run_id``: the run last selected in this way. It is not selected again until ``use``, so that a model that
+    the user chooses afterwards stays.
     """
 
     open_requested = Signal()  # open the target in the source bar
@@ -36,7 +36,7 @@ class RunFollowing(QObject):
         super().__init__(panel)
         self._services, self._source, self._panel = services, source, panel
         self._run: Run | None = None
-        self.run_id: int | None = None
+        self.selected_run_id: int | None = None
         self._batch_timer = QTimer(self, singleShot=True, interval=_BATCH_MS)
         self._batch_timer.timeout.connect(self.follow)
         services.follower.state_changed.connect(self._on_run_changed)
@@ -45,9 +45,9 @@ class RunFollowing(QObject):
     def use(self, run_id: int) -> None:
         """Search with this run instead of the selected source."""
         self._read_run(lambda: self._services.store.run(run_id))
-        self.run_id = None
+        self.selected_run_id = None
         self.follow()
-        if self._run is not None and self.run_id is None and self._source.pickers[0].choice() is not None:
+        if self._run is not None and self.selected_run_id is None and self._has_model():
             search = "Until then, Search" if self._opens_later() else "Search still"
             text = f"{self._why_nothing()} {search} uses {self._source.name(0)}."
             self.message_requested.emit(Message("warning", text))
@@ -57,7 +57,7 @@ class RunFollowing(QObject):
 
         Without runs, select the included model.
         """
-        if self.run_id is None and self._source.pickers[0].choice() is None:
+        if self.selected_run_id is None and not self._has_model():
             self._read_run(self._services.store.newest_run)
             if self._run is None:
                 self._source.choose_included()
@@ -76,17 +76,21 @@ class RunFollowing(QObject):
     def follow(self) -> None:
         """Select a new run in the source bar once it has a checkpoint, and request to open it."""
         run, source = self._run, self._source
-        if run is not None and run.id != self.run_id:
+        if run is not None and run.id != self.selected_run_id:
             try:
                 title = self._services.store.experiment(run.experiment_id).name
             except StoreError as error:
                 self.message_requested.emit(Message("error", str(error)))
             else:
                 if source.show_run(run.id, Path(run.folder), title, self._state(run).alive):
-                    self.run_id = run.id
+                    self.selected_run_id = run.id
         self.open_requested.emit()
-        if all(source.target(side) is None for side in (0, 1)) and source.pickers[0].choice() is None:
+        if not self._has_model() and all(source.target(side) is None for side in (0, 1)):
             self.nothing_to_open.emit(self._why_nothing())
+
+    def _has_model(self) -> bool:
+        """Whether a model is chosen for the first of the two sides that can be compared."""
+        return self._source.pickers[0].choice() is not None
 
     def _opens_later(self) -> bool:
         """Whether the run is expected to save a checkpoint."""
@@ -110,6 +114,6 @@ class RunFollowing(QObject):
         return "This run ended before its first checkpoint. Choose another model above, or resume the run."
 
     def _on_run_changed(self, run_id: int) -> None:
-        is_awaited = self._run is not None and run_id == self._run.id and run_id != self.run_id
+        is_awaited = self._run is not None and run_id == self._run.id and run_id != self.selected_run_id
         if is_awaited and self._panel.isVisible() and not self._batch_timer.isActive():
             self._batch_timer.start()

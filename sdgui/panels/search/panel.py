@@ -143,7 +143,11 @@ class SearchPanel(Panel):
     def on_leave(self) -> None:
         self.following.stop()
         if self._entered:
-            state = {"source": self.view.source.state(), "followed": self.following.run_id, **self.view.layout_state()}
+            state = {
+                "source": self.view.source.state(),
+                "followed": self.following.selected_run_id,
+                **self.view.layout_state(),
+            }
             self._services.settings.setValue(_STATE, json.dumps(state))
 
     def refresh(self) -> None:
@@ -159,7 +163,7 @@ class SearchPanel(Panel):
         source = state.get("source")
         self.view.source.restore(source if isinstance(source, dict) else {})
         followed_run = state.get("followed")
-        self.following.run_id = followed_run if isinstance(followed_run, int) else None
+        self.following.selected_run_id = followed_run if isinstance(followed_run, int) else None
 
     # Opening
     def open(self, side: int, reopen: bool = False) -> None:

@@ -104,7 +104,7 @@ def make_sortable(view: QTableView) -> ResultsModel:
 
 
 def two_lines(heading: str) -> str:
-    """A long ``heading`` in two lines: numbers are narrow. Its unit stays with the metric."""
+    """A long ``heading`` broken before its last word (a unit belongs to it), since columns of numbers are narrow."""
     start, space, end = heading.removesuffix(", %").rpartition(" ")
     return (
         f"{start}\n{end}{heading[len(start + space + end) :]}" if start and len(heading) > _MAX_LINE_LENGTH else heading

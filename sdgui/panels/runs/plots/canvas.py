@@ -40,7 +40,7 @@ class PlotCanvas(QWidget):
         super().__init__()
         self._kind: AxisKind = kind
         self.wheel_needs_ctrl = wheel_needs_ctrl  # if so, the wheel alone scrolls the page
-        self._shared_extent: tuple[float, float] | None = None  # x range of the linked plots' data
+        self._shared_x_range: tuple[float, float] | None = None  # x range of the linked plots' data
         self._y_range: tuple[float, float] | None = None  # y range set by the user, in the metric's unit
         self._auto_x = self._auto_y = True  # whether x and y follow the data
         self._is_redraw_deferred = False  # whether a redraw was deferred, because the canvas was not visible
@@ -122,10 +122,10 @@ class PlotCanvas(QWidget):
             self._curves.highlighted = group
             self.refresh()
 
-    def set_shared_extent(self, extent: tuple[float, float] | None) -> None:
+    def set_shared_x_range(self, extent: tuple[float, float] | None) -> None:
         """Set the x range of a view that follows the data, for linked plots; None: the range of the plot's data."""
-        if extent != self._shared_extent:
-            self._shared_extent = extent
+        if extent != self._shared_x_range:
+            self._shared_x_range = extent
             self.refresh()
 
     def readings(self, x: float) -> list[Reading]:
@@ -203,7 +203,7 @@ class PlotCanvas(QWidget):
         self._timer.stop()
         self._is_redraw_deferred = False
         if self._auto_x:
-            low, high = self._shared_extent or self._curves.extent() or (0.0, 1.0)
+            low, high = self._shared_x_range or self._curves.x_range() or (0.0, 1.0)
             pad = 0.02 * (high - low) or 0.5
             self._box.setXRange(low - pad, high + pad, padding=0)
         (low, high), _ = self.view_range()

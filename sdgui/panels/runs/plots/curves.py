@@ -52,13 +52,13 @@ class PlotCurves:
         """The visible series that have points."""
         return [series for series in self.series.values() if series.visible and len(series)]
 
-    def extent(self) -> tuple[float, float] | None:
+    def x_range(self) -> tuple[float, float] | None:
         """The x range of the visible series; None if there are no points."""
         ends = [(x[0], x[-1]) for series in self.visible_series() if len(x := series.x(self.x_mode))]
         return (float(min(low for low, _ in ends)), float(max(high for _, high in ends))) if ends else None
 
     def measure(self, low: float, high: float, columns: int) -> tuple[float, float] | None:
-        """Look up the lines' extents in the ``columns`` pixel columns from x = ``low`` to ``high``.
+        """Look up the lines' extents (lowest, highest y) in the ``columns`` pixel columns from x = ``low`` to ``high``.
 
         Returns the y range of the lines; None if there are none. ``paint`` then draws them.
         """
@@ -70,14 +70,14 @@ class PlotCurves:
         bounds: list[tuple[float, float]] = []
         for series in self.visible_series():
             if (ends := series.band_extents(self.log)) is not None:
-                extent = ends[0].columns(low, high, columns)[0], ends[1].columns(low, high, columns)[1]
+                lower, upper = ends
+                extent = lower.columns(low, high, columns)[0], upper.columns(low, high, columns)[1]
                 bands.append(LineExtent(*extent, mix(self.color(series), ground, _BAND_OPACITY)))
                 bounds += _bounds(*extent)
             front, color = int(series.group == self.highlighted), self.color(series)
-            faint = mix(color, ground, _RAW_OPACITY) if self.smooth else color
-            for averaged, layers, ink in ((False, raw, faint), (True, smooth, color))[: 1 + self.smooth]:
+            for averaged, line_color in self._lines_of(color):
                 extent = series.extents(self.x_mode, averaged, self.log).columns(low, high, columns)
-                layers[front].append(LineExtent(*extent, ink, series.style))
+                (smooth if averaged else raw)[front].append(LineExtent(*extent, line_color, series.style))
                 bounds += _bounds(*extent)
         self._layers = [bands, raw[0], smooth[0], raw[1], smooth[1]]
         return (min(b[0] for b in bounds), max(b[1] for b in bounds)) if bounds else None
@@ -89,23 +89,26 @@ class PlotCurves:
     def _polylines(self) -> list[Polyline]:
         """The visible bands and lines as polylines, from back to front; for exported files."""
         (x0, x1), (y0, y1) = self._box.viewRange()
-        width, height = self._box.width() / ((x1 - x0) or 1.0), self._box.height() / ((y1 - y0) or 1.0)
+        x_scale, y_scale = self._box.width() / ((x1 - x0) or 1.0), self._box.height() / ((y1 - y0) or 1.0)
 
         def to_pixels(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-            return [((x - x0) * width, (y1 - y) * height) for x, y in points]
+            return [((x - x0) * x_scale, (y1 - y) * y_scale) for x, y in points]
 
         polylines = []
         for series in self.visible_series():
             color = mix(self.color(series), theme().color("surface"), _BAND_OPACITY)
             polylines += [Polyline(to_pixels(points), color, filled=True) for points in series.band_outlines(self.log)]
         for series in self.visible_series():
-            for averaged in (False, True)[: 1 + self.smooth]:
+            for averaged, color in self._lines_of(self.color(series)):
                 x, y = series.points_in_view(self.x_mode, x0, x1, self._columns, averaged, self.log)
-                color = self.color(series)
-                if self.smooth and not averaged:
-                    color = mix(color, theme().color("surface"), _RAW_OPACITY)
                 polylines += [Polyline(to_pixels(part), color, series.style) for part in _unbroken(x, y)]
         return polylines
+
+    def _lines_of(self, color: QColor) -> list[tuple[bool, QColor]]:
+        """The lines of a curve from back to front: whether it is the moving average, and its colour."""
+        if not self.smooth:
+            return [(False, color)]
+        return [(False, mix(color, theme().color("surface"), _RAW_OPACITY)), (True, color)]
 
     def draw_dots(self, low: float, high: float, top: float) -> None:
         """Draw dots for isolated points and the points of short curves; triangles at ``top`` for non-finite values."""

@@ -102,8 +102,8 @@ class PlotGrid(QWidget):
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(slot)
         self._pinned: float | None = None  # step of the crosshair
-        self._extent_timer = QTimer(self, singleShot=True, interval=0)
-        self._extent_timer.timeout.connect(self._share_extent)
+        self._x_range_timer = QTimer(self, singleShot=True, interval=0)
+        self._x_range_timer.timeout.connect(self._share_x_range)
 
     # --- data
 
@@ -148,7 +148,7 @@ class PlotGrid(QWidget):
             self.legend.remove(key)
             for card in self._cards.values():
                 card.remove_group(key)
-            self._extent_timer.start()
+            self._x_range_timer.start()
             self._show_page()
 
     def runs(self) -> list[str]:
@@ -175,7 +175,7 @@ class PlotGrid(QWidget):
                 series.visible = series.visible if series.group != key else visible
             card.refresh()
         self.grouping.schedule_update()
-        self._extent_timer.start()
+        self._x_range_timer.start()
 
     # --- view
 
@@ -288,7 +288,7 @@ class PlotGrid(QWidget):
         if self._chosen_x_range is not None:
             canvas.show_x(*self._chosen_x_range)
         canvas.show_cross(self._pinned)
-        self._extent_timer.start()
+        self._x_range_timer.start()
 
     def _on_zoomed(self, zoomed: bool) -> None:
         self.toolbar.reset.setEnabled(zoomed or self.toolbar.reset.isEnabled())
@@ -312,19 +312,19 @@ class PlotGrid(QWidget):
     def _on_points_changed(self, metric: str) -> None:
         self.grouping.schedule_update()
         self._cards[chart_of(metric).id].refresh()
-        if not self._extent_timer.isActive():
-            self._extent_timer.start()
+        if not self._x_range_timer.isActive():
+            self._x_range_timer.start()
 
-    def _share_extent(self) -> None:
+    def _share_x_range(self) -> None:
         ends = [
             (x[0], x[-1])
             for card in self._cards.values()
             for series in card.series.values()
             if series.visible and len(x := series.x(self.toolbar.mode))
         ]
-        extent = (float(np.min([e[0] for e in ends])), float(np.max([e[1] for e in ends]))) if ends else None
+        x_range = (float(np.min([e[0] for e in ends])), float(np.max([e[1] for e in ends]))) if ends else None
         for canvas in self._canvases():
-            canvas.set_shared_extent(extent)
+            canvas.set_shared_x_range(x_range)
 
     def _set_smoothing(self, weight: float) -> None:
         for card in self._cards.values():
@@ -343,7 +343,7 @@ class PlotGrid(QWidget):
         self._chosen_x_range = None
         for canvas in self._canvases():
             canvas.set_x_mode(self.toolbar.mode)
-        self._share_extent()
+        self._share_x_range()
 
     def _highlight(self, key: str) -> None:
         for canvas in self._canvases():
@@ -382,7 +382,7 @@ class PlotGrid(QWidget):
         cards = self.drawn_cards()
         for card in cards:
             self._prepare_canvas(card)
-        self._share_extent()
+        self._share_x_range()
         frames = [(card.title, card.make_canvas()) for card in cards]
         legend = legend_of(self.legend.shown_entries(), [series for card in cards for series in card.visible_series()])
         return ShownPlots([(card_id, series) for card_id, series in rows if series.visible], frames, legend)

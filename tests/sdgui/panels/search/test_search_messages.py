@@ -174,7 +174,7 @@ def test_a_run_is_searched_once_it_has_a_checkpoint_and_gives_the_reason_until_t
         patch.setattr(store, "experiment", Mock(side_effect=StoreError("The registry cannot be reached.")))
         following.follow()
     assert told.pop().text == "The registry cannot be reached."
-    following._run, following.run_id = None, None
+    following._run, following.selected_run_id = None, None
     choose(search)
     following.begin()
     assert following._run is None, "a model was chosen"
@@ -185,7 +185,7 @@ def test_a_run_is_searched_once_it_has_a_checkpoint_and_gives_the_reason_until_t
     search.use_run(run.id)
     assert told.pop().text.endswith(f"Until then, Search uses {search.view.source.name(0)}.")
     store.record(run.id, Progress(state=RunState.DONE, offset=1))
-    following._run, following.run_id = None, None
+    following._run, following.selected_run_id = None, None
     search.view.source.pickers[0]._entry = None
     following.begin()
     assert following._run is not None
