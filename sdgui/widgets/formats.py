@@ -36,6 +36,11 @@ def count(number: float) -> str:
     return f"{round(number):,}"
 
 
+def capitalize(text: str) -> str:
+    """``text`` with a capital first letter; the other letters stay, unlike with ``str.capitalize``."""
+    return text[:1].upper() + text[1:]
+
+
 def count_with_unit(number: int, noun: str) -> str:
     """Format a count with its noun: ``1 GPU``, ``2 GPUs``, ``1,200 images``."""
     return f"{count(number)} {noun}" + "s" * (number != 1)
@@ -45,7 +50,7 @@ def metric_title(name: str) -> str:
     """The title of a metric: ``Student image → text R@1`` for ``val/student/image_to_text_R@1``."""
     words = name.removeprefix("val/").removeprefix("train/").removeprefix("diag/").replace("/", " ")
     words = words.replace("image_to_text", "image → text").replace("text_to_image", "text → image").replace("_", " ")
-    return words[:1].upper() + words[1:]
+    return capitalize(words)
 
 
 def free_name(name: str, used_names: Collection[str], separator: str = " ") -> str:

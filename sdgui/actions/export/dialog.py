@@ -41,6 +41,7 @@ from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.file_dialogs import ask_save
+from sdgui.widgets.formats import capitalize
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.input_boxes import ListOnlyComboBox
 from sdgui.widgets.layouts.boxes import STYLE_SPACING, hbox, vbox
@@ -297,7 +298,7 @@ class ExportDialog(QDialog):
     def _on_stepped(self, activity: str, finished: int, total: int) -> None:
         self.progress.setRange(0, total)
         self.progress.setValue(finished)
-        self.activity.setText(f"{activity[:1].upper()}{activity[1:]}…")
+        self.activity.setText(f"{capitalize(activity)}…")
 
     def _done(self, folder: Path) -> None:
         self.folder.setText(str(folder))

@@ -26,7 +26,7 @@ from core.spec.caption_files import Candidate
 from core.spec.run.model_names import parse_interpolated, run_and_checkpoint, tuned_name
 from sdgui.panels.caption.model import SIDES, STATE_TEXTS, Entry, Side
 from sdgui.widgets.elided_label import ElidedLabel
-from sdgui.widgets.formats import count, fixed
+from sdgui.widgets.formats import capitalize, count, fixed
 from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
@@ -127,7 +127,7 @@ class CaptionsDetail(QWidget):
                 if entry.state == "failed"
                 else f"{text}; the last attempt failed: {entry.error}"
             )
-        return text[:1].upper() + text[1:]
+        return capitalize(text)
 
     def _fill(self, entry: Entry | None) -> None:
         self.candidates.clear()

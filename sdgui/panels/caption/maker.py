@@ -16,6 +16,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from core.spec.generation import GenerationSettings
 from sdgui.panels.caption.model import ModelCaptions, model_captions, origin_key
 from sdgui.shared.pickers.entries import ModelChoice
+from sdgui.widgets.formats import capitalize
 from sdgui.worker.calls import WorkerCalls
 from sdgui.worker.pool import WorkerPool
 from sdgui.worker.replies import Cancelled, Failure
@@ -196,7 +197,7 @@ class CaptionMaker(QObject):
 
     def _show_progress(self, purpose: str, activity: str, completed: int, _total: int) -> None:
         if self._running_job is None or purpose == "open":
-            self.progress.emit(activity[:1].upper() + activity[1:], self._done_before_job, self._total)
+            self.progress.emit(capitalize(activity), self._done_before_job, self._total)
         else:
             self.progress.emit("Captioning", self._done_before_job + completed, self._total)
 

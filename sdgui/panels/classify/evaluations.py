@@ -17,6 +17,7 @@ from sdgui.panels.classify.view import ClassifyView
 from sdgui.panels.classify.work import ClassifySession
 from sdgui.shared.failures import failure_message
 from sdgui.shared.pickers.entries import ModelChoice
+from sdgui.widgets.formats import capitalize
 from sdgui.widgets.message import Message, ShowMessage
 from sdgui.worker.replies import Cancelled, Failure
 
@@ -134,7 +135,7 @@ class Evaluations(QObject):
     def _show_progress(self, purpose: str, activity: str, completed: int, total: int) -> None:
         if purpose in _LONG and not self._view.strip.isHidden():
             # the window's status bar shows it beside the progress of other panels
-            self._view.strip.advance(completed, total, f"Classify: {activity[:1].upper()}{activity[1:]}")
+            self._view.strip.advance(completed, total, f"Classify: {capitalize(activity)}")
 
     def _cancel(self) -> None:
         for purpose in _LONG:

@@ -29,7 +29,7 @@ from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.drop_target import FileDrop
 from sdgui.widgets.file_dialogs import ask_save
-from sdgui.widgets.formats import count_with_unit
+from sdgui.widgets.formats import capitalize, count_with_unit
 from sdgui.widgets.message import error, info, warning
 from sdgui.worker.replies import Failure
 from sdgui.worker.verbs import SavedSource
@@ -73,7 +73,7 @@ class CleanPanel(Panel):
         self.view.empty.activated.connect(self.rank)
         self.view.strip.cancelled.connect(self.work.cancel)
         self.work.progress.connect(
-            lambda activity, done, total: self.view.strip.advance(done, total, activity[:1].upper() + activity[1:])
+            lambda activity, done, total: self.view.strip.advance(done, total, capitalize(activity))
         )
         self.work.ranked.connect(self._show)
         self.work.rank_failed.connect(self._on_rank_failed)

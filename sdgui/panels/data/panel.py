@@ -35,7 +35,7 @@ from sdgui.store.records import StoreError
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.drop_target import FileDrop
 from sdgui.widgets.file_dialogs import ask_open, ask_save
-from sdgui.widgets.formats import count, count_with_unit
+from sdgui.widgets.formats import capitalize, count, count_with_unit
 from sdgui.widgets.late_parts import is_made
 from sdgui.widgets.message import Remedy, error, info
 from sdgui.worker.data_verbs import Checked, RowsOpened, RowsPart
@@ -239,7 +239,7 @@ class DataPanel(Panel):
     def _show_progress(self, purpose: str, activity: str, done: int, total: int) -> None:
         if self.view.strip.isHidden():
             self.view.strip.start(_ACTIVITIES.get(purpose, ""))
-        self.view.strip.advance(done, total, activity[:1].upper() + activity[1:])
+        self.view.strip.advance(done, total, capitalize(activity))
 
     # Display
     def show_rows(self) -> None:

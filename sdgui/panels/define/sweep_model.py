@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from core.spec.config import RunConfig, with_absolute_paths
 from core.spec.study.sweep import DEFAULT_ARM, SearchRange, Sweep, Value, check_values
 from sdgui.shared.form.fields import FieldSpec, parse, text_of
+from sdgui.widgets.formats import capitalize
 
 _RANGE_PATTERN = re.compile(r"(\S+)\s+to\s+(\S+?)(?:\s+step\s+(\S+))?(\s+log)?")
 
@@ -56,7 +57,7 @@ def parse_values(spec: FieldSpec, text: str, config: RunConfig) -> SearchRange:
         values = SearchRange.model_validate(raw)
     except ValidationError as error:
         sentence = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{sentence[:1].upper()}{sentence[1:]}.") from error
+        raise ValueError(f"{capitalize(sentence)}.") from error
     check_values(config, spec.path, values)
     return values
 

@@ -16,6 +16,7 @@ from PySide6.QtWidgets import QComboBox, QFormLayout, QLineEdit, QPlainTextEdit,
 
 from core.spec.machines.answers import Partition
 from core.spec.machines.machine import Machine
+from sdgui.widgets.formats import capitalize
 from sdgui.widgets.input_boxes import ListOnlyComboBox, NoWheelSpinBox
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.layouts.form_labels import align_labels
@@ -203,7 +204,7 @@ class LaunchForm(QWidget):
 def error_sentence(problem: ErrorDetails) -> str:
     """The message of a pydantic error as a sentence."""
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{message[:1].upper()}{message[1:]}."
+    return f"{capitalize(message)}."
 
 
 class LinesEdit(QPlainTextEdit):

@@ -24,6 +24,7 @@ from sdgui.panels.machines.launch_form import LaunchForm
 from sdgui.panels.machines.model import fact_rows, gpu_row, state_line
 from sdgui.panels.machines.script_editor import ScriptEditor
 from sdgui.shared.tables import style_table
+from sdgui.widgets.formats import capitalize
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.boxes import clear_layout, hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
@@ -109,7 +110,7 @@ class MachinePage(QScrollArea):
 
     def show_machine(self, machine: Machine, facts: Facts | None, state: ConnectionState) -> None:
         """Show the heading, facts and form of a machine."""
-        self.title.setText(machine.name[:1].upper() + machine.name[1:] if machine.is_local else machine.name)
+        self.title.setText(capitalize(machine.name) if machine.is_local else machine.name)
         self.line.setText(state_line(machine, facts, state))
         set_role(self.line, "error" if state.kind == "refused" else "muted")
         self.install.setVisible(not machine.is_local)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import QObject
 
+from sdgui.widgets.formats import capitalize
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
@@ -38,7 +39,7 @@ class Jobs(QObject):
 
     def advance(self, name: str, text: str, completed: int, total: int, cancel: Callable[[], None]) -> None:
         """Start the job ``name``, or update its progress."""
-        text = text[:1].upper() + text[1:]
+        text = capitalize(text)
         job = self._jobs.setdefault(name, _Job(text, cancel))
         job.text, job.completed, job.total = text, completed, total
         self._show()

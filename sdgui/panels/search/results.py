@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sdgui.panels.search.model import Query
-from sdgui.widgets.formats import count, count_with_unit, percent
+from sdgui.widgets.formats import capitalize, count, count_with_unit, percent
 from sdgui.widgets.gallery.items import GalleryItem
 
 Score = Literal["cosine", "softmax", "rank"]
@@ -147,7 +147,7 @@ def cutoff_line(answer: Mapping[str, Any], query: Query) -> tuple[str, str]:
     searched = f"{count_with_unit(answer['searched'], query.find.rstrip('s'))} searched"
     text = f"{count(answer['above'])} above the cut-off {cutoff['cosine']:.3f} · {searched}"
     meaning = str(cutoff["meaning"])
-    return text, f"{meaning[:1].upper()}{meaning[1:]}. Results below the cut-off are faded, after a dashed line."
+    return text, f"{capitalize(meaning)}. Results below the cut-off are faded, after a dashed line."
 
 
 def true_line(rank: float | None, answer: Mapping[str, Any], query: Query) -> str:

@@ -23,7 +23,7 @@ from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
 from sdgui.store.local.fixes import StoredFix
 from sdgui.widgets.file_dialogs import ask_open, ask_save
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import capitalize, count
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.message import Remedy, info
 from sdgui.widgets.plain_text import plain_tip
@@ -67,9 +67,7 @@ class BasketDialog(QDialog):
         view.pairs.activated.connect(lambda _row: self._show_buttons())
         view.page.clicked.connect(self.ask_page)
         view.strip.cancelled.connect(self.work.cancel)
-        self.work.progress.connect(
-            lambda activity, done, total: view.strip.advance(done, total, activity[:1].upper() + activity[1:])
-        )
+        self.work.progress.connect(lambda activity, done, total: view.strip.advance(done, total, capitalize(activity)))
         self.work.saved.connect(self._on_saved)
         self.work.retrained.connect(self._on_retrained)
         self.work.page_saved.connect(self._on_page_saved)

@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails
 
 from core.spec.config import RunConfig, field_errors, problems
 from core.spec.reading import UnreadableError, parse_json
+from sdgui.widgets.formats import capitalize
 
 Kind = Literal["flag", "choice", "whole", "number", "text", "json"]
 
@@ -131,7 +132,7 @@ def _bounds(info: FieldInfo) -> str:
             case Lt(lt=bound):
                 high = f"below {text_of(bound)}"
     bounds = " and ".join(part for part in (low, high) if part)
-    return bounds[:1].upper() + bounds[1:]
+    return capitalize(bounds)
 
 
 def _maximum(info: FieldInfo) -> float:

@@ -24,7 +24,7 @@ from sdgui.store.records import StoreError
 from sdgui.widgets.drop_target import accept_file, dropped_file
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.file_dialogs import ask_folder, ask_open
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import capitalize, count
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.input_boxes import ListOnlyComboBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
@@ -174,7 +174,7 @@ class DataPicker(QWidget):
 
     def _on_progress(self, activity: str, done: int) -> None:
         if done and self._data_facts.facts is None:
-            self._show_text(f"{activity[:1].upper()}{activity[1:]} … {count(done)}")
+            self._show_text(f"{capitalize(activity)} … {count(done)}")
 
     def _on_described(self, result: SourceFacts) -> None:
         self._show_text(figures_text(result), reasons_text(result))

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QFrame, QPushButton, QSizePolicy, QWidget
 
 from sdgui.shared.pickers.data_facts import DataFacts, failure_lines
 from sdgui.widgets.elided_label import ElidedLabel
-from sdgui.widgets.formats import count, count_with_unit, percent
+from sdgui.widgets.formats import capitalize, count, count_with_unit, percent
 from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.boxes import hbox, vbox
@@ -131,7 +131,7 @@ class DataCard(QFrame):
 
     def _on_progress(self, activity: str, done: int) -> None:
         if self.facts.facts is None and done:
-            self.figures.setText(f"{activity[:1].upper()}{activity[1:]} … {count(done)}")
+            self.figures.setText(f"{capitalize(activity)} … {count(done)}")
 
     def _show_overlap(self) -> None:
         text = overlap_text(self.facts.facts, self._other_splits, self.facts.shared)

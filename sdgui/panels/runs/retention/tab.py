@@ -32,6 +32,7 @@ from sdgui.store.records import RunLabel, StoreError
 from sdgui.store.store import Store
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.formats import capitalize
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.message import Message, warning
@@ -197,9 +198,7 @@ class RetentionTab(QWidget):
         self.strip.start("Loading the model")
         self._calls = WorkerCalls(self._services.pool.client(model, self._name(run_id)), self)
         self._calls.progress.connect(
-            lambda _purpose, activity, finished, total: self.strip.advance(
-                finished, total, activity[:1].upper() + activity[1:]
-            )
+            lambda _purpose, activity, finished, total: self.strip.advance(finished, total, capitalize(activity))
         )
         self._calls.ask("path", INTERPOLATE, self._on_evaluated, self._on_failed, model=model, keep=files.keep)
         self._show_row()

@@ -19,6 +19,7 @@ from sdgui.panels.search.query.chips import ChipRow
 from sdgui.panels.search.query.history import SearchHistory
 from sdgui.widgets.dropped_files import IMAGE_FILTER
 from sdgui.widgets.file_dialogs import ask_open_several
+from sdgui.widgets.formats import capitalize
 from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.input_boxes import ListOnlyComboBox
@@ -131,7 +132,7 @@ class SearchBar(QWidget):
         self.true_image.setVisible(bool(path))
         if path:
             self.true_image.show_image(Path(path))
-            self.true_image.setToolTip(plain_tip(f"{words[:1].upper()}{words[1:]}\n{path}"))
+            self.true_image.setToolTip(plain_tip(f"{capitalize(words)}\n{path}"))
 
     def clear_known_query(self) -> None:
         """Clear a query that refers to rows of the collection, since another collection has other rows."""

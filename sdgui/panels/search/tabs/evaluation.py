@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QSplitt
 
 from sdgui.panels.search.tabs.known_queries import KnownQuery, known_images, known_pairs, known_texts, query_columns
 from sdgui.shared.tables import CopyingTable, RowsModel
-from sdgui.widgets.formats import count, percent
+from sdgui.widgets.formats import capitalize, count, percent
 from sdgui.widgets.input_boxes import ListOnlyComboBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
@@ -269,7 +269,7 @@ class RecallCurve(QWidget):
 
     def _show_values(self, k: int) -> None:
         text = self.recall_text(k)
-        self._readout.setText(text[:1].upper() + text[1:])
+        self._readout.setText(capitalize(text))
 
     def _show_at(self, position: Any) -> None:
         if not self.lines or not self.lines[0].k:
