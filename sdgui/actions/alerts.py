@@ -30,7 +30,7 @@ from sdgui.store.store import Store
 from sdgui.widgets.input_boxes import NoWheelComboBox, NoWheelDoubleSpinBox
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.layouts.form_labels import align_labels
-from sdgui.widgets.message import Message
+from sdgui.widgets.message import error, info
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.popovers.placing import bring_to_front
@@ -146,8 +146,8 @@ class AlertsDialog(QDialog):
         try:
             rules = self._rules.of(name or "")
             self.use_defaults.setEnabled(name is not None and self._rules.has_own(name))
-        except AlertError as error:
-            self.bar.show_message(Message("error", str(error)))
+        except AlertError as problem:
+            self.bar.show_message(error(str(problem)))
             rules = AlertRules()
         for box, is_checked in ((self.ended, rules.ended), (self.failed, rules.failed), (self.desktop, rules.desktop)):
             box.setChecked(is_checked)
@@ -162,8 +162,8 @@ class AlertsDialog(QDialog):
         """The rules in the form. Raises AlertError for an invalid field."""
         try:
             command = shlex.split(self.command.text())
-        except ValueError as error:
-            raise AlertError(f"The command {self.command.text()} cannot be split into arguments: {error}.") from error
+        except ValueError as reason:
+            raise AlertError(f"The command {self.command.text()} cannot be split into arguments: {reason}.") from reason
         try:
             return AlertRules(
                 ended=self.ended.isChecked(),
@@ -176,39 +176,39 @@ class AlertsDialog(QDialog):
                 command=tuple(command),
                 url=self.url.text().strip(),
             )
-        except ValidationError as error:
-            raise AlertError(first_problem(error)) from error
+        except ValidationError as problem:
+            raise AlertError(first_problem(problem)) from problem
 
     def _save(self) -> None:
         try:
             self._rules.save(self._shown_experiment, self.rules())
-        except UserError as error:
-            self.bar.show_message(Message("error", str(error)))
+        except UserError as problem:
+            self.bar.show_message(error(str(problem)))
             return
         self.use_defaults.setEnabled(self._shown_experiment is not None)
-        self.bar.show_message(Message("info", "Saved."))
+        self.bar.show_message(info("Saved."))
 
     def _follow_defaults(self) -> None:
         try:
             self._rules.save(self._shown_experiment, None)
-        except UserError as error:
-            self.bar.show_message(Message("error", str(error)))
+        except UserError as problem:
+            self.bar.show_message(error(str(problem)))
             return
         self._load()
 
     def _test(self) -> None:
         try:
             rules = self.rules()
-        except AlertError as error:
-            self.bar.show_message(Message("error", str(error)))
+        except AlertError as problem:
+            self.bar.show_message(error(str(problem)))
             return
         experiment_id = self._experiment[0] if self._shown_experiment is not None else None
-        self.bar.show_message(Message("info", "Reading the events of the runs…"))
+        self.bar.show_message(info("Reading the events of the runs…"))
 
         def work() -> list[RunAlert]:
             return replay((run.dir for run in self._store.runs(experiment_id) if run.is_local), rules)
 
-        self._tasks.run(work, self._show_alerts, lambda why: self.bar.show_message(Message("error", why)))
+        self._tasks.run(work, self._show_alerts, lambda why: self.bar.show_message(error(why)))
 
     def _show_alerts(self, alerts: Sequence[RunAlert]) -> None:
         self.table.clear()
@@ -217,4 +217,4 @@ class AlertsDialog(QDialog):
             self.table.addTopLevelItem(QTreeWidgetItem([moment, run_label(item.run.path), item.alert.text]))
         number = len(alerts)
         text = "No run would have alerted." if not number else f"Alerts that would have been sent: {number}."
-        self.bar.show_message(Message("info", text))
+        self.bar.show_message(info(text))

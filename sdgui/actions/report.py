@@ -24,7 +24,7 @@ from sdgui.store.store import Store
 from sdgui.widgets.file_dialogs import ask_save
 from sdgui.widgets.gallery.images import decode_image
 from sdgui.widgets.layouts.boxes import hbox, vbox
-from sdgui.widgets.message import Message
+from sdgui.widgets.message import error, info
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.popovers.placing import bring_to_front
 from sdgui.widgets.style.theme import SPACE
@@ -124,7 +124,7 @@ class ReportDialog(QDialog):
 
     def _failed(self, why: str) -> None:
         self._reading = False
-        self.bar.show_message(Message("error", why))
+        self.bar.show_message(error(why))
 
     def _ask_path(self) -> None:
         start = Path.home() / f"{self._subject.title.replace('/', '-') or 'report'}.html"
@@ -143,7 +143,7 @@ class ReportDialog(QDialog):
             with writing(path):
                 write_whole(path, to_bytes(content))
 
-        done = Message("info", f"Report written to {path}.")
+        done = info(f"Report written to {path}.")
         self._tasks.run(write, lambda _: self.bar.show_message(done), self._failed)
 
 

@@ -26,7 +26,7 @@ from sdgui.runs.poller import Poller
 from sdgui.shared.services import Services
 from sdgui.store.records import Run, StoreError, StoreUnavailableError
 from sdgui.store.store import Store
-from sdgui.widgets.message import Message, Remedy, ShowMessage
+from sdgui.widgets.message import Remedy, ShowMessage, warning
 from sdgui.widgets.style.theme import theme
 
 _START_MS = 1000  # delay between opening the window and watching runs
@@ -114,13 +114,13 @@ class Alerting(QObject):
             self._tray.hide()
 
     def _warn(self, sentence: str) -> None:
-        self._show(Message("warning", sentence))
+        self._show(warning(sentence))
 
     def _on_alerted(self, run_id: int, alert: RunAlert) -> None:
         text = f"{self._name(run_id)} {alert.alert.text}."
         is_reported = alert.alert.cause == "failed" and self._is_on_screen(run_id)  # Runs shows the reason
         if alert.alert.cause != "ended" and not is_reported:  # finished runs are always reported by the window
-            self._show(Message("warning", text, remedy=Remedy("Show run", lambda: self._open_run(run_id))))
+            self._show(warning(text, remedy=Remedy("Show run", lambda: self._open_run(run_id))))
         if alert.rules.desktop and QApplication.applicationState() != Qt.ApplicationState.ApplicationActive:
             self._notify(text)
 

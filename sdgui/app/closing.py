@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QMessageBox, QWidget
 
 from sdgui.app.panel_stack import PanelStack
 from sdgui.runs.background_tasks import StoreWriter
-from sdgui.widgets.message import Message, Remedy
+from sdgui.widgets.message import Message, Remedy, info, warning
 from sdgui.widgets.plain_text import make_plain
 
 
@@ -70,7 +70,7 @@ class LastWrites(QObject):
             return False
         self._failures = self._writer.failures
         text = "Saving the last changes; then the window closes."
-        self._window.show_message(Message("info", text))
+        self._window.show_message(info(text))
         return True
 
     def on_saved(self, is_written: bool = True) -> None:
@@ -85,7 +85,7 @@ class LastWrites(QObject):
         else:
             self._warned = True
             text = "The last changes could not be saved. Edits in Define are kept as a draft."
-            self._window.show_message(Message("warning", text, remedy=Remedy("Close anyway", self._abandon)))
+            self._window.show_message(warning(text, remedy=Remedy("Close anyway", self._abandon)))
 
     def _abandon(self) -> None:
         self.is_abandoned = True

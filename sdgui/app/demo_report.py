@@ -11,7 +11,7 @@ from sdgui.actions.tour import offer_tour
 from sdgui.actions.window import Window
 from sdgui.runs.demo import DEMO_QUERY, DemoData
 from sdgui.runs.models import included_models
-from sdgui.widgets.message import Message, Remedy
+from sdgui.widgets.message import Remedy, error, info
 from sdgui.widgets.progress_strip import ProgressStrip
 
 
@@ -56,10 +56,10 @@ class DemoReport(QObject):
 
     def _on_failed(self, sentence: str, details: str) -> None:
         self._strip.finish()
-        self.message_requested.emit(Message("error", sentence, details, Remedy("Try again", self._demo.make)))
+        self.message_requested.emit(error(sentence, details, Remedy("Try again", self._demo.make)))
 
     def _cancel(self) -> None:
         self._demo.cancel()
         self._strip.finish()
         sentence = "The demo data has not been created yet. The demo experiments cannot train without it."
-        self.message_requested.emit(Message("info", sentence, remedy=Remedy("Create it", self._demo.make)))
+        self.message_requested.emit(info(sentence, remedy=Remedy("Create it", self._demo.make)))

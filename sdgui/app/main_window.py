@@ -41,7 +41,7 @@ from sdgui.store.changes import Changes
 from sdgui.store.records import Run, StoreError
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.layouts.splits import remember_sizes
-from sdgui.widgets.message import Message, Remedy
+from sdgui.widgets.message import Message, Remedy, error, info
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
 
@@ -133,9 +133,9 @@ class MainWindow(QMainWindow):
         follower.run_removed.connect(self._on_run_removed)
         follower.state_changed.connect(self.services.launcher.check_queue)
         fetches = self.services.hosts.fetches
-        fetches.fetched.connect(lambda _run, checkpoint: self.show_message(Message("info", f"Fetched: {checkpoint}")))
+        fetches.fetched.connect(lambda _run, checkpoint: self.show_message(info(f"Fetched: {checkpoint}")))
         fetches.fetched.connect(lambda _run, checkpoint: self.services.pool.use_local(checkpoint.parent.parent))
-        fetches.failed.connect(lambda _run, reason: self.show_message(Message("error", reason)) if reason else None)
+        fetches.failed.connect(lambda _run, reason: self.show_message(error(reason)) if reason else None)
         self.registry_changes.changed.connect(self._on_changed)
         self.services.studies.runs_added.connect(self._on_study_runs_added)
 
@@ -204,9 +204,9 @@ class MainWindow(QMainWindow):
         self._refresh_timer.stop()
         try:
             self.experiments.refresh(self._changes)
-        except StoreError as error:
+        except StoreError as problem:
             try_again = Remedy("Try again", self.refresh)
-            self.show_message(Message("error", str(error), remedy=try_again))
+            self.show_message(error(str(problem), remedy=try_again))
             return
         self._changes = Changes()
         self._refresh_panels()
@@ -295,7 +295,7 @@ class MainWindow(QMainWindow):
         if state == RunState.DONE and run is not None and run.launched is not None:  # imported runs are not announced
             text = f"{self.experiments.model.name(run_id)} finished. {best_tip(run.best)}"
             search = Remedy("Search with this run", lambda: self.use_run("search", run_id))
-            self.show_message(Message("info", text, remedy=search))
+            self.show_message(info(text, remedy=search))
 
     def _on_study_runs_added(self, run_ids: frozenset[int]) -> None:
         self.services.follower.poll_now()

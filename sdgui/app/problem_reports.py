@@ -9,7 +9,7 @@ from PySide6.QtCore import QObject
 
 from sdgui.shared.registry_changes import RegistryChanges
 from sdgui.shared.services import Services
-from sdgui.widgets.message import Message
+from sdgui.widgets.message import Message, error, warning
 from sdgui.widgets.message_bar import MessageBar
 
 
@@ -21,17 +21,17 @@ class ProblemReports(QObject):
         self._bar = bar
         self._last_trouble: tuple[int, Message] | None = None  # the follower's last message, with its run
         services.follower.trouble.connect(self._show_trouble)
-        services.writer.trouble.connect(lambda sentence: bar.show_message(Message("error", sentence)))
+        services.writer.trouble.connect(lambda sentence: bar.show_message(error(sentence)))
         for poller in (services.hosts, services.studies, services.launcher.chains, registry_changes):
             poller.trouble.connect(self._warn)
 
     def _warn(self, sentence: str) -> None:
-        self._bar.show_message(Message("warning", sentence))
+        self._bar.show_message(warning(sentence))
 
     def _show_trouble(self, run_id: int, sentence: str) -> None:
         """Show why a run (0: the store) cannot be read; "" removes the message."""
         if sentence:
-            self._last_trouble = run_id, Message("warning", sentence)
+            self._last_trouble = run_id, warning(sentence)
             self._bar.show_message(self._last_trouble[1])
         elif (
             self._last_trouble is not None

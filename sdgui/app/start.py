@@ -42,7 +42,7 @@ from sdgui.store.registry.address import RegistryAddress, parse_address
 from sdgui.store.registry.server import upgrade_registry
 from sdgui.store.store import Store
 from sdgui.widgets.gallery.images import set_image_fetcher
-from sdgui.widgets.message import Message, Remedy
+from sdgui.widgets.message import Message, Remedy, info
 from sdgui.widgets.plain_text import make_plain
 from sdgui.widgets.style.theme import Scheme, apply_theme, theme
 from sdgui.worker.pool import WorkerPool
@@ -205,7 +205,7 @@ def no_trainer_message() -> Message:
         "The trainer is not installed on this computer. You can watch runs and launch them on other machines. To "
         f"train, search, classify and caption on this computer, install it with: {command}"
     )
-    return Message("info", text, remedy=Remedy("Copy command", lambda: QApplication.clipboard().setText(command)))
+    return info(text, remedy=Remedy("Copy command", lambda: QApplication.clipboard().setText(command)))
 
 
 def refuse(sentence: str) -> None:

@@ -29,7 +29,7 @@ from sdgui.store.changes import Changes
 from sdgui.store.records import ChangedElsewhereError, Experiment, Run, StoreError, StoreUnavailableError
 from sdgui.store.studies import StudyRecord
 from sdgui.widgets.formats import count_with_unit, free_name
-from sdgui.widgets.message import Level, Message, Remedy
+from sdgui.widgets.message import Message, Remedy, error, info, warning
 
 _STARTED = {"continue": "continued", "fork": "forked", "fine-tune": "fine-tuned"}  # suffix of the new experiment's name
 
@@ -83,20 +83,20 @@ class ExperimentCommands(QObject):
 
     def _write(self, write: Callable[[], Any], done: Callable[[Any], object]) -> None:
         """Submit ``write``; if the database is unreachable, the message has a button to try again."""
-        self._services.writer.submit(write, done, lambda error: self._show_refusal(error, write, done))
+        self._services.writer.submit(write, done, lambda problem: self._show_refusal(problem, write, done))
 
-    def _show_refusal(self, error: UserError, write: Callable[[], Any], done: Callable[[Any], object]) -> None:
-        unreachable = isinstance(error, StoreUnavailableError)
+    def _show_refusal(self, problem: UserError, write: Callable[[], Any], done: Callable[[Any], object]) -> None:
+        unreachable = isinstance(problem, StoreUnavailableError)
         try_again = Remedy("Try again", lambda: self._write(write, done)) if unreachable else None
-        level: Level = "warning" if isinstance(error, _TrainingError) else "error"
-        self.message_requested.emit(Message(level, str(error), remedy=try_again))
+        message = warning if isinstance(problem, _TrainingError) else error
+        self.message_requested.emit(message(str(problem), remedy=try_again))
 
     def import_run(self, folder: Path) -> None:
         """Import a run folder; reading its events may take seconds.
 
         Any other folder or file is imported as logs of another tool.
         """
-        self.message_requested.emit(Message("info", f"Reading the run in {folder}…"))
+        self.message_requested.emit(info(f"Reading the run in {folder}…"))
         if folder.exists() and not (folder / "config.json").exists():
             self._import_logs(folder)
             return
@@ -106,7 +106,7 @@ class ExperimentCommands(QObject):
         self._services.follower.poll_now(run.id)
         self.changed.emit(Changes.of(experiment=run.experiment_id, run=run.id))
         self.imported.emit(run.id)
-        self.message_requested.emit(Message("info", f"Imported run {run.key}."))
+        self.message_requested.emit(info(f"Imported run {run.key}."))
 
     def _import_logs(self, source: Path) -> None:
         """Start a program that writes run folders. If it is killed, importing again continues."""
@@ -121,16 +121,15 @@ class ExperimentCommands(QObject):
         process.deleteLater()
         self._services.follower.poll_now()
         if count:
-            level: Level = "warning" if problems else "info"
             text = f"Imported {count_with_unit(count, 'run')} from {source}."
-            self.message_requested.emit(Message(level, text, problems))
+            self.message_requested.emit(warning(text, problems) if problems else info(text))
         else:
             no_output = f"{source} could not be imported: the program exited with code {process.exitCode()}."
             self._failed(problems.rpartition("error: ")[2] or no_output)
 
     def reproduce(self, run: Run) -> None:
         """Add an experiment with the config of ``run``, and show the differences."""
-        self.message_requested.emit(Message("info", f"Comparing run {run.key} with this computer…"))
+        self.message_requested.emit(info(f"Comparing run {run.key} with this computer…"))
 
         def prepared(report: ReproductionReport) -> None:
             if isinstance(report.config, RunConfig):
@@ -156,10 +155,10 @@ class ExperimentCommands(QObject):
     def rebuild(self) -> None:
         """Read every run folder again; add missing runs to the database and update the others."""
         if self._rebuilding:
-            self.message_requested.emit(Message("info", "The run folders are already being read."))
+            self.message_requested.emit(info("The run folders are already being read."))
             return
         self._rebuilding = True
-        self.message_requested.emit(Message("info", "Reading every run folder…"))
+        self.message_requested.emit(info("Reading every run folder…"))
         store = self._services.store
         self._tasks.run(lambda: (store.import_folders(), len(store.runs())), self._on_rebuilt, self._on_rebuild_failed)
 
@@ -170,19 +169,19 @@ class ExperimentCommands(QObject):
         self.rebuilt.emit()
         if not problems:
             self.message_requested.emit(
-                Message("info", f"All run folders were read; the database lists {count_with_unit(runs, 'run')}.")
+                info(f"All run folders were read; the database lists {count_with_unit(runs, 'run')}.")
             )
             return
         count = count_with_unit(len(problems), "run folder")
         sentence = f"The database lists {count_with_unit(runs, 'run')}; {count} could not be read: {problems[0]}"
-        self.message_requested.emit(Message("warning", sentence, "\n\n".join(problems)))
+        self.message_requested.emit(warning(sentence, "\n\n".join(problems)))
 
     def _on_rebuild_failed(self, sentence: str) -> None:
         self._rebuilding = False
         self._failed(sentence)
 
     def _failed(self, sentence: str) -> None:
-        self.message_requested.emit(Message("error", sentence))
+        self.message_requested.emit(error(sentence))
 
     def add_demo(self, panel: str) -> None:
         """Create missing demo data and experiments; ``demo_added`` follows."""
@@ -236,16 +235,16 @@ class ExperimentCommands(QObject):
                 store.tag_experiment(experiment_id, tags, tags_before)
                 store.set_experiment_note(experiment_id, note, note_before)
 
-        def failed(error: UserError) -> None:
-            if not isinstance(error, ChangedElsewhereError):
-                self._revert_after_error(error, write, changes)
+        def failed(problem: UserError) -> None:
+            if not isinstance(problem, ChangedElsewhereError):
+                self._revert_after_error(problem, write, changes)
                 return
             self.changed.emit(changes)
-            retry = (tags, error.stored)
+            retry = (tags, problem.stored)
             keep = Remedy("Keep mine", lambda: self.describe(experiment_id, run_id, tags, note, retry))
             reload = Remedy("Reload", lambda: self.changed.emit(changes))
-            details = f"In the other window:\n{error.stored}\n\nYours:\n{note}"
-            self.message_requested.emit(Message("warning", str(error), details, reload, keep))
+            details = f"In the other window:\n{problem.stored}\n\nYours:\n{note}"
+            self.message_requested.emit(warning(str(problem), details, reload, keep))
 
         self._services.writer.submit(write, lambda _: self.changed.emit(changes), failed)
 
@@ -262,7 +261,7 @@ class ExperimentCommands(QObject):
         def done(name: str) -> None:
             self.changed.emit(changes)
             undo = Remedy("Undo", lambda: self._change(lambda: store.restore_experiment(experiment_id), changes))
-            self.message_requested.emit(Message("info", f"Moved “{name}” to the bin.", remedy=undo))
+            self.message_requested.emit(info(f"Moved “{name}” to the bin.", remedy=undo))
 
         self._write(write, done)
 
@@ -270,7 +269,7 @@ class ExperimentCommands(QObject):
         """Move a study and its arms to the bin, with undo; its folder is kept. Refused while the study runs."""
         store = self._services.store
         if study_id in self._services.studies.alive():
-            self.message_requested.emit(Message("warning", "The study is running. Stop it before you delete it."))
+            self.message_requested.emit(warning("The study is running. Stop it before you delete it."))
             return
 
         def delete() -> StudyRecord:
@@ -288,7 +287,7 @@ class ExperimentCommands(QObject):
             changed(study)
             undo = Remedy("Undo", lambda: self._write(restore, changed))
             text = f"Moved “{study.name}” to the bin; its folder is kept."
-            self.message_requested.emit(Message("info", text, remedy=undo))
+            self.message_requested.emit(info(text, remedy=undo))
 
         self._write(delete, deleted)
 
@@ -296,11 +295,11 @@ class ExperimentCommands(QObject):
         """Permanently delete everything in the bin with the run folders that the store owns, after confirmation."""
         store = self._services.store
         if self._emptying:
-            self.message_requested.emit(Message("info", "The bin is already being emptied."))
+            self.message_requested.emit(info("The bin is already being emptied."))
             return
         experiments, runs = store.experiments(deleted=True), store.runs(deleted=True)
         if not experiments and not runs:
-            self.message_requested.emit(Message("info", "The bin is empty."))
+            self.message_requested.emit(info("The bin is empty."))
             return
         groups = ((len(experiments), "experiment"), (len(runs), "run"))
         parts = [count_with_unit(number, name) for number, name in groups if number]
@@ -330,11 +329,11 @@ class ExperimentCommands(QObject):
 
         self._emptying = True
         # replaces the message that offers to undo a deletion
-        self.message_requested.emit(Message("info", "Emptying the bin…"))
+        self.message_requested.emit(info("Emptying the bin…"))
         self._tasks.run(
             remove,
             lambda problems: self._on_emptied(_emptied_message(problems)),
-            lambda reason: self._on_emptied(Message("error", reason)),
+            lambda reason: self._on_emptied(error(reason)),
         )
 
     def _on_emptied(self, message: Message) -> None:
@@ -346,12 +345,12 @@ class ExperimentCommands(QObject):
         """Submit ``write``, which makes ``changes``; after an error the window shows the stored values again."""
         store_writer = self._services.writer
         store_writer.submit(
-            write, lambda _: self.changed.emit(changes), lambda error: self._revert_after_error(error, write, changes)
+            write, lambda _: self.changed.emit(changes), lambda reason: self._revert_after_error(reason, write, changes)
         )
 
-    def _revert_after_error(self, error: UserError, write: Callable[[], object], changes: Changes) -> None:
+    def _revert_after_error(self, problem: UserError, write: Callable[[], object], changes: Changes) -> None:
         self.changed.emit(changes)
-        self._show_refusal(error, write, lambda _: self.changed.emit(changes))
+        self._show_refusal(problem, write, lambda _: self.changed.emit(changes))
 
 
 class _TrainingError(UserError):
@@ -363,12 +362,12 @@ def _collecting(problems: list[str]) -> Iterator[None]:
     """Append error messages to ``problems`` and continue."""
     try:
         yield
-    except StoreError as error:
-        problems.append(str(error))
+    except StoreError as problem:
+        problems.append(str(problem))
 
 
 def _emptied_message(problems: list[str]) -> Message:
     if not problems:
-        return Message("info", "The bin is empty.")
+        return info("The bin is empty.")
     remainder = f" {len(problems) - 1} more could not be deleted." if len(problems) > 1 else ""
-    return Message("warning", problems[0] + remainder, "\n\n".join(problems))
+    return warning(problems[0] + remainder, "\n\n".join(problems))

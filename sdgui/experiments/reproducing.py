@@ -16,7 +16,7 @@ from core.spec.config import RunConfig
 from core.spec.errors import UserError
 from core.spec.run.logged import LoggedConfig, read_any_config
 from sdgui.runs.program import core_command
-from sdgui.widgets.message import Message
+from sdgui.widgets.message import Message, info, warning
 
 _TIMEOUT_SECONDS = 300.0  # maximum duration; reading the names and sizes of a million images takes less
 
@@ -63,8 +63,8 @@ def message_of(report: ReproductionReport) -> Message:
     else:
         text, details = "Prepared an experiment with the same config: launch it to repeat the run.", "\n".join(lines)
     if not lines:
-        return Message("info", f"{text} Code, packages, machine and data have not changed.", details)
-    return Message("warning", f"{text} {count} {lines[0]}.", details)
+        return info(f"{text} Code, packages, machine and data have not changed.", details)
+    return warning(f"{text} {count} {lines[0]}.", details)
 
 
 def _text(value: object) -> str:

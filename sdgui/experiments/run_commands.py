@@ -23,7 +23,7 @@ from sdgui.shared.run_texts import resume_text
 from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Experiment, Place, Run
-from sdgui.widgets.message import Message
+from sdgui.widgets.message import error, info, warning
 
 _DATA_CHECK_MS = 8000  # maximum time that a launch waits for the check of its data
 _EXIT_POLLS = 40  # a trainer that has not exited by then is reported by the launcher
@@ -86,19 +86,19 @@ class RunCommands(QObject):
             return
         if config is None:
             text = f"“{experiment.name}” cannot be launched: {experiment.problem}"
-            self.message_requested.emit(Message("error", text))
+            self.message_requested.emit(error(text))
             return
         if typed is not None and config != typed.model_copy(update={"name": config.name}):
             text = "The form could not be saved, so nothing was launched. Try again."
-            self.message_requested.emit(Message("error", text))
+            self.message_requested.emit(error(text))
             return
         if demo.covers(config) and not demo.complete:
             self._wait_for_demo(experiment.id, queue)
             return
         try:
             chain = staged_chain(experiment, self._services.settings)
-        except ConfigError as error:
-            self._show_refusal(error)
+        except ConfigError as problem:
+            self._show_refusal(problem)
             return
         launch_or_queue, place = launcher.enqueue if queue else launcher.launch, self._services.hosts.place
 
@@ -139,29 +139,29 @@ class RunCommands(QObject):
 
     def _check_remote_data(self, place: Place, config: RunConfig, start: Callable[[], None]) -> None:
         """Start if the machine has the data in the config; otherwise report what is missing, and queue nothing."""
-        self.message_requested.emit(Message("info", f"Checking the data on {place.host}…"))
+        self.message_requested.emit(info(f"Checking the data on {place.host}…"))
         emit_answer = self._data_checked.emit
 
         def on_checked(findings: list[Finding]) -> None:
             problems = [finding for finding in findings if not finding.works]
-            error = UserError(_missing_data_text(place.host, problems[0], len(problems))) if problems else None
-            emit_answer(start, error)
+            problem = UserError(_missing_data_text(place.host, problems[0], len(problems))) if problems else None
+            emit_answer(start, problem)
 
         hosts = self._services.hosts
-        hosts.check_data(place.host, config.to_json(), on_checked, lambda error: emit_answer(start, error))
+        hosts.check_data(place.host, config.to_json(), on_checked, lambda problem: emit_answer(start, problem))
 
-    def _on_data_checked(self, start: Callable[[], None], error: UserError | None) -> None:
-        if error is None:
+    def _on_data_checked(self, start: Callable[[], None], problem: UserError | None) -> None:
+        if problem is None:
             start()
         else:
-            self._show_refusal(error)
+            self._show_refusal(problem)
 
     def _on_begun(self, queue: bool, run: Run) -> None:
         self._services.follower.poll_now(run.id)
         self.changed.emit(Changes.of(run=run.id))
         if queue and run.queue_position is not None:
             on_machine = f" on {run.machine}" if run.machine else ""
-            self.message_requested.emit(Message("info", f"Queued: starts as soon as a device{on_machine} is free."))
+            self.message_requested.emit(info(f"Queued: starts as soon as a device{on_machine} is free."))
         else:
             self.started.emit(run.id)
 
@@ -170,7 +170,7 @@ class RunCommands(QObject):
             self._waiting.append((experiment_id, queue))
         self._services.demo.make()
         self.message_requested.emit(
-            Message("info", "The demo data is still being created; the run starts as soon as it is ready.")
+            info("The demo data is still being created; the run starts as soon as it is ready.")
         )
         self.changed.emit(Changes())
 
@@ -181,7 +181,7 @@ class RunCommands(QObject):
         self.changed.emit(Changes())
 
     def _on_demo_failed(self, sentence: str, details: str) -> None:
-        self.message_requested.emit(Message("error", sentence, details))
+        self.message_requested.emit(error(sentence, details))
         self._stop_waiting()
 
     def _stop_waiting(self) -> None:
@@ -189,8 +189,8 @@ class RunCommands(QObject):
         self._waiting.clear()
         self.changed.emit(Changes())
 
-    def _show_refusal(self, error: UserError) -> None:
-        self.message_requested.emit(Message("error", str(error)))
+    def _show_refusal(self, problem: UserError) -> None:
+        self.message_requested.emit(error(str(problem)))
         self.changed.emit(Changes())
 
     def _poll_changed(self, run_id: int) -> None:
@@ -198,7 +198,7 @@ class RunCommands(QObject):
         self.changed.emit(Changes.of(run=run_id))
 
     def _on_launch_failed(self, run_id: int, sentence: str) -> None:
-        self.message_requested.emit(Message("error", sentence))
+        self.message_requested.emit(error(sentence))
         self.changed.emit(Changes.of(run=run_id))
 
     # Existing runs
@@ -206,8 +206,8 @@ class RunCommands(QObject):
         """Ask the trainer to save its state and exit, which frees its memory."""
         try:
             self._services.launcher.pause(run.id)
-        except UserError as error:
-            self.message_requested.emit(Message("error", f"The run could not be paused: {error}"))
+        except UserError as problem:
+            self.message_requested.emit(error(f"The run could not be paused: {problem}"))
         self.changed.emit(Changes())
 
     def stop(self, run: Run) -> None:
@@ -220,8 +220,8 @@ class RunCommands(QObject):
             return
         try:
             launcher.stop(run.id)
-        except UserError as error:
-            self.message_requested.emit(Message("error", f"The run could not be stopped: {error}"))
+        except UserError as problem:
+            self.message_requested.emit(error(f"The run could not be stopped: {problem}"))
         self.changed.emit(Changes())
 
     def resume(self, run: Run) -> None:
@@ -234,7 +234,7 @@ class RunCommands(QObject):
         if self._is_exiting(run):
             self._exiting.add(run.id)
             self.message_requested.emit(
-                Message("info", "The previous trainer is still shutting down; the run resumes in a moment.")
+                info("The previous trainer is still shutting down; the run resumes in a moment.")
             )
             self._resume_after_exit(run, _EXIT_POLLS)
         else:
@@ -254,11 +254,11 @@ class RunCommands(QObject):
     def _resume_now(self, run: Run) -> None:
         launcher = self._services.launcher
 
-        def on_refused(error: UserError) -> None:
-            if isinstance(error, CodeNotAllowed):
-                self.code_refused.emit(error.files, lambda allowed: self.resume(run) if allowed else None)
+        def on_refused(problem: UserError) -> None:
+            if isinstance(problem, CodeNotAllowed):
+                self.code_refused.emit(problem.files, lambda allowed: self.resume(run) if allowed else None)
             else:
-                self._show_refusal(error)
+                self._show_refusal(problem)
 
         self._writer.submit(lambda: (resume_step(run.dir), launcher.resume(run.id)), self._on_resumed, on_refused)
 
@@ -267,7 +267,7 @@ class RunCommands(QObject):
         step, run = result
         self._on_begun(False, run)
         if not run.machine:
-            self.message_requested.emit(Message("info" if step is not None else "warning", resume_text(step)))
+            self.message_requested.emit((info if step is not None else warning)(resume_text(step)))
 
     def alive(self) -> list[Run]:
         """Runs of this home that are known to have a live trainer."""

@@ -39,9 +39,9 @@ def info(text: str, details: str = "", remedy: Remedy | None = None) -> Message:
     return Message("info", text, details, remedy)
 
 
-def warning(text: str, details: str = "", remedy: Remedy | None = None) -> Message:
+def warning(text: str, details: str = "", remedy: Remedy | None = None, second_remedy: Remedy | None = None) -> Message:
     """Make a message about a problem that the user should look into."""
-    return Message("warning", text, details, remedy)
+    return Message("warning", text, details, remedy, second_remedy)
 
 
 def error(text: str, details: str = "", remedy: Remedy | None = None) -> Message:

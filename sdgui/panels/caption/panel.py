@@ -36,7 +36,7 @@ from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.formats import count_with_unit
-from sdgui.widgets.message import Message, Remedy, error, warning
+from sdgui.widgets.message import Message, Remedy, error, info, warning
 
 _COUNT_MS = 150  # changes within this time cause one update of the counts
 
@@ -331,7 +331,7 @@ class CaptionsPanel(Panel):
         config = demo_config(self._services)
         if config is None:
             text = "“sd-coca demo” is in the experiment tree. Select and launch the experiment there."
-            self.message_requested.emit(Message("info", text))
+            self.message_requested.emit(info(text))
         else:
             self._services.demo.make()
             self.new_experiment_requested.emit(config)

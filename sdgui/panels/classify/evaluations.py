@@ -18,7 +18,7 @@ from sdgui.panels.classify.work import ClassifySession
 from sdgui.shared.failures import failure_message
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.widgets.formats import capitalize
-from sdgui.widgets.message import Message, ShowMessage
+from sdgui.widgets.message import ShowMessage, error, info, warning
 from sdgui.worker.replies import Cancelled, Failure
 
 _LONG = ("evaluate", "interpolated", "compare", "few-shot", "probe", "apply")  # requests with a progress strip
@@ -51,7 +51,7 @@ class Evaluations(QObject):
         """Evaluate the selected model and data."""
         problem = self._view.source.problem()
         if problem:
-            self._show_message(Message("error", problem))
+            self._show_message(error(problem))
             return
         if self._session.busy("evaluate"):
             return
@@ -125,7 +125,7 @@ class Evaluations(QObject):
             self.failed(self._failures[0][1], self.run)
         elif self._failures:
             lines = [f"{method_title(evaluation)}: {failure.text}" for evaluation, failure in self._failures]
-            self._show_message(Message("warning", lines[0], "\n".join(lines[1:])))
+            self._show_message(warning(lines[0], "\n".join(lines[1:])))
 
     def _follow_awaited(self) -> None:
         choice, self._awaited = self._awaited, None
@@ -183,7 +183,7 @@ class Evaluations(QObject):
         if first is None:
             return
         if self._session.busy("evaluate"):
-            self._show_message(Message("info", "Another evaluation is running; wait for it, or cancel it first."))
+            self._show_message(info("Another evaluation is running; wait for it, or cancel it first."))
             return
 
         def done(result: EvaluationResult) -> None:

@@ -34,7 +34,7 @@ from sdgui.shared.services import Services
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.dropped_files import not_added_text, refusal_lines
 from sdgui.widgets.late_parts import is_made, make_in_turns
-from sdgui.widgets.message import Message, warning
+from sdgui.widgets.message import error, info, warning
 from sdgui.worker.calls import Done
 from sdgui.worker.replies import Cancelled, Failure
 
@@ -65,7 +65,7 @@ class ClassifyPanel(Panel):
 
     def _connect(self) -> None:
         view = self.view
-        view.source.refused.connect(lambda sentence: self.view.bar.show_message(Message("error", sentence)))
+        view.source.refused.connect(lambda sentence: self.view.bar.show_message(error(sentence)))
         view.source.model_changed.connect(self._on_choices_changed)
         view.source.data.changed.connect(lambda _source: self._on_choices_changed())
         view.source.label.activated.connect(lambda _row: self._on_choices_changed())
@@ -222,7 +222,7 @@ class ClassifyPanel(Panel):
 
     def _on_question_failed(self, failure: Failure) -> None:
         if not isinstance(failure, Cancelled):
-            self.view.bar.show_message(Message("error", failure.text, failure.details))
+            self.view.bar.show_message(error(failure.text, failure.details))
 
     def _ask_cell(self, true: int, predicted: int, offset: int) -> None:
         tab, arguments = self.view.matrix, {"true": true, "predicted": predicted, "offset": offset, "limit": CELL_PAGE}
@@ -282,7 +282,7 @@ class ClassifyPanel(Panel):
         """Load a saved probe for the selected model, and evaluate the probe if data is selected."""
         choice = self.view.source.model.choice()
         if choice is None:
-            self.view.bar.show_message(Message("error", "Choose the model that the probe was fitted on first."))
+            self.view.bar.show_message(error("Choose the model that the probe was fitted on first."))
             return
         target_without_data = Target(model=choice.model, weights=choice.network, title=choice.title, data="")
         loaded = Evaluation(target_without_data, "saved", Settings(), str(path))
@@ -292,7 +292,7 @@ class ClassifyPanel(Panel):
             self._loaded = loaded
             self._show_result(self.view.results.current())
             self.view.bar.show_message(
-                Message("info", f"The probe {path.name} is loaded. Try it on images or apply it to a folder.")
+                info(f"The probe {path.name} is loaded. Try it on images or apply it to a folder.")
             )
             target = self.view.source.target()
             if target is not None:
@@ -319,7 +319,7 @@ class ClassifyPanel(Panel):
         trying = self.view.trying
         probe, classifier, question = self.probe(), self._classifier(), trying.question
         if classifier is None:
-            self.view.bar.show_message(Message("error", "Choose a model to classify these images."))
+            self.view.bar.show_message(error("Choose a model to classify these images."))
             return
         if probe is None and not names:
             nothing = {"probe": None, "zero_shot": None, "error": ""}

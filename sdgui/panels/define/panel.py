@@ -37,7 +37,7 @@ from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.formats import count
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.layouts.splits import remember_sizes
-from sdgui.widgets.message import Message, Remedy
+from sdgui.widgets.message import Message, Remedy, error, info, warning
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE
@@ -141,9 +141,7 @@ class DefinePanel(DefiningPanel):
         lines = self._services.store.run(run_id).failure.strip().splitlines()
         reason = lines[0] if lines else "It exited unexpectedly."
         remedy = Remedy("Show the launched config", lambda: self._show_run(experiment_id, run_id))
-        self.bar.show_message(
-            Message("warning", f"This run failed: {reason} Edit the settings and launch again.", remedy=remedy)
-        )
+        self.bar.show_message(warning(f"This run failed: {reason} Edit the settings and launch again.", remedy=remedy))
 
     def config(self, experiment_id: int) -> RunConfig | None:
         """The form's config if this experiment is shown; None for another experiment or a frozen config."""
@@ -216,8 +214,8 @@ class DefinePanel(DefiningPanel):
         if experiment.config is None:
             self._show_nothing()
             self._experiment = experiment
-            problem = Message("error", experiment.problem, experiment.config_json)
-            self.bar.show_message(Message("info", _LOGGED) if experiment.logged_project else problem)
+            problem = error(experiment.problem, experiment.config_json)
+            self.bar.show_message(info(_LOGGED) if experiment.logged_project else problem)
             return
         self.bar.clear()
         self._load(experiment.config, read_only=False)
@@ -231,19 +229,19 @@ class DefinePanel(DefiningPanel):
         try:
             logged = read_logged(run.dir.config)
             frozen = None if logged else read_config(run.dir.config)
-            problem = Message("info", _LOGGED, logged_text(logged) if logged else "")
-        except ConfigError as error:
-            frozen, problem = None, Message("error", f"This run's config cannot be shown: {error}")
+            message = info(_LOGGED, logged_text(logged) if logged else "")
+        except ConfigError as problem:
+            frozen, message = None, error(f"This run's config cannot be shown: {problem}")
         if frozen is None:
             self._show_nothing()
             self._experiment = self.saver.stored(experiment_id)
-            self.bar.show_message(problem)
+            self.bar.show_message(message)
             return
         self._frozen = frozen
         self._load(frozen, read_only=True)
         self.hint.hide()
         copy = Remedy("Edit as a new experiment", lambda: self.new_experiment_requested.emit(frozen))
-        self.bar.show_message(Message("info", "Read-only: the settings this run was launched with.", remedy=copy))
+        self.bar.show_message(info("Read-only: the settings this run was launched with.", remedy=copy))
 
     def _show_hint(self, experiment: Experiment) -> None:
         text = runs_hint(self._services.store.run_count(experiment.id))
@@ -293,23 +291,23 @@ class DefinePanel(DefiningPanel):
             self.bar.clear()
         self.edited.emit(stored.id)
 
-    def _on_write_failed(self, before: Experiment, edited: Experiment, error: UserError) -> None:
+    def _on_write_failed(self, before: Experiment, edited: Experiment, problem: UserError) -> None:
         """Report a failed write; the form or the draft keeps the edits, and the next save submits them again."""
         is_shown = self._experiment is edited
         if is_shown:
             self._experiment, self._loaded = before, before.config
         if not isValid(self):  # the window was closed in the meantime
             return
-        if not isinstance(error, ChangedElsewhereError):
-            self._unwritten = Message("error", str(error), remedy=Remedy("Try again", self.save) if is_shown else None)
+        if not isinstance(problem, ChangedElsewhereError):
+            self._unwritten = error(str(problem), remedy=Remedy("Try again", self.save) if is_shown else None)
         elif is_shown:
-            self._unwritten = self._conflict_message(before.id, error)
+            self._unwritten = self._conflict_message(before.id, problem)
         else:
             show = Remedy("Show the experiment", lambda: self.experiment_requested.emit(before.id))
-            self._unwritten = Message("warning", str(error), remedy=show)
+            self._unwritten = warning(str(problem), remedy=show)
         self.bar.show_message(self._unwritten)
 
-    def _conflict_message(self, experiment_id: int, error: ChangedElsewhereError) -> Message:
+    def _conflict_message(self, experiment_id: int, problem: ChangedElsewhereError) -> Message:
         """A message that offers to load the config of another window, or to overwrite that config with the edits."""
 
         def reload() -> None:
@@ -317,10 +315,10 @@ class DefinePanel(DefiningPanel):
             self._show_experiment(self._services.store.experiment(experiment_id))
 
         def keep_mine() -> None:
-            self.saver.set_base_config(experiment_id, error.stored)
+            self.saver.set_base_config(experiment_id, problem.stored)
             self.save()
 
-        return Message("warning", str(error), "", Remedy("Reload", reload), Remedy("Keep mine", keep_mine))
+        return warning(str(problem), "", Remedy("Reload", reload), Remedy("Keep mine", keep_mine))
 
     def ready_to_launch(self) -> bool:
         """Save; if a field is invalid, show why, focus the first invalid field and return False."""
@@ -341,7 +339,7 @@ class DefinePanel(DefiningPanel):
             field, sentence = next(iter(errors.items()))
             remainder = f" And {len(errors) - 1} more." if len(errors) > 1 else ""
             go = Remedy("Go to the field", lambda: self.form.focus_field(field))
-            self.bar.show_message(Message("error", f"{field_title(field)}: {sentence}{remainder}", remedy=go))
+            self.bar.show_message(error(f"{field_title(field)}: {sentence}{remainder}", remedy=go))
             self.form.focus_field(field)
 
     def _start_from(self, preset: str, size: Size) -> None:
@@ -388,7 +386,7 @@ class DefinePanel(DefiningPanel):
                 self._show_form(before, read_only=False)
                 self.save()
 
-        self._undoable = Message("info", text, remedy=Remedy("Undo", undo) if before is not None else None)
+        self._undoable = info(text, remedy=Remedy("Undo", undo) if before is not None else None)
         self.bar.show_message(self._undoable)
 
 

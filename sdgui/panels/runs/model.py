@@ -11,7 +11,7 @@ from sdgui.runs.history import RunHistory
 from sdgui.runs.live import RunProgress
 from sdgui.store.records import Run
 from sdgui.widgets.formats import count, value
-from sdgui.widgets.message import Message
+from sdgui.widgets.message import Message, error, warning
 
 LogLine = tuple[float, str, str]  # time, level, sentence
 _ENDED_BADLY = (RunState.FAILED, RunState.INTERRUPTED)
@@ -51,11 +51,11 @@ def end_message(
     """A message on why a run failed, with its traceback and the end of stderr; None for other states."""
     if state == RunState.LOST_CONTACT:
         text = "The trainer has stopped reporting. Its process is still running; it may be busy or may hang."
-        return Message("warning", text)
+        return warning(text)
     if state not in _ENDED_BADLY:
         return None
     text = run.failure or (progress.failure if progress else "")
     if state == RunState.INTERRUPTED:
         text = text or "The trainer's process exited unexpectedly. Press Resume to continue from the last checkpoint."
     trace = terminal.traceback if isinstance(terminal, RunFailed) else ""
-    return Message("error", text or "The run failed.", "\n\n".join(filter(None, (run.dir.stderr_end(), trace))))
+    return error(text or "The run failed.", "\n\n".join(filter(None, (run.dir.stderr_end(), trace))))

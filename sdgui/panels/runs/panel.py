@@ -19,7 +19,7 @@ from sdgui.widgets.actions import Actions
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.layouts.splits import remember_sizes
-from sdgui.widgets.message import Message
+from sdgui.widgets.message import error
 
 _EMPTY = ("No runs yet", "Launch the experiment to see its curves here.")
 _NEXT_STEPS = {  # action -> title, text and button of the empty state
@@ -78,7 +78,7 @@ class RunsPanel(Panel):
         table.run_chosen.connect(self.select_requested)
         table.listed.connect(self._on_listed)
         table.run_opened.connect(lambda _run: self.tabs.view.tabs.setCurrentWidget(self.tabs.view.grid))
-        table.failed.connect(lambda sentence: self.message_requested.emit(Message("error", sentence)))
+        table.failed.connect(lambda sentence: self.message_requested.emit(error(sentence)))
 
     def set_actions(self, actions: Actions) -> None:
         """Connect the buttons of the headers and of the empty page, and the context menu of rows."""

@@ -27,7 +27,7 @@ from sdgui.runs.machines.remote_access import shown_samples
 from sdgui.shared.services import Selection, Services
 from sdgui.store.records import Run, StoreError
 from sdgui.store.store import Store
-from sdgui.widgets.message import Message
+from sdgui.widgets.message import Message, error
 
 _ARRANGEMENT = "runs/plots"
 _SHOWN = {"log", "samples", "checkpoints", "evaluated", "lifecycle"}  # changed parts that event log or samples show
@@ -143,9 +143,9 @@ class RunTabs(QObject):
         try:
             self._run, labels = self._services.store.run(run_id), self._services.store.run_labels([run_id])
             self._name = labels[run_id].name if run_id in labels else ""
-        except StoreError as error:
+        except StoreError as problem:
             self._run = None
-            self.message_requested.emit(Message("error", str(error)))
+            self.message_requested.emit(error(str(problem)))
             return
         self._show_header()
         self._show_end()

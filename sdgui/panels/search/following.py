@@ -15,7 +15,7 @@ from core.spec.run.status import RunState
 from sdgui.panels.search.source import SourceBar
 from sdgui.shared.services import Services
 from sdgui.store.records import Run, StoreError
-from sdgui.widgets.message import Message
+from sdgui.widgets.message import error, warning
 
 _BATCH_MS = 250  # changes of the run within this time are combined
 
@@ -50,7 +50,7 @@ class RunFollowing(QObject):
         if self._run is not None and self.selected_run_id is None and self._has_model():
             search = "Until then, Search" if self._opens_later() else "Search still"
             text = f"{self._why_nothing()} {search} uses {self._source.name(0)}."
-            self.message_requested.emit(Message("warning", text))
+            self.message_requested.emit(warning(text))
 
     def begin(self) -> None:
         """If no model is selected, await the newest run, which ``follow`` selects.
@@ -65,9 +65,9 @@ class RunFollowing(QObject):
     def _read_run(self, read_run: Callable[[], Run | None]) -> None:
         try:
             self._run = read_run()
-        except StoreError as error:
+        except StoreError as problem:
             self._run = None
-            self.message_requested.emit(Message("error", str(error)))
+            self.message_requested.emit(error(str(problem)))
 
     def stop(self) -> None:
         """Stop following while another panel is shown."""
@@ -79,8 +79,8 @@ class RunFollowing(QObject):
         if run is not None and run.id != self.selected_run_id:
             try:
                 title = self._services.store.experiment(run.experiment_id).name
-            except StoreError as error:
-                self.message_requested.emit(Message("error", str(error)))
+            except StoreError as problem:
+                self.message_requested.emit(error(str(problem)))
             else:
                 if source.show_run(run.id, Path(run.folder), title, self._state(run).alive):
                     self.selected_run_id = run.id

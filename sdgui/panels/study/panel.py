@@ -39,7 +39,7 @@ from sdgui.widgets.file_dialogs import ask_folder
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.layouts.splits import remember_sizes
-from sdgui.widgets.message import Message, Remedy
+from sdgui.widgets.message import Message, Remedy, error, info
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.style.theme import SPACE
 
@@ -133,8 +133,8 @@ class StudyPanel(Panel):
         """Update the list of studies."""
         try:
             studies = self._services.store.studies()
-        except StoreError as error:
-            self._on_failed(str(error))
+        except StoreError as problem:
+            self._on_failed(str(problem))
             return
         self.toolbar.show_studies(studies)
         study_id = self._study_id() or parse_number(self._services.settings.value("study/shown"), 0)
@@ -147,8 +147,8 @@ class StudyPanel(Panel):
         """Show a study; if a form is open, after the form is closed."""
         try:
             self._study = self._services.store.study(int(study_id))
-        except StoreError as error:
-            self._on_failed(str(error))
+        except StoreError as problem:
+            self._on_failed(str(problem))
             return
         self.toolbar.choose(study_id)
         if not self._is_editing:
@@ -196,12 +196,12 @@ class StudyPanel(Panel):
 
     def _show_problem(self, snapshot: StudySnapshot) -> None:
         if snapshot.state == "gone":
-            self.show_message(Message("error", snapshot.problem, remedy=Remedy("Locate folder…", self._locate_folder)))
+            self.show_message(error(snapshot.problem, remedy=Remedy("Locate folder…", self._locate_folder)))
         elif snapshot.problem:
-            self.show_message(Message("error", snapshot.problem.splitlines()[0], snapshot.problem))
+            self.show_message(error(snapshot.problem.splitlines()[0], snapshot.problem))
         elif snapshot.state == "interrupted" and snapshot.stderr:
             text = f"The study ended unexpectedly: {error_line(snapshot.stderr) or 'see the details'}"
-            self.show_message(Message("error", text, snapshot.stderr))
+            self.show_message(error(text, snapshot.stderr))
 
     def _enable(self, snapshot: StudySnapshot | None) -> None:
         if snapshot is not None and not snapshot.alive:
@@ -215,7 +215,7 @@ class StudyPanel(Panel):
 
     def _on_failed(self, sentence: str) -> None:
         first, _, details = sentence.partition("\n")
-        self.show_message(Message("error", first, details))
+        self.show_message(error(first, details))
 
     # Creating and opening
     def edit(self) -> None:
@@ -223,8 +223,8 @@ class StudyPanel(Panel):
         store = self._services.store
         try:
             self.editor.begin(store.experiments(), self._ticked, {study.name for study in store.studies()})
-        except StoreError as error:
-            self._on_failed(str(error))
+        except StoreError as problem:
+            self._on_failed(str(problem))
             return
         self._extended_id = None
         self._show_editor(self.editor.name)
@@ -242,8 +242,8 @@ class StudyPanel(Panel):
             self.editor.extend(
                 snapshot.study, [experiment for experiment in store.experiments() if experiment.id not in arm_ids]
             )
-        except StoreError as error:
-            self._on_failed(str(error))
+        except StoreError as problem:
+            self._on_failed(str(problem))
             return
         self._extended_id = self._study_id()
         self._show_editor(self.editor.seeds)
@@ -272,7 +272,7 @@ class StudyPanel(Panel):
     def _on_confirmed(self, study: StudyRecord) -> None:
         self._on_added(study)
         text = f"Created “{study.name}”. Press Start to train its runs."
-        self.show_message(Message("info", text, remedy=Remedy("Undo", self._delete)))
+        self.show_message(info(text, remedy=Remedy("Undo", self._delete)))
 
     def _show_editor(self, first: QLineEdit) -> None:
         self.bar.clear()
@@ -324,7 +324,7 @@ class StudyPanel(Panel):
             return
         if not StudyDir(folder).study.is_file():
             text = f"{folder} contains no study.json. Choose the folder of the study."
-            self.show_message(Message("error", text, remedy=Remedy("Locate folder…", self._locate_folder)))
+            self.show_message(error(text, remedy=Remedy("Locate folder…", self._locate_folder)))
             return
         self._tasks.run(lambda: store.move_study(study_id, folder), self._on_added, self._on_failed)
 
@@ -344,7 +344,7 @@ class StudyPanel(Panel):
         if (study_id := self._study_id()) is None:
             return
         if request != "kill":
-            self.show_message(Message("info", "Active runs are saving checkpoints before they end."))
+            self.show_message(info("Active runs are saving checkpoints before they end."))
         self.ending.request(study_id, request)
         self._enable(self._snapshot())
 
@@ -356,13 +356,13 @@ class StudyPanel(Panel):
     def _show_run(self, folder: Path) -> None:
         try:
             run = self._services.store.run_in(folder, include_deleted=True)
-        except StoreError as error:
-            self._on_failed(str(error))
+        except StoreError as problem:
+            self._on_failed(str(problem))
             return
         if run is None:
-            self.show_message(Message("info", "This run has not started yet."))
+            self.show_message(info("This run has not started yet."))
         elif run.deleted is not None:
-            self.show_message(Message("info", "This run is in the bin; restore it there to show it."))
+            self.show_message(info("This run is in the bin; restore it there to show it."))
         else:
             self.run_requested.emit(run.id)
 
@@ -390,7 +390,7 @@ class StudyPanel(Panel):
             # the study's experiments are moved to the bin too
             self.changed.emit(Changes(frozenset(study.arms), studies=frozenset((study.id,))))
             text = f"Moved “{study.name}” to the bin; its folder is kept."
-            self.show_message(Message("info", text, remedy=Remedy("Undo", undo)))
+            self.show_message(info(text, remedy=Remedy("Undo", undo)))
 
         def undo() -> None:
             self._tasks.run(restore, self._on_added, self._on_failed)

@@ -35,7 +35,7 @@ from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.formats import capitalize
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.boxes import hbox, vbox
-from sdgui.widgets.message import Message, warning
+from sdgui.widgets.message import Message, error, warning
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import SPACE
@@ -236,8 +236,8 @@ class RetentionTab(QWidget):
         """The name of the run's best checkpoint; None, with a message, if the run cannot be read."""
         try:
             return f"{self._services.store.run(run_id).folder}@best"
-        except StoreError as error:
-            self.message_requested.emit(Message("error", str(error)))
+        except StoreError as problem:
+            self.message_requested.emit(error(str(problem)))
             return None
 
     def _name(self, run_id: int) -> str:

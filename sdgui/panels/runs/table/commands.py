@@ -21,7 +21,7 @@ from sdgui.store.run_table.fields import fact
 from sdgui.store.run_table.tagging import TagChange
 from sdgui.widgets.actions import Action, Actions, MenuItem, Section
 from sdgui.widgets.formats import count, count_with_unit
-from sdgui.widgets.message import Message, Remedy
+from sdgui.widgets.message import Remedy, info, warning
 from sdgui.widgets.style.theme import SPACE
 
 MAX_TICKED = 200  # more curves are unreadable and use gigabytes of memory
@@ -73,7 +73,7 @@ class TableCommands(QObject):
         if len(after) > MAX_TICKED:
             overlaid = f"Only the first {MAX_TICKED} of {count(len(after))} runs are overlaid."
             text = f"{overlaid} Group the runs to see means instead."
-            self.message_requested.emit(Message("info", text))
+            self.message_requested.emit(info(text))
         self.ticks_requested.emit(frozenset(after[:MAX_TICKED]))
 
     # Tags and notes
@@ -115,7 +115,7 @@ class TableCommands(QObject):
             self.changed.emit(Changes(runs=frozenset(touched)))
             remedy = Remedy("Undo", partial(self._undo_edit, *undo)) if touched else None
             runs = count_with_unit(len(touched), "run")
-            self.message_requested.emit(Message("info", f"Changed {runs}.", remedy=remedy))
+            self.message_requested.emit(info(f"Changed {runs}.", remedy=remedy))
 
         self._services.writer.submit(write, done)
 
@@ -150,12 +150,10 @@ class TableCommands(QObject):
         def done(message: str) -> None:
             self.changed.emit(changes)
             undo = Remedy("Undo", lambda: self._services.writer.submit(restore, lambda _: self.changed.emit(changes)))
-            self.message_requested.emit(Message("info", f"Moved {message} to the bin.", remedy=undo))
+            self.message_requested.emit(info(f"Moved {message} to the bin.", remedy=undo))
 
         if run_ids:
-            self._services.writer.submit(
-                write, done, lambda error: self.message_requested.emit(Message("warning", str(error)))
-            )
+            self._services.writer.submit(write, done, lambda error: self.message_requested.emit(warning(str(error))))
 
 
 def _has_runs(commands: TableCommands) -> bool:
