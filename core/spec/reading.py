@@ -174,10 +174,7 @@ def validate(
     model: type[Model], value: Any, source: str, *, error: type[UserError] = UnreadableError, remedy: str = ""
 ) -> Model:
     """Validate ``value`` as a ``model``. Raises ``error`` with ``source``, the first wrong field and the ``remedy``."""
-    try:
-        return model.model_validate(value)
-    except ValidationError as problem:
-        raise error(f"{source}: {first_problem(problem)}{remedy and f' {remedy}'}") from problem
+    return validate_as(TypeAdapter(model), value, source, error=error, remedy=remedy)
 
 
 def validate_as(
