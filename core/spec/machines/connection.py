@@ -34,7 +34,7 @@ STEADY_SECONDS = 2.0  # a session of this length resets the back-off
 SILENT_SECONDS = 30.0  # a session without output for this long is ended; the remote program writes every 5 s
 REFUSED_SECONDS = 60.0  # delay after the machine has refused
 PING_SECONDS = 10.0
-FAIL_FAST = frozenset({"check"})  # requests that fail as soon as the machine cannot be reached
+FAIL_FAST = frozenset({"check", "probe"})  # requests that fail as soon as the machine cannot be reached
 HELLO_SECONDS = 60.0  # a cluster's shell may load modules first
 
 

@@ -37,7 +37,10 @@ class Host(Connection):
     """A connection with a method for each request."""
 
     def probe(self) -> Future[Facts]:
-        """Query cores, memory, GPUs and their users, versions, disk and Slurm partitions."""
+        """Query cores, memory, GPUs and their users, versions, disk and Slurm partitions.
+
+        Fails immediately if the machine cannot be reached.
+        """
         return self._read_answer(self.call("probe"), Facts)
 
     def check(self, config: str = "") -> Future[list[Finding]]:

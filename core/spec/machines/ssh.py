@@ -104,7 +104,7 @@ _TEMPORARY: tuple[tuple[str, str], ...] = (
     (
         r"Connection refused|timed out|No route to host|unreachable|Connection closed|Connection reset|kex_exchange|"
         r"Broken pipe|not responding",
-        "{host} cannot be reached: {output}. Retrying; check that the machine is on, and the network or VPN.",
+        "{host} cannot be reached: {output}. Check that the machine is on, and the network or VPN.",
     ),
 )
 
@@ -121,8 +121,8 @@ def refusal(machine: Machine, code: int | None, stderr: str) -> UserError:
         return MachineRefused(("{host} has no Python with sdgui. " + _INSTALL).format(**values))
     if code == 255 or code is None or code < 0:
         reason = f": {last_line}" if last_line else ""
-        return ConnectionLost(f"The connection to {values['host']} was lost{reason}. Retrying.")
-    return ConnectionLost(f"The program on {values['host']} exited ({code}): {last_line or 'no output'}. Retrying.")
+        return ConnectionLost(f"The connection to {values['host']} was lost{reason}.")
+    return ConnectionLost(f"The program on {values['host']} exited ({code}): {last_line or 'no output'}.")
 
 
 def no_ssh(error: OSError) -> MachineRefused:

@@ -14,7 +14,7 @@ from core.spec.paths import expand_user
 from core.spec.reading import MEGABYTE, read_bytes
 from sdgui.runs.live import RunProgress
 from sdgui.store.records import Run
-from sdgui.widgets.formats import count_with_unit, percent_done
+from sdgui.widgets.formats import count_with_unit, duration, percent_done
 
 _MAX_INCLUDE_DEPTH = 8
 _MAX_CONFIG_FILES = 200
@@ -56,6 +56,8 @@ def summary(facts: Facts | None, state: ConnectionState, is_local: bool) -> str:
 
 def state_line(machine: Machine, facts: Facts | None, state: ConnectionState) -> str:
     """The sentence below a machine's heading."""
+    if state.kind == "waiting" and state.retry:
+        return f"{state.message} Retrying in {duration(state.retry)}."
     if state.message and state.kind != "ready":
         return state.message
     if machine.is_local:

@@ -144,6 +144,17 @@ def test_a_missing_ssh_is_reported_with_its_remedy(connection: Connection, monke
         connection.call("probe").result(60)
 
 
+def test_questions_about_an_unreachable_machine_fail_at_the_first_attempt_and_work_is_kept(
+    lines: type[FakeSession], connection: Connection
+) -> None:
+    lines.script, lines.ends = [[None]], (255, "connect to host far port 22: Connection timed out")
+    submitted, probed, checked = (connection.call(name) for name in ("submit", "probe", "check"))
+    for question in (probed, checked):
+        with pytest.raises(ConnectionLost, match="user@far cannot be reached"):
+            question.result(60)
+    assert not submitted.done(), "it is sent once the machine can be reached"
+
+
 @pytest.mark.parametrize(
     ("first", "ends", "sentence"),
     [

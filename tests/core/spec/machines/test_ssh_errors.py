@@ -35,10 +35,10 @@ FAR = Machine(name="my far", host="user@far")
             True,
             "user@far has no Python with sdgui. Press Install on the machine's page (or run sdgui-core mach",
         ),
-        (255, "", False, "The connection to user@far was lost. Retrying."),
-        (None, "odd", False, "The connection to user@far was lost: odd. Retrying."),
+        (255, "", False, "The connection to user@far was lost."),
+        (None, "odd", False, "The connection to user@far was lost: odd."),
         (3, "some error: of its own\nbye", False, "The program on user@far exited (3): some error: of its own."),
-        (0, "", False, "The program on user@far exited (0): no output. Retrying."),
+        (0, "", False, "The program on user@far exited (0): no output."),
     ],
 )
 def test_exit_codes_of_remote_commands(code: int | None, said: str, refused: bool, sentence: str) -> None:
