@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -74,10 +75,11 @@ class Assembly:
     def _pad_captions(self, batch: Batch) -> Batch:
         """Pad captions to one of a few lengths, since blocks are compiled per length; results do not change."""
         towers, length = self.network.towers, batch.texts.shape[1]
-        padded = min(-(-length // self.text_length_multiple) * self.text_length_multiple, towers.context_length)
-        if padded <= length:
+        rounded_up = math.ceil(length / self.text_length_multiple) * self.text_length_multiple
+        padded_length = min(rounded_up, towers.context_length)
+        if padded_length <= length:
             return batch
-        return replace(batch, texts=pad(batch.texts, (0, padded - length), value=towers.pad_id))
+        return replace(batch, texts=pad(batch.texts, (0, padded_length - length), value=towers.pad_id))
 
 
 def assemble(
@@ -94,7 +96,7 @@ def assemble(
     runtime = set_up(config.runtime, team.launch.local_rank)
     torch.manual_seed(config.seed)
     model_cfg = fetch_architecture(config.towers.architecture, config.towers.pretrained)
-    network, start = _build_and_load(config, model_cfg, code)
+    network, initial_weights = _build_and_load(config, model_cfg, code)
 
     open_data = _dataset_opener(config, network, progress, log, team, code)
     train: Pairs = (
@@ -104,8 +106,8 @@ def assemble(
     )
     labels = label_rows(train, config.data, config.seed)
     add_heads(network, config, labels.classes if labels else (), code)
-    if start is not None:
-        carry_over(network, start)
+    if initial_weights is not None:
+        carry_over(network, initial_weights)
     if team.size > 1 and (unsynchronised := synchronise_batch_norms(network)):
         log(
             f"{len(unsynchronised)} batch norms ({unsynchronised[0]}, ...) compute statistics per process, not over "
@@ -158,13 +160,21 @@ def _dataset_opener(
     config: RunConfig, network: Network, progress: Progress, log: Log, team: Team, code: CustomCode
 ) -> Callable[[str], PairDataset]:
     """A function that opens pairs by path, or by the name of a split of the user's data set."""
-    towers, size, make = network.towers, network.image_size, config.data.dataset
-    if make:
-        function = code.load(make)
+    towers, size, custom_dataset = network.towers, network.image_size, config.data.dataset
+    if custom_dataset:
+        function = code.load(custom_dataset)
         return lambda name: open_custom(
-            function, make, name, config.data, size, towers.tokenize, pad_id=towers.pad_id, progress=progress, log=log
+            function,
+            custom_dataset,
+            name,
+            config.data,
+            size,
+            towers.tokenize,
+            pad_id=towers.pad_id,
+            progress=progress,
+            log=log,
         )
-    shared = team.secret if team.launch.local_size > 1 else ""
+    shared = team.secret if team.launch.local_size > 1 else ""  # so that one process per host reads the data
     return lambda path: open_dataset(
         path, config.data, size, towers.tokenize, pad_id=towers.pad_id, progress=progress, log=log, shared=shared
     )
@@ -173,7 +183,7 @@ def _dataset_opener(
 def _build_and_load(
     config: RunConfig, model_cfg: dict[str, Any], code: CustomCode
 ) -> tuple[Network, RunNetwork | None]:
-    """Towers and fusion with the weights that training starts from; and the run that the weights come from, if any.
+    """Towers and fusion with the weights that training starts from; and the run's network that they come from, if any.
 
     Pretrained weights are loaded before ``towers.build`` changes the model, but after it if they come from a run whose
     model was changed in the same way.
@@ -271,6 +281,12 @@ def _store_targets(
     readable[encoded.rows] = True
     texts[readable[train.caption_rows]] = encoded.texts.to(dtype)
     spans = [train.caption_span(row) for row in range(len(train))]
-    first = torch.tensor([span.start for span in spans])
-    features = StoredFeatures(images, texts, train.tokens.long(), first, max(map(len, spans)), train.pad_id)
+    features = StoredFeatures(
+        images,
+        texts,
+        tokens=train.tokens.long(),
+        first_caption=torch.tensor([span.start for span in spans]),
+        max_captions=max(map(len, spans)),
+        pad_id=train.pad_id,
+    )
     return StoredTeacher(config.teacher, features.to(runtime.device), network)

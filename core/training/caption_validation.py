@@ -95,7 +95,7 @@ def _sample_images(dataset: PairDataset, size: int) -> tuple[list[int], Tensor]:
     rows, pixels = [], []
     for position in range(count):
         first = position * len(dataset) // count
-        for image_rows, images in evaluation_batches(dataset, size, 1, first):
+        for image_rows, images in evaluation_batches(dataset, size, batch_size=1, first=first):
             if int(image_rows[0]) not in rows:
                 rows.append(int(image_rows[0]))
                 pixels.append(images)

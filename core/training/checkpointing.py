@@ -26,7 +26,7 @@ from core.training.assembly import Assembly
 from core.training.errors import TrainingError
 from core.training.team.team import ALONE, Team
 
-_Complete = tuple[checkpoint.CheckpointInfo, checkpoint.CheckpointState]
+_CompleteCheckpoint = tuple[checkpoint.CheckpointInfo, checkpoint.CheckpointState]
 
 
 @dataclass
@@ -35,7 +35,7 @@ class RunProgress:
 
     step: int = 0
     score: float | None = None  # score of the validation after this step, if any
-    network: str = ""  # "student" or "teacher": which of them has this score
+    network: str = ""  # the network with this score, "student" or "teacher"
     best: float | None = None  # highest score so far
 
     def begin_step(self) -> None:
@@ -86,8 +86,9 @@ class Checkpointing:
         self._team, self._log = team, log
         self._config, self._run, self._parts = config, run, parts
         self._optimizer = optimizer
-        self._data: dict[str, Mapping[str, str]] = {}
-        self.background = parts.runtime.device.type == "cuda"  # on a CPU, a thread would slow down training
+        self._data_contents: dict[str, Mapping[str, str]] = {}
+        # Whether a thread writes checkpoints while training continues; on a CPU, it would slow down training.
+        self.background = parts.runtime.device.type == "cuda"
 
     def save(self, progress: RunProgress) -> PendingSave:
         """Save the state after this step; with a GPU the state is copied and written in the background.
@@ -98,11 +99,11 @@ class Checkpointing:
         buffers = {f"objectives.{key}": value for key, value in parts.objectives.state_dict().items()}
         if isinstance(parts.teacher, CustomTeacher):
             buffers |= {f"rule.{key}": value for key, value in parts.teacher.rule_state().items()}
-        host = partial(on_host, keep=self._team.is_leader, copy=self.background)
+        to_host = partial(on_host, keep=self._team.is_leader, copy=self.background)
         tensors = checkpoint.CheckpointState(
-            student=host(parts.network.state_dict()),
-            teacher=host(parts.teacher.state_dict()) if parts.teacher is not None else {},
-            state=host({**optimizer_tensors(self._optimizer, parts.network), **buffers, **rng_tensors()}),
+            student=to_host(parts.network.state_dict()),
+            teacher=to_host(parts.teacher.state_dict()) if parts.teacher is not None else {},
+            state=to_host({**optimizer_tensors(self._optimizer, parts.network), **buffers, **rng_tensors()}),
         )
         if not self._team.is_leader:
             return PendingSave(progress, lambda: ("", False), background=False)
@@ -156,9 +157,9 @@ class Checkpointing:
                 f"{name} (towers.pretrained) is not a run, so it has no training state; set towers.pretrained to "
                 "RUN@STEP, or towers.start to weights."
             )
-        read = self._read(partial(checkpoint.read_complete, source.run, source.checkpoint))
-        assert read is not None
-        info, tensors = read
+        parent = self._read(partial(checkpoint.read_complete, source.run, source.checkpoint))
+        assert parent is not None
+        info, tensors = parent
         if info.step >= parts.loader.total_steps:
             raise TrainingError(
                 f"{name} is at step {info.step}, but this run has only {parts.loader.total_steps} steps; raise "
@@ -212,29 +213,32 @@ class Checkpointing:
 
     def data_contents(self) -> dict[str, Mapping[str, str]]:
         """Counts and digests of each split (see ``Pairs.contents``), computed in the first call."""
-        if not self._data:
+        if not self._data_contents:
             splits = {"train": self._parts.train, "val": self._parts.val, "test": self._parts.test}
-            self._data = {name: pairs.contents() for name, pairs in splits.items() if pairs is not None}
-        return self._data
+            self._data_contents = {name: pairs.contents() for name, pairs in splits.items() if pairs is not None}
+        return self._data_contents
 
-    def _read(self, read_on: Callable[[torch.device], _Complete | None]) -> _Complete | None:
+    def _read(self, read_on: Callable[[torch.device], _CompleteCheckpoint | None]) -> _CompleteCheckpoint | None:
         """The checkpoint that ``read_on(device)`` returns, read by rank 0 and broadcast; None if there is none."""
         device = self._parts.runtime.device
         if self._team.size == 1:
             return read_on(device)
-        complete: _Complete | None = None
+        own_tensors = checkpoint.CheckpointState({}, {}, {})  # filled on rank 0 only
 
         def read_info() -> dict[str, Any] | None:
-            nonlocal complete
+            nonlocal own_tensors
             complete = read_on(torch.device("cpu"))
-            return None if complete is None else asdict(complete[0])
+            if complete is None:
+                return None
+            info, own_tensors = complete
+            return asdict(info)
 
-        info = self._team.on_first_rank(read_info)
-        if info is None:
+        plain_info = self._team.on_first_rank(read_info)
+        if plain_info is None:
             return None
-        state = complete[1] if complete is not None else None
-        parts = [
-            self._team.tensors_of_first({} if state is None else getattr(state, part))
-            for part in ("student", "teacher", "state")
-        ]
-        return checkpoint.CheckpointInfo(**info), checkpoint.CheckpointState(*parts)
+        tensors = checkpoint.CheckpointState(
+            student=self._team.broadcast_tensors(own_tensors.student),
+            teacher=self._team.broadcast_tensors(own_tensors.teacher),
+            state=self._team.broadcast_tensors(own_tensors.state),
+        )
+        return checkpoint.CheckpointInfo(**plain_info), tensors

@@ -89,12 +89,15 @@ class Loop:
         self.validator = Validator(config, self.parts, events, self._report_progress)
         self.checkpointing = Checkpointing(config, run, self.parts, self.optimizer, team, self._log)
         self.callbacks, self.device = callbacks or Callback(), self.parts.runtime.device
-        self._guard, self._reports, self._status_note = StepGuard(), Reports(), ""
+        self._guard, self._reports = StepGuard(), Reports()
+        self._status_note = ""  # shown with the progress on a terminal
         self._running_statistics = RunningStatistics(self.network)
         self._system = SystemMonitor(config.runtime.system_every, run.path, team.launch.rank, team.launch.local_rank)
-        self._peak_flops, self._operation_counts = device_peak_flops(self.parts.runtime), list[int]()
-        every, keep_every = config.checkpoint.every_steps, config.checkpoint.keep_every
-        self._save_intervals = (every or self.parts.loader.steps_per_epoch, *((keep_every,) if keep_every else ()))
+        self._peak_flops = device_peak_flops(self.parts.runtime)
+        self._operation_counts: list[int] = []  # FLOPs of the first steps
+        self._save_intervals = [config.checkpoint.every_steps or self.parts.loader.steps_per_epoch]
+        if config.checkpoint.keep_every:
+            self._save_intervals.append(config.checkpoint.keep_every)
         if warning := micro_batch_warning(self.network, config.optim.micro_batch, config.optim.batch_size):
             self._log(warning)
         if self.parts.retain:  # measured here, since resuming replaces the initial weights; ``run`` writes the values
@@ -172,7 +175,7 @@ class Loop:
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
                 traceback.clear_frames(error.__traceback__)  # frees the tensors of the failed step
-                raise self._out_of_memory(batch) from error
+                raise self._out_of_memory_error(batch) from error
             raise
         self.anchor.pull(self.optimizer, skipped)
         if self.network.lora is not None:
@@ -261,7 +264,7 @@ class Loop:
         # FSDP wraps the networks even if their weights are not sharded. In that case only rank 0 runs ``call``, so all
         # weights are gathered before it: gathering within ``call`` would wait for the other ranks.
         # If weights are sharded, all ranks run ``call``, and each block gathers its own weights in ``forward``. Cached
-        # decoding of captions bypasses that ``forward``, so for captioning they are gathered before as well.
+        # decoding of captions bypasses that ``forward``, so for captioning the blocks are gathered before ``call`` too.
         gather_blocks = not self.team.sharded or self.config.objectives.captioning.weight > 0
         with unsharded_parts(self.parts.student, self.teacher, gather_blocks):
             if self.team.sharded:
@@ -319,8 +322,8 @@ class Loop:
                     "checkpoint is intact."
                 )
 
-    def _out_of_memory(self, batch: Batch) -> TrainingError:
-        """The error to raise: the batch size that did not fit, and the largest that fits, found by halving."""
+    def _out_of_memory_error(self, batch: Batch) -> TrainingError:
+        """The error to raise, with the batch size that did not fit and the largest that fits, found by halving."""
         self.optimizer.zero_grad(set_to_none=True)
         if self.team.size > 1:  # sizes cannot be tried, since the other ranks are waiting
             return TrainingError(
@@ -333,7 +336,7 @@ class Loop:
         without_state = [p for p in parameters if "exp_avg_sq" not in self.optimizer.state.get(p, {})]
 
         def attempt(size: int) -> None:
-            # The optimiser's first step will allocate two moments for each of these.
+            # Takes the memory of two moments per parameter, which the optimiser allocates in its first step.
             moments = [torch.empty_like(p) for p in without_state for _ in range(2)]
             losses, _ = self.step_losses(batch.first(size), self.step)
             torch.stack(list(losses.values())).sum().backward()
@@ -342,7 +345,7 @@ class Loop:
 
         rows = largest_that_fits(attempt, len(batch.rows))
         batch_size = self.config.optim.batch_size
-        size = rows * batch_size // len(batch.rows)  # a batch also has unlabelled rows (data.unlabelled_ratio)
+        size = rows * batch_size // len(batch.rows)  # ``rows`` includes unlabelled rows, optim.batch_size does not
         remedy = f"{size} fits: set optim.batch_size to {size}" if size else "not even one pair fits"
         if size and not self.config.optim.micro_batch:
             remedy += f", or set optim.micro_batch to {rows} and leave optim.batch_size unchanged"

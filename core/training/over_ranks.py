@@ -92,8 +92,8 @@ def train_over_ranks(
                 stack.callback(run.claim().release)
                 return prepare_run(config, run)
 
-            if finished := team.on_first_rank(claim_run):
-                return finished
+            if earlier_outcome := team.on_first_rank(claim_run):
+                return earlier_outcome
             peers = messages.exchange("process", [launch.rank, launch.host, os.getpid(), own_start_time()])
             team.secret = team.on_first_rank(lambda: secrets.token_hex(8))
             team.on_all_ranks(lambda: open_group(launch, messages, device, config.runtime.patience))
@@ -136,7 +136,7 @@ def _train_and_record(
                     outcome = interrupt.outcome
                     if loop is not None:
                         loop.save_if_needed()
-                team.on_first_rank(lambda: _finish(events, loop, outcome))
+                team.on_first_rank(lambda: _record_outcome(events, loop, outcome))
                 return outcome
             except Exception as error:
                 raise _final_error(disk_full_error(run, error) or error, team, watch) from error
@@ -150,7 +150,7 @@ def _train_and_record(
         events.close()
 
 
-def _finish(events: EventWriter, loop: Loop | None, outcome: Outcome) -> None:
+def _record_outcome(events: EventWriter, loop: Loop | None, outcome: Outcome) -> None:
     events.write(RunFinished(step=loop.step if loop else 0, outcome=outcome))
     events.sync()
 
@@ -158,7 +158,7 @@ def _finish(events: EventWriter, loop: Loop | None, outcome: Outcome) -> None:
 def _final_error(error: Exception, team: Team, watch: Watch) -> Exception:
     """The error that ended the run: this rank's ``error``, the failure of another rank, or RankLost."""
     assert team.messages is not None
-    if not isinstance(error, RankLost) and not _is_lost_rank(error):
+    if not isinstance(error, RankLost) and not _means_lost_rank(error):
         message = str(error) if isinstance(error, UserError) else sentence(error)
         text = message or f"{type(error).__name__}: {error}"
         kind, trace = type(error).__name__, "".join(traceback.format_exception(error))
@@ -174,7 +174,7 @@ def _final_error(error: Exception, team: Team, watch: Watch) -> Exception:
     )
 
 
-def _is_lost_rank(error: Exception) -> bool:
+def _means_lost_rank(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _LOST_RANK_MESSAGES)
 
 

@@ -45,18 +45,18 @@ class Pace:
         self.start_waiting()
 
     def start_waiting(self) -> None:
-        """Start waiting for the next batch."""
-        self._began = time.perf_counter()
+        """Start waiting for the next batch, with which a step begins."""
+        self._step_started = time.perf_counter()
 
     def batch_arrived(self) -> None:
         """Stop waiting: the next batch has arrived."""
-        self._waited += time.perf_counter() - self._began
+        self._waited += time.perf_counter() - self._step_started
 
     def count_step(self, pairs: int) -> None:
         """Count a step with ``pairs`` pairs, which is finished or queued on the device."""
         self._pairs += pairs
         self._steps += 1
-        self._seconds += time.perf_counter() - self._began
+        self._seconds += time.perf_counter() - self._step_started
 
     def take_speed(self, operations: float = 0.0, peak: float | None = None) -> dict[str, float]:
         """Pairs per second and the share of time spent waiting for batches, since the last report.
@@ -139,7 +139,8 @@ class Heartbeat:
         terminal = sys.stderr.isatty()
         seconds = time.monotonic()
         is_last = self._activity == "training" and self._step == self._total
-        if seconds - self._printed_at < (_REDRAW_INTERVAL_S if terminal else _LOG_INTERVAL_S) and not is_last:
+        interval = _REDRAW_INTERVAL_S if terminal else _LOG_INTERVAL_S
+        if seconds - self._printed_at < interval and not is_last:
             return
         self._printed_at = seconds
         remaining = f", {duration(self._seconds_left)} left" if self._seconds_left is not None else ""

@@ -52,14 +52,14 @@ class Schedules:
 
 def build_schedules(config: RunConfig, total_steps: int) -> Schedules:
     """The schedules of ``config`` over ``total_steps`` optimiser steps."""
-    plan, momentum = teacher_schedule(config), momenta(config.teacher, total_steps)
+    teacher, momentum = teacher_schedule(config), momenta(config.teacher, total_steps)
     return Schedules(
         total_steps=total_steps,
-        teacher=plan,
+        teacher=teacher,
         learning_rate=learning_rates(config.optim, total_steps),
         weight_decay=constant(config.optim.weight_decay, total_steps),
         momentum=momentum,
-        update_momentum=products_since_update(momentum, plan.every),
+        update_momentum=products_since_update(momentum, teacher.every),
         objectives={name: objective_schedule(objective, total_steps) for name, objective in config.objectives},
     )
 
@@ -84,7 +84,7 @@ def momenta(config: TeacherConfig, total_steps: int) -> Values:
     linear: m(t) = m + (n - m) t / total. beta: see ``beta_momenta``. Warm-up replaces m(t) by
     min(1 - 1 / (t + 1), m(t)), the plain mean of the first steps (Mean Teacher).
     """
-    if not config.traits.follows and config.traits.exists:
+    if config.traits.exists and not config.traits.follows:
         return constant(1.0, total_steps)
     t = step_numbers(total_steps)
     progress = t / max(1, total_steps)
@@ -119,8 +119,8 @@ def products_since_update(momentum: Values, interval: int) -> Values:
     ``interval`` steps.
     """
     products = momentum.copy()
-    for step in range(2, len(products) if interval > 1 else 0):
-        if step % interval:
+    for step in range(2, len(products)):
+        if step % interval != 0:  # otherwise the teacher was updated right before this step
             products[step] *= products[step - 1]
     return products
 

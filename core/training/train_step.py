@@ -50,21 +50,19 @@ class StepLosses:
     def __init__(self, config: RunConfig, parts: Assembly, schedules: Schedules) -> None:
         self._network, self._teacher, self._objectives = parts.network, parts.teacher, parts.objectives
         self._wrapped_student = parts.student  # its ``forward``, which FSDP wraps, calls ``_network``
-        self._autocast, self._micro = parts.runtime.autocast, config.optim.micro_batch
+        self._autocast, self._micro_batch = parts.runtime.autocast, config.optim.micro_batch
         self._schedules, self._seed, self._self_confidence = schedules, config.seed, config.noise.self_confidence
 
     def __call__(self, batch: Batch, step: int) -> tuple[Losses, StepMetrics]:
         """The weighted losses of ``batch`` in ``step`` (from 1), and its metrics."""
         teacher = self._teacher if self._schedules.teacher.is_active(step) else None
-        skips_teacher = (
-            self._teacher is not None and teacher is None
-        )  # the run has a teacher, but this step does not use it
+        skips_teacher = self._teacher is not None and teacher is None  # this step does not use the run's teacher
         objectives = self._objectives.active(skips_teacher)
         objectives.begin_step(self._network, self._schedules.at(step))
         shared_seed = seed_of(self._seed, step, STEP_STREAM)
         seed_step(shared_seed, rank_seed=seed_of(self._seed, step, STEP_STREAM, 1 + rank()))
 
-        with in_chunks(self._network, self._micro), self._teacher_in_chunks():
+        with in_chunks(self._network, self._micro_batch), self._teacher_in_chunks():
             target = self._target(teacher, objectives, batch)
             output = with_pair_weights(self._wrapped_student(batch, objectives), self._self_confidence)
 
@@ -82,8 +80,8 @@ class StepLosses:
         if teacher is None or not objectives.need_teacher:
             return None
         self._unshard_teacher()
-        # Autocast caches cast weights. If one context covered both passes, the student's would reuse casts that the
-        # teacher's made without gradient, and weights that both share would get no gradient.
+        # Autocast caches cast weights. If one context covered both passes, the student's pass would reuse casts that
+        # the teacher's pass made without gradient, and weights that both share would get no gradient.
         with self._autocast():
             return teacher.targets(batch, objectives.teacher_head_outputs)
 
@@ -103,5 +101,5 @@ class StepLosses:
         with ExitStack() as stack:
             for network in self._teacher.networks if self._teacher is not None else ():
                 if network.towers is not self._network.towers:
-                    stack.enter_context(in_chunks(network, self._micro))
+                    stack.enter_context(in_chunks(network, self._micro_batch))
             yield

@@ -118,9 +118,10 @@ def best_score(
             network = name.split("/")[-2]
             surplus = retained_share(values, initial or {}, network) - keep if keep else 0.0
             scores.append((value if surplus >= 0 else surplus, network))
-    if not scores and keep and (surplus := retained_share(values, initial or {}, "student") - keep) < 0:
-        return surplus, ""
-    return max(scores, default=(share_done, ""))  # ties are decided by name: student < teacher
+    if scores:
+        return max(scores)  # ties are decided by name: student < teacher
+    surplus = retained_share(values, initial or {}, "student") - keep
+    return (surplus, "") if keep and surplus < 0 else (share_done, "")
 
 
 def retained_share(values: Mapping[str, float], initial: Mapping[str, float], network: str) -> float:

@@ -14,20 +14,24 @@ from torch import Tensor
 
 from core.data.batch import Batch
 
-Send = Callable[[Batch], Batch]
+ToDevice = Callable[[Batch], Batch]
 
 
-def prefetch(batches: Generator[Batch, None, None], send: Send, device: torch.device) -> Generator[Batch, None, None]:
-    """``batches`` after ``send`` copied them to ``device``. Closing this generator ends the loader."""
+def prefetch(
+    batches: Generator[Batch, None, None], to_device: ToDevice, device: torch.device
+) -> Generator[Batch, None, None]:
+    """``batches``, copied to ``device`` by ``to_device``. Closing this generator ends the loader."""
     with closing(batches):
-        yield from _send_on_stream(batches, send, device) if device.type == "cuda" else map(send, batches)
+        yield from _copy_on_stream(batches, to_device, device) if device.type == "cuda" else map(to_device, batches)
 
 
-def _send_on_stream(batches: Iterable[Batch], send: Send, device: torch.device) -> Generator[Batch, None, None]:
+def _copy_on_stream(
+    batches: Iterable[Batch], to_device: ToDevice, device: torch.device
+) -> Generator[Batch, None, None]:
     copying = torch.cuda.Stream(device)
     for batch in batches:
         with torch.cuda.stream(copying):
-            on_device = send(batch)
+            on_device = to_device(batch)
         computing = torch.cuda.current_stream(device)
         computing.wait_stream(copying)
 

@@ -33,7 +33,7 @@ class _Pending:
     names: tuple[str, ...]  # names of the copied numbers
     numbers: Tensor  # (names,) in host memory, possibly still being copied
     collected: LossesAndNorms  # its values, possibly still being copied
-    copied: torch.cuda.Event | None  # when all copies are complete; None: immediately available
+    copied: torch.cuda.Event | None  # recorded after all copies; None if the values are available immediately
 
     def report(self) -> Report:
         values = dict(zip(self.names, self.numbers.tolist(), strict=True))

@@ -63,7 +63,10 @@ class StepGuard:
         return LossesAndNorms(tuple(steps), torch.cat(numbers) if numbers else torch.empty(0))
 
     def find_skipped(self, collected: LossesAndNorms) -> Iterator[SkippedStep]:
-        """Yield the skipped steps in order; the values must be in host memory."""
+        """Yield the skipped steps in order; the values must be in host memory.
+
+        Counts skipped steps in a row across calls, so each step must be passed once, in order.
+        """
         finite = iter(collected.values.isfinite().tolist())
         for step, names in collected.steps:
             finite_losses = [next(finite) for _ in names]

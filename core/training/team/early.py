@@ -30,5 +30,6 @@ def check_launch(launch: Launch, read_config: Callable[[], RunConfig], run: RunD
             for path in filter(None, (config.data.train, config.data.val, config.data.test)):
                 check_exists(path)
     except UserError as error:
-        if not record_refusal(config, run, error):  # a finished run is not trained, so the error does not matter
+        is_finished = record_refusal(config, run, error)
+        if not is_finished:  # a finished run is not trained, so the error does not matter
             raise

@@ -35,8 +35,8 @@ def prepare_run(config: RunConfig, run: RunDir) -> Outcome | None:
     """Prepare the run folder; returns the outcome if the run is already finished."""
     try:
         _write_or_check_config(config, run)
-        if finished := _earlier_outcome(run):
-            return finished
+        if earlier_outcome := _earlier_outcome(run):
+            return earlier_outcome
         # Removes requests that an earlier, killed trainer left; newer requests are for this process.
         run.clear_control(older_than=own_start_time())
     except OSError as error:

@@ -46,24 +46,29 @@ def signals_as_requests(launched: bool = False) -> Iterator[Requests]:
         yield requests
         return
 
+    def restore_default(number: int) -> None:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
     def stop(number: int, frame: FrameType | None) -> None:
-        is_repeated = requests.is_set() and (
-            not launched or time.monotonic() - requests.requested_at > DUPLICATE_SIGNAL_S
-        )
+        is_repeated = requests.is_set()
         requests.set_request("stop")
-        if is_repeated or not launched:
-            signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
-        if is_repeated and launched:
+        if not launched:
+            restore_default(number)  # so that the next signal ends the process
+        elif is_repeated and time.monotonic() - requests.requested_at > DUPLICATE_SIGNAL_S:
+            restore_default(number)
             signal.raise_signal(number)
 
     def pause(number: int, frame: FrameType | None) -> None:
         requests.set_request("pause")
 
     handlers = dict.fromkeys(_STOP, stop) | dict.fromkeys(_PAUSE, pause)
-    numbers = {getattr(signal, name): handler for name, handler in handlers.items() if hasattr(signal, name)}
-    before = {number: signal.signal(number, handler) for number, handler in numbers.items()}
+    previous_handlers = {
+        getattr(signal, name): signal.signal(getattr(signal, name), handler)
+        for name, handler in handlers.items()
+        if hasattr(signal, name)
+    }
     try:
         yield requests
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, previous in previous_handlers.items():
+            signal.signal(number, previous)

@@ -70,12 +70,12 @@ class Team:
         return first
 
     def _raise_first_error(self, error: Exception | None) -> None:
-        everyone = self._exchange("outcome", None if error is None else _describe_error(error))
-        failures = [(rank, failure) for rank, failure in enumerate(everyone) if failure is not None]
-        if error is not None and (failures[0][0] == self.launch.rank or isinstance(error, Interrupt)):
-            raise error
+        by_rank = self._exchange("outcome", None if error is None else _describe_error(error))
+        failures = [(rank, failure) for rank, failure in enumerate(by_rank) if failure is not None]
         if failures:
             rank, first = failures[0]
+            if error is not None and (rank == self.launch.rank or isinstance(error, Interrupt)):
+                raise error
             if first["kind"] == "interrupt":
                 raise Interrupt("paused" if first["message"] == "paused" else "stopped")
             source = "" if rank == 0 else f"rank {rank} on {first['host']}: "
@@ -85,8 +85,8 @@ class Team:
         assert self.messages is not None
         try:
             return self.messages.exchange(topic, value)
-        except (RankFailed, RuntimeError) as gone:
-            raise RankLost(str(gone)) from gone
+        except (RankFailed, RuntimeError) as error:
+            raise RankLost(str(error)) from error
 
     def require_same(self, subject: str, value: str) -> None:
         """Raise TrainingError unless every rank has the same ``value``; ``subject`` names it in the message."""
@@ -123,21 +123,21 @@ class Team:
         longest, any_broken, any_without_batch = self.highest(length, len(item.broken), item.batch is None)
         broken_rows = item.broken
         if any_broken:
-            everyone = self._exchange("broken", {str(row): reason for row, reason in item.broken.items()})
-            broken_rows = {int(row): reason for rows in everyone for row, reason in rows.items()}
+            by_rank = self._exchange("broken", {str(row): reason for row, reason in item.broken.items()})
+            broken_rows = {int(row): reason for rows in by_rank for row, reason in rows.items()}
         if any_without_batch or item.batch is None:
             return LoadedBatch(None, broken_rows)
         return LoadedBatch(item.batch.with_text_length(longest, pad_id), broken_rows)
 
-    def tensors_of_first(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def broadcast_tensors(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Rank 0's ``tensors`` on the CPU, broadcast to all ranks."""
-        described: list[Any] = self.on_first_rank(
+        descriptions: list[Any] = self.on_first_rank(
             lambda: [
                 [name, list(value.shape), str(value.dtype).removeprefix("torch.")] for name, value in tensors.items()
             ]
         )
         received = {}
-        for name, shape, dtype in described:
+        for name, shape, dtype in descriptions:
             tensor = (
                 tensors[name].cpu().contiguous() if self.is_leader else torch.empty(shape, dtype=getattr(torch, dtype))
             )
@@ -159,12 +159,12 @@ class Team:
             return values
         device = next((value.device for value in values.values() if value.device.type != "cpu"), torch.device("cpu"))
         host_names = sorted(name for name, value in values.items() if value.device != device)
-        names = [*host_names, *sorted(values.keys() - set(host_names))]
-        stacked = torch.stack([values[name].detach().double() for name in names[len(host_names) :]])
-        if host_names:  # one copy for all of them
+        device_names = sorted(values.keys() - set(host_names))
+        stacked = torch.stack([values[name].detach().double() for name in device_names])
+        if host_names:  # one copy for all values in host memory
             host_values = torch.stack([values[name].detach().double() for name in host_names])
             stacked = torch.cat([to_device(host_values, device), stacked])
-        return dict(zip(names, mean_over_ranks(stacked).unbind(), strict=True))
+        return dict(zip([*host_names, *device_names], mean_over_ranks(stacked).unbind(), strict=True))
 
 
 ALONE = Team()

@@ -40,7 +40,7 @@ class Watch:
     def __enter__(self) -> Watch:
         self._writer.setblocking(False)
         self._reader.setblocking(False)
-        self._before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        self._previous_wakeup_fd = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         self._thread.start()
         return self
 
@@ -49,7 +49,7 @@ class Watch:
     ) -> None:
         self.allow_slow_exit()
         self._thread.join()
-        signal.set_wakeup_fd(self._before)
+        signal.set_wakeup_fd(self._previous_wakeup_fd)
         self._reader.close()
         self._writer.close()
 
@@ -75,10 +75,10 @@ class Watch:
             failure = self._messages.failure()
             failed_at = failed_at or (seconds if failure is not None else 0.0)
             lost = self.lost_ranks() if self._signalled_at else ""
-            late = self._signalled_at and seconds - self._signalled_at > SIGNAL_GRACE_S
+            is_late = self._signalled_at and seconds - self._signalled_at > SIGNAL_GRACE_S
             # After a failure report the main thread usually ends by itself, and records more details.
-            if (failed_at and seconds - failed_at > FAILURE_GRACE_S) or (lost and failure is None) or late:
-                self._leave((lost and f"{lost} died") or "the other ranks do not respond", failure)
+            if (failed_at and seconds - failed_at > FAILURE_GRACE_S) or (lost and failure is None) or is_late:
+                self._leave(f"{lost} died" if lost else "the other ranks do not respond", failure)
                 return
 
     def _wait_for_signal(self) -> bool:

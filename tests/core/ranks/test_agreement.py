@@ -16,7 +16,7 @@ from core.ranks.messages import Failure, RankFailed
 from core.spec.errors import UserError
 from core.spec.run.events import EventReader, Log
 from core.training.errors import Interrupt, TrainingError
-from core.training.over_ranks import _final_error, _is_lost_rank
+from core.training.over_ranks import _final_error, _means_lost_rank
 from core.training.team.team import Team
 from core.training.team.watch import Watch
 from tests.core.ranks.forked import opened, over_ranks, steps_of
@@ -222,4 +222,4 @@ def test_a_mesh_must_match_the_number_of_ranks() -> None:
     ],
 )
 def test_errors_of_an_unresponsive_rank_are_recognised(error: Exception, unanswered: bool) -> None:
-    assert _is_lost_rank(error) is unanswered
+    assert _means_lost_rank(error) is unanswered

@@ -25,7 +25,7 @@ def test_with_several_ranks_no_smaller_batch_is_tried(pairs: int, half: int) -> 
         parts=SimpleNamespace(runtime=Runtime(torch.device("cpu"), "fp32")),
     )  # fmt: skip
     batch: Any = SimpleNamespace(rows=range(pairs))
-    sentence = str(Loop._out_of_memory(loop, batch))
+    sentence = str(Loop._out_of_memory_error(loop, batch))
     assert f"with {pairs} pairs on each of 2 ranks; set optim.micro_batch to {half} or less" in sentence
 
 
