@@ -150,7 +150,8 @@ def retrieval_sample(dataset: PairDataset, features: Mapping[str, Features]) -> 
         rows, owner = encoded.rows.tolist(), encoded.text_to_image.tolist()
         paths = [str(dataset.path(row)) for row in rows]
         captions = [caption for row in rows for caption in dataset.captions_of(row)]
-        positions = sorted({round(i * (M - 1) / max(1, _SAMPLE_CAPTIONS - 1)) for i in range(min(M, _SAMPLE_CAPTIONS))})
+        count = min(M, _SAMPLE_CAPTIONS)
+        positions = [round(i * (M - 1) / max(1, count - 1)) for i in range(count)]
         scores = encoded.texts[positions] @ encoded.images.T  # (captions, N)
         best = scores.topk(min(_SAMPLE_HITS, scores.shape[1]), dim=1)
         sample[role] = [

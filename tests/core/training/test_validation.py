@@ -106,6 +106,16 @@ def test_samples_are_evenly_spaced_with_the_top_results_of_each_network() -> Non
     assert len(shown[0]["hits"]) == 4
 
 
+@pytest.mark.parametrize("captions", [1, 2, 3])
+def test_samples_show_all_of_few_captions(captions: int) -> None:
+    rows = torch.arange(captions)
+    dataset = Little()
+    dataset.own = tuple((name,) for name in "abc"[:captions])  # type: ignore[misc]
+    features = Features(torch.eye(captions), torch.eye(captions), rows, rows)
+    sample = retrieval_sample(dataset, {"student": features})  # type: ignore[arg-type]
+    assert "".join(entry["caption"] for entry in sample["student"]) == "abc"[:captions]
+
+
 def test_accuracy_is_over_labelled_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of cat, dog, none, dog and bird (no class here) it says cat, cat, cat, dog, cat: two of four."""
     said = torch.tensor([0, 0, 0, 1, 0])
