@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core.data.views.distortion import Distortion
-from core.ranks.collectives import fetch_rows, first_row, size
+from core.ranks.collectives import fetch_rows, first_row, world_size
 from core.ranks.transfer import to_device
 
 
@@ -42,7 +42,7 @@ class Mix:
 
     def partners(self, values: Tensor) -> Tensor:
         """(B, ...): the row of ``values`` (B, ...) that belongs to each image's partner."""
-        return values[self.partner] if size() == 1 else fetch_rows(values, self.partner.chunk(size()))
+        return values[self.partner] if world_size() == 1 else fetch_rows(values, self.partner.chunk(world_size()))
 
     def targets(self, rows: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Target distributions of this rank's ``rows`` images over captions, and of its captions over images.
@@ -89,7 +89,7 @@ class View:
 
     def map(self, move: Callable[[Tensor], Tensor]) -> View:
         """The view with ``move`` applied to every tensor."""
-        mix = replace(self.mix, partner=move(self.mix.partner)) if self.mix and size() == 1 else self.mix
+        mix = replace(self.mix, partner=move(self.mix.partner)) if self.mix and world_size() == 1 else self.mix
         mask = None if self.mask is None else move(self.mask)
         visible = None if self.visible is None else move(self.visible)
         return replace(self, images=move(self.images), mix=mix, mask=mask, visible=visible)

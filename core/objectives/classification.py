@@ -97,12 +97,13 @@ class Classification(Objective):
             if interpolated:
                 loss = soft_cross_entropy(interpolated[0].logits.float(), interpolated[0].targets)
             else:
-                views = self._views(student, predicted)
-                loss = torch.stack([label_loss(logits.float(), labels, mix) for logits, mix in views]).mean()
+                losses = [label_loss(logits.float(), labels, mix) for logits, mix in self._views(student, predicted)]
+                loss = torch.stack(losses).mean()
             is_correct = (predicted.views[0].argmax(dim=-1) == labels) & is_labelled
         return loss, {"diag/labelled_accuracy": is_correct.sum() / global_count_per_rank(is_labelled.sum())}
 
     def _views(self, student: Output, predicted: ClassLogits) -> list[tuple[Tensor, Mix | None]]:
+        """The logits and the interpolation of each view that contributes to the loss."""
         if self.view == "clean":
             return [(predicted.views[0], student.clean.mix)]
         return list(zip(predicted.distilled, (view.mix for view in student.distilled), strict=True))
@@ -136,7 +137,7 @@ def label_loss(logits: Tensor, labels: Tensor, mix: Mix | None) -> Tensor:
     for part_labels, share in parts:
         total = total + share * F.cross_entropy(logits, part_labels, ignore_index=NO_CLASS, reduction="sum")
         weight = weight + share * (part_labels != NO_CLASS).sum()
-    return total / global_count_per_rank(weight, 1e-6)
+    return total / global_count_per_rank(weight, minimum=1e-6)
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from core.model.outputs import Output
 from core.objectives.objective import Objective, Report
 from core.objectives.parts.pairs import both_logits, one_hot_pairs, true_columns
 from core.objectives.weighting.self_confidence import weighted_mean
-from core.ranks.collectives import size
+from core.ranks.collectives import world_size
 from core.spec.config import ContrastiveConfig
 
 
@@ -52,11 +52,12 @@ class Contrastive(Objective):
         with torch.autocast(image.device.type, enabled=False):
             if self.kind == "sigmoid":
                 return self._sigmoid_loss(student)
-            logits = both_logits(image, text, student.clean.gathered_image, student.gathered_text, scale)  # (B, B) each
+            gathered_image, gathered_text = student.clean.gathered_image, student.gathered_text
+            to_text, to_image = both_logits(image, text, gathered_image, gathered_text, scale)  # (B, B) each
             weights = student.pair_weights
-            loss = (self._cross_entropy(logits[0], weights) + self._cross_entropy(logits[1], weights)) / 2
+            loss = (self._cross_entropy(to_text, weights) + self._cross_entropy(to_image, weights)) / 2
         return loss, {
-            "diag/contrastive_over_ln_batch": loss.detach() / math.log(max(2, size() * len(image))),
+            "diag/contrastive_over_ln_batch": loss.detach() / math.log(max(2, world_size() * len(image))),
             "diag/logit_scale": scale.detach(),
         }
 

@@ -61,8 +61,9 @@ class DistillFeatures(Objective):
     with share a from image i and 1 - a from image r(i), both are targets with these shares, in rows and columns.
 
     With distance squared the loss is ``mean |f - g|^2``, averaged in the same way (LDIFS, Mukhoti et al. 2024,
-    "Fine-tuning can cripple your foundation model; preserving features may be the solution"; but for the last features
-    only). The target of an interpolated image is ``a g_i + (1 - a) g_r(i)``.
+    "Fine-tuning can cripple your foundation model; preserving features may be the solution", which compares the
+    features of several layers; here only those of the last). The target of an interpolated image is
+    ``a g_i + (1 - a) g_r(i)``.
     """
 
     name = "distill_features"
@@ -137,5 +138,8 @@ class DistillFeatures(Objective):
     def _info_nce(scale: Tensor, queries: Tensor, keys: Tensor, mix: Mix | None) -> Tensor:
         # (B, B) each
         rows, columns = both_logits(queries, keys, all_gather_with_grad(queries), all_gather_with_grad(keys), scale)
-        targets = (one_hot_pairs(rows), one_hot_pairs(columns)) if mix is None else mix.targets(len(rows), rows.device)
-        return (cross_entropy(targets[0], rows) + cross_entropy(targets[1], columns)) / 2
+        if mix is None:
+            row_targets, column_targets = one_hot_pairs(rows), one_hot_pairs(columns)
+        else:
+            row_targets, column_targets = mix.targets(len(rows), rows.device)
+        return (cross_entropy(row_targets, rows) + cross_entropy(column_targets, columns)) / 2

@@ -51,7 +51,7 @@ class DistillLogits(Objective):
             return self._divergence(
                 target if mix is None else mix.blend(target), stored_logits(student).distilled[view].float()
             )
-        to_text, to_image = (self._soften(logits) for logits in pair_logits(teacher, 0))
+        to_text, to_image = (self._soften(logits) for logits in pair_logits(teacher, view=0))
         if mix is not None:  # columns of text-to-image are images, see DistillSimilarity
             to_text, to_image = mix.blend(to_text), mix.blend_columns(to_image)
         parts = zip((to_text, to_image), pair_logits(student, view), strict=True)

@@ -115,10 +115,10 @@ class DistillPrototypes(Objective):
         logits = torch.cat(list(teacher_logits))  # (views B, K)
         targets = centring(logits, self.step_values.teacher_temperature).chunk(len(teacher_logits))
         losses, entropies = [], []
-        for ours, theirs in view_pairs(student, teacher):
-            mix = None if self.on == "text" else student.distilled[ours].mix  # captions are never interpolated
-            target = targets[theirs] if mix is None else mix.blend(targets[theirs])
-            losses.append(cross_entropy(target, student_logits[ours] / self.student_temperature))
+        for student_view, teacher_view in view_pairs(student, teacher):
+            mix = None if self.on == "text" else student.distilled[student_view].mix  # captions are never interpolated
+            target = targets[teacher_view] if mix is None else mix.blend(targets[teacher_view])
+            losses.append(cross_entropy(target, student_logits[student_view] / self.student_temperature))
             entropies.append(entropy(target))
         loss = torch.stack(losses).mean()
         all_targets = torch.cat(list(targets))

@@ -13,7 +13,7 @@ from torch import Tensor
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report, require
-from core.objectives.parts.pairs import Both, both_logits, one_hot_pairs
+from core.objectives.parts.pairs import BothDirections, both_logits, one_hot_pairs
 from core.objectives.parts.probabilities import cross_entropy, entropy
 from core.objectives.parts.queue import FeatureQueue, similarities
 from core.spec.config import DistillSimilarityConfig
@@ -63,7 +63,7 @@ class DistillSimilarity(Objective):
         teacher = require(teacher, self.name)
         with torch.autocast(student.text.device.type, enabled=False):
             q_text, q_image = [  # the teacher's distributions, over texts and over images
-                (logits / self.temperature).softmax(dim=-1) for logits in self._logits(teacher, 0, teacher)
+                (logits / self.temperature).softmax(dim=-1) for logits in self._logits(teacher, view=0, teacher=teacher)
             ]
             targets = self._blend_with_true_pairs(q_text), self._blend_with_true_pairs(q_image)
             losses = [self._view_loss(student, view, teacher, targets) for view in range(len(student.distilled))]
@@ -83,7 +83,7 @@ class DistillSimilarity(Objective):
             return probabilities
         return alpha * probabilities + (1.0 - alpha) * one_hot_pairs(probabilities)
 
-    def _view_loss(self, student: Output, view: int, teacher: Output, targets: Both) -> Tensor:
+    def _view_loss(self, student: Output, view: int, teacher: Output, targets: BothDirections) -> Tensor:
         to_text, to_image = targets
         mix = student.distilled[view].mix
         if mix is not None:
@@ -92,7 +92,7 @@ class DistillSimilarity(Objective):
         parts = zip((to_text, to_image), self._logits(student, view, teacher), strict=True)
         return torch.stack([cross_entropy(target, logits) - entropy(target) for target, logits in parts]).mean()
 
-    def _logits(self, output: Output, view: int, teacher: Output) -> Both:
+    def _logits(self, output: Output, view: int, teacher: Output) -> BothDirections:
         """Image-to-text and text-to-image logits of a distilled view, (B, B) or with a queue (B, B + Q)."""
         scale, image, text = output.logit_scale.float(), output.distilled[view].image.float(), output.text.float()
         if self.queue is None:
@@ -104,7 +104,7 @@ class DistillSimilarity(Objective):
         )
 
 
-def pair_logits(output: Output, view: int) -> Both:
+def pair_logits(output: Output, view: int) -> BothDirections:
     """Image-to-text (B, B) and text-to-image (B, B) logits of a distilled view."""
     view_output = output.distilled[view]
     return both_logits(

@@ -13,7 +13,7 @@ from core.data.batch import Batch
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report
-from core.ranks.collectives import all_gather_with_grad, first_row, size
+from core.ranks.collectives import all_gather_with_grad, first_row, world_size
 from core.spec.config import ImageContrastiveConfig
 
 
@@ -56,7 +56,7 @@ class ImageContrastive(Objective):
         projected: Tensor = student.extra[self.name]
         with torch.autocast(projected.device.type, enabled=False):
             vectors = projected.flatten(0, 1)  # (2 B, P)
-            all_vectors = vectors if size() == 1 else all_gather_with_grad(projected, dim=1).flatten(0, 1)
+            all_vectors = vectors if world_size() == 1 else all_gather_with_grad(projected, dim=1).flatten(0, 1)
             logits = vectors @ all_vectors.T / self.temperature
             row = self._global_rows(projected, logits.device)
             is_self = row[:, None] == torch.arange(len(all_vectors), device=logits.device)
@@ -71,4 +71,4 @@ class ImageContrastive(Objective):
         """The positions of this rank's 2 b vectors among all ranks' 2 B: first views, then second views."""
         count = projected.shape[1]
         images = torch.arange(count, device=device) + first_row(count)
-        return torch.cat([images, images + size() * count])
+        return torch.cat([images, images + world_size() * count])

@@ -19,7 +19,7 @@ from core.model.outputs import Output
 from core.objectives.objective import Objective, Report, require, require_head
 from core.objectives.parts.centring import Centring
 from core.objectives.parts.probabilities import cross_entropy_rows, entropy_rows
-from core.ranks.collectives import global_count_per_rank, overall_mean, size
+from core.ranks.collectives import global_count_per_rank, overall_mean, world_size
 from core.ranks.transfer import to_device
 from core.spec.config import MaskedPatchesConfig
 
@@ -31,7 +31,7 @@ class HiddenPatches:
     """The logits of one network for the hidden patches of each masked view of the student."""
 
     logits: tuple[Tensor, ...]  # (M, K) float32 per masked view
-    weights: tuple[Tensor, ...]  # (M,) 1 / hidden patches of the same image; sums to the number of masked images
+    weights: tuple[Tensor, ...]  # (M,) 1 / number of hidden patches of the image, so that masked images count equally
 
 
 class MaskedPatches(Objective):
@@ -118,7 +118,7 @@ class MaskedPatches(Objective):
             losses = cross_entropy_rows(targets, student_logits)  # (all M,)
             loss = (losses * weights).sum() / global_count_per_rank(weights.sum())
             report = {
-                "diag/hidden_patches": torch.tensor(float(size() * len(losses))),
+                "diag/hidden_patches": torch.tensor(float(world_size() * len(losses))),
                 "diag/patch_entropy_over_ln_prototypes": overall_mean(entropy_rows(targets))
                 / math.log(targets.shape[1]),
             }

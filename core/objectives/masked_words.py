@@ -19,7 +19,7 @@ from core.objectives.parts.schedule import ObjectiveValues
 from core.objectives.parts.vocabulary import word_cross_entropy, word_kl
 from core.objectives.parts.words import WordLogits, WordPositions
 from core.objectives.weighting.self_confidence import weighted_mean
-from core.ranks.collectives import first_row, overall_mean, size
+from core.ranks.collectives import first_row, overall_mean, world_size
 from core.ranks.draws import shared_generator
 from core.ranks.transfer import to_device
 from core.spec.config import MaskedWordsConfig
@@ -48,14 +48,14 @@ def mask_words(tokens: Tensor, special: Tensor, vocabulary: int, rate: float) ->
     Of the masked words, 80 % are hidden, 10 % are replaced by a random word, and 10 % are unchanged. ``special`` ids
     (start, end, padding) are never masked or inserted. All tensors are in host memory; every rank draws for all ranks.
     """
-    global_shape = (size() * len(tokens), tokens.shape[1])
+    global_shape = (world_size() * len(tokens), tokens.shape[1])
     own_rows = slice(first_row(len(tokens)), first_row(len(tokens)) + len(tokens))
-    chance = torch.rand(2, *global_shape, generator=shared_generator)[:, own_rows]
-    masked = (chance[0] < rate) & ~torch.isin(tokens, special)
-    hidden = masked & (chance[1] < 0.8)
-    replaced = masked & (chance[1] >= 0.9)
-    words = torch.arange(vocabulary)
-    words = words[~torch.isin(words, special)]
+    mask_draw, change_draw = torch.rand(2, *global_shape, generator=shared_generator)[:, own_rows]
+    masked = (mask_draw < rate) & ~torch.isin(tokens, special)
+    hidden = masked & (change_draw < 0.8)
+    replaced = masked & (change_draw >= 0.9)
+    all_ids = torch.arange(vocabulary)
+    words = all_ids[~torch.isin(all_ids, special)]
     random_words = words[torch.randint(len(words), global_shape, generator=shared_generator)[own_rows]]
     places = masked.flatten().nonzero()[:, 0]
     positions = WordPositions(places, tokens[masked], places // max(1, tokens.shape[1]))
@@ -114,8 +114,9 @@ class MaskedWords(Objective):
         return self._predict(network, batch, output, self._masking)
 
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> WordLogits:
-        masking, self._masking = self._masking, None
-        return self._predict(network, batch, output, masking or self._mask(network, batch))
+        masking = self._masking or self._mask(network, batch)
+        self._masking = None
+        return self._predict(network, batch, output, masking)
 
     def _mask(self, network: Network, batch: Batch) -> Masking:
         towers, special = network.towers, torch.tensor(network.towers.special_ids)
@@ -125,7 +126,9 @@ class MaskedWords(Objective):
     def _predict(self, network: Network, batch: Batch, output: Output, masking: Masking) -> WordLogits:
         head = network.heads[self.name]
         assert isinstance(head, MaskedWordHead)
-        text = network.towers.encode_text(masking.tokens, True, masking.hidden, head.mask_token)
+        text = network.towers.encode_text(
+            masking.tokens, all_tokens=True, hidden=masking.hidden, mask_token=head.mask_token
+        )
         words = network.join(output.image_features[0], text, every_word=True).words
         assert words is not None
         logits = head(masking.words.select(words[:, : masking.tokens.shape[1]]))
@@ -133,8 +136,8 @@ class MaskedWords(Objective):
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         predicted: WordLogits = student.extra[self.name]
-        count = torch.tensor(float(size() * len(predicted.labels)))
-        if not len(predicted.labels) and size() == 1:  # short captions may have no masked word
+        count = torch.tensor(float(world_size() * len(predicted.labels)))
+        if not len(predicted.labels) and world_size() == 1:  # short captions may have no masked word
             return predicted.logits.sum(), {"diag/masked_words": count}
         alpha = self.step_values.alpha
         with torch.autocast(predicted.logits.device.type, enabled=False):

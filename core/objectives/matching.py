@@ -16,7 +16,7 @@ from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report
 from core.objectives.weighting.self_confidence import weighted_mean
-from core.ranks.collectives import all_gather_with_grad, fetch_rows, first_row, overall_mean, rank, size
+from core.ranks.collectives import all_gather_with_grad, fetch_rows, first_row, overall_mean, rank, world_size
 from core.ranks.draws import shared_generator
 from core.ranks.transfer import to_device
 from core.spec.config import MatchingConfig
@@ -30,13 +30,13 @@ class PairLogits:
 
     logits: Tensor
     match: Tensor  # (M,) int64
-    indices: Tensor  # (M,) int64; arbitrary for images of other ranks
+    image_rows: Tensor  # (M,) int64; arbitrary for images of other ranks
 
 
 def same_captions(tokens: Tensor) -> Tensor:
     """Which captions of ``tokens`` (B, T) are equal: (B, B) bool, including the diagonal."""
-    _, kind = tokens.unique(dim=0, return_inverse=True)
-    same: Tensor = kind[:, None] == kind[None]
+    _, caption_numbers = tokens.unique(dim=0, return_inverse=True)  # equal captions have equal numbers
+    same: Tensor = caption_numbers[:, None] == caption_numbers[None]
     return same
 
 
@@ -89,13 +89,12 @@ class Matching(Objective):
         images, captions = self._draw_pairs(output, batch)
         own_images = images[rank()]
         match = torch.zeros_like(own_images)
-        match[:rows] = 1
-        if size() == 1:
+        match[:rows] = 1  # the own pairs come first
+        if world_size() == 1:
             pair_text, pair_images = text.rows(captions[0]), image.tokens[own_images]
         else:
             # The only synchronisation of the step, since row numbers are needed on the host.
-            row_numbers = torch.stack([*captions, *images]).cpu()
-            caption_rows, image_rows = row_numbers.unbind()[: size()], row_numbers.unbind()[size() :]
+            caption_rows, image_rows = torch.stack([torch.stack(captions), torch.stack(images)]).cpu()
             pair_text = replace(text, words=None).map(lambda values: fetch_rows(values, caption_rows))
             pair_images = fetch_rows(image.tokens, image_rows)
         fused = network.join(replace(image, tokens=pair_images), pair_text).pooled
@@ -107,13 +106,13 @@ class Matching(Objective):
         Every rank draws for all ranks, with the same seed.
         """
         negatives = self._draw_negatives(output, all_gather_with_grad(batch.on_host.texts))
-        all_rows = torch.arange(size() * len(batch.texts), device=output.text.device)
+        all_rows = torch.arange(world_size() * len(batch.texts), device=output.text.device)
         negative_texts, negative_images = negatives if negatives is not None else (all_rows, all_rows)
         images, captions = [], []
-        for own_rows in all_rows.chunk(size()):
-            rows = own_rows if negatives is not None else own_rows[:0]
-            images.append(torch.cat([own_rows, rows, negative_images[rows]]))
-            captions.append(torch.cat([own_rows, negative_texts[rows], rows]))
+        for rows_of_rank in all_rows.chunk(world_size()):
+            with_negatives = rows_of_rank if negatives is not None else rows_of_rank[:0]
+            images.append(torch.cat([rows_of_rank, with_negatives, negative_images[with_negatives]]))
+            captions.append(torch.cat([rows_of_rank, negative_texts[with_negatives], with_negatives]))
         return images, captions
 
     def _draw_negatives(self, output: Output, tokens: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -141,7 +140,7 @@ class Matching(Objective):
             losses = F.cross_entropy(logits, pairs.match, reduction="none")
             weights = None
             if student.pair_weights is not None:  # negatives keep weight 1
-                weights = torch.where(pairs.match == 1, student.pair_weights[pairs.indices], 1.0)
+                weights = torch.where(pairs.match == 1, student.pair_weights[pairs.image_rows], 1.0)
             loss = weighted_mean(losses, weights, equal_counts=False)
             accuracy = overall_mean((logits.detach().argmax(dim=1) == pairs.match).float())
         return loss, {"diag/matching_accuracy": accuracy}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from core.ranks.collectives import all_gather_with_grad, size
+from core.ranks.collectives import all_gather_with_grad, world_size
 
 _REPLACED_TYPES = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -22,7 +22,7 @@ class RankBatchNorm(_BatchNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, ...) to the same shape; ranks may have different numbers of rows."""
-        if not self.training or size() == 1:
+        if not self.training or world_size() == 1:
             return super().forward(x)
         with torch.autocast(x.device.type, enabled=False):
             dtype, x = x.dtype, x.float()

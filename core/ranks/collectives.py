@@ -23,19 +23,19 @@ from torch import Tensor
 
 from core.ranks.transfer import to_device
 
-# The collectives under their names since torch 2.13, otherwise under their older names.
+# torch 2.13 renamed these collectives.
 _all_gather: Any = getattr(dist, "all_gather_single", None) or getattr(dist, "all_gather_into_tensor", None)
 _reduce_scatter: Any = getattr(dist, "reduce_scatter_single", None) or getattr(dist, "reduce_scatter_tensor", None)
 
 
-def size() -> int:
+def world_size() -> int:
     """The number of ranks W; 1 without a process group."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
     """The index of this process, from 0."""
-    return dist.get_rank() if size() > 1 else 0
+    return dist.get_rank() if world_size() > 1 else 0
 
 
 def first_row(rows: int) -> int:
@@ -45,7 +45,7 @@ def first_row(rows: int) -> int:
 
 def all_gather_with_grad(x: Tensor, dim: int = 0) -> Tensor:
     """The rows of all ranks, with gradient: (b, ...) to (B, ...), or along ``dim``; b is the same on all ranks."""
-    if size() == 1:
+    if world_size() == 1:
         return x
     if dim:
         return all_gather_with_grad(x.transpose(0, dim)).transpose(0, dim)
@@ -55,7 +55,7 @@ def all_gather_with_grad(x: Tensor, dim: int = 0) -> Tensor:
 
 
 def _gather(x: Tensor) -> Tensor:
-    all_rows = x.new_empty((size() * len(x), *x.shape[1:]))
+    all_rows = x.new_empty((world_size() * len(x), *x.shape[1:]))
     _all_gather(all_rows, x.detach().contiguous())
     return all_rows
 
@@ -69,7 +69,7 @@ class _AllGather(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         """The sum of all ranks' gradients for this rank's rows."""
         (gradient,) = gradients
-        local = gradient.new_empty((len(gradient) // size(), *gradient.shape[1:]))
+        local = gradient.new_empty((len(gradient) // world_size(), *gradient.shape[1:]))
         _reduce_scatter(local, gradient.contiguous())
         return local
 
@@ -89,11 +89,11 @@ def max_over_ranks(x: Tensor) -> Tensor:
 @torch.no_grad()
 def mean_over_ranks(x: Tensor) -> Tensor:
     """The mean of ``x`` over ranks, without gradient."""
-    return x if size() == 1 else sum_over_ranks(x) / size()
+    return x if world_size() == 1 else sum_over_ranks(x) / world_size()
 
 
 def _all_reduce(x: Tensor, operation: Any) -> Tensor:
-    if size() == 1:
+    if world_size() == 1:
         return x
     result = x.detach().clone(memory_format=torch.contiguous_format)
     dist.all_reduce(result, op=operation)
@@ -106,14 +106,14 @@ def global_count_per_rank(count: Tensor, minimum: float = 1.0) -> Tensor:
 
     ``count``: the local count, a scalar. The global count is clamped to at least ``minimum``.
     """
-    if size() == 1:
+    if world_size() == 1:
         return count.clamp(min=minimum)
-    return sum_over_ranks(count.float()).clamp(min=minimum) / size()
+    return sum_over_ranks(count.float()).clamp(min=minimum) / world_size()
 
 
 def global_count_per_rank_of(count: int, device: torch.device) -> Tensor | float:
     """The same as ``global_count_per_rank``, for a count that is known on the host."""
-    if size() == 1:
+    if world_size() == 1:
         return max(1, count)
     return global_count_per_rank(torch.full((), float(count), device=device))
 
@@ -123,7 +123,7 @@ def overall_mean(values: Tensor) -> Tensor:
 
     Without values the result is 0 on several ranks, and NaN in one process, like torch's mean.
     """
-    if size() == 1:
+    if world_size() == 1:
         return values.mean()
     return values.sum() / global_count_per_rank_of(values.numel(), values.device)
 
@@ -131,7 +131,7 @@ def overall_mean(values: Tensor) -> Tensor:
 @torch.no_grad()
 def logsumexp_of_rows(x: Tensor) -> Tensor:
     """logsumexp over the rows of all ranks: (n, K) to (K,); n may differ between ranks."""
-    if size() == 1:
+    if world_size() == 1:
         return x.logsumexp(dim=0)
     highest = max_over_ranks(x.amax(dim=0) if len(x) else x.new_full(x.shape[1:], -torch.inf))
     highest = torch.where(highest.isfinite(), highest, 0.0)
@@ -144,11 +144,11 @@ def fetch_rows(x: Tensor, requested: Sequence[Tensor], counts: Sequence[int] | N
     ``requested`` lists the global row indices (m,) that each rank needs, on the CPU. Every rank passes the whole list,
     so that no indices are exchanged, only rows. ``counts``: the number of rows of each rank, if they differ.
     """
-    if size() == 1:
+    if world_size() == 1:
         return x[requested[0]]
     if x.dtype == torch.bool:
         return fetch_rows(x.to(torch.uint8), requested, counts).bool()
-    counts = [len(x)] * size() if counts is None else counts
+    counts = [len(x)] * world_size() if counts is None else counts
     plan = _ExchangePlan(requested, counts)
     if plan.is_local:
         return x[requested[rank()] - plan.start]
@@ -167,7 +167,7 @@ class _ExchangePlan:
         self.send_rows, self.send_counts = torch.cat(by_rank), [len(rows) for rows in by_rank]
         sources = owners[rank()]
         self.positions = sources.argsort(stable=True)
-        self.receive_counts = [int((sources == r).sum()) for r in range(size())]
+        self.receive_counts = [int((sources == r).sum()) for r in range(world_size())]
 
     def move_to(self, device: torch.device) -> None:
         """Move the indices to ``device``, for forward and backward."""

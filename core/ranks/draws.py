@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from core.ranks.collectives import size
+from core.ranks.collectives import world_size
 
 shared_generator = torch.Generator().manual_seed(0)
 """A CPU generator with the same values on every rank and in a single process."""
@@ -20,5 +20,5 @@ def seed_step(shared_seed: int, rank_seed: int) -> None:
     In one process torch's generators continue, and checkpoints contain their state.
     """
     shared_generator.manual_seed(shared_seed)
-    if size() > 1:
+    if world_size() > 1:
         torch.manual_seed(rank_seed)

@@ -47,7 +47,8 @@ def shard_module(root: nn.Module, blocks: Iterable[nn.Module], mesh: DeviceMesh,
 def unsharded(*modules: nn.Module | None, only_called: Iterable[nn.Module] = ()) -> Iterator[None]:
     """Within this context, the parameters in ``modules`` are unsharded, for code that bypasses the root's ``forward``.
 
-    Blocks in ``only_called``, whose weights are not used in any other way, stay sharded and are gathered one at a time.
+    The weights of blocks in ``only_called`` are used only when the blocks are called, so these blocks stay sharded and
+    are gathered one at a time.
     """
     called_ids = {id(block) for block in only_called}
     units = [

@@ -24,11 +24,11 @@ def full_tensor(value: Tensor) -> Tensor:
     """The full tensor of ``value``. If ``value`` is split over ranks, all ranks must call this function."""
     if not is_split(value):
         return value
-    parts: Any = value
-    mesh = parts.device_mesh
-    if all(mesh.size(dim) == 1 or place.is_replicate() for dim, place in enumerate(parts.placements)):
-        return local(value)
-    full: Tensor = parts.full_tensor()
+    distributed: Any = value
+    mesh = distributed.device_mesh
+    if all(mesh.size(dim) == 1 or placement.is_replicate() for dim, placement in enumerate(distributed.placements)):
+        return local(value)  # every rank has the full tensor
+    full: Tensor = distributed.full_tensor()
     return full
 
 
@@ -49,9 +49,9 @@ def sharded_like(value: Tensor, reference: Tensor) -> Tensor:
 
 
 def on_host(tensors: Mapping[str, Tensor], keep: bool, copy: bool = False) -> dict[str, Tensor]:
-    """Full tensors in host memory on ranks with ``keep``, {} on other ranks. All ranks must call this function.
+    """Full tensors in host memory on ranks that pass ``keep``, {} on other ranks. All ranks must call this function.
 
-    Tensors are gathered one after another, so that a device holds only one full tensor at a time. ``copy`` also copies
+    Tensors are gathered one after another, so that a device holds only one full tensor at a time. ``copy``: copy also
     tensors that are in host memory already.
     """
     host_tensors = {}

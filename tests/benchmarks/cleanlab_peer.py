@@ -79,7 +79,7 @@ def compare(
         fit = replace(fit, texts=fit.texts[torch.tensor([first_row[caption] for caption in texts])])
         features = torch.cat([descriptors, fit.images], dim=1)
     odds = pair_odds(descriptors, texts, torch.arange(len(texts)), None, fit)
-    kept_by_filter = odds.clean().numpy() >= 0.5
+    kept_by_filter = odds.clean_probability().numpy() >= 0.5
     issues, quality = cleanlab_issues(features, texts)
     count = int(issues.sum())
 

@@ -20,7 +20,7 @@ from core.model.eval_mode import evaluating
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report
-from core.ranks.collectives import overall_mean, rank, size
+from core.ranks.collectives import overall_mean, rank, world_size
 from core.ranks.draws import shared_generator
 from core.ranks.transfer import to_device
 from core.spec.config import AnchorsConfig, RunConfig
@@ -65,9 +65,10 @@ class Anchors(Objective):
 
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> tuple[Tensor, Tensor]:
         """The student's and the initial model's features of this rank's anchors, (A, D) each."""
-        drawn = torch.randint(len(self.inputs), (self.per_step,), generator=shared_generator)[rank() :: size()]
-        inputs = to_device(self.inputs[drawn], self.features.device)
-        return self.encode(network, inputs), self.features[to_device(drawn, self.features.device)]
+        drawn = torch.randint(len(self.inputs), (self.per_step,), generator=shared_generator)
+        own_anchors = drawn[rank() :: world_size()]  # this rank's share
+        inputs = to_device(self.inputs[own_anchors], self.features.device)
+        return self.encode(network, inputs), self.features[to_device(own_anchors, self.features.device)]
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         features, initial = student.extra[self.name]

@@ -24,11 +24,11 @@ from core.model.outputs import Output
 from core.objectives.classification import HEAD_NAME as CLASSIFICATION
 from core.objectives.classification import InterpolatedLabels, InterpolatedRows
 from core.objectives.objective import Objective, Report
-from core.ranks.collectives import all_gather_with_grad, fetch_rows, global_count_per_rank_of, rank, size
+from core.ranks.collectives import all_gather_with_grad, fetch_rows, global_count_per_rank_of, rank, world_size
 from core.ranks.transfer import to_device
 from core.spec.config import ConsistencyConfig, ObjectiveConfig
 
-MIXMATCH = 1101  # stream id that keeps random draws independent
+MIXMATCH_STREAM = 1101  # stream id that keeps random draws independent
 MIX_ALPHA = 0.75  # parameter of the Beta distribution of shares (section 4.2.1)
 
 
@@ -75,18 +75,15 @@ class MixMatch(Objective):
         assert batch.labels is not None
         head = network.heads[CLASSIFICATION]
         with torch.no_grad():
-            outputs = [head(features.before_projection).float().softmax(-1) for features in output.image_features]
+            predictions = [head(features.before_projection).float().softmax(-1) for features in output.image_features]
+            mean_prediction = torch.stack(predictions).mean(dim=0)  # (B, C)
             unlabelled_rows = _rows_by_label(batch, labelled=False)
-            pseudo_labels = sharpen(
-                torch.stack(outputs).mean(dim=0).index_select(0, unlabelled_rows), self.sharpen
-            )  # (U, C)
+            pseudo_labels = sharpen(mean_prediction.index_select(0, unlabelled_rows), self.sharpen)  # (U, C)
         views = [network.towers.normalise(view.images) for view in (batch.clean, *batch.student)]
         mixed = interpolate(batch, views, pseudo_labels, MIX_ALPHA)
         logits = head(network.towers.encode_image(mixed.images).before_projection)
-        labelled, unlabelled = (
-            InterpolatedRows(logits[part], mixed.targets[part])
-            for part in (slice(0, mixed.labelled), slice(mixed.labelled, None))
-        )
+        labelled = InterpolatedRows(logits[: mixed.labelled], mixed.targets[: mixed.labelled])
+        unlabelled = InterpolatedRows(logits[mixed.labelled :], mixed.targets[mixed.labelled :])
         return MixedOutputs(labelled, unlabelled, pseudo_labels)
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
@@ -113,9 +110,8 @@ def interpolate(batch: Batch, views: Sequence[Tensor], pseudo_labels: Tensor, al
     labelled, unlabelled = _rows_by_label(batch, labelled=True), _rows_by_label(batch, labelled=False)
     images = torch.cat([views[0].index_select(0, labelled), *(view.index_select(0, unlabelled) for view in views)])
     classes = torch.arange(pseudo_labels.shape[1], device=pseudo_labels.device)
-    one_hot = (batch.labels.index_select(0, labelled)[:, None] == classes).to(
-        pseudo_labels.dtype
-    )  # F.one_hot would synchronise with the device
+    # F.one_hot would synchronise with the device.
+    one_hot = (batch.labels.index_select(0, labelled)[:, None] == classes).to(pseudo_labels.dtype)
     targets = torch.cat([one_hot, pseudo_labels.repeat(len(views), 1)])
     host = batch.on_host
     assert host.labels is not None
@@ -125,7 +121,7 @@ def interpolate(batch: Batch, views: Sequence[Tensor], pseudo_labels: Tensor, al
     partner, share = draw_partners(all_gather_with_grad(host.rows), len(order), alpha)
     partners = [order[partner[of_rank]] for of_rank in positions]
     own_share = to_device(share[positions[rank()]].to(images.dtype), images.device)
-    if size() == 1:
+    if world_size() == 1:
         partners = [to_device(partners[0], images.device)]
     targets = torch.lerp(fetch_rows(targets, partners, counts), targets, own_share[:, None])
     images = torch.lerp(fetch_rows(images, partners, counts), images, own_share[:, None, None, None])
@@ -138,22 +134,22 @@ def _global_positions(has_label: Tensor, views: int) -> list[Tensor]:
     All labelled rows come first, then each view of all unlabelled rows, as in a single process. ``has_label`` (B,)
     bool covers all ranks.
     """
-    by_rank = has_label.chunk(size())
+    by_rank = has_label.chunk(world_size())
     labelled = torch.tensor([int(part.sum()) for part in by_rank])
     unlabelled = torch.tensor([len(part) for part in by_rank]) - labelled
-    first = labelled.cumsum(0) - labelled
+    first_labelled = labelled.cumsum(0) - labelled
     first_unlabelled = unlabelled.cumsum(0) - unlabelled + labelled.sum()
     return [
         torch.cat(
             [
-                first[r] + torch.arange(int(labelled[r])),
+                first_labelled[r] + torch.arange(int(labelled[r])),
                 *(
                     first_unlabelled[r] + view * unlabelled.sum() + torch.arange(int(unlabelled[r]))
                     for view in range(views)
                 ),
             ]
         )
-        for r in range(size())
+        for r in range(world_size())
     ]
 
 
@@ -172,7 +168,7 @@ def sharpen(probabilities: Tensor, temperature: float) -> Tensor:
 
 def draw_partners(rows: Tensor, count: int, alpha: float) -> tuple[Tensor, Tensor]:
     """A permutation of ``count`` images, and the share (at least one half) of each image; seeded by ``rows``."""
-    generator = np.random.default_rng(seed_of(*rows.tolist(), MIXMATCH))
+    generator = np.random.default_rng(seed_of(*rows.tolist(), MIXMATCH_STREAM))
     share = generator.beta(alpha, alpha, count)
     partner = torch.from_numpy(generator.permutation(count))
     return partner, torch.from_numpy(np.maximum(share, 1.0 - share))

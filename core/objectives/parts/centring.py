@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from core.ranks.collectives import logsumexp_of_rows, size, sum_over_ranks
+from core.ranks.collectives import logsumexp_of_rows, sum_over_ranks, world_size
 
 SINKHORN_ROUNDS = 3  # as in SwAV and DINOv2
 CENTRE_MOMENTUM = 0.9  # as in DINO
@@ -48,7 +48,7 @@ class Centring(nn.Module):
     @torch.no_grad()
     def update(self, logits: Tensor) -> None:
         """Move the centre towards the mean of ``logits`` (B, K), if there are rows and the mean is finite."""
-        if self.kind == "center" and (len(logits) or size() > 1):  # a rank without rows must still take part
+        if self.kind == "center" and (len(logits) or world_size() > 1):  # a rank without rows must still take part
             mean = _mean_of_rows(logits)
             self.centre.lerp_(torch.where(mean.isfinite(), mean, self.centre), 1.0 - CENTRE_MOMENTUM)
 
@@ -58,7 +58,7 @@ def sinkhorn(scores: Tensor) -> Tensor:
 
     Computed in log space, so that large scores do not overflow.
     """
-    if size() > 1:
+    if world_size() > 1:
         return _sinkhorn_over_ranks(scores)
     if len(scores) == 0:
         return scores
@@ -82,7 +82,7 @@ def _sinkhorn_over_ranks(scores: Tensor) -> Tensor:
 
 def _mean_of_rows(logits: Tensor) -> Tensor:
     """The mean (K,) over the rows of all ranks; NaN if there are none."""
-    if size() == 1:
+    if world_size() == 1:
         return logits.mean(dim=0)
     sums = sum_over_ranks(torch.cat([logits.sum(dim=0), logits.new_full((1,), float(len(logits)))]))
     return sums[:-1] / sums[-1]

@@ -12,18 +12,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.ranks.collectives import first_row, size
+from core.ranks.collectives import first_row, world_size
 
-Both = tuple[Tensor, Tensor]  # image-to-text, text-to-image
+BothDirections = tuple[Tensor, Tensor]  # image-to-text, text-to-image
 
 
-def both_logits(image: Tensor, text: Tensor, gathered_image: Tensor, gathered_text: Tensor, scale: Tensor) -> Both:
+def both_logits(
+    image: Tensor, text: Tensor, gathered_image: Tensor, gathered_text: Tensor, scale: Tensor
+) -> BothDirections:
     """Image-to-text and text-to-image logits, (b, B) each, of this rank's (b, D) against all (B, D) features.
 
     Logits are ``scale`` times the products. In a single process, the second is the transpose of the first.
     """
     to_text = scale.float() * image.float() @ gathered_text.float().T
-    if size() == 1:
+    if world_size() == 1:
         return to_text, to_text.T
     return to_text, scale.float() * text.float() @ gathered_image.float().T
 

@@ -1,7 +1,7 @@
 """The caption filter: drops likely mismatched pairs before training, from caption words and image descriptors.
 
 Flow: training images, read once, and their captions -> **caption filter** -> the rows that ``core.training.assembly``
-excludes from the loader. Only in fine-tuning is a network used: the pretrained one.
+excludes from the loader. In fine-tuning, the filter also asks the pretrained network.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def mismatched_rows(
 ) -> Tensor | None:
     """Which rows of the training data are likely mismatched, (N,) bool; None if ``noise.caption_filter`` is false.
 
-    ``encode``: returns how well all captions of readable images fit according to the pretrained model, if there is one.
+    ``encode`` returns how well all captions of readable images fit according to the pretrained model; None without one.
     The result is the same at every start of a run on the same hardware. Raises UserError for shards, for unlabelled
     rows, and if fewer pairs than a batch remain.
     """
@@ -86,7 +86,9 @@ def clean_row_probabilities(
 
 def describe_images(dataset: PairDataset, progress: Progress | None) -> tuple[Tensor, Tensor]:
     """The rows (R,) with readable images, and their descriptors (R, F)."""
-    descriptors, readable_rows, finished = [torch.zeros(0, sum(WIDTHS))], [torch.zeros(0, dtype=torch.long)], 0
+    descriptors = [torch.zeros(0, sum(WIDTHS))]
+    readable_rows = [torch.zeros(0, dtype=torch.long)]
+    finished = 0
     with closing(evaluation_batches(dataset, _IMAGE_SIDE, _BATCH_SIZE)) as batches:
         for rows, images in batches:
             descriptors.append(describe(images))

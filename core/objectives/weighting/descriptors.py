@@ -49,7 +49,8 @@ def _colours(small: Tensor) -> Tensor:
 def _gradients(grey: Tensor) -> Tensor:
     """The root mean gradient magnitude of each direction in each cell of ``grey`` images (B, 32, 32); (B, 256)."""
     vertical, horizontal = torch.zeros_like(grey), torch.zeros_like(grey)
-    vertical[:, 1:-1], horizontal[:, :, 1:-1] = grey[:, 2:] - grey[:, :-2], grey[:, :, 2:] - grey[:, :, :-2]
+    vertical[:, 1:-1] = grey[:, 2:] - grey[:, :-2]
+    horizontal[:, :, 1:-1] = grey[:, :, 2:] - grey[:, :, :-2]
     angle = torch.atan2(vertical, horizontal).remainder(math.pi) / math.pi
     direction = (angle * DIRECTIONS).long() % DIRECTIONS
     strength = grey.new_zeros(len(grey), DIRECTIONS, REDUCED_SIDE, REDUCED_SIDE)

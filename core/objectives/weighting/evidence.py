@@ -48,6 +48,7 @@ def evidence(images: Tensor, texts: Tensor, scale: Tensor | float) -> Tensor:
     for start in range(0, N, BLOCK_ROWS):
         rows = torch.arange(start, min(start + BLOCK_ROWS, N), device=images.device)
         itself = rows[:, None] == reference[None]  # a pair is no evidence for itself
+        # If one block has all pairs, the same objects are passed as pairs and reference, which `_other_logits` detects.
         pairs_of_block = (images, texts) if len(rows) == N else (images[rows], texts[rows])
         parts.append(torch.stack(_measures(*pairs_of_block, *reference_pairs, itself, scale)))
     pair, by_image, by_text, overlap, agreement = _spread_values(torch.cat(parts, dim=1))  # (N,) each
@@ -124,7 +125,7 @@ def _other_logits(
 ) -> tuple[Tensor, Tensor]:
     """The logsumexp of all logits except the pair's own, over captions and over images; (n,) each."""
     logits = (scale * image @ texts.T).add_(exclusion)
-    if image is images and text is texts:
+    if image is images and text is texts:  # ``logits`` has all images, so its columns give the second result
         return logits.logsumexp(1), logits.logsumexp(0)
     return logits.logsumexp(1), (scale * text @ images.T).add_(exclusion).logsumexp(1)
 

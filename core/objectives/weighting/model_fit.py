@@ -31,7 +31,7 @@ class ModelFit:
         return ModelFit(self.images[pairs], self.texts[pairs], self.scale)
 
     def measures(self, captions: Tensor) -> Tensor:
-        """Two measures (2, P) float64 of each image with its caption in ``captions`` (P,), indices of captions.
+        """Two measures (2, P) float64 of each image with the caption whose index is in ``captions`` (P,).
 
         The log probability of the caption among all captions, given the image, and of the image among all images,
         given the caption. Beyond `MAX_REFERENCE_PAIRS` pairs, probabilities are among an evenly spaced sample.

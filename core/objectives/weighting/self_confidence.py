@@ -15,7 +15,7 @@ from torch import Tensor
 
 from core.model.outputs import Output
 from core.objectives.parts.pairs import both_logits, values_of_true_pairs
-from core.ranks.collectives import global_count_per_rank, mean_over_ranks, overall_mean, size
+from core.ranks.collectives import global_count_per_rank, mean_over_ranks, overall_mean, world_size
 
 
 @torch.no_grad()
@@ -32,15 +32,15 @@ def self_confidence(student: Output, power: float) -> Tensor:
     """
     with torch.autocast(student.text.device.type, enabled=False):
         clean = student.clean
-        logits = both_logits(
+        to_text, to_image = both_logits(
             clean.image, student.text, clean.gathered_image, student.gathered_text, student.logit_scale
         )
-        by_text = (
-            values_of_true_pairs(logits[1].log_softmax(dim=1))
-            if size() > 1
-            else logits[0].log_softmax(dim=0).diagonal()
-        )
-        log_probability = values_of_true_pairs(logits[0].log_softmax(dim=1)) + by_text  # (B,)
+        log_p_text = values_of_true_pairs(to_text.log_softmax(dim=1))
+        if world_size() > 1:
+            log_p_image = values_of_true_pairs(to_image.log_softmax(dim=1))
+        else:  # the same values, since to_image is to_text.T
+            log_p_image = to_text.log_softmax(dim=0).diagonal()
+        log_probability = log_p_text + log_p_image  # (B,)
         weight = (log_probability * power / 2).exp()
         return weight / mean_over_ranks(weight.mean()).clamp_min(1e-12)
 
@@ -57,4 +57,4 @@ def weighted_mean(losses: Tensor, weights: Tensor | None, equal_counts: bool = T
     """
     if weights is None:
         return losses.mean() if equal_counts else overall_mean(losses)
-    return (losses * weights).sum() / global_count_per_rank(weights.sum(), 1e-6)
+    return (losses * weights).sum() / global_count_per_rank(weights.sum(), minimum=1e-6)

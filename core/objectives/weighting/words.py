@@ -31,6 +31,7 @@ these images, A captions that are compared with each image, M measures, T terms 
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -84,12 +85,12 @@ def clean_probability(
     progress: Progress | None = None,
     model_fit: ModelFit | None = None,
 ) -> Tensor:
-    """The probability (P,) float64 that each of ``captions`` matches its image (`PairOdds.clean`).
+    """The probability (P,) float64 that each of ``captions`` matches its image (`PairOdds.clean_probability`).
 
     ``model_fit``: how well they match according to a model that was not trained on these pairs. The other arguments
     are the same as in `word_evidence`.
     """
-    return pair_odds(features, captions, rows, progress, model_fit).clean()
+    return pair_odds(features, captions, rows, progress, model_fit).clean_probability()
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class PairOdds:
     odds: Tensor  # (P,) float64
     drawn: Tensor  # (A - 1, P) float64
 
-    def share(self) -> float:
+    def mismatched_share(self) -> float:
         """An estimate of the share e of mismatched captions, from 0 to 1.
 
         Mismatched captions are distributed like drawn captions. With F the share of pairs and F0 the share of drawn
@@ -119,11 +120,11 @@ class PairOdds:
         Over all pairs, the probability is a = (1 - e) A + e / 2, since mismatched captions are distributed like drawn
         captions. Returns A.
         """
-        share = self.share()
+        share = self.mismatched_share()
         overall = float((count_below(self.odds, self.drawn.flatten()) / self.drawn.numel()).mean())
         return (overall - share / 2) / max(1.0 - share, 1e-6)
 
-    def clean(self) -> Tensor:
+    def clean_probability(self) -> Tensor:
         """The probability (P,) float64 that each pair is clean.
 
         With e the share of mismatched captions, the probability is 1 - e f0 / f, where f and f0 are the densities of
@@ -131,7 +132,7 @@ class PairOdds:
         isotonic regression. All probabilities are 1 if clean pairs hardly fit better than drawn captions, or nearly all
         pairs seem mismatched: then uninformative descriptors cannot be distinguished from mismatched captions.
         """
-        share = self.share()
+        share = self.mismatched_share()
         if share > _MAX_SHARE or self.auc() < _MIN_AUC:
             return torch.ones_like(self.odds)
         return (1.0 - share * self._density_ratio()).clamp(0.0, 1.0)
@@ -142,11 +143,11 @@ class PairOdds:
 
         P, null_odds = len(self.odds), self.drawn.flatten()
         is_pair = (torch.arange(P + len(null_odds)) < P).double()
-        weight = is_pair + (1.0 - is_pair) * P / len(null_odds)
+        weight = is_pair + (1.0 - is_pair) * P / len(null_odds)  # pairs and drawn captions have equal total weight
         fitted = IsotonicRegression(y_min=1e-6, y_max=1.0)
         fitted.fit(torch.cat([self.odds, null_odds]).numpy(), is_pair.numpy(), weight.numpy())
-        share = torch.from_numpy(fitted.predict(self.odds.numpy()))
-        return (1.0 - share) / share
+        pair_share = torch.from_numpy(fitted.predict(self.odds.numpy()))  # f / (f + f0)
+        return (1.0 - pair_share) / pair_share
 
 
 def pair_odds(
@@ -157,14 +158,15 @@ def pair_odds(
     model_fit: ModelFit | None = None,
 ) -> PairOdds:
     """Odds from regressions weighted by the clean probabilities of a first fit with equal weights."""
-    pair_weights, sample = torch.ones(len(captions), dtype=torch.float64), _sample(len(captions))
+    pair_weights = torch.ones(len(captions), dtype=torch.float64)
+    sample = _sample(len(captions))
     sample_captions = [captions[i] for i in sample.tolist()]
     features, rows = features.cpu(), rows.cpu()
     kernel = kernel_map(to_double(features[sample]))
     sample_fit = model_fit.subset(sample) if model_fit else None
     pair_weights[sample] = _fit(
         features[sample], sample_captions, rows[sample], kernel, pair_weights[sample], progress, sample_fit
-    ).clean()
+    ).clean_probability()
     return _fit(features, captions, rows, kernel, pair_weights, progress, model_fit)
 
 
@@ -179,7 +181,7 @@ def _fit(
 ) -> PairOdds:
     """Log odds from regressions with the weights ``pair_weights`` (P,) of the pairs."""
     P = len(captions)
-    generator, repeats = torch.Generator().manual_seed(0), max(1, -(-_MIN_DRAWS // P))
+    generator, repeats = torch.Generator().manual_seed(0), math.ceil(_MIN_DRAWS / P)
     permutations = torch.stack([torch.randperm(P, generator=generator) for _ in range(repeats)])
     candidates = [torch.arange(P), *_redraw_equal(permutations, captions, generator)]
     measures = _all_measures(features, captions, rows, candidates, kernel, pair_weights, progress)
@@ -191,11 +193,14 @@ def _fit(
 
 
 def _redraw_equal(permutations: Tensor, captions: Sequence[str], generator: torch.Generator) -> Tensor:
-    """``permutations`` (A, P), redrawn where the text equals the image's own caption, since mismatches differ."""
-    index = {caption: caption_index for caption_index, caption in enumerate(dict.fromkeys(captions))}
-    caption_index = torch.tensor([index[caption] for caption in captions])
+    """``permutations`` (A, P), redrawn where another pair's caption has the same text as the image's own caption.
+
+    Such a caption would not be a mismatch.
+    """
+    number_of = {text: number for number, text in enumerate(dict.fromkeys(captions))}
+    text_numbers = torch.tensor([number_of[caption] for caption in captions])
     for _ in range(_MAX_ATTEMPTS):
-        same = (caption_index[permutations] == caption_index) & (permutations != torch.arange(len(captions)))
+        same = (text_numbers[permutations] == text_numbers) & (permutations != torch.arange(len(captions)))
         permutations[same] = torch.randint(len(captions), (int(same.sum()),), generator=generator)
     return permutations
 
@@ -210,8 +215,8 @@ def _log_odds(measures: Tensor, rows: Tensor, sample: Tensor) -> Tensor:
     scaled = ((measures.transpose(1, 2) - mean) / spread).clamp(-_MAX_DEVIATION, _MAX_DEVIATION)  # (A, P, M)
     first, second = torch.triu_indices(M, M)
     terms = torch.cat([scaled, scaled[..., first] * scaled[..., second], torch.ones(A, P, 1)], dim=2)  # (A, P, T)
-    images, image = rows.unique(return_inverse=True)  # image (P,): index of each pair's image in images
-    fold = (torch.randperm(len(images), generator=torch.Generator().manual_seed(0)) % FOLDS)[image]
+    images, image_of_pair = rows.unique(return_inverse=True)  # image_of_pair (P,): index in images
+    fold = (torch.randperm(len(images), generator=torch.Generator().manual_seed(0)) % FOLDS)[image_of_pair]
     odds = torch.zeros(A, P, dtype=torch.float64)
     for left_out in fold.unique().tolist():
         training, scored = sample[fold[sample] != left_out], fold == left_out
@@ -261,24 +266,26 @@ def _all_measures(
         x, pair_weights[sample], sample_position[pair[in_sample]], word[in_sample], frequency
     )  # (V, K), (K, K)
     first = torch.searchsorted(pair.contiguous(), torch.arange(P + 1))  # first occurrence of each pair
-    images, image, size = rows.unique(return_inverse=True, return_counts=True)  # image (P,), size: pairs of each image
-    by_image, end = image.argsort(stable=True), size.cumsum(0)
+    images, image_of_pair, pairs_per_image = rows.unique(return_inverse=True, return_counts=True)
+    by_image = image_of_pair.argsort(stable=True)  # (P,) all pairs, grouped by image
+    end = pairs_per_image.cumsum(0)  # position in by_image after each image's last pair
     for begin in range(0, len(images), _BLOCK_IMAGES):
         image_numbers = torch.arange(begin, min(begin + _BLOCK_IMAGES, len(images)))
-        block = by_image[end[begin] - size[begin] : end[image_numbers[-1]]]  # (U,) pairs of these images
-        z = kernel(to_double(features[by_image[end[image_numbers] - size[image_numbers]]])) - mean  # (B, K)
+        block = by_image[end[begin] - pairs_per_image[begin] : end[image_numbers[-1]]]  # (U,) pairs of these images
+        first_pairs = by_image[end[image_numbers] - pairs_per_image[image_numbers]]  # (B,) the first of each image
+        z = kernel(to_double(features[first_pairs])) - mean  # (B, K)
         own_pairs = block[sample_position[block] >= 0]
         centred_presence = _word_presence(first, word, own_pairs, len(frequency)) - frequency
         target_sums = torch.zeros(len(image_numbers), len(frequency), dtype=torch.float64)
-        target_sums.index_add_(0, image[own_pairs] - begin, pair_weights[own_pairs, None] * centred_presence)
+        target_sums.index_add_(0, image_of_pair[own_pairs] - begin, pair_weights[own_pairs, None] * centred_presence)
         weight_sum = torch.zeros(len(image_numbers), dtype=torch.float64).index_add_(
-            0, image[own_pairs] - begin, pair_weights[own_pairs]
+            0, image_of_pair[own_pairs] - begin, pair_weights[own_pairs]
         )
-        # (B, V)
-        predicted = frequency + _leave_one_out(z @ weights.T, target_sums, weight_sum, ((z @ inverse) * z).sum(dim=1))
+        leverage = ((z @ inverse) * z).sum(dim=1)
+        predicted = frequency + _leave_one_out(z @ weights.T, target_sums, weight_sum, leverage)  # (B, V)
         for measure, caption in zip(measures, candidates, strict=True):
             presence = _word_presence(first, word, caption[block], len(frequency))
-            measure[:, block] = _measures(predicted[image[block] - begin], presence, frequency)
+            measure[:, block] = _measures(predicted[image_of_pair[block] - begin], presence, frequency)
         if progress is not None:
             progress("scoring captions by their words", int(end[image_numbers[-1]]), P)
     return measures
@@ -294,17 +301,17 @@ def _leave_one_out(fit: Tensor, target_sums: Tensor, weight_sum: Tensor, leverag
     return (fit - leverage[:, None] * target_sums) / (1.0 - leverage * weight_sum)[:, None].clamp(min=1e-9)
 
 
-def reorder_by_words(belief: Tensor, words: Tensor, groups: Tensor) -> Tensor:
-    """``belief`` (P,) reordered within each of ``groups`` (P,), by a weighted mean of belief and the ranks of ``words``
-    (P,), which have the weight `WORD_WEIGHT`.
+def reorder_by_words(match_scores: Tensor, words: Tensor, groups: Tensor) -> Tensor:
+    """``match_scores`` (P,) reordered within each of ``groups`` (P,), by a weighted mean of the scores and the ranks of
+    ``words`` (P,), which have the weight `WORD_WEIGHT`.
 
     The values within a group do not change, since words say nothing about the number of mismatched pairs.
     """
-    score = (1.0 - WORD_WEIGHT) * belief.double() + WORD_WEIGHT * ranks(words)
-    result = torch.empty_like(belief)
+    score = (1.0 - WORD_WEIGHT) * match_scores.double() + WORD_WEIGHT * ranks(words)
+    result = torch.empty_like(match_scores)
     for group in groups.unique():
         members = (groups == group).nonzero().squeeze(1)
-        result[members[score[members].argsort(stable=True)]] = belief[members].sort().values
+        result[members[score[members].argsort(stable=True)]] = match_scores[members].sort().values
     return result
 
 
@@ -320,9 +327,9 @@ def _occurrences(captions: Sequence[str], sample: Tensor) -> tuple[Tensor, Tenso
     frequent = [(word, count) for word, count in counts.most_common(MAX_WORDS) if count >= MIN_COUNT]
     index = {word: i for i, (word, _) in enumerate(frequent)}
     pairs = [(i, index[word]) for i, words in enumerate(words_of) for word in sorted(words) if word in index]
-    table = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2)
+    pair, word = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).unbind(dim=1)
     frequency = torch.tensor([count for _, count in frequent], dtype=torch.float64) / len(sample)
-    return table[:, 0], table[:, 1], frequency
+    return pair, word, frequency
 
 
 def kernel_map(features: Tensor) -> Callable[[Tensor], Tensor]:

@@ -13,7 +13,7 @@ from core.model.network import Network
 from core.model.outputs import Output
 from core.model.runtime import Runtime
 from core.objectives.build import Objectives
-from core.ranks.collectives import size
+from core.ranks.collectives import world_size
 from core.ranks.tensors import register_as_trees
 
 
@@ -30,4 +30,6 @@ class StudentStep(nn.Module):
         with self.runtime.autocast():
             output = self.network.forward_student(batch, objectives.need_views, objectives.need_prototypes)
             output = objectives.head_outputs(self.network, batch, output)
-            return output if size() == 1 else register_as_trees(output)  # so that FSDP finds the tensors in the output
+            return (
+                output if world_size() == 1 else register_as_trees(output)
+            )  # so that FSDP finds the tensors in the output

@@ -93,7 +93,7 @@ def test_a_batch_of_one_caption_has_no_negatives() -> None:
     (matching,) = (one for one in build_objectives(config()) if one.name == "matching")
     answer = matching.head_outputs(network, alone, network.forward_student(alone))
     assert answer.match.tolist() == [1] * 5
-    assert answer.indices.tolist() == list(range(5))
+    assert answer.image_rows.tolist() == list(range(5))
 
 
 @pytest.mark.parametrize("negatives", ["hard", "random"])
@@ -112,7 +112,7 @@ def test_each_scored_pair_is_independent_of_the_batch(kind: str, negatives: str)
         for j in range(5):
             fused = network.fuse(batch.clean.images[i : i + 1], batch.texts[j : j + 1])
             alone[i, j] = network.heads["matching"](fused)[0]
-    for m, (image, match) in enumerate(zip(answer.indices.tolist(), answer.match.tolist(), strict=True)):
+    for m, (image, match) in enumerate(zip(answer.image_rows.tolist(), answer.match.tolist(), strict=True)):
         same = [ij for ij, logits in alone.items() if torch.allclose(logits, answer.logits[m], atol=1e-5)]
         assert any(i == image for i, _ in same)
         true = {(image, image)} | {clash for clash in CLASHES if clash[0] == image}
