@@ -49,7 +49,7 @@ class SourceFacts(TypedDict):
     """Properties of a data source. ``labels``: number of classes by name; ``reasons``: problems of the first bad rows.
 
     ``captions``: number of images with 1, 2, ... captions; the last entry counts all larger numbers. ``samples``: paths
-    of some images. ``sampled``: labels are unknown because not all rows were read, as for shards.
+    of some images. ``labels_unknown``: only an index was read, without labels, as for shards.
     """
 
     source: str
@@ -61,7 +61,7 @@ class SourceFacts(TypedDict):
     reasons: list[str]
     captions: NotRequired[list[int]]
     samples: NotRequired[list[str]]
-    sampled: NotRequired[bool]
+    labels_unknown: NotRequired[bool]
 
 
 DESCRIBE_SOURCE = Verb("describe_source", SourceFacts)
