@@ -72,7 +72,7 @@ class BasketDialog(QDialog):
         self.work.retrained.connect(self._on_retrained)
         self.work.page_saved.connect(self._on_page_saved)
         self.work.failed.connect(self._on_failed)
-        self._services.follower.state_changed.connect(self._read_pairs)
+        self._services.follower.state_changed.connect(self._on_run_changed)
 
     # Display
     def open_current(self) -> None:
@@ -136,9 +136,12 @@ class BasketDialog(QDialog):
         self.view.runs.setCurrentIndex(0 if trained_runs else -1)  # with a placeholder, Qt selects nothing
         self._show_buttons()
 
+    def _on_run_changed(self, _run_id: int) -> None:
+        if self.isVisible():  # otherwise, the pairs are read when the dialog is opened
+            self._read_pairs()
+
     def _read_pairs(self) -> None:
-        if self.isVisible() or not self.view.pairs.count():
-            self.work.tasks.run(self.work.pairs, self._show_pairs)
+        self.work.tasks.run(self.work.pairs, self._show_pairs)
 
     def _show_pairs(self, pairs: Sequence[RunPair]) -> None:
         box, title_before = self.view.pairs, self.view.pairs.currentText().split(":")[0]

@@ -189,3 +189,18 @@ def test_only_finished_runs_are_compared_and_comparing_can_be_cancelled(
     dialog.work.page(RunPair("mine", runs[0], runs[1]), tmp_path / "other.html")
     assert len(worker.given_up) == 2, "one page at a time"
     assert workers[str(runs[1].folder)].last("before_after")["before"] == [str(runs[0].folder)]
+
+
+def test_a_pair_that_finished_while_the_dialog_was_closed_can_be_compared(
+    qtbot: QtBot, dialog: BasketDialog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = dialog._services.store
+    experiment = store.add_experiment(preset_config("clip", "tiny"), "mine").id
+    runs = [store.add_run(experiment) for _ in range(2)]
+    dialog._show_pairs([RunPair("mine", runs[0], runs[1])])
+    dialog.close()
+    finished = RunPair("mine", *(replace(run, state=RunState.DONE) for run in runs))
+    monkeypatch.setattr(dialog.work, "pairs", lambda: [finished])
+    dialog.open_current()
+    qtbot.waitUntil(lambda: dialog.view.pairs.currentText() == "mine: done")
+    assert dialog.view.page.isEnabled()
