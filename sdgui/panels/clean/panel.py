@@ -194,7 +194,7 @@ class CleanPanel(Panel):
         self.view.table.pairs.show_pairs(self.ranked, self.visible_indices)
         self._line_row = self._threshold_row()
         rows = enumerate(self.visible_indices)
-        items = [self.view.item(self.ranked, index, row == self._line_row > 0) for row, index in rows]
+        items = [self.view.item(self.ranked, index, row == self._line_row) for row, index in rows]
         self.view.gallery.set_items(items)
         if self.visible_indices:
             self._choose(self.visible_indices.index(current) if current in self.visible_indices else 0)
@@ -206,12 +206,13 @@ class CleanPanel(Panel):
         self.view.table.select_rows([row], row)
 
     def _threshold_row(self) -> int:
-        """The row above which the threshold line is drawn: the first at or above the threshold; -1 for no line."""
+        """The row before which the threshold line is drawn: the first at or above the threshold; -1 for no line."""
         if self.ranked is None or self.view.table.sorting() != ("rank", False):
             return -1
         pairs, threshold = self.ranked.pairs, self.ranked.threshold
         rows = (row for row, index in enumerate(self.visible_indices) if pairs[index].bin >= threshold)
-        return next(rows, -1)
+        first_row = next(rows, -1)
+        return first_row if first_row > 0 else -1  # before row 0, there is nothing to separate
 
     def _follow_rows(self, rows: list[int]) -> None:
         current = self.view.table.currentIndex().row()

@@ -66,6 +66,15 @@ def test_the_line_is_hidden_in_another_order_and_exclusions_follow(qtbot: QtBot,
     assert (place.visible_indices, place.view.table.pairs.rowCount()) == ([], 0)
 
 
+def test_no_line_is_drawn_before_the_first_pair(qtbot: QtBot, place: CleanPanel) -> None:
+    place._show(RankedPairs(some_pairs(), {}))
+    place.view.histogram.box.setValue(0)
+    place._on_threshold_settled()
+    place.view.gallery.set_current(0)
+    place.mark(True)
+    assert not any(item.line for item in place.view.gallery.items())
+
+
 def test_pairs_sent_to_the_basket_are_counted(qtbot: QtBot, place: CleanPanel) -> None:
     place.add_to_basket()
     place.ask_where()
