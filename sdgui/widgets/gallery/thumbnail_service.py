@@ -47,8 +47,9 @@ class _Request:
 class ThumbnailService(QObject):
     """Requests of many clients, each identified by the number that ``join`` returns."""
 
-    arrived = Signal(str, object)  # path, the ids of the requesting clients
-    _loaded = Signal(str, object)
+    # Paths are sent as objects: Qt's strings cannot hold file names that are not valid text.
+    arrived = Signal(object, object)  # path (str), the ids of the requesting clients
+    _loaded = Signal(object, object)
 
     def __init__(self) -> None:
         super().__init__()

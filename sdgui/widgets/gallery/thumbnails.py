@@ -19,7 +19,7 @@ from sdgui.widgets.gallery.thumbnail_service import ThumbnailService, thumbnail_
 class Thumbnails(QObject):
     """``get`` returns cached thumbnails immediately; ``ready(path)`` follows for the others."""
 
-    ready = Signal(str)
+    ready = Signal(object)  # path (str)
 
     def __init__(
         self, cache_dir: Path | None = None, parent: QObject | None = None, service: ThumbnailService | None = None

@@ -93,6 +93,17 @@ def test_all_galleries_share_threads_and_memory(qtbot: QtBot, images: list[Path]
     assert loads.most <= THREADS
 
 
+def test_an_image_with_a_file_name_that_is_not_text_is_shown(
+    qtbot: QtBot, service: ThumbnailService, images: list[Path]
+) -> None:
+    path = images[0].rename(images[0].with_name(os.fsdecode(b"caf\xe9.png")))
+    thumbnails = Thumbnails(service=service)
+    with qtbot.waitSignal(thumbnails.ready) as ready:
+        assert thumbnails.get(path) is None
+    assert ready.args == [str(path)]
+    assert thumbnails.get(path) is not None
+
+
 def test_memory_is_bounded_over_all_panels(
     qtbot: QtBot, service: ThumbnailService, images: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
